@@ -1,0 +1,343 @@
+"""Checkpoints: ours to and from a folder, and the authors' released files.
+
+Ours is a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from morphmlp.config import PUBLISHED_INPUTS, InputConfig, ModelConfig
+from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.files import replaced_folder, umask
+from morphmlp.layers import group_width
+from morphmlp.model import MorphMLP
+from morphmlp.zoo import VARIANTS
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+PUBLISHED_LABELS = ("k400", "ssv1", "ssv2")  # text files in `labels/`
+
+
+@dataclass
+class CheckpointInfo:
+    """What stands in a checkpoint's `config.json` beside the model.
+
+    Attributes:
+        input: how a video becomes clips.
+        labels: class names in the order of the logits; empty where they are unknown.
+        training: a summary of how the weights came about, for people.
+        version: of the package that wrote it.
+    """
+
+    input: InputConfig = field(default_factory=InputConfig)
+    labels: list[str] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
+    version: str = field(default_factory=lambda: version("morphmlp"))
+
+
+def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None) -> None:
+    """Writes a checkpoint folder: to a temporary name beside it, then renamed, so none is ever half-written.
+
+    Raises:
+        CheckpointError: the labels are not as many as the classes, or `folder` holds something else.
+    """
+    folder, info = Path(folder), info or CheckpointInfo()
+    num_classes = model.config.num_classes
+    if info.labels and len(info.labels) != num_classes:
+        raise CheckpointError(f"{len(info.labels)} labels for a model of {num_classes} classes: give one name a class")
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; a checkpoint is a folder")
+    if folder.exists() and {path.name for path in folder.iterdir()} not in (set(), {WEIGHTS_FILE, CONFIG_FILE}):
+        raise CheckpointError(f"{folder} holds something else than a checkpoint; save to a new or empty folder")
+    with replaced_folder(folder) as temporary:
+        write_checkpoint(model, temporary, info)
+
+
+def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> None:
+    """Writes the files of a checkpoint into a folder that exists."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    (folder / WEIGHTS_FILE).chmod(0o666 & ~umask())  # the library leaves it readable to its owner alone
+    config = {
+        "version": info.version,
+        "model": model.config.to_dict(),
+        "input": info.input.to_dict(),
+        "labels": info.labels,
+        "training": info.training,
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(folder: str | Path) -> MorphMLP:
+    """Loads a checkpoint folder's model, in evaluation mode.
+
+    Raises:
+        CheckpointError: the folder or a file in it is missing or damaged.
+    """
+    return load_with_info(folder)[0]
+
+
+def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+    """Loads a checkpoint folder's model, in evaluation mode, and what stands beside it."""
+    config, info = load_config(folder)
+    path = Path(folder) / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: the checkpoint is not complete") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): the file is damaged; use another checkpoint") from None
+    with torch.device("meta"):
+        model = MorphMLP(config)
+    fit_state_dict(model, weights, source=str(path))
+    return model.eval(), info
+
+
+def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
+    """Reads a checkpoint folder's `config.json`, without the weights."""
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
+        raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        model = ModelConfig.from_dict(values["model"])
+        labels = values["labels"]
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise CheckpointError(f"{path}: labels must be a list of class names")
+        if labels and len(labels) != model.num_classes:
+            raise CheckpointError(f"{path}: {len(labels)} labels for a model of {model.num_classes} classes")
+        info = CheckpointInfo(
+            InputConfig.from_dict(values["input"]), labels, dict(values["training"]), str(values["version"])
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        reason = (
+            f"does not fit: {error}"
+            if isinstance(error, ConfigError)
+            else f"cannot be read ({error!r}): the file is damaged"
+        )
+        raise CheckpointError(f"{path} {reason}") from None
+    return model, info
+
+
+def load_released(source: str | Path | dict[str, Any], *, frames: int | None = None) -> MorphMLP:
+    """Builds the model of an authors' checkpoint; variant, frames and classes are read from the shapes.
+
+    Args:
+        source: a file, or a state dict; bare, or wrapped as `model_state`, `model` or `state_dict`, with or
+            without a `module.` prefix. Files of the ImageNet models have no temporal layers.
+        frames: needed only for a clip length that the shapes do not tell, see `_released_frames`.
+
+    Raises:
+        CheckpointError: the file holds something else than tensors, or names and shapes do not fit.
+    """
+    name = "the state dict" if isinstance(source, dict) else str(source)
+    state = _unwrap(source if isinstance(source, dict) else _read_pickle(Path(source)), name)
+    config = _released_config(state, name, frames)
+    with torch.device("meta"):
+        model = MorphMLP(config)
+    expected = {_released_name(ours): ours for ours in model.state_dict()}
+    weights = {expected.get(theirs, theirs): tensor for theirs, tensor in state.items()}
+    for ours, parameter in model.state_dict().items():
+        # Kernels of 1 x 3 x 3 are 2-D convolutions here, and some image files hold 4-D stems.
+        if ours in weights and weights[ours].dim() != parameter.dim() and ".conv" in ours:
+            weights[ours] = _with_dimensions(weights[ours], parameter.dim())
+    fit_state_dict(model, weights, source=name, shown_name=_released_name)
+    return model.eval()
+
+
+def convert_released(
+    file: str | Path,
+    folder: str | Path,
+    *,
+    labels: str | None = None,
+    protocol: str | None = None,
+    frames: int | None = None,
+) -> tuple[MorphMLP, CheckpointInfo]:
+    """Writes an authors' checkpoint as a checkpoint folder.
+
+    Args:
+        labels: one of `PUBLISHED_INPUTS`, whose class names the package carries, or a text file with one name a line.
+        protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else K400's for video, ImageNet's for images.
+        frames: see `load_released`.
+
+    Raises:
+        CheckpointError: the file, the labels or the protocol cannot be used, or do not fit each other.
+    """
+    model = load_released(file, frames=frames)
+    default = labels if labels in PUBLISHED_INPUTS else "k400" if model.config.temporal else "imagenet"
+    protocol = protocol or default
+    if protocol not in PUBLISHED_INPUTS:
+        raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
+    info = CheckpointInfo(
+        input=PUBLISHED_INPUTS[protocol],
+        labels=_read_labels(labels) if labels else [],
+        training={"released": Path(file).name, "protocol": protocol},
+    )
+    save(model, folder, info)
+    return model, info
+
+
+def _read_labels(labels: str) -> list[str]:
+    """Class names of a data set whose names the package carries, or of a text file."""
+    packaged = files("morphmlp") / "labels" / f"{labels}.txt"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8").splitlines()
+    try:
+        return Path(labels).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(PUBLISHED_LABELS)
+        raise CheckpointError(f"labels {labels!r}: neither {known} nor a readable text file ({error})") from None
+
+
+def fit_state_dict(model: MorphMLP, weights: dict[str, Tensor], *, source: str, shown_name: Any = str) -> None:
+    """Puts the weights into a model built on the meta device.
+
+    Raises:
+        CheckpointError: one message that lists missing, unexpected and misshapen names.
+    """
+    wanted = model.state_dict()
+    missing = [shown_name(name) for name in wanted if name not in weights]
+    unexpected = [name for name in weights if name not in wanted]
+    misshapen = [
+        f"{shown_name(name)} {list(weights[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in weights and weights[name].shape != wanted[name].shape
+    ]
+    if missing or unexpected or misshapen:
+        sides = {"missing": missing, "not in the model": unexpected, "of another shape": misshapen}
+        lists = "; ".join(f"{side} ({len(names)}): {_shortened(names)}" for side, names in sides.items() if names)
+        raise CheckpointError(f"{source} does not fit {model.config.name}: {lists}")
+    tensors = {name: weights[name].to(wanted[name].dtype).clone() for name in wanted}
+    model.load_state_dict(tensors, strict=True, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+def _shortened(names: list[str], limit: int = 8) -> str:
+    more = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a released .pth or .pyth file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the safe loader raises many kinds; all mean the same to the user
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"{path}: refused or unreadable ({reason}); only files that hold nothing but tensors are loaded"
+        ) from None
+
+
+def _unwrap(values: Any, name: str) -> dict[str, Tensor]:
+    """The state dict inside its wrappings, prefixes removed."""
+    for wrapping in ("model_state", "model", "state_dict"):
+        if isinstance(values, dict) and isinstance(values.get(wrapping), dict):
+            values = values[wrapping]
+            break
+    if not isinstance(values, dict) or not values:
+        raise CheckpointError(f"{name} holds no state dict: expected names with tensors, or `model_state` around them")
+    others = [key for key, value in values.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
+    if others:
+        raise CheckpointError(f"{name} holds something else than tensors: {_shortened(list(map(str, others)))}")
+    return {key.removeprefix("module."): value for key, value in values.items()}
+
+
+def _released_config(state: dict[str, Tensor], name: str, frames: int | None) -> ModelConfig:
+    """Reads the variant from block counts and widths, frames from the temporal FCs, classes from the head."""
+    depths = tuple(
+        len({match[1] for key in state if (match := re.match(rf"blocks{stage}\.(\d+)\.", key))})
+        for stage in (1, 2, 3, 4)
+    )
+    widths = tuple(_length(state, f"blocks{stage}.0.norm1.weight") for stage in (1, 2, 3, 4))
+    temporal = any(".t_fc." in key for key in state)
+    for config in VARIANTS.values():
+        if (config.depths, config.widths, config.temporal) == (depths, widths, temporal):
+            break
+    else:
+        kind = "video" if temporal else "image"
+        known = "; ".join(
+            f"{config.name} {config.depths} {config.widths}" for config in VARIANTS.values() if config.image_size == 224
+        )
+        raise CheckpointError(f"{name} is no released {kind} model: depths {depths}, widths {widths}; known: {known}")
+    num_classes = _length(state, "head.weight")
+    if not num_classes:
+        raise CheckpointError(f"{name}: head.weight is missing, so the number of classes is unknown")
+    clip_length = _released_frames(state, widths, name, frames) if temporal else 1
+    if frames is not None and frames != clip_length:
+        raise CheckpointError(f"{name} is an image model; leave frames={frames} out")
+    return ModelConfig.from_dict(config.to_dict() | {"num_classes": num_classes, "frames": clip_length})
+
+
+def _released_frames(state: dict[str, Tensor], widths: tuple[int, ...], name: str, frames: int | None) -> int:
+    """Frames of a clip, from the sizes T' * D of the temporal FCs.
+
+    They tell 16 from 32 frames by the width 392, which T' = 16 does not divide: 392 values or 448. Other lengths
+    may share their sizes with these (8 frames with 16), so they are taken only when `frames` says so.
+    """
+    sizes = [_length(state, f"blocks{stage}.0.t_fc.mlp_t.weight") for stage in (1, 2, 3, 4)]
+    for candidate in (16, 32, 8, 64) if frames is None else (frames,):
+        num_steps = math.ceil(candidate / 2)
+        if num_steps > 0 and sizes == [num_steps * group_width(width, num_steps) for width in widths]:
+            return candidate
+    tried = "16, 32, 8 or 64 frames" if frames is None else f"{frames} frames"
+    raise CheckpointError(f"{name}: temporal FCs of sizes {sizes} are not those of {tried}; give frames=N")
+
+
+def _length(state: dict[str, Tensor], name: str) -> int:
+    """Length of a tensor's first axis; 0 where there is none."""
+    return state[name].shape[0] if name in state and state[name].dim() else 0
+
+
+def _with_dimensions(kernel: Tensor, dimensions: int) -> Tensor:
+    """A convolution kernel with its time axis of length 1 taken out or put in; unchanged where it is longer."""
+    if kernel.dim() == 5 and dimensions == 4 and kernel.shape[2] == 1:
+        return kernel.squeeze(2)
+    return kernel.unsqueeze(2) if kernel.dim() == 4 and dimensions == 5 else kernel
+
+
+_RELEASED_NAMES = (
+    (r"^stem\.conv(\d)", r"patch_embed1.proj\1"),
+    (r"^stem\.norm(\d)", r"patch_embed1.norm\1"),
+    (r"^downsamples\.(\d)\.conv", lambda match: f"patch_embed{int(match[1]) + 2}.proj"),
+    (r"^downsamples\.(\d)\.norm", lambda match: f"patch_embed{int(match[1]) + 2}.norm"),
+    (r"^stages\.(\d)\.", lambda match: f"blocks{int(match[1]) + 1}."),
+    (r"\.temporal_norm\.", ".t_norm1."),
+    (r"\.temporal\.fc\.fc\.", ".t_fc.mlp_t."),
+    (r"\.temporal\.proj\.", ".t_fc.proj."),
+    (r"\.spatial_norm\.", ".norm1."),
+    # The spatial branch that stage 4 has alone is called mlp_h, like the vertical one of the other stages.
+    (r"^(blocks4\.\d+)\.spatial\.horizontal\.fc\.", r"\1.fc.mlp_h."),
+    (r"\.spatial\.vertical\.fc\.", ".fc.mlp_h."),
+    (r"\.spatial\.horizontal\.fc\.", ".fc.mlp_w."),
+    (r"\.spatial\.channel\.", ".fc.mlp_c."),
+    (r"\.spatial\.branch_weights\.", ".fc.reweight."),
+    (r"\.spatial\.proj\.", ".fc.proj."),
+    (r"\.mlp_norm\.", ".norm2."),
+)
+
+
+def _released_name(name: str) -> str:
+    """The released name of one of our parameters.
+
+    >>> _released_name("stages.0.1.spatial.vertical.fc.weight")
+    'blocks1.1.fc.mlp_h.weight'
+    """
+    for pattern, replacement in _RELEASED_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,0 +1,320 @@
+"""Configuration: the model, its input, and a training run; typed, validated, to and from JSON and YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from morphmlp.errors import ConfigError
+
+
+def _checked(name: str, value: Any, annotation: Any) -> Any:
+    """The value in its annotated type; lists become tuples, integers floats, and dictionaries configurations."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if type(None) in arguments:  # `X | None`
+        return None if value is None else _checked(name, value, arguments[0])
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise ConfigError(f"{name} is {value!r}; allowed: {', '.join(map(repr, arguments))}")
+    if origin is tuple and isinstance(value, list | tuple):
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise ConfigError(f"{name} has {len(value)} values; allowed: {len(arguments)}")
+        return tuple(_checked(f"{name}[{i}]", item, arguments[0]) for i, item in enumerate(value))
+    if isinstance(annotation, type) and issubclass(annotation, Config) and isinstance(value, dict):
+        return annotation.from_dict(value)
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    allowed = origin or annotation
+    is_bool_as_int = isinstance(value, bool) and annotation is not bool
+    if not isinstance(value, allowed) or is_bool_as_int or (annotation is float and not math.isfinite(value)):
+        kind = getattr(allowed, "__name__", str(allowed))
+        raise ConfigError(f"{name} is {value!r}; allowed: a value of type {kind}")
+    return value
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of the configurations: values are checked against their annotations when one is built."""
+
+    def __post_init__(self) -> None:
+        for name, annotation in typing.get_type_hints(type(self)).items():
+            object.__setattr__(self, name, _checked(f"{self._label()}.{name}", getattr(self, name), annotation))
+        self.validate()
+
+    def validate(self) -> None:
+        """Raises ConfigError where single values are fine but the whole is not."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Builds the configuration from plain values; an unknown name is an error that lists the near ones."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+                hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+                raise ConfigError(f"{cls._label()} has no field {name!r}; {hint}")
+        required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
+        if required:
+            raise ConfigError(f"{cls._label()} lacks {', '.join(required)}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON or YAML: tuples become lists."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def _label(cls) -> str:
+        return cls.__name__.removesuffix("Config").lower()
+
+    def _require(self, condition: bool, name: str, allowed: str) -> None:
+        if not condition:
+            raise ConfigError(f"{self._label()}.{name} is {getattr(self, name)!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """What a MorphMLP is built from (Sec. 3.3).
+
+    Attributes:
+        depths: blocks of each stage.
+        widths: channels C of each stage.
+        chunk_lengths: tokens a chunk, L, of each stage's MorphFC_s.
+        num_classes: outputs of the head.
+        frames: frames of an input clip; 1 for images.
+        temporal: False leaves MorphFC_t out and makes an image model.
+        mlp_ratio: hidden width of the MLP over C.
+        drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
+        temporal_init: "released" or "zero_proj", see `layers.init_temporal`.
+        gradient_checkpointing: recompute each block in the backward pass to save memory.
+        image_size: the height and width in px that the chunk lengths were chosen for; others work.
+        name: the variant's name, for people.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    chunk_lengths: tuple[int, ...]
+    num_classes: int = 400
+    frames: int = 16
+    temporal: bool = True
+    mlp_ratio: float = 3.0
+    drop_path: float = 0.0
+    temporal_init: Literal["released", "zero_proj"] = "released"
+    gradient_checkpointing: bool = False
+    image_size: int = 224
+    name: str = "custom"
+
+    def validate(self) -> None:
+        for name in ("depths", "widths", "chunk_lengths"):
+            values = getattr(self, name)
+            self._require(len(values) == 4 and min(values) > 0, name, "four positive integers, one for each stage")
+        self._require(all(width >= 4 for width in self.widths), "widths", "at least 4 channels a stage")
+        self._require(self.num_classes > 0, "num_classes", "1 or more")
+        self._require(self.frames > 0, "frames", "1 or more")
+        self._require(self.temporal or self.frames == 1, "frames", "1 for an image model")
+        self._require(0 <= self.drop_path < 1, "drop_path", "0 <= rate < 1")
+        hidden = min(self.hidden_width(width) for width in self.widths)
+        self._require(hidden > 0, "mlp_ratio", "a hidden width of 1 or more")
+        self._require(self.image_size >= 32, "image_size", "32 px or more")
+
+    def hidden_width(self, width: int) -> int:
+        """Hidden width of the MLP of a stage."""
+        return round(width * self.mlp_ratio)
+
+    @property
+    def num_steps(self) -> int:
+        """Temporal tokens a position, T': the stem halves the frames."""
+        return math.ceil(self.frames / 2)
+
+
+@dataclass(frozen=True)
+class InputConfig(Config):
+    """How a video becomes the clips that a model is given: all that a prediction depends on beside the weights.
+
+    Attributes:
+        sampling: "dense" (a stretch of consecutive frames, Kinetics) or "sparse" (one frame of each of `frames`
+            equal segments, Something-Something).
+        stride: frames between two sampled ones, at `target_fps`; dense sampling only.
+        target_fps: frame rate that the stride refers to.
+        fit: "crop" resizes the short side and crops; "stretch" squeezes the whole frame into the clip.
+        resize: short side in px before the crop when one crop is taken; several crops resize to `crop`.
+        crop: height and width of the clip in px; equal where `fit` is "crop".
+        one_crop: where a single crop lies: "center", or "start" (left or top; the released SSV loaders).
+        antialias: low-pass filter while shrinking; the released loaders do not.
+        mean, std: by channel, for pixel values scaled to 0..1.
+        channel_order: "rgb" or "bgr" (the released SSV loaders).
+        num_clips, num_crops: views of a video at test time, in time and in space (1 or 3).
+        aggregation: a video's views are joined by the sum of their "logits" or the mean of their "probabilities".
+    """
+
+    sampling: Literal["dense", "sparse"] = "sparse"
+    stride: int = 4
+    target_fps: float = 30.0
+    fit: Literal["crop", "stretch"] = "crop"
+    resize: int = 256
+    crop: tuple[int, int] = (224, 224)
+    one_crop: Literal["center", "start"] = "center"
+    antialias: bool = False
+    mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
+    std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    num_clips: int = 1
+    num_crops: int = 1
+    aggregation: Literal["logits", "probabilities"] = "logits"
+
+    def validate(self) -> None:
+        self._require(self.stride > 0, "stride", "1 or more")
+        self._require(self.target_fps > 0, "target_fps", "above 0")
+        self._require(min(self.crop) >= 32, "crop", "32 px or more")
+        if self.fit == "crop":
+            self._require(self.crop[0] == self.crop[1], "crop", "height and width equal, or fit = 'stretch'")
+            self._require(self.resize >= self.crop[0], "resize", f"at least crop ({self.crop[0]} px)")
+        self._require(min(self.std) > 0, "std", "above 0")
+        self._require(self.num_clips > 0, "num_clips", "1 or more")
+        self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
+
+
+# The published test protocol of each released family: frames x crops x clips, see docs/protocol.md.
+PUBLISHED_INPUTS: dict[str, InputConfig] = {
+    "k400": InputConfig(sampling="dense", num_clips=4),
+    "ssv1": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
+    "ssv2": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
+    "imagenet": InputConfig(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+}
+
+
+@dataclass(frozen=True)
+class AugmentConfig(Config):
+    """Random changes of a training clip; the same for all of its frames, but for `frame_jitter`.
+
+    Attributes:
+        crop_area: smallest share of the frame's area that a random crop covers; 1 crops at test scale only.
+        crop_ratio: largest aspect ratio of a random crop (and, inverted, the smallest).
+        flip: probability of a left-right flip; 0 where left and right are part of the classes.
+        color: strength of random brightness, contrast and saturation, 0 to 1.
+        gray: probability of dropping colour.
+        erase: probability of overwriting a random box with noise.
+        mixup: Beta parameter of mixup over the batch; 0 turns it off.
+        cutmix: Beta parameter of cutmix; where both are on, each batch draws one of the two.
+        label_smoothing: share of the label spread over all classes.
+    """
+
+    crop_area: float = 0.5
+    crop_ratio: float = 4 / 3
+    flip: float = 0.0
+    color: float = 0.3
+    gray: float = 0.0
+    erase: float = 0.0
+    mixup: float = 0.2
+    cutmix: float = 0.0
+    label_smoothing: float = 0.1
+
+    def validate(self) -> None:
+        self._require(0 < self.crop_area <= 1, "crop_area", "above 0, at most 1")
+        self._require(self.crop_ratio >= 1, "crop_ratio", "1 or more")
+        for name in ("flip", "color", "gray", "erase"):
+            self._require(0 <= getattr(self, name) <= 1, name, "0 to 1")
+        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "0 <= value < 1")
+        for name in ("mixup", "cutmix"):
+            self._require(getattr(self, name) >= 0, name, "0 or more")
+
+
+@dataclass(frozen=True)
+class SplitConfig(Config):
+    """How a folder without `train` and `val` is split.
+
+    Attributes:
+        val_fraction: share of each class's videos, or of the groups, that goes to validation.
+        group_pattern: regular expression on the file name; its first group (or the whole match) names what
+            must not stand on both sides, such as a speaker: `^([FM]\\d+)_`.
+        seed: of the draw.
+    """
+
+    val_fraction: float = 0.2
+    group_pattern: str | None = None
+    seed: int = 0
+
+    def validate(self) -> None:
+        self._require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
+        self._require(self.seed >= 0, "seed", "0 or more")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """One training run.
+
+    Attributes:
+        epochs: passes over the training videos.
+        batch_size: clips a step, over all processes.
+        lr: peak learning rate of AdamW.
+        warmup_epochs: linear warm-up from `min_lr`, then cosine back to `min_lr`.
+        weight_decay: on matrices and kernels only.
+        clip_grad: largest gradient norm.
+        ema: decay of the averaged weights that are evaluated and saved; 0 uses the trained weights themselves.
+        eval_every: epochs between two evaluations; the last epoch is always evaluated.
+        save_every: steps between two saves of the full state; 0 saves at the end of each epoch only.
+        precision: "no" (float32), "bf16" or "fp16".
+        workers: processes that decode; 0 decodes in the training process.
+        seed: of everything random.
+    """
+
+    epochs: int = 30
+    batch_size: int = 16
+    lr: float = 1e-3
+    min_lr: float = 1e-6
+    warmup_epochs: float = 3.0
+    weight_decay: float = 0.05
+    clip_grad: float = 20.0
+    ema: float = 0.0
+    eval_every: int = 1
+    save_every: int = 0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    workers: int = 2
+    seed: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def validate(self) -> None:
+        for name in ("epochs", "batch_size", "eval_every"):
+            self._require(getattr(self, name) > 0, name, "1 or more")
+        for name in ("warmup_epochs", "weight_decay", "save_every", "workers", "min_lr", "seed"):
+            self._require(getattr(self, name) >= 0, name, "0 or more")
+        self._require(self.lr > 0, "lr", "above 0")
+        self._require(self.clip_grad > 0, "clip_grad", "above 0")
+        self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
+
+
+@dataclass(frozen=True)
+class RunConfig(Config):
+    """All that a training run depends on; stands in the run folder as `config.json`.
+
+    Attributes:
+        data: the folder or lists that were trained on.
+        init: the checkpoint that the weights started from; None for fresh weights.
+    """
+
+    data: str
+    model: ModelConfig
+    input: InputConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    init: str | None = None
+
+
+def default_input(model: ModelConfig) -> InputConfig:
+    """Sparse sampling and a crop of the size that the model was designed for; the short side is 8/7 of it."""
+    size = model.image_size
+    return InputConfig(crop=(size, size), resize=round(size * 8 / 7))

@@ -1,0 +1,31 @@
+"""The errors that a user can cause, each with a name; the command line prints them as one line.
+
+Everything else that is raised is a defect of ours and keeps its traceback.
+"""
+
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used: the message names it, what is allowed and the next step."""
+
+
+class ConfigError(UserError):
+    """A configuration field has a value that is not allowed, or is unknown."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, of another kind, or does not fit the model."""
+
+
+class DataError(UserError):
+    """A folder or a list of videos cannot be used as a data set."""
+
+
+class VideoError(UserError):
+    """A file cannot be decoded as a video; `path` is the file and `reason` says why."""
+
+    def __init__(self, path: str | Path, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason

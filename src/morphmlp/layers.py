@@ -1,0 +1,253 @@
+"""The layers of MorphMLP: MorphFC_s (Sec. 3.1, Eq. 1), MorphFC_t (Sec. 3.2, Eq. 2), patch embedding and MLP.
+
+Tensors are channel-last, `[B, T, H, W, C]`, everywhere but inside a convolution.
+
+One observation carries the file: both equations are the same operation, an FC over chunks of tokens
+(:class:`ChunkFC`). MorphFC_s cuts the tokens of a frame into chunks along rows and along columns;
+MorphFC_t takes the tokens of one position over all frames as a single chunk.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def group_width(width: int, chunk_length: int) -> int:
+    """Channels D of a group: the smallest divisor of C with L * D >= C.
+
+    Where L divides C this is the paper's D = C / L; the released temporal layers follow it as well.
+
+    >>> group_width(112, 14), group_width(392, 16), group_width(84, 56)
+    (8, 28, 2)
+    """
+    return next(d for d in range(1, width + 1) if width % d == 0 and chunk_length * d >= width)
+
+
+class ChunkFC(nn.Module):
+    """One FC over chunks of L tokens, shared by all chunks and all channel groups (Eq. 1 and 2).
+
+    A chunk's D channels of one group are flattened token by token to a vector of L * D values:
+    `vector[slot * D + channel]`. A sequence that L does not divide is padded with zeros at its end and the
+    padding is dropped afterwards, so no real token sees anything but other real tokens.
+
+    Which tokens share a chunk, for N = 6 and L = 2, hence M = 3 chunks:
+
+        consecutive   0 0 1 1 2 2     token n sits in chunk n // L, slot n % L
+        strided       0 1 2 0 1 2     token n sits in chunk n % M, slot n // M
+
+    Args:
+        width: channels C.
+        chunk_length: tokens a chunk, L.
+        strided: the released stage 4 on maps larger than a chunk; equal to consecutive for one chunk.
+    """
+
+    def __init__(self, width: int, chunk_length: int, *, strided: bool = False):
+        super().__init__()
+        self.chunk_length = chunk_length  # L
+        self.group_width = group_width(width, chunk_length)  # D
+        self.strided = strided
+        self.fc = nn.Linear(chunk_length * self.group_width, chunk_length * self.group_width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[..., N, C]` -> `[..., N, C]`."""
+        num_tokens = tokens.shape[-2]
+        num_chunks = math.ceil(num_tokens / self.chunk_length)  # M
+        padding = num_chunks * self.chunk_length - num_tokens
+        if padding:
+            tokens = F.pad(tokens, (0, 0, 0, padding))
+        tokens = tokens.unflatten(-1, (-1, self.group_width))  # [..., M * L, groups, D]
+        # -> [..., M, groups, L, D]
+        if self.strided:
+            chunks = tokens.unflatten(-3, (self.chunk_length, num_chunks)).movedim(-4, -2)
+        else:
+            chunks = tokens.unflatten(-3, (num_chunks, self.chunk_length)).transpose(-3, -2)
+        chunks = self.fc(chunks.flatten(-2)).unflatten(-1, (self.chunk_length, self.group_width))
+        # [..., M, groups, L, D] -> [..., M * L, C]
+        tokens = chunks.movedim(-2, -4) if self.strided else chunks.transpose(-3, -2)
+        tokens = tokens.flatten(-2).flatten(-3, -2)
+        return tokens[..., :num_tokens, :] if padding else tokens
+
+
+class BranchWeights(nn.Module):
+    """Softmax weights of the branches by clip and channel, from the mean of their sum (weighted sum, Table 9)."""
+
+    def __init__(self, width: int, num_branches: int):
+        super().__init__()
+        self.num_branches = num_branches
+        self.fc1 = nn.Linear(width, width // 4)
+        self.fc2 = nn.Linear(width // 4, width * num_branches)  # output channel * num_branches + branch
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """`[B, C]` -> `[num_branches, B, 1, 1, 1, C]`."""
+        logits = self.fc2(F.gelu(self.fc1(mean))).unflatten(-1, (-1, self.num_branches))
+        return logits.softmax(dim=-1).movedim(-1, 0)[:, :, None, None, None]
+
+
+class SpatialFC(nn.Module):
+    """MorphFC_s: vertical, horizontal and channel branches, weighted and summed, then a projection (Sec. 3.1, Fig. 4).
+
+    Args:
+        width: channels C.
+        chunk_length: L. A chunk may exceed a row: 28 covers two rows of a 14 x 14 map.
+        whole_map: the form of stage 4, where a chunk is meant to cover the whole map, so that rows and
+            columns are the same and one spatial branch is left.
+    """
+
+    def __init__(self, width: int, chunk_length: int, *, whole_map: bool = False):
+        super().__init__()
+        self.vertical = None if whole_map else ChunkFC(width, chunk_length)
+        self.horizontal = ChunkFC(width, chunk_length, strided=whole_map)
+        self.channel = nn.Linear(width, width)
+        self.branch_weights = BranchWeights(width, 2 if whole_map else 3)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T, H, W, C]` -> the same shape."""
+        branches = self.branches(x)
+        # The mean is over real tokens only: padding was dropped inside ChunkFC.
+        mean = sum(branch.mean(dim=(1, 2, 3)) for branch in branches)
+        weights = self.branch_weights(mean)
+        return self.proj(sum(weight * branch for weight, branch in zip(weights, branches, strict=True)))
+
+    def branches(self, x: Tensor) -> list[Tensor]:
+        """The branch outputs in the released order: vertical, horizontal, channel; each `[B, T, H, W, C]`."""
+        size = x.shape[2:4]
+        # row-major token order: [B, T, H * W, C] -> [B, T, H, W, C]
+        branches = [self.horizontal(x.flatten(2, 3)).unflatten(2, size), self.channel(x)]
+        if self.vertical is not None:
+            # column-major token order: [B, T, W * H, C] -> [B, T, W, H, C] -> [B, T, H, W, C]
+            columns = self.vertical(x.transpose(2, 3).flatten(2, 3))
+            branches.insert(0, columns.unflatten(2, size[::-1]).transpose(2, 3))
+        return branches
+
+
+class TemporalFC(nn.Module):
+    """MorphFC_t: an FC over all frames of each position (Eq. 2), then a projection.
+
+    Args:
+        width: channels C.
+        num_steps: temporal tokens a position, T' (half the frames of the clip).
+    """
+
+    def __init__(self, width: int, num_steps: int):
+        super().__init__()
+        self.fc = ChunkFC(width, num_steps)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T', H, W, C]` -> the same shape."""
+        over_time = self.fc(x.movedim(1, 3))  # [B, H, W, T', C]
+        return self.proj(over_time.movedim(3, 1))
+
+
+class MLP(nn.Module):
+    """Two FCs with an exact GELU between them."""
+
+    def __init__(self, width: int, hidden_width: int):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden_width)
+        self.fc2 = nn.Linear(hidden_width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., C]` -> `[..., C]`."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drops a clip's whole branch with probability `rate`, and scales the rest."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, ...]` -> the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = x.new_empty(x.shape[0], *[1] * (x.dim() - 1)).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"
+
+
+class FrameConv(nn.Conv2d):
+    """A 3 x 3 convolution of stride 2 on every frame: `[B, T, H, W, C]` -> `[B, T, H/2, W/2, C']`, sizes rounded up."""
+
+    def __init__(self, width: int, out_width: int):
+        super().__init__(width, out_width, kernel_size=3, stride=2, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        # [B, T, H, W, C] -> [B * T, C, H, W]: a view, in the channels-last layout that convolutions run fastest in
+        frames = super().forward(input.flatten(0, 1).movedim(-1, 1))
+        return frames.movedim(1, -1).unflatten(0, input.shape[:2])
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over all tokens of channel-last input, `[..., C]`; equal to the released BatchNorm3d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.flatten(0, -2)).view(input.shape)
+
+
+class Stem(nn.Module):
+    """Patch embedding: two strided convolutions; 16 frames at 224 px become 8 x 56 x 56 tokens.
+
+    Args:
+        width: channels of the first stage, C1.
+        temporal: False for images, whose kernel and stride over time are 1.
+    """
+
+    def __init__(self, width: int, *, temporal: bool):
+        super().__init__()
+        self.conv1 = nn.Conv3d(
+            3,
+            width // 2,
+            kernel_size=(3 if temporal else 1, 3, 3),
+            stride=(2 if temporal else 1, 2, 2),
+            padding=(1 if temporal else 0, 1, 1),
+        )
+        self.norm1 = TokenBatchNorm(width // 2)
+        self.conv2 = FrameConv(width // 2, width)
+        self.norm2 = TokenBatchNorm(width)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """`[B, 3, T, H, W]` -> `[B, T', H/4, W/4, C1]`, T' = T / 2 for video, sizes rounded up."""
+        x = self.conv1(clip).movedim(1, -1).contiguous()
+        x = F.gelu(self.norm1(x))
+        return self.norm2(self.conv2(x).contiguous())
+
+
+class Downsample(nn.Module):
+    """Patch embedding between stages: halves height and width, then LayerNorm."""
+
+    def __init__(self, width: int, out_width: int):
+        super().__init__()
+        self.conv = FrameConv(width, out_width)
+        self.norm = nn.LayerNorm(out_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T, H, W, C]` -> `[B, T, H/2, W/2, C']`, sizes rounded up."""
+        return self.norm(self.conv(x))
+
+
+def init_weights(module: nn.Module) -> None:
+    """Truncated normal 0.02 for linear weights, zero biases; convolutions keep the framework's default."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def init_temporal(layer: TemporalFC, how: str) -> None:
+    """Start a temporal layer so that its residual branch adds nothing, as `ModelConfig.temporal_init` says.
+
+    released: FC zero, projection all ones. Every column of the projection then gets the same gradient within a
+        group, so the FC's rank stays at T' for the first steps.
+    zero_proj: FC truncated normal, projection zero: the same start without the symmetry.
+    """
+    if how == "released":
+        nn.init.zeros_(layer.fc.fc.weight)
+        nn.init.ones_(layer.proj.weight)
+    else:
+        nn.init.zeros_(layer.proj.weight)

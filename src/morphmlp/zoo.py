@@ -1,0 +1,63 @@
+"""The named models (Sec. 3.3): `create_model` and `list_models`."""
+
+import difflib
+from dataclasses import asdict
+from typing import Any
+
+from morphmlp.config import ModelConfig
+from morphmlp.errors import ConfigError
+from morphmlp.model import MorphMLP
+
+_PAPER: dict[str, Any] = {"widths": (112, 224, 392, 784), "chunk_lengths": (14, 28, 28, 49)}
+_IMAGE_T: dict[str, Any] = {
+    # The paper does not print these widths; they meet its 23.4 M parameters and 4.0 G (Table 8).
+    "widths": (84, 168, 336, 588),
+    "chunk_lengths": (14, 28, 28, 49),
+}
+_NANO: dict[str, Any] = {
+    # Ours. The same proportions at 64 px: chunks of a quarter row, one row, two rows, and the whole map.
+    "depths": (2, 2, 4, 2),
+    "widths": (32, 64, 128, 256),
+    "chunk_lengths": (4, 8, 8, 4),
+    "image_size": 64,
+}
+_IMAGE: dict[str, Any] = {"temporal": False, "frames": 1, "num_classes": 1000}
+
+VARIANTS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        ModelConfig(name="morphmlp_video_nano", **_NANO),
+        ModelConfig(name="morphmlp_video_s", depths=(3, 4, 9, 3), **_PAPER),
+        ModelConfig(name="morphmlp_video_b", depths=(4, 6, 15, 4), **_PAPER),
+        ModelConfig(name="morphmlp_image_nano", **_NANO, **_IMAGE),
+        ModelConfig(name="morphmlp_image_t", depths=(3, 4, 7, 3), **_IMAGE_T, **_IMAGE),
+        ModelConfig(name="morphmlp_image_s", depths=(3, 4, 9, 3), **_PAPER, **_IMAGE),
+        ModelConfig(name="morphmlp_image_b", depths=(4, 6, 15, 4), **_PAPER, **_IMAGE),
+        ModelConfig(name="morphmlp_image_l", depths=(4, 8, 18, 6), **_PAPER, **_IMAGE),
+    )
+}
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` takes."""
+    return list(VARIANTS)
+
+
+def create_model(name: str, **overrides: Any) -> MorphMLP:
+    """Builds a named model with fresh weights; any field of `ModelConfig` can be overridden.
+
+    Example:
+        >>> model = create_model("morphmlp_video_s", num_classes=174, frames=32, drop_path=0.3)
+
+    Raises:
+        ConfigError: an unknown name or field, or a value that is not allowed.
+    """
+    return MorphMLP(model_config(name, **overrides))
+
+
+def model_config(name: str, **overrides: Any) -> ModelConfig:
+    """The configuration of a named model, with overrides."""
+    if name not in VARIANTS:
+        near = difflib.get_close_matches(name, VARIANTS, n=3, cutoff=0.4)
+        raise ConfigError(f"model {name!r} is unknown; did you mean {', '.join(near or VARIANTS)}?")
+    return ModelConfig.from_dict(asdict(VARIANTS[name]) | overrides)
