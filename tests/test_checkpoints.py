@@ -436,11 +436,12 @@ def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(tmp_path, monk
     old, folder = nano(), tmp_path / "checkpoint"
     save(old, folder, INFO)
 
-    def fail_half_way(tensors, path):
-        Path(path).write_bytes(b"half of the weights")
+    def fail_half_way(path, content):
+        with open(path, "wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", fail_half_way)
+    monkeypatch.setattr(Path, "write_bytes", fail_half_way)
     with pytest.raises(OSError, match="No space left"):
         save(nano(num_classes=3), folder)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
@@ -464,10 +465,10 @@ def test_a_save_that_fails_between_its_two_renames_leaves_the_old_checkpoint(tmp
 
 
 def test_a_failed_first_save_leaves_nothing(tmp_path, monkeypatch):
-    def fail(tensors, path):
+    def fail(path, content):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
         save(nano(), tmp_path / "checkpoint")
     assert not list(tmp_path.iterdir())
@@ -558,7 +559,7 @@ def test_a_released_file_given_as_a_folder_points_to_convert(tmp_path):
         load(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"3", b"null", b"{}", b"\xff\xfe\x00", b'{"model": {}}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"3", b"null", b"{}", b"\xff\xfe\x00"])
 def test_a_broken_config_is_named(folder, content):
     path = folder / "config.json"
     path.write_bytes(content)
@@ -583,8 +584,8 @@ def test_a_config_without_a_part_is_named(folder, key):
         ({"model": {"depth": 3}}, "no field 'depth'; did you mean depths"),
         ({"input": {"sampling": "dence"}}, "input.sampling is 'dence'; allowed: 'dense', 'sparse'"),
         ({"input": {"croop": 3}}, "no field 'croop'; did you mean crop"),
-        ({"model": None}, "cannot be read"),
-        ({"input": 3}, "cannot be read"),
+        ({"model": None}, "names with values"),
+        ({"input": 3}, "names with values"),
     ],
 )
 def test_a_wrong_value_in_a_config_is_named_with_its_file(folder, changes, message):

@@ -91,7 +91,7 @@ def test_gradients_of_the_network_equal_those_of_the_oracle(frames, size):
 
 def test_the_skip_residual_starts_at_the_block_input():
     """With the spatial layer and the MLP silent the temporal layer has no way to the output (Fig. 7)."""
-    block = fill_model(Block(8, 4, whole_map=False, num_steps=2, mlp_ratio=3.0, drop_path=0.0))
+    block = fill_model(Block(8, 4, whole_map=False, num_steps=2, hidden_width=24, drop_path=0.0))
     for layer in (block.spatial.proj, block.mlp.fc2):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)

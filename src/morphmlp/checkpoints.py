@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig, ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import replaced_folder, umask
+from morphmlp.files import replaced_folder
 from morphmlp.layers import group_width
 from morphmlp.model import MorphMLP
 from morphmlp.zoo import VARIANTS
@@ -67,8 +68,8 @@ def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None
 def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> None:
     """Writes the files of a checkpoint into a folder that exists."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
-    (folder / WEIGHTS_FILE).chmod(0o666 & ~umask())  # the library leaves it readable to its owner alone
+    # Not the library's own save_file: it reports a full disk as an error of the format, and hides the file from others.
+    (folder / WEIGHTS_FILE).write_bytes(serialize(weights))
     config = {
         "version": info.version,
         "model": model.config.to_dict(),

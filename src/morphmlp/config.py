@@ -28,7 +28,7 @@ def _checked(name: str, value: Any, annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, Config) and isinstance(value, dict):
         return annotation.from_dict(value)
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < 2**1023 else math.inf
     allowed = origin or annotation
     is_bool_as_int = isinstance(value, bool) and annotation is not bool
     if not isinstance(value, allowed) or is_bool_as_int or (annotation is float and not math.isfinite(value)):
@@ -62,10 +62,12 @@ class Config:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Builds the configuration from plain values; an unknown name is an error that lists the near ones."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"{cls._label()} is {values!r}; allowed: names with values")
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+                near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
                 hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
                 raise ConfigError(f"{cls._label()} has no field {name!r}; {hint}")
         required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
@@ -199,10 +201,10 @@ PUBLISHED_INPUTS: dict[str, InputConfig] = {
 
 @dataclass(frozen=True)
 class AugmentConfig(Config):
-    """Random changes of a training clip; the same for all of its frames, but for `frame_jitter`.
+    """Random changes of a training clip; the same for all of its frames.
 
     Attributes:
-        crop_area: smallest share of the frame's area that a random crop covers; 1 crops at test scale only.
+        crop_area: smallest share of the frame's area that a random crop covers; 1 takes all that fits the ratio.
         crop_ratio: largest aspect ratio of a random crop (and, inverted, the smallest).
         flip: probability of a left-right flip; 0 where left and right are part of the classes.
         color: strength of random brightness, contrast and saturation, 0 to 1.
@@ -261,20 +263,21 @@ class TrainConfig(Config):
         epochs: passes over the training videos.
         batch_size: clips a step, over all processes.
         lr: peak learning rate of AdamW.
+        min_lr: learning rate at the start and at the end.
         warmup_epochs: linear warm-up from `min_lr`, then cosine back to `min_lr`.
         weight_decay: on matrices and kernels only.
         clip_grad: largest gradient norm.
         ema: decay of the averaged weights that are evaluated and saved; 0 uses the trained weights themselves.
         eval_every: epochs between two evaluations; the last epoch is always evaluated.
         save_every: steps between two saves of the full state; 0 saves at the end of each epoch only.
-        precision: "no" (float32), "bf16" or "fp16".
+        precision: "fp32", or mixed with "bf16" or "fp16".
         workers: processes that decode; 0 decodes in the training process.
         seed: of everything random.
     """
 
     epochs: int = 30
     batch_size: int = 16
-    lr: float = 1e-3
+    lr: float = 5e-4
     min_lr: float = 1e-6
     warmup_epochs: float = 3.0
     weight_decay: float = 0.05
@@ -282,7 +285,7 @@ class TrainConfig(Config):
     ema: float = 0.0
     eval_every: int = 1
     save_every: int = 0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     workers: int = 2
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -290,9 +293,10 @@ class TrainConfig(Config):
     def validate(self) -> None:
         for name in ("epochs", "batch_size", "eval_every"):
             self._require(getattr(self, name) > 0, name, "1 or more")
-        for name in ("warmup_epochs", "weight_decay", "save_every", "workers", "min_lr", "seed"):
+        for name in ("warmup_epochs", "weight_decay", "save_every", "workers", "seed"):
             self._require(getattr(self, name) >= 0, name, "0 or more")
         self._require(self.lr > 0, "lr", "above 0")
+        self._require(0 <= self.min_lr <= self.lr, "min_lr", f"0 to lr ({self.lr})")
         self._require(self.clip_grad > 0, "clip_grad", "above 0")
         self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
 

@@ -1,5 +1,6 @@
 """Writing that is all or nothing: to a temporary name beside the target, then renamed."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,8 +12,14 @@ from typing import IO
 
 @contextmanager
 def replaced_folder(folder: str | Path) -> Iterator[Path]:
-    """Yields a new folder that takes the place of `folder` if the body succeeds, and vanishes if it fails."""
+    """Yields a new folder that takes the place of `folder` if the body succeeds, and vanishes if it fails.
+
+    Raises:
+        NotADirectoryError: a file stands at `folder`; it is left there.
+    """
     folder = Path(folder).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     temporary.chmod(0o777 & ~umask())

@@ -1,0 +1,195 @@
+"""Writing is all or nothing: the new content, or the old one, and never anything beside it."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from morphmlp.files import replaced_file, replaced_folder, umask
+
+
+class Stopped(BaseException):
+    """Like KeyboardInterrupt, no Exception."""
+
+
+def content(root: Path) -> dict[str, str]:
+    """Relative path and text of every file below a folder, hidden ones too."""
+    return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def process_umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def replace_and_fail(folder: Path, error: type[BaseException]) -> None:
+    with replaced_folder(folder) as temporary:
+        (temporary / "new").write_text("new")
+        raise error
+
+
+def write_and_fail(path: Path, error: type[BaseException]) -> None:
+    with replaced_file(path) as file:
+        file.write("new")
+        raise error
+
+
+def fail_replacing_by(monkeypatch: pytest.MonkeyPatch, source_prefix: str, target: Path) -> None:
+    """Lets `os.replace` fail where a temporary takes the target's place, as a full or remounted disk would."""
+    replace = os.replace
+
+    def failing(source: str | Path, destination: str | Path) -> None:
+        is_temporary = Path(source).name.startswith(source_prefix) and not str(source).endswith("-old")
+        if is_temporary and Path(destination) == target:
+            raise OSError(errno.EIO, "Input/output error", str(destination))
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "replace", failing)
+
+
+def test_a_new_folder_appears_whole_with_its_parents(tmp_path: Path):
+    with replaced_folder(tmp_path / "a" / "b") as folder:
+        (folder / "x").write_text("1")
+        assert not (tmp_path / "a" / "b").exists()
+    assert content(tmp_path) == {"a/b/x": "1"}
+
+
+def test_a_folder_is_replaced_and_not_merged(tmp_path: Path):
+    (tmp_path / "f" / "sub").mkdir(parents=True)
+    (tmp_path / "f" / "sub" / "old").write_text("old")
+    with replaced_folder(tmp_path / "f") as folder:
+        (folder / "new").write_text("new")
+        assert content(tmp_path / "f") == {"sub/old": "old"}
+    assert content(tmp_path) == {"f/new": "new"}
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Stopped])
+def test_a_failing_body_leaves_the_old_folder_and_nothing_beside_it(tmp_path: Path, error: type[BaseException]):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "old").write_text("old")
+    with pytest.raises(error):
+        replace_and_fail(tmp_path / "f", error)
+    assert content(tmp_path) == {"f/old": "old"}
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_failing_body_leaves_no_new_folder(tmp_path: Path):
+    with pytest.raises(ValueError, match="stop"), replaced_folder(tmp_path / "f"):
+        raise ValueError("stop")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failing_swap_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "old").write_text("old")
+    fail_replacing_by(monkeypatch, ".f-", tmp_path / "f")
+    with pytest.raises(OSError, match="Input/output error"), replaced_folder(tmp_path / "f") as folder:
+        (folder / "new").write_text("new")
+    assert content(tmp_path) == {"f/old": "old"}
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_file_in_the_folders_place_is_refused_before_the_body_and_kept(tmp_path: Path):
+    (tmp_path / "f").write_text("a file")
+    with pytest.raises(NotADirectoryError, match="f'"), replaced_folder(tmp_path / "f"):
+        pytest.fail("the body ran")
+    assert content(tmp_path) == {"f": "a file"}
+
+
+def test_a_link_to_a_folder_stays_a_link_to_the_new_content(tmp_path: Path):
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "disk" / "real" / "old").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    with replaced_folder(tmp_path / "link") as folder:
+        (folder / "new").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "link") == {"new": "new"}
+    assert os.listdir(tmp_path / "disk") == ["real"]
+
+
+def test_a_relative_folder_is_meant_from_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with replaced_folder("f") as folder:
+        (folder / "x").write_text("1")
+        os.chdir("elsewhere")
+    assert content(tmp_path) == {"f/x": "1"}
+
+
+@pytest.mark.parametrize(("mask", "folder_mode", "file_mode"), [(0o022, 0o755, 0o644), (0o027, 0o750, 0o640)])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, folder_mode: int, file_mode: int):
+    with process_umask(mask):
+        with replaced_folder(tmp_path / "folder"):
+            pass
+        with replaced_file(tmp_path / "file"):
+            pass
+        assert umask() == mask
+    assert mode(tmp_path / "folder") == folder_mode
+    assert mode(tmp_path / "file") == file_mode
+
+
+def test_a_new_file_appears_whole_with_its_parents(tmp_path: Path):
+    with replaced_file(tmp_path / "a" / "b.txt") as file:
+        file.write("1")
+        file.flush()
+        assert not (tmp_path / "a" / "b.txt").exists()
+    assert content(tmp_path) == {"a/b.txt": "1"}
+
+
+def test_a_file_is_replaced(tmp_path: Path):
+    (tmp_path / "b").write_text("a longer old text")
+    with replaced_file(tmp_path / "b") as file:
+        file.write("new")
+    assert content(tmp_path) == {"b": "new"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Stopped])
+def test_a_failing_body_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, error: type[BaseException]):
+    (tmp_path / "b").write_text("old")
+    with pytest.raises(error):
+        write_and_fail(tmp_path / "b", error)
+    assert content(tmp_path) == {"b": "old"}
+
+
+def test_a_failing_swap_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "b").write_text("old")
+    fail_replacing_by(monkeypatch, ".b-", tmp_path / "b")
+    with pytest.raises(OSError, match="Input/output error"), replaced_file(tmp_path / "b") as file:
+        file.write("new")
+    assert content(tmp_path) == {"b": "old"}
+
+
+def test_a_folder_in_the_files_place_is_kept(tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OSError, match="b"), replaced_file(tmp_path / "b"):
+        pass
+    assert os.listdir(tmp_path) == ["b"]
+
+
+def test_a_link_to_a_file_stays_a_link_to_the_new_content(tmp_path: Path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with replaced_file(tmp_path / "link") as file:
+        file.write("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_line_ends_and_bytes_of_file_names_are_written_as_they_are(tmp_path: Path):
+    name = os.fsdecode(b"clip-\xff.mp4")
+    with replaced_file(tmp_path / "b") as file:
+        file.write(f"{name}\r\nüñ\n")
+    assert (tmp_path / "b").read_bytes() == b"clip-\xff.mp4\r\n" + "üñ\n".encode()
