@@ -1,0 +1,266 @@
+"""From a video file to RGB frames: probe it, read chosen frames, or let a sampling rule choose them.
+
+Decoding is PyAV's (FFmpeg inside the wheel). It is sequential and single-threaded: a loader runs one decoder a worker,
+where threads within each would only compete. Whatever is wrong with a file is one `VideoError` that names it.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+
+from morphmlp.errors import VideoError
+
+_UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What `probe` finds out about the first video stream of a file, without decoding it all.
+
+    `height` and `width` are in pixels as displayed, after the turn by `rotation_degrees` (counter-clockwise: 0, 90, 180
+    or 270). `num_frames` counts packets, so a damaged file can hold fewer. `fps` is the average over the video.
+    """
+
+    num_frames: int
+    fps: float
+    height: int
+    width: int
+    rotation_degrees: int
+    duration_s: float
+    codec: str
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Describe the video in a file: one frame is decoded, the rest is only counted.
+
+    The count is that of the packets, as the one in the header may be missing or wrong.
+
+    Raises:
+        VideoError: the file is missing, unreadable, not a video, or holds no frame that can be decoded.
+
+    >>> probe("juggle.mp4")
+    VideoInfo(num_frames=247, fps=24.0, height=720, width=1280, rotation_degrees=0, duration_s=10.2916..., codec='h264')
+    """
+    with _open(path) as (container, stream):
+        frame, packets = _scan(path, container, stream)
+        rotation_degrees = _rotation_degrees(frame)
+        on_its_side = rotation_degrees in (90, 270)
+        fps = _average_fps(stream, packets)
+        return VideoInfo(
+            num_frames=packets.num_shown,
+            fps=fps,
+            height=frame.width if on_its_side else frame.height,
+            width=frame.height if on_its_side else frame.width,
+            rotation_degrees=rotation_degrees,
+            duration_s=packets.num_shown / fps,
+            codec=stream.codec_context.codec.canonical_name,
+        )
+
+
+def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
+    """Read the frames at `indices` in one pass over the video; 0 is the first frame shown.
+
+    The indices may come in any order and repeat, so that several clips of a video are read at once: pass their
+    concatenation and split the result. Decoding stops after the last wanted frame, and only wanted frames are kept. A
+    turn asked for by the file is applied. If the size changes within the video, frames are scaled to the first's.
+
+    Returns:
+        [T, H, W, 3] RGB, uint8, with T = len(indices) and frame t the one at `indices[t]`.
+
+    Raises:
+        VideoError: the file cannot be decoded up to the last wanted frame, or ends before it.
+        ValueError: no indices, or a negative one.
+
+    >>> read_frames("juggle.mp4", [0, 100, 100]).shape
+    (3, 720, 1280, 3)
+    """
+    frames, num_decoded = _decode(path, indices)
+    if frames is None:
+        raise VideoError(path, f"holds {num_decoded} frames, so there is no frame {max(indices)} (the first is 0)")
+    return frames
+
+
+def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -> np.ndarray:
+    """Read the frames that `sample(num_frames, fps)` chooses.
+
+    `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
+    (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
+    own calls, but may draw random numbers.
+
+    Returns:
+        [T, H, W, 3] RGB, uint8, with T the number of indices that `sample` returned.
+
+    Raises:
+        VideoError: the file cannot be decoded up to the last wanted frame, or holds no frame.
+
+    >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
+    (16, 720, 1280, 3)
+    """
+    info = probe(path)
+    frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
+    if frames is not None:
+        return frames
+    return read_frames(path, sample(num_decoded, info.fps))
+
+
+def _decode(path: str | Path, indices: Sequence[int]) -> tuple[np.ndarray | None, int]:
+    """Return the wanted frames [T, H, W, 3] and the number decoded; None if the video ended before the last of them."""
+    positions: dict[int, list[int]] = {}  # index in the video -> where it goes in the result
+    for position, index in enumerate(indices):
+        positions.setdefault(int(index), []).append(position)
+    if not positions or min(positions) < 0:
+        raise ValueError(f"indices={list(indices)}: give one or more frame numbers, from 0 on")
+
+    wanted: np.ndarray | None = None
+    first: av.VideoFrame | None = None
+    num_decoded = 0
+    reformatter = VideoReformatter()  # one for all frames: setting it up costs more than converting a small frame
+    with _open(path) as (container, stream):
+        for frame in _iterate_frames(path, container, stream):
+            first = first or frame
+            if num_decoded in positions:
+                picture = _to_rgb(path, frame, first=first, reformatter=reformatter)
+                if wanted is None:
+                    wanted = np.empty((len(indices), *picture.shape), dtype=np.uint8)
+                wanted[positions.pop(num_decoded)] = picture
+            num_decoded += 1
+            if not positions:
+                return wanted, num_decoded
+    if num_decoded == 0:
+        raise VideoError(path, "no frame can be decoded")
+    return None, num_decoded
+
+
+def _iterate_frames(path: str | Path, container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Yield the frames in the order in which they are shown, which is the one in which decoders give them out.
+
+    Their timestamps are not used: an AVI file has none, and those made up for it are not in order.
+    """
+    num_decoded = 0
+    with _errors_as_video_error(path, lambda: f"the stream breaks after {num_decoded} good frame(s)"):
+        for frame in container.decode(stream):
+            yield frame
+            num_decoded += 1
+
+
+def _to_rgb(
+    path: str | Path, frame: av.VideoFrame, *, first: av.VideoFrame, reformatter: VideoReformatter
+) -> np.ndarray:
+    """Convert a frame of any pixel format, matrix, range and depth to RGB [H, W, 3] uint8, sized and turned as `first`.
+
+    Matrix (BT.601, BT.709, ...) and range are those written in the stream; an unknown matrix is taken as BT.601.
+    """
+    with _errors_as_video_error(path, lambda: f"a frame in {frame.format.name} cannot be converted to RGB"):
+        # Left to itself, the conversion starts a thread for every core.
+        picture = reformatter.reformat(
+            frame, width=first.width, height=first.height, format="rgb24", threads=1
+        ).to_ndarray()
+    return np.rot90(picture, k=_rotation_degrees(first) // 90)
+
+
+def _rotation_degrees(frame: av.VideoFrame) -> int:
+    """Return the counter-clockwise turn to the nearest quarter; PyAV's -90 is 270, as is a camera's -90.5."""
+    return round(frame.rotation / 90) % 4 * 90
+
+
+@dataclass
+class _Packets:
+    """What counting the packets of a stream tells; the ends are in units of the stream's time base."""
+
+    num_shown: int = 0
+    start: int | None = None
+    end: int | None = None
+
+    def add(self, packet: av.Packet) -> None:
+        self.num_shown += 1
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            until = time + (packet.duration or 0)
+            self.start = time if self.start is None else min(self.start, time)
+            self.end = until if self.end is None else max(self.end, until)
+
+
+def _scan(path: str | Path, container: InputContainer, stream: av.VideoStream) -> tuple[av.VideoFrame, _Packets]:
+    """Count the packets to be shown and return the first frame, which alone knows the display rotation."""
+    packets = _Packets()
+    first_frame: av.VideoFrame | None = None
+    with _errors_as_video_error(path, lambda: f"the stream breaks at packet {packets.num_shown} (the first is 0)"):
+        for packet in container.demux(stream):
+            if first_frame is None:
+                # The packet without data that ends the stream is decoded too: it makes the decoder give out its rest.
+                first_frame = next(iter(stream.decode(packet)), None)
+            if packet.size and not packet.is_discard:  # an edit list discards what it cuts off
+                packets.add(packet)
+    if first_frame is None or packets.num_shown == 0:
+        raise VideoError(path, "no frame can be decoded")
+    return first_frame, packets
+
+
+def _average_fps(stream: av.VideoStream, packets: _Packets) -> float:
+    """Return frames a second: the header's rate if the packets bear it out, else what they say (variable rates).
+
+    310 packets over 10.333 s, rounded to milliseconds by the container, are 30.001 a second: the header's 30 stands.
+    """
+    header = float(stream.average_rate or 0)
+    if packets.start is None or packets.end is None or packets.end == packets.start or stream.time_base is None:
+        return header or _UNKNOWN_FPS
+    measured = packets.num_shown / float((packets.end - packets.start) * stream.time_base)
+    return header if abs(header - measured) < 0.02 * measured else measured
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Open a file and its first video stream that is not a cover picture."""
+    _require_filled_file(path)
+    with _errors_as_video_error(path, lambda: "cannot be opened as a video"):
+        # Absolute, so that a colon in a relative name is not taken for a protocol; a title in an unknown encoding is
+        # no reason to refuse the video.
+        container = av.open(os.path.abspath(path), metadata_errors="ignore")
+    with container:
+        if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
+            raise VideoError(path, "is a text file, not a video")
+        for stream in container.streams.video:
+            if not stream.disposition & Disposition.attached_pic:
+                break
+        else:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+            raise VideoError(path, f"holds no video stream (streams: {kinds})")
+        if stream.codec_context is None:
+            raise VideoError(path, "there is no decoder for its video stream")
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def _require_filled_file(path: str | Path) -> None:
+    """Raise the plain reasons first: FFmpeg's are vaguer, and it would wait for ever on a named pipe."""
+    with _errors_as_video_error(path, lambda: "cannot be opened"):
+        status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError(path, "is a folder, not a video file")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "is not a regular file")
+    if status.st_size == 0:
+        raise VideoError(path, "is empty (0 bytes)")
+
+
+@contextmanager
+def _errors_as_video_error(path: str | Path, describe: Callable[[], str]) -> Iterator[None]:
+    """Turn what FFmpeg, PyAV and the file system raise into a `VideoError` that starts with `describe()`."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except (FFmpegError, OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise VideoError(path, f"{describe()} ({cause})") from None
