@@ -1,0 +1,288 @@
+"""Labelled videos on disk: a folder of class folders, or a list; and the split into training and validation.
+
+Three layouts are told apart by what the folder holds:
+
+    DIR/train/<class>/*.mp4, DIR/val/<class>/*.mp4      split by the user
+    DIR/train.csv, DIR/val.csv                           lists: one `path,label` a line
+    DIR/<class>/*.mp4                                    split here, by a seeded fraction
+"""
+
+import csv
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from morphmlp.config import SplitConfig
+from morphmlp.errors import DataError
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"]
+)
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled video: `label` counts from 0 in the order of the set's classes."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class VideoSet:
+    """Labelled videos and the names of their classes."""
+
+    samples: list[Sample]
+    classes: list[str]
+
+    def relabelled(self, classes: list[str], *, source: str) -> "VideoSet":
+        """The same videos with labels counted in another list of classes, matched by name.
+
+        Raises:
+            DataError: a class of this set is not in the list; both sides are named.
+        """
+        unknown = [name for name in self.classes if name not in classes]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
+                f"{source}: {_shortened(unknown)}; {source} has: {_shortened(classes)}"
+            )
+        position = {name: classes.index(name) for name in self.classes}
+        samples = [replace(sample, label=position[self.classes[sample.label]]) for sample in self.samples]
+        return VideoSet(samples, list(classes))
+
+
+def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> tuple[VideoSet, VideoSet]:
+    """The training and validation sets below `root`, in any of the three layouts.
+
+    Raises:
+        DataError: nothing usable is found, there are fewer than two classes, or a class lacks videos.
+    """
+    root = _existing(root)
+    if _has_split(root, "train"):
+        train = read_set(root, split="train")
+        if not _has_split(root, "val"):
+            raise DataError(f"{root} has train but no val; add {root / 'val'}, or give one folder of class folders")
+        val = read_set(root, split="val").relabelled(train.classes, source=f"{root}/train")
+        both = {sample.path.resolve() for sample in train.samples} & {sample.path.resolve() for sample in val.samples}
+        if both:
+            raise DataError(f"{root}: {len(both)} videos stand in both train and val, such as {min(both)}")
+    else:
+        train, val = split_set(read_set(root), config or SplitConfig(), source=str(root))
+    present = {train.classes[sample.label] for sample in train.samples}
+    if len(present) < 2:
+        raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
+    return train, val
+
+
+def read_set(root: str | Path, *, split: str | None = None) -> VideoSet:
+    """One set of videos: a csv file, or a folder of class folders, or the named split of `root`.
+
+    With `split=None`, a folder is taken as it is; use `test_split` to find the part to evaluate on.
+    """
+    root = _existing(root)
+    if split is not None:
+        return read_list(root / f"{split}.csv") if (root / f"{split}.csv").is_file() else read_set(root / split)
+    return read_list(root) if root.is_file() else read_class_folders(root)
+
+
+def test_split(root: str | Path) -> str | None:
+    """The split of `root` to evaluate on: "test" or "val" where there is one, else None (the whole folder)."""
+    return next((name for name in ("test", "val") if _has_split(Path(root), name)), None)
+
+
+def read_class_folders(root: Path) -> VideoSet:
+    """Videos in `root/<class>/`, at any depth; classes in alphabetical order.
+
+    Raises:
+        DataError: no class folder, or none with a video in it.
+    """
+    try:
+        folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error.strerror}") from None
+    if not folders:
+        raise DataError(f"{root} holds no class folders; expected {root}/<class>/<video>.mp4, or a csv list")
+    videos = {folder.name: find_videos(folder) for folder in folders}
+    empty = [name for name, paths in videos.items() if not paths]
+    if empty:
+        known = " ".join(sorted(VIDEO_SUFFIXES))
+        raise DataError(f"{root}: no videos in {_shortened(empty)}; files are taken by their ending: {known}")
+    classes = list(videos)
+    return VideoSet([Sample(path, label) for label, name in enumerate(classes) for path in videos[name]], classes)
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Files with a video's ending below `folder`, in alphabetical order; hidden files and folders are left out."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be listed: {error.strerror}")
+
+    paths = []
+    for directory, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        videos = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")]
+        paths.extend(Path(directory, name) for name in videos)
+    return sorted(paths)
+
+
+def read_list(path: str | Path) -> VideoSet:
+    """A csv file of `path,label` rows; paths are relative to the file, labels are names or integers from 0.
+
+    A header row `path,label` may stand first. Names are sorted; integers take theirs from `classes.txt` beside
+    the file (one name a line), or stand for themselves.
+
+    Raises:
+        DataError: naming the row that cannot be used.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    labels = [label for _, _, label in rows]
+    if all(re.fullmatch(r"\d+", label) for label in labels):
+        names_file = path.with_name("classes.txt")
+        if names_file.is_file():
+            classes = _read_class_names(names_file)
+        else:
+            classes = [str(label) for label in range(max(map(int, labels)) + 1)]
+        for number, _, label in rows:
+            if int(label) >= len(classes):
+                raise DataError(f"{path}, row {number}: label {label}, but {names_file} names {len(classes)} classes")
+        position = {label: int(label) for label in labels}
+    else:
+        classes = sorted(set(labels))
+        position = {name: i for i, name in enumerate(classes)}
+    samples = [Sample(path.parent / name, position[label]) for _, name, label in rows]
+    return VideoSet(samples, classes)
+
+
+def _read_rows(path: Path) -> list[tuple[int, str, str]]:
+    """Row number, file name and label of every row but a header."""
+    rows = []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
+                cells = [cell.strip() for cell in row]
+                if not any(cells) or (number == 1 and [cell.lower() for cell in cells] == ["path", "label"]):
+                    continue
+                if len(cells) != 2 or not all(cells):
+                    raise DataError(f"{path}, row {number}: {row!r} is not path,label: two values, both filled")
+                rows.append((number, *cells))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a csv list: {error}") from None
+    if not rows:
+        raise DataError(f"{path} holds no rows; expected one path,label a line")
+    return rows
+
+
+def _read_class_names(path: Path) -> list[str]:
+    """One name a line; empty lines at the end do not count."""
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise DataError(f"{path}, line {number} is empty; expected one class name a line")
+        if name in names[: number - 1]:
+            raise DataError(f"{path}, line {number}: {name!r} stands there twice; each class needs its own name")
+    return names
+
+
+def split_set(videos: VideoSet, config: SplitConfig, *, source: str) -> tuple[VideoSet, VideoSet]:
+    """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
+
+    Raises:
+        DataError: a class has one video only, a name does not fit the pattern, or a class is missing on one side.
+    """
+    counts = Counter(sample.label for sample in videos.samples)
+    single = [videos.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    if single:
+        raise DataError(
+            f"{source}: one video only in {_shortened(single)}: it cannot stand in both the training and the "
+            "validation part; add videos, remove the class, or give train and val folders"
+        )
+    if config.group_pattern is None:
+        held_out = _draw_by_class(videos.samples, config)
+    else:
+        held_out = _draw_groups(videos.samples, config)
+    train = VideoSet([sample for sample in videos.samples if sample.path not in held_out], videos.classes)
+    val = VideoSet([sample for sample in videos.samples if sample.path in held_out], videos.classes)
+    for part, name in ((train, "training"), (val, "validation")):
+        present = {sample.label for sample in part.samples}
+        missing = [videos.classes[label] for label in counts if label not in present]
+        if missing:
+            raise DataError(
+                f"{source}: the {name} part has no video of {_shortened(missing)}; "
+                "change val_fraction, seed or group_pattern, or give train and val folders"
+            )
+    return train, val
+
+
+def _draw_by_class(samples: list[Sample], config: SplitConfig) -> set[Path]:
+    """Held-out paths: the fraction of each class, at least one and never all; the order of the list does not matter."""
+    held_out: set[Path] = set()
+    by_class = _grouped(samples, lambda sample: sample.label)
+    for label in sorted(by_class):
+        paths = sorted({sample.path for sample in by_class[label]})
+        generator = np.random.default_rng([config.seed, label])
+        count = min(max(round(config.val_fraction * len(paths)), 1), len(paths) - 1)
+        held_out.update(paths[i] for i in generator.permutation(len(paths))[:count])
+    return held_out
+
+
+def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Path]:
+    """Held-out paths: all videos of a fraction of the groups, at least one group and never all."""
+    groups = _grouped(samples, lambda sample: _group_of(sample.path, config.group_pattern or ""))
+    if len(groups) < 2:
+        raise DataError(
+            f"group_pattern {config.group_pattern!r} finds {len(groups)} group in the file names; two needed"
+        )
+    names = sorted(groups)
+    count = min(max(round(config.val_fraction * len(names)), 1), len(names) - 1)
+    drawn = np.random.default_rng(config.seed).permutation(len(names))[:count]
+    return {sample.path for i in drawn for sample in groups[names[i]]}
+
+
+def _group_of(path: Path, pattern: str) -> str:
+    try:
+        match = re.search(pattern, path.name)
+    except re.error as error:
+        raise DataError(f"group_pattern {pattern!r} is no regular expression: {error}") from None
+    group = match and (match[1] if match.groups() else match[0])
+    if group is None:
+        raise DataError(f"{path}: the name does not fit group_pattern {pattern!r}")
+    return group
+
+
+def _grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
+    groups: dict[Key, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[key(sample)].append(sample)
+    return groups
+
+
+def _has_split(root: Path, name: str) -> bool:
+    """A list, or a folder with folders in it: a class may be called `train` and then holds videos."""
+    if (root / f"{name}.csv").is_file():
+        return True
+    return (root / name).is_dir() and any(entry.is_dir() for entry in (root / name).iterdir())
+
+
+def _existing(root: str | Path) -> Path:
+    root = Path(root)
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder")
+    return root
+
+
+def _shortened(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

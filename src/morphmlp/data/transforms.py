@@ -1,0 +1,121 @@
+"""From decoded frames to the clip that a model is given: the published test views, and random training clips.
+
+Frames are uint8 `[T, H, W, 3]` in RGB; clips are float32 `[3, T, h, w]`, normalised.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from morphmlp.config import AugmentConfig, InputConfig
+
+
+def test_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
+    """The crops of one clip at test time: `[T, H, W, 3]` uint8 -> `[num_crops, 3, T, h, w]` float32.
+
+    Frames are normalised, resized, then cropped, in the order of the released loaders. A stretched clip has a
+    single crop, which is repeated.
+    """
+    clip = normalise(torch.from_numpy(frames).permute(3, 0, 1, 2), config)
+    if config.fit == "stretch":
+        return resize(clip, config.crop, antialias=config.antialias)[None].expand(num_crops, -1, -1, -1, -1)
+    height, width = config.crop
+    short_side = config.resize if num_crops == 1 else height
+    clip = resize(clip, resized_size(*clip.shape[-2:], short_side=short_side), antialias=config.antialias)
+    offsets = crop_offsets(*clip.shape[-2:], crop=height)
+    if num_crops == 1:
+        offsets = [offsets[1 if config.one_crop == "center" else 0]]
+    return torch.stack([clip[..., top : top + height, left : left + width] for top, left in offsets])
+
+
+def resized_size(height: int, width: int, *, short_side: int) -> tuple[int, int]:
+    """Height and width with the short side as given and the long one in proportion, rounded down.
+
+    >>> resized_size(240, 320, short_side=256)
+    (256, 341)
+    """
+    if height <= width:
+        return short_side, math.floor(width / height * short_side)
+    return math.floor(height / width * short_side), short_side
+
+
+def crop_offsets(height: int, width: int, *, crop: int) -> list[tuple[int, int]]:
+    """Top and left of the three crops along the long side: start, centre (rounded up, as released) and end.
+
+    >>> crop_offsets(256, 341, crop=224)
+    [(16, 0), (16, 59), (16, 117)]
+    """
+    top, left = math.ceil((height - crop) / 2), math.ceil((width - crop) / 2)
+    if height > width:
+        return [(0, left), (top, left), (height - crop, left)]
+    return [(top, 0), (top, left), (top, width - crop)]
+
+
+def resize(clip: Tensor, size: tuple[int, int], *, antialias: bool = False) -> Tensor:
+    """`[3, T, H, W]` float -> `[3, T, *size]`, bilinear."""
+    if tuple(clip.shape[-2:]) == size:
+        return clip
+    return F.interpolate(clip, size=size, mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def normalise(clip: Tensor, config: InputConfig) -> Tensor:
+    """`[3, T, H, W]` uint8 in RGB -> float32 in the channel order, mean and deviation that `config` names."""
+    if config.channel_order == "bgr":
+        clip = clip.flip(0)
+    mean = torch.tensor(config.mean)[:, None, None, None]
+    std = torch.tensor(config.std)[:, None, None, None]
+    return (clip.float() / 255 - mean) / std
+
+
+def training_clip(frames: np.ndarray, config: InputConfig, augment: AugmentConfig, *, seed: int) -> Tensor:
+    """One random clip: `[T, H, W, 3]` uint8 -> `[3, T, h, w]` float32; all frames are changed alike.
+
+    The result depends on the arguments alone: the framework's random states are left as they were.
+    """
+    clip = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], as torchvision takes videos
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators too
+        clip = _augmentation(clip.shape[-2:], config, augment)(clip)
+        clip = normalise(clip.transpose(0, 1), config)
+        if torch.rand(()) < augment.erase:
+            _erase_box(clip)
+    return clip
+
+
+def _augmentation(frame_size: tuple[int, ...], config: InputConfig, augment: AugmentConfig) -> Any:
+    """Random crop, flip and colour changes on uint8 `[T, 3, H, W]`."""
+    from torchvision.transforms import v2  # takes seconds to import
+
+    height, width = config.crop if config.fit == "crop" else frame_size
+    ratio = width / height  # of the undistorted crop
+    steps: list[Any] = [
+        v2.RandomResizedCrop(
+            config.crop,
+            scale=(augment.crop_area, 1.0),
+            ratio=(ratio / augment.crop_ratio, ratio * augment.crop_ratio),
+            antialias=config.antialias,
+        ),
+        v2.RandomHorizontalFlip(augment.flip),
+    ]
+    if augment.color:
+        steps.append(v2.ColorJitter(*[augment.color] * 3))
+    if augment.gray:
+        steps.append(v2.RandomGrayscale(augment.gray))
+    return v2.Compose(steps)
+
+
+def _erase_box(clip: Tensor) -> None:
+    """Overwrites one box of 2 % to 1/3 of the area with noise, the same over time (random erasing)."""
+    height, width = clip.shape[-2:]
+    area = height * width * torch.empty(()).uniform_(0.02, 1 / 3).item()
+    ratio = math.exp(torch.empty(()).uniform_(math.log(0.3), math.log(1 / 0.3)).item())
+    box_height = min(height, max(1, round(math.sqrt(area * ratio))))
+    box_width = min(width, max(1, round(math.sqrt(area / ratio))))
+    top = int(torch.randint(height - box_height + 1, ()))
+    left = int(torch.randint(width - box_width + 1, ()))
+    noise = torch.randn(clip.shape[0], 1, box_height, box_width)
+    clip[..., top : top + box_height, left : left + box_width] = noise

@@ -1,0 +1,519 @@
+"""Folders and lists of labelled videos: what is taken, how it is split, and what is said of what cannot be used."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from morphmlp.config import SplitConfig
+from morphmlp.data import datasets
+from morphmlp.data.datasets import (
+    Sample,
+    VideoSet,
+    find_videos,
+    read_class_folders,
+    read_list,
+    read_set,
+    read_training_sets,
+    split_set,
+)
+from morphmlp.errors import DataError
+
+over_cases = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Empty files below `root`: none is opened here."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def listed(videos: VideoSet, root: Path) -> list[tuple[str, str]]:
+    """Relative path and class name of each video."""
+    return [(str(sample.path.relative_to(root)), videos.classes[sample.label]) for sample in videos.samples]
+
+
+def paths_of(videos: VideoSet) -> set[Path]:
+    return {sample.path for sample in videos.samples}
+
+
+def made_set(counts: list[int]) -> VideoSet:
+    """Class i has `counts[i]` videos."""
+    samples = [Sample(Path(f"{label}/{i}.mp4"), label) for label, count in enumerate(counts) for i in range(count)]
+    return VideoSet(samples, [f"class {label}" for label in range(len(counts))])
+
+
+# Folders of class folders
+
+
+def test_classes_and_videos_are_in_alphabetical_order(tmp_path: Path):
+    touch(tmp_path, "b/2.mp4", "b/1.mp4", "B/1.mp4", "a/9.mp4", "10/1.mp4", "9/1.mp4")
+    videos = read_class_folders(tmp_path)
+    assert videos.classes == ["10", "9", "B", "a", "b"]
+    assert listed(videos, tmp_path) == [
+        ("10/1.mp4", "10"),
+        ("9/1.mp4", "9"),
+        ("B/1.mp4", "B"),
+        ("a/9.mp4", "a"),
+        ("b/1.mp4", "b"),
+        ("b/2.mp4", "b"),
+    ]
+
+
+def test_videos_are_found_at_any_depth_and_hidden_or_other_files_are_not(tmp_path: Path):
+    touch(
+        tmp_path,
+        "a/x.mp4",
+        "a/deep/er/y.webm",
+        "a/.hidden.mp4",
+        "a/._x.mp4",
+        "a/.cache/z.mp4",
+        "a/notes.txt",
+        "a/mp4",
+        "a/.mp4",
+        "b/x.avi",
+        ".git/x.mp4",
+        "readme.md",
+        "loose.mp4",
+    )
+    (tmp_path / "a" / "folder.mp4").mkdir()
+    videos = read_class_folders(tmp_path)
+    assert listed(videos, tmp_path) == [("a/deep/er/y.webm", "a"), ("a/x.mp4", "a"), ("b/x.avi", "b")]
+
+
+def test_a_hidden_folder_that_is_asked_for_is_searched(tmp_path: Path):
+    touch(tmp_path, ".videos/x.mp4")
+    assert find_videos(tmp_path / ".videos") == [tmp_path / ".videos" / "x.mp4"]
+
+
+@pytest.mark.parametrize("ending", ["MP4", "MoV", "mkv", "AVI", "webm", "m4v", "mpg", "ts", "3gp"])
+def test_endings_are_taken_in_any_case(tmp_path: Path, ending: str):
+    touch(tmp_path, f"a/x.{ending}")
+    assert [path.name for path in find_videos(tmp_path)] == [f"x.{ending}"]
+
+
+def test_names_may_hold_spaces_dots_and_any_script(tmp_path: Path):
+    touch(tmp_path, "pouring tea/my clip.v2.mp4", "挥手/一.mp4", "čaj/x.mp4")
+    videos = read_class_folders(tmp_path)
+    assert videos.classes == ["pouring tea", "čaj", "挥手"]
+    assert listed(videos, tmp_path)[0] == ("pouring tea/my clip.v2.mp4", "pouring tea")
+
+
+def test_a_linked_class_folder_is_read(tmp_path: Path):
+    touch(tmp_path, "disk/x.mp4", "set/a/y.mp4")
+    (tmp_path / "set" / "b").symlink_to(tmp_path / "disk")
+    assert listed(read_class_folders(tmp_path / "set"), tmp_path / "set") == [("a/y.mp4", "a"), ("b/x.mp4", "b")]
+
+
+def test_the_order_of_the_file_system_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    touch(tmp_path, *[f"{name}/{i}.mp4" for name in "abc" for i in range(5)])
+    expected = read_training_sets(tmp_path)
+    walk, iterdir = os.walk, Path.iterdir
+    monkeypatch.setattr(
+        os, "walk", lambda *args, **kwargs: ((top, dirs, names[::-1]) for top, dirs, names in walk(*args, **kwargs))
+    )
+    monkeypatch.setattr(Path, "iterdir", lambda self: reversed(list(iterdir(self))))
+    assert read_training_sets(tmp_path) == expected
+
+
+# Layouts
+
+
+def test_class_folders_are_split(tmp_path: Path):
+    touch(tmp_path, *[f"{name}/{i}.mp4" for name in "ab" for i in range(10)])
+    train, val = read_training_sets(tmp_path)
+    assert train.classes == val.classes == ["a", "b"]
+    assert Counter(sample.label for sample in train.samples) == {0: 8, 1: 8}
+    assert Counter(sample.label for sample in val.samples) == {0: 2, 1: 2}
+
+
+def test_train_and_val_folders_are_taken_as_they_are(tmp_path: Path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "train/c/3.mp4", "val/c/4.mp4", "val/a/5.mp4", "test/a/6.mp4")
+    train, val = read_training_sets(tmp_path)
+    assert train.classes == val.classes == ["a", "b", "c"]
+    assert listed(train, tmp_path) == [("train/a/1.mp4", "a"), ("train/b/2.mp4", "b"), ("train/c/3.mp4", "c")]
+    assert listed(val, tmp_path) == [("val/a/5.mp4", "a"), ("val/c/4.mp4", "c")]
+    assert [sample.label for sample in val.samples] == [0, 2]
+
+
+def test_train_and_val_lists_are_taken_as_they_are(tmp_path: Path):
+    write(tmp_path / "train.csv", "x/1.mp4,b\nx/2.mp4,a\n")
+    write(tmp_path / "val.csv", "x/3.mp4,b\n")
+    train, val = read_training_sets(tmp_path)
+    assert (train.classes, val.classes) == (["a", "b"], ["a", "b"])
+    assert train.samples == [Sample(tmp_path / "x/1.mp4", 1), Sample(tmp_path / "x/2.mp4", 0)]
+    assert val.samples == [Sample(tmp_path / "x/3.mp4", 1)]
+
+
+def test_a_list_and_a_folder_can_stand_side_by_side(tmp_path: Path):
+    touch(tmp_path, "val/a/1.mp4")
+    write(tmp_path / "train.csv", "1.mp4,a\n2.mp4,b\n")
+    assert read_training_sets(tmp_path)[1] == VideoSet([Sample(tmp_path / "val/a/1.mp4", 0)], ["a", "b"])
+
+
+def test_a_single_list_is_split(tmp_path: Path):
+    path = write(tmp_path / "all.csv", "".join(f"{i}.mp4,{'ab'[i % 2]}\n" for i in range(10)))
+    train, val = read_training_sets(path)
+    assert (len(train.samples), len(val.samples)) == (8, 2)
+    assert paths_of(train) | paths_of(val) == {tmp_path / f"{i}.mp4" for i in range(10)}
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (["train/a/1.mp4", "val/a/1.mp4", "test/a/1.mp4"], "test"),
+        (["train/a/1.mp4", "val/a/1.mp4"], "val"),
+        (["train.csv", "val.csv"], "val"),
+        (["a/1.mp4", "b/1.mp4"], None),
+    ],
+)
+def test_the_part_to_evaluate_on_is_test_then_val_then_all(tmp_path: Path, names: list[str], split: str | None):
+    assert datasets.test_split(touch(tmp_path, *names)) == split
+
+
+def test_a_part_is_read_by_its_name(tmp_path: Path):
+    touch(tmp_path, "train/a/1.mp4", "val/b/2.mp4")
+    assert listed(read_set(tmp_path, split="train"), tmp_path) == [("train/a/1.mp4", "a")]
+    with pytest.raises(DataError, match="test: no such file or folder"):
+        read_set(tmp_path, split="test")
+
+
+# What cannot be used
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path: Path):
+    for read in (read_training_sets, read_set):
+        with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'nowhere'}: no such file or folder")):
+            read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("names", [[], ["1.mp4", "2.mp4"], [".hidden/1.mp4"]])
+def test_a_folder_without_class_folders_says_what_was_expected(tmp_path: Path, names: list[str]):
+    with pytest.raises(DataError, match=re.escape(f"holds no class folders; expected {tmp_path}/<class>/<video>.mp4")):
+        read_training_sets(touch(tmp_path, *names))
+
+
+def test_empty_class_folders_are_named_with_the_endings_that_are_taken(tmp_path: Path):
+    touch(tmp_path, "a/1.mp4", "b/notes.txt")
+    (tmp_path / "c").mkdir()
+    with pytest.raises(DataError, match=r"no videos in b, c; files are taken by their ending: .*\.mp4"):
+        read_training_sets(tmp_path)
+
+
+def test_of_many_names_five_are_shown(tmp_path: Path):
+    for i in range(8):
+        (tmp_path / f"c{i}").mkdir()
+    with pytest.raises(DataError, match="no videos in c0, c1, c2, c3, c4 and 3 more;"):
+        read_class_folders(tmp_path)
+
+
+def test_one_class_is_too_few(tmp_path: Path):
+    with pytest.raises(DataError, match=r"holds one class \(a\): at least two"):
+        read_training_sets(touch(tmp_path, "a/1.mp4", "a/2.mp4"))
+
+
+def test_one_class_that_has_a_number_above_0_is_too_few(tmp_path: Path):
+    with pytest.raises(DataError, match=r"holds one class \(3\): at least two"):
+        read_training_sets(write(tmp_path / "all.csv", "1.mp4,3\n2.mp4,3\n"))
+
+
+def test_classes_with_one_video_are_named(tmp_path: Path):
+    touch(tmp_path, "a/1.mp4", "a/2.mp4", "b/1.mp4", "c/1.mp4")
+    with pytest.raises(DataError, match="one video only in b, c: it cannot stand in both"):
+        read_training_sets(tmp_path)
+
+
+def test_train_without_val_says_what_to_add(tmp_path: Path):
+    with pytest.raises(DataError, match=re.escape(f"has train but no val; add {tmp_path / 'val'}")):
+        read_training_sets(touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4"))
+
+
+def test_a_class_of_val_that_train_does_not_know_is_named_with_those_of_train(tmp_path: Path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "val/B/1.mp4")
+    message = f"1 of 2 classes of the data are not among the 2 of {tmp_path}/train: B; {tmp_path}/train has: a, b"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_training_sets(tmp_path)
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    touch(tmp_path, "a/1.mp4", "a/locked/2.mp4")
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path}/a/locked cannot be listed: Permission denied")):
+        read_class_folders(tmp_path)
+
+
+def test_a_root_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path} cannot be listed: Permission denied")):
+        read_class_folders(tmp_path)
+
+
+# Relabelling
+
+
+def test_labels_are_counted_in_another_list_by_name():
+    videos = VideoSet([Sample(Path("x"), 0), Sample(Path("y"), 1)], ["b", "d"])
+    relabelled = videos.relabelled(["d", "c", "b"], source="model")
+    assert relabelled == VideoSet([Sample(Path("x"), 2), Sample(Path("y"), 0)], ["d", "c", "b"])
+    assert videos.samples[0].label == 0
+
+
+def test_an_unknown_class_lists_both_sides():
+    videos = VideoSet([Sample(Path("x"), 0)], ["b", "e", "f"])
+    with pytest.raises(DataError, match=r"2 of 3 classes .* the 2 of model: e, f; model has: a, b"):
+        videos.relabelled(["a", "b"], source="model")
+
+
+# The split by a fraction
+
+
+@over_cases
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=6), st.floats(0.01, 0.99), st.integers(0, 2**40))
+def test_a_split_holds_out_the_fraction_of_each_class_and_one_at_least(counts: list[int], fraction: float, seed: int):
+    videos = made_set(counts)
+    train, val = split_set(videos, SplitConfig(val_fraction=fraction, seed=seed), source="x")
+    assert not paths_of(train) & paths_of(val)
+    assert paths_of(train) | paths_of(val) == paths_of(videos)
+    held_out = Counter(sample.label for sample in val.samples)
+    for label, count in enumerate(counts):
+        assert held_out[label] == min(max(round(fraction * count), 1), count - 1)
+
+
+@over_cases
+@given(st.permutations(made_set([4, 7, 2]).samples), st.integers(0, 100), st.sampled_from([None, r"^\d"]))
+def test_a_split_does_not_depend_on_the_order_of_the_list(order: list[Sample], seed: int, pattern: str | None):
+    config = SplitConfig(val_fraction=0.3, seed=seed)
+    if pattern:  # 0.mp4 and 1.mp4 stand in all classes
+        config = SplitConfig(val_fraction=0.5, seed=seed, group_pattern=pattern)
+        order = [sample for sample in order if sample.path.name in ("0.mp4", "1.mp4")]
+    videos = VideoSet(order, ["a", "b", "c"])
+    ordered = VideoSet(sorted(order, key=lambda sample: sample.path), videos.classes)
+    assert paths_of(split_set(videos, config, source="x")[1]) == paths_of(split_set(ordered, config, source="x")[1])
+
+
+def test_the_seed_decides_the_split():
+    videos = made_set([20, 20])
+
+    def held_out(seed: int) -> set[Path]:
+        return paths_of(split_set(videos, SplitConfig(seed=seed), source="x")[1])
+
+    assert held_out(1) == held_out(1)
+    assert len({frozenset(held_out(seed)) for seed in range(10)}) == 10
+
+
+def test_classes_are_drawn_independently():
+    _, val = split_set(made_set([50, 50]), SplitConfig(), source="x")
+    assert {s.path.name for s in val.samples if s.label == 0} != {s.path.name for s in val.samples if s.label == 1}
+
+
+def test_the_order_of_the_videos_is_kept():
+    videos = made_set([9, 9])
+    for part in split_set(videos, SplitConfig(), source="x"):
+        assert [sample for sample in videos.samples if sample in part.samples] == part.samples
+
+
+def test_a_video_listed_twice_stands_on_one_side():
+    videos = VideoSet([Sample(Path(f"{i}.mp4"), 0) for i in (0, 0, 1, 1, 2, 2)] + made_set([0, 4]).samples, ["a", "b"])
+    for seed in range(10):
+        train, val = split_set(videos, SplitConfig(val_fraction=0.5, seed=seed), source="x")
+        assert not paths_of(train) & paths_of(val)
+        assert len(train.samples) + len(val.samples) == 10
+
+
+# The split by groups
+
+
+def speakers(names: list[str]) -> VideoSet:
+    """Two classes; each speaker says both."""
+    samples = [Sample(Path(f"{label}/{name}_{label}.mp4"), label) for label in (0, 1) for name in names]
+    return VideoSet(samples, ["a", "b"])
+
+
+@over_cases
+@given(st.integers(2, 12), st.floats(0.05, 0.95), st.integers(0, 1000))
+def test_no_group_stands_on_both_sides(num_groups: int, fraction: float, seed: int):
+    videos = speakers([f"F{i:02}" for i in range(num_groups)])
+    config = SplitConfig(val_fraction=fraction, seed=seed, group_pattern=r"^([FM]\d+)_")
+    train, val = split_set(videos, config, source="x")
+    groups = [{path.name[:3] for path in paths_of(part)} for part in (train, val)]
+    assert not groups[0] & groups[1]
+    assert len(groups[1]) == min(max(round(fraction * num_groups), 1), num_groups - 1)
+    assert paths_of(train) | paths_of(val) == paths_of(videos)
+
+
+def test_without_a_group_in_the_pattern_the_whole_match_names_the_group():
+    videos = speakers(["F01", "M02"])
+    with_group, without = (
+        split_set(videos, SplitConfig(group_pattern=pattern), source="x") for pattern in (r"^([FM]\d+)", r"^[FM]\d+")
+    )
+    assert with_group == without
+
+
+@pytest.mark.parametrize("pattern", [r"^F\d+", r"^(F\d+)?_?"])
+def test_a_name_that_does_not_fit_the_pattern_is_named(pattern: str):
+    with pytest.raises(DataError, match=re.escape("0/M02_0.mp4: the name does not fit group_pattern")):
+        split_set(speakers(["F01", "M02", "F03"]), SplitConfig(group_pattern=pattern), source="x")
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused():
+    with pytest.raises(DataError, match=re.escape("group_pattern '(F' is no regular expression: missing )")):
+        split_set(speakers(["F01", "F02"]), SplitConfig(group_pattern="(F"), source="x")
+
+
+@pytest.mark.parametrize("pattern", ["^F", ""])
+def test_one_group_only_is_refused(pattern: str):
+    with pytest.raises(DataError, match="finds 1 group in the file names; two needed"):
+        split_set(speakers(["F01", "F02"]), SplitConfig(group_pattern=pattern), source="x")
+
+
+def test_groups_that_leave_a_class_out_of_one_part_are_refused():
+    videos = VideoSet(
+        [Sample(Path(name), label) for label, name in enumerate(["F1_a", "F2_a"]) for _ in "xy"], ["a", "b"]
+    )
+    with pytest.raises(
+        DataError, match=r"x: the training part has no video of [ab]; change val_fraction, seed or group"
+    ):
+        split_set(videos, SplitConfig(group_pattern=r"^F\d"), source="x")
+
+
+# Lists
+
+
+ROWS = [("x/1.mp4", "run"), ("y 2.mp4", "jump high"), ("z.mp4", "run")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
+        "x/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run",
+        "path,label\nx/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
+        "Path, Label\r\nx/1.mp4,run\r\ny 2.mp4,jump high\r\nz.mp4,run\r\n",
+        "\ufeffpath,label\nx/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
+        "\ufeffx/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
+        " x/1.mp4 , run \ny 2.mp4,  jump high\t\n z.mp4,run\n",
+        '"x/1.mp4","run"\n"y 2.mp4", "jump high"\nz.mp4,run\n',
+        "x/1.mp4,run\n\n  \n,\ny 2.mp4,jump high\nz.mp4,run\n\n",
+    ],
+    ids=["plain", "no end", "header", "windows", "bom and header", "bom", "spaces", "quotes", "blank rows"],
+)
+def test_a_list_is_read_however_it_was_written(tmp_path: Path, text: str):
+    videos = read_list(write(tmp_path / "l.csv", text))
+    assert videos.classes == ["jump high", "run"]
+    assert listed(videos, tmp_path) == ROWS
+
+
+def test_commas_in_quoted_names_and_other_scripts_are_kept(tmp_path: Path):
+    videos = read_list(write(tmp_path / "l.csv", '"a, b.mp4","čaj, hot"\n一.mp4,挥手\n'))
+    assert listed(videos, tmp_path) == [("a, b.mp4", "čaj, hot"), ("一.mp4", "挥手")]
+
+
+def test_absolute_paths_stay_absolute(tmp_path: Path):
+    videos = read_list(write(tmp_path / "l.csv", "/elsewhere/x.mp4,a\n"))
+    assert videos.samples == [Sample(Path("/elsewhere/x.mp4"), 0)]
+
+
+def test_integer_labels_stand_for_themselves(tmp_path: Path):
+    videos = read_list(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,2\n"))
+    assert videos.classes == [str(i) for i in range(11)]
+    assert [sample.label for sample in videos.samples] == [10, 2]
+
+
+def test_integers_among_names_are_names(tmp_path: Path):
+    assert read_list(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,two\n")).classes == ["10", "two"]
+
+
+@pytest.mark.parametrize("text", ["b\na\nc d\n", "b\r\na\r\nc d", "\ufeffb\na\nc d\n\n\n", " b\na \nc d\n"])
+def test_integer_labels_take_their_names_from_the_file_beside(tmp_path: Path, text: str):
+    write(tmp_path / "classes.txt", text)
+    videos = read_list(write(tmp_path / "l.csv", "x.mp4,2\ny.mp4,0\n"))
+    assert videos.classes == ["b", "a", "c d"]
+    assert listed(videos, tmp_path) == [("x.mp4", "c d"), ("y.mp4", "b")]
+
+
+def test_a_label_past_the_named_classes_is_refused_with_its_row(tmp_path: Path):
+    write(tmp_path / "classes.txt", "a\nb\n")
+    path = write(tmp_path / "l.csv", "path,label\nx.mp4,1\ny.mp4,2\n")
+    message = f"{path}, row 3: label 2, but {tmp_path / 'classes.txt'} names 2 classes"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_list(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a\nb\na\n", "line 3: 'a' stands there twice"),
+        ("a\n\nb\n", "line 2 is empty"),
+        (b"a\n\xff\n", "cannot be read"),
+    ],
+)
+def test_a_file_of_class_names_that_cannot_be_used_is_refused(tmp_path: Path, text: str | bytes, reason: str):
+    path = write(tmp_path / "classes.txt", text)
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))},? {reason}"):
+        read_list(write(tmp_path / "l.csv", "x.mp4,0\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("x.mp4,a\ny.mp4 1\n", 2),
+        ("path,label\nx.mp4,a,3\n", 2),
+        ("x.mp4\n", 1),
+        ("x.mp4,a\n\ny.mp4,\n", 3),
+        ("x.mp4,a\n,b\n", 2),
+        ("folder 37 5\n", 1),
+    ],
+)
+def test_a_row_that_is_not_two_values_is_refused_with_its_number(tmp_path: Path, text: str, row: int):
+    path = write(tmp_path / "l.csv", text)
+    with pytest.raises(DataError, match=re.escape(f"{path}, row {row}: ") + r"\[.*\] is not path,label"):
+        read_list(path)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "path,label\n", "\ufeff"])
+def test_a_list_without_rows_is_refused(tmp_path: Path, text: str):
+    path = write(tmp_path / "l.csv", text)
+    with pytest.raises(DataError, match=re.escape(f"{path} holds no rows; expected one path,label a line")):
+        read_list(path)
+
+
+@pytest.mark.parametrize("data", [b"\x00\x00\x00 ftypisom\xff\xfe", b"\x89PNG\r\n", "x.mp4,ä".encode("latin-1")])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes):
+    path = write(tmp_path / "video.mp4", data)
+    with pytest.raises(DataError, match=re.escape(f"{path} cannot be read as a csv list: ")):
+        read_training_sets(path)
+
+
+def test_a_list_that_is_missing_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"l\.csv cannot be read as a csv list: .*No such file"):
+        read_list(tmp_path / "l.csv")
+
+
+def test_a_val_list_may_lack_the_highest_labels(tmp_path: Path):
+    write(tmp_path / "train.csv", "1.mp4,0\n2.mp4,1\n3.mp4,2\n")
+    write(tmp_path / "val.csv", "4.mp4,1\n")
+    train, val = read_training_sets(tmp_path)
+    assert train.classes == val.classes == ["0", "1", "2"]
+    assert val.samples == [Sample(tmp_path / "4.mp4", 1)]

@@ -1,0 +1,290 @@
+"""What comes out of the loaders: the right frames, in the right order, whoever decodes them, and broken files aside."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.data import transforms
+from morphmlp.data.datasets import Sample, read_set
+from morphmlp.data.decode import probe, read_frames
+from morphmlp.data.loaders import (
+    Batch,
+    BrokenVideo,
+    EpochSampler,
+    TestClips,
+    TrainingClips,
+    VideoClips,
+    collate,
+    make_loader,
+)
+from morphmlp.data.sampling import dense_indices, sparse_indices
+from morphmlp.data.synthetic import write_dataset
+
+# These say something of the machine that the tests run on, not of the loaders.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+FRAMES = 4
+SPARSE = InputConfig(crop=(32, 32), resize=36)
+DENSE = InputConfig(sampling="dense", stride=2, target_fps=12.0, crop=(32, 32), resize=36)
+AUGMENT = AugmentConfig(flip=0.5, erase=0.5)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Two videos of each class, 20 to 28 frames of 80 x 96 px at 12 fps."""
+    root = write_dataset(tmp_path_factory.mktemp("loaders") / "set", train_per_class=2, val_per_class=1, workers=1)
+    return read_set(root, split="train").samples
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Sample:
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
+    return Sample(tmp_path / "broken.mp4", 1)
+
+
+def training_clips(samples: list[Sample], *, seed: int = 0, config: InputConfig = SPARSE) -> TrainingClips:
+    return TrainingClips(samples, FRAMES, config, AUGMENT, seed)
+
+
+def clips_of(item: VideoClips | BrokenVideo) -> torch.Tensor:
+    assert isinstance(item, VideoClips)
+    return item.clips
+
+
+def same(first: Batch, second: Batch) -> bool:
+    return (
+        torch.equal(first.clips, second.clips)
+        and torch.equal(first.labels, second.labels)
+        and first.indices == second.indices
+        and first.broken == second.broken
+    )
+
+
+# The order of an epoch
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(1, 50), st.integers(0, 2**40), st.integers(0, 20))
+def test_an_epoch_is_a_permutation_of_its_own_positions(num_samples: int, seed: int, epoch: int):
+    sampler = EpochSampler(num_samples, seed)
+    sampler.start_at(epoch=epoch)
+    positions = list(sampler)
+    assert sorted(positions) == list(range(epoch * num_samples, (epoch + 1) * num_samples))
+    assert len(sampler) == num_samples
+    assert list(sampler) == positions
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(1, 50), st.integers(0, 20), st.data())
+def test_an_epoch_that_is_entered_anywhere_goes_on_as_the_whole_one(num_samples: int, epoch: int, data: st.DataObject):
+    sampler = EpochSampler(num_samples, seed=3)
+    sampler.start_at(epoch=epoch)
+    whole = list(sampler)
+    first = data.draw(st.integers(0, num_samples))
+    sampler.start_at(epoch=epoch, sample=first)
+    assert list(sampler) == whole[first:]
+    assert len(sampler) == num_samples - first
+
+
+def test_epochs_and_seeds_have_their_own_orders():
+    orders = set()
+    for seed in (0, 1):
+        sampler = EpochSampler(30, seed)
+        for epoch in range(3):
+            sampler.start_at(epoch=epoch)
+            orders.add(tuple(position % 30 for position in sampler))
+    assert len(orders) == 6
+
+
+def test_an_epoch_can_be_started_while_the_workers_live_on(samples: list[Sample]):
+    sampler = EpochSampler(6, seed=0)
+    loader = make_loader(training_clips(samples[:6]), batch_size=2, workers=1, sampler=sampler)
+    seen = []
+    for epoch in (0, 1):
+        sampler.start_at(epoch=epoch, sample=2)
+        seen.append([index for batch in loader for index in batch.indices])
+        assert seen[-1] == [position % 6 for position in sampler]
+    assert seen[0] != seen[1]
+
+
+# Training clips
+
+
+@pytest.mark.parametrize("config", [SPARSE, DENSE], ids=["sparse", "dense"])
+def test_a_training_clip_follows_from_seed_epoch_and_index(samples: list[Sample], config: InputConfig):
+    num_samples = len(samples)
+
+    def clip(*, seed: int, epoch: int, index: int) -> torch.Tensor:
+        return clips_of(training_clips(samples, seed=seed, config=config)[epoch * num_samples + index])
+
+    first = clip(seed=0, epoch=2, index=3)
+    assert first.shape == (1, 3, FRAMES, 32, 32)
+    torch.manual_seed(99)
+    assert torch.equal(first, clip(seed=0, epoch=2, index=3))
+    for other in ({"seed": 1}, {"epoch": 3}, {"index": 4}):
+        assert not torch.equal(first, clip(**{"seed": 0, "epoch": 2, "index": 3} | other))
+
+
+def test_a_position_carries_label_and_index_of_its_video(samples: list[Sample]):
+    item = training_clips(samples)[3 * len(samples) + 5]
+    assert isinstance(item, VideoClips)
+    assert (item.index, item.label) == (5, samples[5].label)
+
+
+def test_two_workers_give_the_batches_of_none(samples: list[Sample], broken: Sample):
+    mixed = [*samples[:5], broken]
+    batches = []
+    for workers in (0, 2):
+        sampler = EpochSampler(len(mixed), seed=4)
+        sampler.start_at(epoch=7)
+        batches.append(list(make_loader(training_clips(mixed), batch_size=4, workers=workers, sampler=sampler)))
+    assert [len(batch.indices) + len(batch.broken) for batch in batches[0]] == [4, 2]
+    assert all(same(*pair) for pair in zip(*batches, strict=True))
+
+
+# Test clips
+
+
+def by_hand(path: Path, config: InputConfig) -> torch.Tensor:
+    """The views of a video, clip by clip, each read on its own."""
+    info = probe(path)
+    views = []
+    for clip in range(config.num_clips):
+        if config.sampling == "sparse":
+            indices = sparse_indices(info.num_frames, frames=FRAMES, clip=clip, num_clips=config.num_clips)
+        else:
+            indices = dense_indices(
+                info.num_frames,
+                fps=info.fps,
+                frames=FRAMES,
+                stride=config.stride,
+                clip=clip,
+                num_clips=config.num_clips,
+                target_fps=config.target_fps,
+            )
+        views.append(transforms.test_views(read_frames(path, indices), config, num_crops=config.num_crops))
+    return torch.cat(views)
+
+
+@pytest.mark.parametrize("config", [SPARSE, DENSE], ids=["sparse", "dense"])
+@pytest.mark.parametrize(("num_clips", "num_crops"), [(1, 1), (4, 1), (1, 3), (2, 3)])
+def test_the_views_of_a_video_are_those_read_by_hand_clip_after_clip(
+    samples: list[Sample], config: InputConfig, num_clips: int, num_crops: int
+):
+    config = InputConfig.from_dict(config.to_dict() | {"num_clips": num_clips, "num_crops": num_crops})
+    item = TestClips(samples, FRAMES, config)[3]
+    assert isinstance(item, VideoClips)
+    assert (item.index, item.label) == (3, samples[3].label)
+    assert item.clips.shape == (num_clips * num_crops, 3, FRAMES, 32, 32)
+    assert torch.equal(item.clips, by_hand(samples[3].path, config))
+
+
+def test_shuffling_keeps_the_frames_of_each_clip_and_is_repeated(samples: list[Sample]):
+    config = InputConfig.from_dict(DENSE.to_dict() | {"num_clips": 2, "num_crops": 3})
+    in_order = clips_of(TestClips(samples, 8, config)[2])
+    shuffled, again = (clips_of(TestClips(samples, 8, config, shuffle_frames=True)[2]) for _ in range(2))
+    assert torch.equal(shuffled, again)
+    assert not torch.equal(shuffled, in_order)
+
+    def frames(clip: torch.Tensor) -> Counter[bytes]:
+        return Counter(frame.numpy().tobytes() for frame in clip.unbind(1))
+
+    assert [frames(clip) for clip in shuffled] == [frames(clip) for clip in in_order]
+    # The crops of one clip have one order.
+    positions = [
+        [next(i for i, frame in enumerate(before.unbind(1)) if torch.equal(frame, after)) for after in clip.unbind(1)]
+        for clip, before in zip(shuffled, in_order, strict=True)
+    ]
+    assert positions[0] == positions[1] == positions[2]
+
+
+def test_videos_are_shuffled_each_in_its_own_way(samples: list[Sample]):
+    same_video = [samples[0]] * 4
+    dataset = TestClips(same_video, 8, SPARSE, shuffle_frames=True)
+    assert len({clips_of(dataset[index]).numpy().tobytes() for index in range(4)}) == 4
+
+
+def test_the_test_loader_keeps_the_order_of_the_set(samples: list[Sample]):
+    batches = list(make_loader(TestClips(samples[:5], FRAMES, SPARSE), batch_size=2, workers=0))
+    assert [batch.indices for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert [batch.labels.tolist() for batch in batches] == [[0, 0], [1, 1], [2]]
+
+
+def test_names_with_spaces_and_other_scripts_are_read(samples: list[Sample], tmp_path: Path):
+    path = tmp_path / "挥手 (čaj)" / "my clip, one.MP4"
+    path.parent.mkdir()
+    path.write_bytes(samples[0].path.read_bytes())
+    assert torch.equal(
+        clips_of(TestClips([Sample(path, 0)], FRAMES, SPARSE)[0]), clips_of(TestClips(samples, FRAMES, SPARSE)[0])
+    )
+
+
+# Broken videos
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_file_is_set_aside_and_the_rest_of_the_batch_is_intact(
+    samples: list[Sample], broken: Sample, workers: int
+):
+    config = InputConfig.from_dict(SPARSE.to_dict() | {"num_clips": 2})
+    mixed = [samples[0], broken, samples[2]]
+    (batch,) = make_loader(TestClips(mixed, FRAMES, config), batch_size=3, workers=workers)
+    assert batch.indices == [0, 2]
+    assert batch.labels.tolist() == [samples[0].label, samples[2].label]
+    assert torch.equal(batch.clips, torch.cat([by_hand(sample.path, config) for sample in (samples[0], samples[2])]))
+    (video,) = batch.broken
+    assert (video.index, video.path) == (1, broken.path)
+    assert video.reason
+
+
+def test_a_missing_file_is_a_broken_video(tmp_path: Path):
+    missing = [Sample(tmp_path / "gone.mp4", 0)]
+    for dataset in (TestClips(missing, FRAMES, SPARSE), training_clips(missing)):
+        item = dataset[0]
+        assert isinstance(item, BrokenVideo)
+        assert item.path == tmp_path / "gone.mp4"
+        assert "No such file" in item.reason
+
+
+@pytest.mark.parametrize("size", [(2, 42), (42, 2)])
+def test_a_strip_that_would_take_all_memory_is_a_broken_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+):
+    frames = np.zeros((FRAMES, *size, 3), np.uint8)
+    monkeypatch.setattr("morphmlp.data.loaders.read_clip", lambda path, sample: frames)
+    strip = [Sample(tmp_path / "strip.mp4", 0)]
+    item = TestClips(strip, FRAMES, SPARSE)[0]
+    assert isinstance(item, BrokenVideo)
+    assert item.reason == f"is {size[1]} x {size[0]} px: one side is more than 20 times the other"
+    stretched = InputConfig.from_dict(SPARSE.to_dict() | {"fit": "stretch"})
+    assert clips_of(TestClips(strip, FRAMES, stretched)[0]).shape == (1, 3, FRAMES, 32, 32)
+    assert clips_of(training_clips(strip)[0]).shape == (1, 3, FRAMES, 32, 32)
+
+
+def test_a_batch_of_broken_videos_alone_is_empty(broken: Sample):
+    (batch,) = make_loader(training_clips([broken, broken]), batch_size=2, workers=0)
+    assert batch.clips.numel() == 0
+    assert (batch.labels.tolist(), batch.labels.dtype) == ([], torch.long)
+    assert batch.indices == []
+    assert [video.index for video in batch.broken] == [0, 1]
+
+
+def test_collate_joins_views_labels_and_indices_in_order():
+    def clips(value: float, views: int) -> torch.Tensor:
+        return torch.full((views, 3, 1, 2, 2), value)
+
+    lost = BrokenVideo(1, Path("lost.mp4"), "is empty")
+    videos: list[Any] = [VideoClips(clips(1, 2), 7, 0), lost, VideoClips(clips(2, 2), 4, 2)]
+    batch = collate(videos)
+    assert batch.clips[:, 0, 0, 0, 0].tolist() == [1, 1, 2, 2]
+    assert (batch.labels.tolist(), batch.indices, batch.broken) == ([7, 4], [0, 2], [lost])

@@ -1,0 +1,285 @@
+"""The published test views against a naive transcription, and what random training clips must keep."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.data import transforms
+from morphmlp.data.transforms import crop_offsets, normalise, resized_size, training_clip
+
+over_sizes = settings(max_examples=60, deadline=None, derandomize=True)
+
+SMALL = InputConfig(crop=(32, 32), resize=37, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4))
+PLAIN = AugmentConfig(crop_area=1.0, crop_ratio=1.0, color=0.0, mixup=0.0)
+EVERYTHING = AugmentConfig(crop_area=0.2, flip=0.5, color=0.5, gray=0.5, erase=0.5)
+
+
+def changed(config: Any, **changes: Any) -> Any:
+    return type(config).from_dict(config.to_dict() | changes)
+
+
+def random_frames(num_frames: int, height: int, width: int, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (num_frames, height, width, 3), dtype=np.uint8)
+
+
+def naive_views(frames: np.ndarray, config: InputConfig, num_crops: int) -> np.ndarray:
+    """The protocol of recipes' test views, pixel by pixel: normalise, resize, crop; `[crops, 3, T, h, w]`."""
+    frames = frames[..., ::-1] if config.channel_order == "bgr" else frames
+    pixels = (frames / 255.0 - np.array(config.mean)) / np.array(config.std)
+    height, width = pixels.shape[1:3]
+    if config.fit == "stretch":
+        return np.stack([naive_resize(pixels, *config.crop)] * num_crops).transpose(0, 4, 1, 2, 3)
+    crop = config.crop[0]
+    short = config.resize if num_crops == 1 else crop
+    if height <= width:
+        pixels = naive_resize(pixels, short, math.floor(width / height * short))
+    else:
+        pixels = naive_resize(pixels, math.floor(height / width * short), short)
+    height, width = pixels.shape[1:3]
+    top, left = math.ceil((height - crop) / 2), math.ceil((width - crop) / 2)
+    corners = {
+        "start": (0, left) if height > width else (top, 0),
+        "center": (top, left),
+        "end": (height - crop, left) if height > width else (top, width - crop),
+    }
+    taken = [config.one_crop] if num_crops == 1 else ["start", "center", "end"]
+    views = [pixels[:, y : y + crop, x : x + crop] for y, x in (corners[name] for name in taken)]
+    return np.stack(views).transpose(0, 4, 1, 2, 3)
+
+
+def naive_resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear without antialiasing, pixel centres at halves."""
+    for axis, size in ((1, height), (2, width)):
+        source = np.maximum((np.arange(size) + 0.5) * pixels.shape[axis] / size - 0.5, 0)
+        low = np.floor(source).astype(int)
+        high = np.minimum(low + 1, pixels.shape[axis] - 1)
+        part = np.expand_dims(source - low, [i for i in range(4) if i != axis])
+        pixels = pixels.take(low, axis) * (1 - part) + pixels.take(high, axis) * part
+    return pixels
+
+
+SIZES = {
+    "wide": (48, 64),
+    "tall": (64, 48),
+    "square": (50, 50),
+    "tiny": (5, 9),
+    "odd": (41, 67),
+    "odd and tall": (77, 39),
+    "one pixel": (1, 1),
+    "as the crop": (32, 32),
+    "strip": (3, 50),
+}
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize(
+    ("changes", "num_crops"),
+    [
+        ({}, 1),
+        ({"one_crop": "start"}, 1),
+        ({"one_crop": "start", "resize": 32}, 1),
+        ({}, 3),
+        ({"channel_order": "bgr"}, 1),
+        ({"channel_order": "bgr"}, 3),
+        ({"fit": "stretch", "crop": [32, 40]}, 1),
+        ({"fit": "stretch", "crop": [32, 40]}, 3),
+    ],
+    ids=["centre", "start", "start of the released", "three", "bgr", "three bgr", "stretch", "three stretch"],
+)
+def test_the_test_views_are_those_of_the_naive_protocol(size: tuple[int, int], changes: dict[str, Any], num_crops: int):
+    config = changed(SMALL, **changes)
+    for num_frames in (1, 3):
+        frames = random_frames(num_frames, *size)
+        views = transforms.test_views(frames, config, num_crops=num_crops)
+        assert views.dtype == torch.float32
+        assert views.shape == (num_crops, 3, num_frames, *config.crop)
+        assert views.numpy() == pytest.approx(naive_views(frames, config, num_crops), abs=2e-4)
+
+
+def test_the_published_sizes_of_a_320_by_240_video_are_met():
+    assert resized_size(240, 320, short_side=256) == (256, 341)
+    assert crop_offsets(256, 341, crop=224) == [(16, 0), (16, 59), (16, 117)]  # ceil(117 / 2) = 59
+    assert resized_size(320, 240, short_side=224) == (298, 224)  # 298.67 floored
+    assert crop_offsets(298, 224, crop=224) == [(0, 0), (37, 0), (74, 0)]
+    assert resized_size(100, 100, short_side=256) == (256, 256)
+
+
+@over_sizes
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(32, 256), st.integers(0, 64))
+def test_crops_lie_within_the_resized_frame(height: int, width: int, crop: int, extra: int):
+    size = resized_size(height, width, short_side=crop + extra)
+    assert min(size) == crop + extra
+    assert (size[0] >= size[1]) == (height >= width) or size[0] == size[1]
+    offsets = crop_offsets(*size, crop=crop)
+    assert len(offsets) == 3
+    for top, left in offsets:
+        assert 0 <= top <= size[0] - crop
+        assert 0 <= left <= size[1] - crop
+    along = 0 if size[0] > size[1] else 1
+    assert (offsets[0][along], offsets[2][along]) == (0, size[along] - crop)
+
+
+@pytest.mark.parametrize("num_crops", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1000), (1000, 1)])
+def test_views_of_an_extreme_strip_are_right_too(size: tuple[int, int], num_crops: int):
+    frames = random_frames(1, *size)
+    views = transforms.test_views(frames, SMALL, num_crops=num_crops)
+    # Where float32 counts the pixels of a 32,000 px side, it is exact to a few thousandths of one.
+    assert np.abs(views.numpy() - naive_views(frames, SMALL, num_crops)).max() < 0.05
+
+
+def test_antialias_averages_where_plain_resizing_picks():
+    frames = np.zeros((1, 256, 256, 3), np.uint8)
+    frames[:, ::2] = 255  # lines of one pixel
+    config = changed(SMALL, resize=32, mean=[0, 0, 0], std=[1, 1, 1])
+    smooth = transforms.test_views(frames, changed(config, antialias=True), num_crops=1)
+    assert smooth.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert smooth.std().item() < 0.05
+
+
+def test_normalising_scales_to_one_then_takes_mean_and_deviation_by_channel():
+    clip = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None, None]
+    rgb = normalise(clip, SMALL)[:, 0, 0, 0].tolist()
+    assert rgb == pytest.approx([-0.1 / 0.2, 0.8 / 0.3, -0.1 / 0.4])
+    bgr = normalise(clip, changed(SMALL, channel_order="bgr"))[:, 0, 0, 0].tolist()
+    assert bgr == pytest.approx([0.1 / 0.2, 0.8 / 0.3, -0.3 / 0.4])
+
+
+def test_views_leave_the_frames_as_they_are():
+    frames = random_frames(2, 40, 50)
+    before = frames.copy()
+    for config in (SMALL, changed(SMALL, crop=[40, 50], fit="stretch")):
+        transforms.test_views(frames, config, num_crops=1)
+        training_clip(frames, config, EVERYTHING, seed=3)
+    assert np.array_equal(frames, before)
+
+
+INPUTS = {
+    "crop": SMALL,
+    "bgr": changed(SMALL, channel_order="bgr"),
+    "antialias": changed(SMALL, antialias=True),
+    "stretch": changed(SMALL, fit="stretch", crop=[32, 48]),
+}
+
+
+@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS)
+@pytest.mark.parametrize("size", [*SIZES.values(), (1, 1000), (1000, 1)])
+def test_a_training_clip_has_the_shape_of_the_crop_whatever_the_frames(config: InputConfig, size: tuple[int, int]):
+    clip = training_clip(random_frames(2, *size), config, EVERYTHING, seed=1)
+    assert clip.shape == (3, 2, *config.crop)
+    assert clip.dtype == torch.float32
+    assert clip.isfinite().all()
+
+
+@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS)
+def test_a_training_clip_follows_from_its_seed(config: InputConfig):
+    frames = random_frames(2, 40, 50)
+    clips = [training_clip(frames, config, EVERYTHING, seed=seed) for seed in (5, 6, 2**62 - 1, 5)]
+    assert torch.equal(clips[0], clips[3])
+    assert not torch.equal(clips[0], clips[1])
+    assert not torch.equal(clips[0], clips[2])
+
+
+def test_the_random_states_are_left_as_they_were():
+    torch.manual_seed(11)
+    np_before, before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+    training_clip(random_frames(2, 40, 50), SMALL, EVERYTHING, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.random.get_state()[1].tolist() == np_before  # noqa: NPY002
+
+
+def test_the_random_states_of_accelerators_are_not_seeded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the CUDA state was seeded"))
+    training_clip(random_frames(2, 40, 50), SMALL, EVERYTHING, seed=5)
+
+
+def test_a_clip_does_not_depend_on_the_random_state():
+    frames = random_frames(2, 40, 50)
+    clips = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        clips.append(training_clip(frames, SMALL, EVERYTHING, seed=5))
+    assert torch.equal(*clips)
+
+
+AUGMENTATIONS = {
+    "crop": changed(PLAIN, crop_area=0.2, crop_ratio=2),
+    "flip": changed(PLAIN, flip=0.5),
+    "color": changed(PLAIN, color=0.8),
+    "gray": changed(PLAIN, gray=0.5),
+    "erase": changed(PLAIN, erase=1),
+    "everything": EVERYTHING,
+}
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS)
+def test_frames_that_are_alike_stay_alike_under_every_augmentation(config: InputConfig, augment: AugmentConfig):
+    frames = np.repeat(random_frames(1, 40, 56), 4, axis=0)
+    for seed in range(8):
+        clip = training_clip(frames, config, augment, seed=seed)
+        assert torch.equal(clip, clip[:, :1].expand_as(clip))
+
+
+def square_clip(augment: AugmentConfig, *, seed: int = 0) -> Tensor:
+    """A training clip of square frames of the crop's size: nothing is resized where the crop takes all."""
+    return training_clip(random_frames(2, 32, 32), SMALL, augment, seed=seed)
+
+
+def test_with_everything_off_a_square_clip_is_the_test_view():
+    expected = transforms.test_views(random_frames(2, 32, 32), changed(SMALL, resize=32), num_crops=1)[0]
+    assert torch.equal(square_clip(PLAIN), expected)
+
+
+def test_a_flip_of_probability_one_is_the_exact_mirror():
+    for seed in range(5):
+        mirrored = square_clip(changed(PLAIN, flip=1), seed=seed)
+        assert torch.equal(mirrored, square_clip(PLAIN, seed=seed).flip(-1))
+
+
+def test_a_flip_of_one_half_happens_about_half_of_the_time():
+    plain = square_clip(PLAIN)
+    num_flipped = sum(not torch.equal(square_clip(changed(PLAIN, flip=0.5), seed=seed), plain) for seed in range(100))
+    assert 35 <= num_flipped <= 65
+
+
+def test_gray_of_probability_one_leaves_no_colour():
+    clip = square_clip(changed(PLAIN, gray=1))
+    mean, std = (torch.tensor(values)[:, None, None, None] for values in (SMALL.mean, SMALL.std))
+    levels = clip * std + mean
+    assert torch.allclose(levels[0], levels[1], atol=1e-6)
+    assert torch.allclose(levels[0], levels[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_erasing_overwrites_one_box_with_the_same_noise_in_every_frame(seed: int):
+    plain, erased = square_clip(PLAIN, seed=seed), square_clip(changed(PLAIN, erase=1), seed=seed)
+    box = (plain != erased).all(0).all(0)  # [H, W]
+    rows, columns = box.any(1).nonzero().flatten(), box.any(0).nonzero().flatten()
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    assert box[top:bottom, left:right].all()
+    assert box.sum() == (bottom - top) * (right - left)
+    assert torch.equal(torch.where(box, plain, erased), plain)  # nothing outside
+    noise = erased[..., top:bottom, left:right]
+    assert torch.equal(noise[:, 0], noise[:, 1])
+    assert noise.unique().numel() == 3 * box.sum()  # each pixel and channel its own
+    assert 0.01 * 32**2 <= box.sum() <= 0.4 * 32**2
+
+
+def test_a_random_crop_covers_at_least_the_area_asked_for():
+    # A ramp from 0 to 255 over the width: the span of a crop's values is its width.
+    frames = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, None, :, None], (1, 256, 256, 3)).copy()
+    config = changed(SMALL, mean=[0, 0, 0], std=[1, 1, 1])
+    spans = []
+    for seed in range(40):
+        clip = training_clip(frames, config, changed(PLAIN, crop_area=0.25), seed=seed) * 255
+        spans.append((clip.max() - clip.min()).item() / 255)
+    assert min(spans) > 0.45  # half of the width, less the pixels between the sampled ones
+    assert max(spans) > 0.85
