@@ -1,0 +1,194 @@
+"""Evaluation on a labelled set, with the published test protocol: several views a video, joined to one prediction."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from morphmlp.checkpoints import CheckpointInfo, load_with_info
+from morphmlp.config import InputConfig
+from morphmlp.data.datasets import VideoSet, read_set, test_split
+from morphmlp.data.loaders import BrokenVideo, TestClips, make_loader
+from morphmlp.errors import CheckpointError, ConfigError, DataError
+from morphmlp.files import replaced_file
+from morphmlp.model import MorphMLP
+from morphmlp.tasks import Evaluation, VideoPrediction, join_views
+
+VIEWS_PER_BATCH = 32
+
+
+def evaluate_checkpoint(
+    checkpoint: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    num_clips: int | None = None,
+    num_crops: int | None = None,
+    aggregation: str | None = None,
+    shuffle_frames: bool = False,
+    workers: int = 2,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluates a checkpoint folder on the videos of `data`.
+
+    Args:
+        split: "train", "val", "test"; by default the test or validation part where `data` has one.
+        num_clips, num_crops, aggregation: of the protocol; by default what the checkpoint was saved with.
+        shuffle_frames: destroys the order of each clip's frames, to see what the order is worth.
+        progress: called with the videos done and the videos in all.
+
+    Raises:
+        CheckpointError, DataError: the checkpoint is for images, or its classes are not those of the data.
+    """
+    model, info = load_for_video(checkpoint)
+    config = with_protocol(info.input, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+    videos = _labelled_videos(data, split, model, info, checkpoint)
+    dataset = TestClips(videos.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
+    loader = make_test_loader(dataset, workers=workers)
+    model.to(resolve_device(device))
+    return evaluate(model, loader, videos, precision=precision, progress=progress)
+
+
+def evaluate(
+    model: nn.Module,
+    loader: DataLoader,
+    videos: VideoSet,
+    *,
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluates a model on a loader over `TestClips`.
+
+    Raises:
+        DataError: not one of the videos can be read.
+    """
+    predictions, broken = [], []
+    for index, result in predict_videos(model, loader, precision=precision):
+        sample = videos.samples[index]
+        if isinstance(result, BrokenVideo):
+            broken.append((result.path, result.reason))
+        else:
+            predictions.append(VideoPrediction(sample.path, sample.label, result))
+        if progress:
+            progress(len(predictions) + len(broken), len(videos.samples))
+    if not predictions:
+        raise DataError(f"none of the {len(broken)} videos can be read; {broken[0][0]}: {broken[0][1]}")
+    return Evaluation(list(videos.classes), predictions, broken)
+
+
+@torch.no_grad()
+def predict_videos(
+    model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
+) -> Iterator[tuple[int, np.ndarray | BrokenVideo]]:
+    """Index and probabilities `[classes]` of each video of a loader over `TestClips`, or why it cannot be read."""
+    dataset: Any = loader.dataset
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        for batch in loader:
+            yield from ((video.index, video) for video in batch.broken)
+            if not batch.indices:
+                continue
+            with autocast(device, precision):
+                logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
+            probabilities = join_views(logits, num_videos=len(batch.indices), aggregation=dataset.config.aggregation)
+            yield from zip(batch.indices, probabilities.cpu().numpy(), strict=True)
+    finally:
+        model.train(was_training)
+
+
+def make_test_loader(dataset: TestClips, *, workers: int) -> DataLoader:
+    """A loader whose batches hold about `VIEWS_PER_BATCH` views."""
+    views = dataset.config.num_clips * dataset.config.num_crops
+    workers = min(workers, len(dataset))
+    return make_loader(dataset, batch_size=max(1, VIEWS_PER_BATCH // views), workers=workers)
+
+
+def load_for_video(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+    """Loads a checkpoint folder and makes sure that it takes videos."""
+    model, info = load_with_info(checkpoint)
+    if not model.config.temporal:
+        raise CheckpointError(f"{checkpoint} is an image model ({model.config.name}); videos need a video checkpoint")
+    return model, info
+
+
+def with_protocol(config: InputConfig, **changes: Any) -> InputConfig:
+    """The checkpoint's input with the parts of the test protocol that are not None."""
+    return replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def resolve_device(device: str) -> torch.device:
+    """ "auto" is the first CUDA device where there is one."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError):
+        raise DataError(
+            f"device {device!r} cannot be used here; allowed: auto, cpu, or cuda with a CUDA device"
+        ) from None
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """Mixed precision as `TrainConfig.precision` names it."""
+    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in dtypes:
+        raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
+    return torch.autocast(device.type, dtypes[precision]) if dtypes[precision] else nullcontext()
+
+
+def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
+    """A csv row for each video: path, label, prediction, its probability, and that of every class."""
+    with replaced_file(path) as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "predicted", "probability", *evaluation.labels])
+        for prediction in evaluation.predictions:
+            best = prediction.predicted
+            probabilities = [f"{value:.6f}" for value in prediction.probabilities]
+            label = evaluation.labels[prediction.label] if prediction.label >= 0 else ""
+            rows.writerow([prediction.path, label, evaluation.labels[best], probabilities[best], *probabilities])
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures of an evaluation as plain values."""
+    total = len(evaluation.predictions) + len(evaluation.broken)
+    return {
+        "videos": total,
+        "evaluated": len(evaluation.predictions),
+        "top1": evaluation.accuracy(1),
+        "top5": evaluation.accuracy(5),
+        "loss": evaluation.loss(),
+        "classes": evaluation.per_class(),
+        "not_evaluated": [{"path": str(path), "reason": reason} for path, reason in evaluation.broken],
+    }
+
+
+def write_summary(evaluation: Evaluation, path: str | Path) -> None:
+    """The figures of an evaluation as a JSON file."""
+    with replaced_file(path) as file:
+        json.dump(summary(evaluation), file, indent=2)
+
+
+def _labelled_videos(
+    data: str | Path, split: str | None, model: MorphMLP, info: CheckpointInfo, checkpoint: str | Path
+) -> VideoSet:
+    videos = read_set(data, split=split or test_split(data))
+    if info.labels:
+        return videos.relabelled(info.labels, source=str(checkpoint))
+    if len(videos.classes) != model.config.num_classes:
+        raise DataError(
+            f"{data} has {len(videos.classes)} classes, but {checkpoint} has {model.config.num_classes} outputs and "
+            "no class names; convert it with --labels"
+        )
+    return videos

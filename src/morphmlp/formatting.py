@@ -1,0 +1,18 @@
+"""Figures and names as text that people read."""
+
+import math
+
+
+def percent(share: float | None, *, digits: int = 1) -> str:
+    """0.25 as "25.0%"; "n/a" where there is nothing to show."""
+    return "n/a" if share is None or math.isnan(share) else f"{share:.{digits}%}"
+
+
+def clamp(share: float) -> float:
+    """A share for a bar to draw: within 0 and 1, and 0 for NaN."""
+    return 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
+
+
+def encodable(text: str) -> str:
+    """Without the lone surrogates that stand for undecodable bytes in file names."""
+    return text.encode("utf-8", "replace").decode("utf-8")

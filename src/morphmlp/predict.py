@@ -1,0 +1,130 @@
+"""Prediction for single videos, folders and globs."""
+
+import csv
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphmlp.data.datasets import Sample, find_videos
+from morphmlp.data.loaders import BrokenVideo, TestClips
+from morphmlp.errors import DataError, VideoError
+from morphmlp.evaluate import load_for_video, make_test_loader, predict_videos, resolve_device, with_protocol
+from morphmlp.files import replaced_file
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one video.
+
+    Attributes:
+        labels: class names, or numbers where the checkpoint has no names.
+        probabilities: `[classes]`, the video's views joined.
+    """
+
+    path: Path
+    labels: list[str]
+    probabilities: np.ndarray
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable classes with their probabilities, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.labels[i], float(self.probabilities[i])) for i in order]
+
+
+class Predictor:
+    """A checkpoint, ready for videos.
+
+    Example:
+        >>> predict = Predictor("runs/demo/run/best")
+        >>> predict("video.mp4").top(1)
+        [('moving_up', 0.97)]
+
+    Args:
+        checkpoint: a checkpoint folder of a video model.
+        num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        CheckpointError: the folder is no checkpoint of a video model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        num_clips: int | None = None,
+        num_crops: int | None = None,
+        aggregation: str | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+    ):
+        self.model, self.info = load_for_video(checkpoint)
+        self.model.to(resolve_device(device))
+        self.precision = precision
+        self.input = with_protocol(self.info.input, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self.labels = self.info.labels or [str(i) for i in range(self.model.config.num_classes)]
+
+    def __call__(self, path: str | Path) -> Prediction:
+        """Predicts one video.
+
+        Raises:
+            VideoError: the file cannot be read as a video.
+        """
+        prediction = next(self.many([Path(path)], workers=0))
+        if isinstance(prediction, VideoError):
+            raise prediction
+        return prediction
+
+    def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | VideoError]:
+        """A prediction for each path, or why it cannot be read, as they are done."""
+        samples = [Sample(Path(path), label=-1) for path in paths]
+        loader = make_test_loader(TestClips(samples, self.model.config.frames, self.input), workers=workers)
+        for index, result in predict_videos(self.model, loader, precision=self.precision):
+            if isinstance(result, BrokenVideo):
+                yield VideoError(result.path, result.reason)
+            else:
+                yield Prediction(samples[index].path, self.labels, result)
+
+
+def expand_paths(patterns: list[str]) -> list[Path]:
+    """Files as they are, folders as the videos in them, and globs as what they match; each once.
+
+    Raises:
+        DataError: a pattern or folder without a video.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        if Path(pattern).is_dir():
+            found = find_videos(Path(pattern))
+        elif Path(pattern).exists() or not glob.has_magic(pattern):
+            found = [Path(pattern)]
+        else:
+            found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).is_file()]
+        if not found:
+            raise DataError(f"{pattern}: no videos found")
+        paths.update(dict.fromkeys(found))
+    return list(paths)
+
+
+def as_row(result: Prediction | VideoError, k: int) -> dict[str, Any]:
+    """Plain values of a result: path and its k best classes, or path and error."""
+    if isinstance(result, VideoError):
+        return {"path": str(result.path), "error": result.reason}
+    top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
+    return {"path": str(result.path), "top": top}
+
+
+def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
+    """Rows of `as_row` as a csv file: path, rank, label, probability, error."""
+    with replaced_file(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "rank", "label", "probability", "error"])
+        for row in rows:
+            if "error" in row:
+                writer.writerow([row["path"], "", "", "", row["error"]])
+            for rank, entry in enumerate(row.get("top", []), start=1):
+                writer.writerow([row["path"], rank, entry["label"], entry["probability"], ""])

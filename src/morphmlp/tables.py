@@ -1,0 +1,114 @@
+"""Tables for the terminal; rich is imported where it is used."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morphmlp.formatting import clamp, encodable, percent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from morphmlp.tasks import Evaluation
+
+MOST_CLASSES_IN_FULL = 30  # beyond it, the per-class table shows the best and the worst
+
+
+def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
+    """For the terminal: what was evaluated, the figures, and recall and precision of the classes."""
+    from rich.text import Text
+
+    done, broken = len(evaluation.predictions), evaluation.broken
+    lines = [f"{done} of {done + len(broken)} videos evaluated"]
+    by_reason: dict[str, list[Path]] = defaultdict(list)
+    for path, reason in broken:
+        by_reason[reason].append(path)
+    for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
+    figures = f"top-1 {percent(evaluation.accuracy())}   top-5 {percent(evaluation.accuracy(5))}"
+    lines.append(f"{figures}   loss {evaluation.loss():.3f}")
+    rows = evaluation.per_class()
+    if without := sum(row["videos"] == 0 for row in rows):
+        lines.append(f"{without} of {len(rows)} classes have no videos here")
+    return [Text(encodable("\n".join(lines))), *_class_tables(rows)]
+
+
+def _class_tables(rows: list[dict[str, Any]]) -> "list[Table]":
+    """One table, or where it would be long, the classes that are recognised best and worst."""
+    if len(rows) <= MOST_CLASSES_IN_FULL:
+        return [_class_table(rows, title="Classes")]
+    ranked = sorted((row for row in rows if row["videos"]), key=lambda row: -row["recall"])
+    if len(ranked) <= 20:
+        return [_class_table(ranked, title=f"The {len(ranked)} classes with videos")]
+    return [
+        _class_table(ranked[:10], title=f"The 10 best of {len(ranked)} classes"),
+        _class_table(ranked[-10:], title=f"The 10 worst of {len(ranked)} classes"),
+    ]
+
+
+def _class_table(rows: list[dict[str, Any]], *, title: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.add_column("class", overflow="fold")
+    for name in ("videos", "recall", "precision"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        figures = [percent(row["recall"]), percent(row["precision"])]
+        table.add_row(Text(encodable(row["class"])), str(row["videos"]), *figures)
+    return table
+
+
+def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
+    """For the terminal: of each video (a name and its classes with probabilities, best first) a block of bars."""
+    from rich import box
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("video", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, min_width=20)
+    for video, top in rows:
+        for rank, (name, probability) in enumerate(top):
+            bar = ProgressBar(
+                total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan"
+            )
+            cells = [Text(encodable(video if rank == 0 else "")), Text(encodable(name), style="" if rank else "bold")]
+            table.add_row(*cells, percent(probability), bar, end_section=rank == len(top) - 1)
+    return table
+
+
+def print_all(renderables: "Iterable[RenderableType]") -> None:
+    """Prints tables and lines to standard output; wide enough for paths where that is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def model_table(rows: Sequence[dict[str, Any]]) -> "Table":
+    """The rows of `efficiency.model_rows`."""
+    from rich.table import Table
+
+    table = Table("model", "input", "classes", "parameters", "multiply-adds", title="one view", title_justify="left")
+    for row in rows:
+        clip = f"{row['frames']} x " if row["frames"] > 1 else ""
+        table.add_row(
+            row["model"],
+            f"{clip}{row['size']} x {row['size']}",
+            str(row["classes"]),
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['multiply_adds'] / 1e9:.2f} G",
+        )
+    return table

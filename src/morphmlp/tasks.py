@@ -1,0 +1,124 @@
+"""Loss and metrics of video classification."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from morphmlp.config import AugmentConfig
+
+
+@dataclass(frozen=True)
+class VideoPrediction:
+    """What a model says of one video, its views joined: probabilities `[classes]`; label -1 where it is unknown."""
+
+    path: Path
+    label: int
+    probabilities: np.ndarray
+
+    def top(self, k: int) -> list[int]:
+        """The k most probable classes, best first."""
+        return np.argsort(-self.probabilities, kind="stable")[:k].tolist()
+
+    @property
+    def predicted(self) -> int:
+        return self.top(1)[0]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions for a labelled set; videos that could not be read stand apart and count nowhere else.
+
+    Attributes:
+        labels: class names in the order of the probabilities.
+        predictions: one for each video that was read.
+        broken: path and reason of the others.
+    """
+
+    labels: list[str]
+    predictions: list[VideoPrediction]
+    broken: list[tuple[Path, str]] = field(default_factory=list)
+
+    def accuracy(self, k: int = 1) -> float:
+        """Share of videos whose label is among the k most probable classes; NaN without videos."""
+        hits = [prediction.label in prediction.top(k) for prediction in self.predictions]
+        return float(np.mean(hits)) if hits else float("nan")
+
+    def confusion(self) -> np.ndarray:
+        """Counts `[label, predicted]`."""
+        counts = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
+        for prediction in self.predictions:
+            counts[prediction.label, prediction.predicted] += 1
+        return counts
+
+    def loss(self) -> float:
+        """Mean negative log-likelihood of the labels."""
+        values = [-np.log(max(p.probabilities[p.label], 1e-12)) for p in self.predictions]
+        return float(np.mean(values)) if values else float("nan")
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """For each class: name, videos, recall (its accuracy) and precision; None where there is nothing to divide."""
+        confusion = self.confusion()
+        rows = []
+        for i, name in enumerate(self.labels):
+            videos, predicted, hits = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
+            rows.append(
+                {
+                    "class": name,
+                    "videos": videos,
+                    "recall": hits / videos if videos else None,
+                    "precision": hits / predicted if predicted else None,
+                }
+            )
+        return rows
+
+
+def join_views(logits: Tensor, *, num_videos: int, aggregation: str) -> Tensor:
+    """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`.
+
+    "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
+    that the ranking is that of the sum and the probabilities do not sharpen with the number of views.
+    "probabilities": the mean of the views' softmax, as other code bases do.
+    """
+    views = logits.float().unflatten(0, (num_videos, -1))
+    if aggregation == "logits":
+        return views.mean(dim=1).softmax(dim=-1)
+    return views.softmax(dim=-1).mean(dim=1)
+
+
+class ClipMixer:
+    """Mixup and cutmix on clips: `[B, 3, T, H, W]` and labels `[B]` -> clips and soft labels `[B, classes]`.
+
+    torchvision's transforms cut the last two axes of images, so time is folded into the channels for them.
+    """
+
+    def __init__(self, augment: AugmentConfig, num_classes: int):
+        from torchvision.transforms import v2  # takes seconds to import
+
+        choices = []
+        if augment.mixup:
+            choices.append(v2.MixUp(alpha=augment.mixup, num_classes=num_classes))
+        if augment.cutmix:
+            choices.append(v2.CutMix(alpha=augment.cutmix, num_classes=num_classes))
+        self.mix = v2.RandomChoice(choices) if choices else None
+        self.num_classes = num_classes
+
+    def __call__(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mix is None or len(labels) < 2:
+            return clips, F.one_hot(labels, self.num_classes).float()
+        images, soft_labels = self.mix(clips.flatten(1, 2), labels)
+        return images.unflatten(1, clips.shape[1:3]), soft_labels
+
+
+def soft_cross_entropy(logits: Tensor, soft_labels: Tensor, *, label_smoothing: float) -> Tensor:
+    """Cross-entropy with labels `[B, classes]` that sum to one, in float32."""
+    return F.cross_entropy(logits.float(), soft_labels, label_smoothing=label_smoothing)
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Makes everything random of a training step follow from (seed, step), so that a resumed run repeats it."""
+    torch.manual_seed(int(np.random.default_rng([seed, step]).integers(2**62)))
