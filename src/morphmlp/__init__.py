@@ -1,0 +1,54 @@
+"""MorphMLP: efficient video recognition without attention (ECCV 2022).
+
+import morphmlp
+
+model = morphmlp.create_model("morphmlp_video_s", num_classes=400, frames=16)
+predict = morphmlp.Predictor("runs/demo/run/best")
+predict("video.mp4").top(5)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from morphmlp.checkpoints import CheckpointInfo, load, load_released, load_with_info, save
+    from morphmlp.config import InputConfig, ModelConfig, TrainConfig
+    from morphmlp.model import MorphMLP
+    from morphmlp.predict import Prediction, Predictor
+    from morphmlp.zoo import create_model, list_models
+
+__all__ = [
+    "CheckpointInfo",
+    "InputConfig",
+    "ModelConfig",
+    "MorphMLP",
+    "Prediction",
+    "Predictor",
+    "TrainConfig",
+    "create_model",
+    "list_models",
+    "load",
+    "load_released",
+    "load_with_info",
+    "save",
+]
+
+_HOMES = {
+    "checkpoints": ("CheckpointInfo", "load", "load_released", "load_with_info", "save"),
+    "config": ("InputConfig", "ModelConfig", "TrainConfig"),
+    "model": ("MorphMLP",),
+    "predict": ("Prediction", "Predictor"),
+    "zoo": ("create_model", "list_models"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use: torch takes seconds, and `morphmlp --help` must not wait for it."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'morphmlp' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"morphmlp.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

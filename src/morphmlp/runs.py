@@ -1,0 +1,117 @@
+"""The folder of a training run, and how far the run has come."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morphmlp.config import RunConfig
+from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.files import replaced_file
+
+
+@dataclass
+class Progress:
+    """How far a run has come; saved with its state.
+
+    Attributes:
+        step: optimizer steps done.
+        evaluated_step: the step that was evaluated last.
+        best_top1, best_step: the best evaluation so far, and its step.
+        clips, training_s: clips trained on, and the seconds that took, evaluations left out.
+    """
+
+    step: int = 0
+    evaluated_step: int = 0
+    best_top1: float = -1.0
+    best_step: int = 0
+    clips: int = 0
+    training_s: float = 0.0
+
+
+class RunFolder:
+    """The files of a run: `config.json`, `log.jsonl`, `curves.png`, and the checkpoints `best` and `last`."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.log = self.path / "log.jsonl"
+        self.curves = self.path / "curves.png"
+        self.best = self.path / "best"
+        self.last = self.path / "last"
+        self.state = self.last / "state.pt"
+
+    def create(self, config: RunConfig, *, overwrite: bool) -> None:
+        """Writes the configuration into a new folder, or over an earlier run.
+
+        Raises:
+            ConfigError: the folder holds a run and `overwrite` is off, or it holds something else.
+        """
+        self.check(overwrite=overwrite)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for checkpoint in (self.best, self.last):
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
+        self.curves.unlink(missing_ok=True)
+        with replaced_file(self.config) as file:
+            json.dump(config.to_dict(), file, indent=2)
+
+    def check(self, *, overwrite: bool) -> None:
+        """Raises ConfigError where `create` would, and changes nothing."""
+        if self._holds_run():
+            if not overwrite:
+                raise ConfigError(
+                    f"{self.path} holds a run already: --resume goes on with it, --overwrite starts anew, "
+                    "or choose another --out"
+                )
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ConfigError(f"{self.path} is not empty and holds no run; choose another --out")
+
+    def _holds_run(self) -> bool:
+        """Tells a run from another folder that has a `config.json`, such as a checkpoint."""
+        try:
+            return {"data", "model", "train"} <= set(json.loads(self.config.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return False
+
+    def read_config(self) -> RunConfig:
+        """The configuration that the run was started with."""
+        if not self.config.is_file():
+            raise CheckpointError(f"{self.path} holds no run to resume ({self.config.name} is missing)")
+        try:
+            return RunConfig.from_dict(json.loads(self.config.read_text(encoding="utf-8")))
+        except json.JSONDecodeError as error:
+            raise CheckpointError(f"{self.config} is damaged ({error}); the run cannot be resumed") from None
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Adds a line to the log."""
+        with open(self.log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def clear_leftovers(self) -> None:
+        """Removes what a save left that was killed; a state that had been moved aside comes back."""
+        for old in self.path.glob(".last-*-old"):
+            if not self.last.exists():
+                old.rename(self.last)
+        for pattern in (".last-*", ".best-*"):
+            for leftover in self.path.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def cut_log(self, progress: Progress) -> set[Path]:
+        """Drops what was logged behind the saved state, as it will be done again; returns the videos left out."""
+        if not self.log.exists():
+            return set()
+        kept, broken = [], set()
+        for text in self.log.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                break  # half-written when the run was killed
+            if line["step"] <= (progress.evaluated_step if "val_top1" in line else progress.step):
+                kept.append(text + "\n")
+                if "broken" in line:
+                    broken.add(Path(line["broken"]))
+        with replaced_file(self.log) as file:
+            file.writelines(kept)
+        return broken

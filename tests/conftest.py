@@ -1,0 +1,36 @@
+"""What several test modules share: a few rendered videos, and an untrained checkpoint for their classes."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from morphmlp.checkpoints import CheckpointInfo, save
+from morphmlp.data.synthetic import CLASSES, write_dataset
+from morphmlp.model import MorphMLP
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 training and 10 validation videos of ten classes; tests leave it as it is."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "set", train_per_class=2, val_per_class=1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with random weights for the ten classes, in an order that is not alphabetical."""
+    return save_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny", labels=list(CLASSES))
+
+
+@pytest.fixture(scope="session")
+def image_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("image") / "tiny", labels=list(CLASSES), temporal=False, frames=1)
+
+
+def save_tiny(folder: Path, *, labels: list[str], **fields: object) -> Path:
+    torch.manual_seed(0)
+    model = MorphMLP(tiny.model_config(len(labels), **fields))
+    torch.nn.init.normal_(model.head.weight, std=0.5)  # else all probabilities are nearly equal
+    save(model, folder, CheckpointInfo(input=tiny.INPUT, labels=labels))
+    return folder

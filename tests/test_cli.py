@@ -1,0 +1,504 @@
+"""The command line as a user meets it: exit status, one line for a mistake, nothing half-written, clean output."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from conftest import save_tiny
+from recorded_values import draw_tensor
+
+from morphmlp import cli
+from morphmlp.checkpoints import CheckpointInfo, _released_name, load_config
+from morphmlp.model import MorphMLP
+from morphmlp.zoo import model_config
+
+VERBS = ["demo", "train", "evaluate", "predict", "convert", "models"]
+
+
+@pytest.fixture
+def video(data: Path) -> Path:
+    return data / "val" / "moving_up" / "moving_up_0001.mp4"
+
+
+@pytest.fixture(scope="module")
+def released_image_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the released layout: image T with random values."""
+    with torch.device("meta"):
+        shapes = {
+            name: tensor.shape for name, tensor in MorphMLP(model_config("morphmlp_image_t")).state_dict().items()
+        }
+    state = {_released_name(name): draw_tensor(name, tuple(shape)) for name, shape in shapes.items()}
+    path = tmp_path_factory.mktemp("released") / "morphmlp_t.pth"
+    torch.save({"model_state": state}, path)
+    return path
+
+
+def run_main(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of the command line, in this process."""
+    capfd.readouterr()
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    return status, *capfd.readouterr()
+
+
+def assert_one_error(result: tuple[int, str, str], *parts: str) -> None:
+    """Exit status 1 and one line on standard error; it holds all the parts."""
+    status, out, err = result
+    lines = err.strip().splitlines()
+    assert (status, out, len(lines)) == (1, "", 1), err
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+# Help and usage
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example(verb: str, capfd: pytest.CaptureFixture[str]):
+    status, out, err = run_main(capfd, verb, "--help")
+    assert (status, err) == (0, "")
+    assert f"usage: morphmlp {verb}" in out
+    assert f"example:\n  morphmlp {verb}" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_help_of_every_verb_needs_neither_torch_nor_av():
+    script = (
+        "import sys\n"
+        "from morphmlp import cli\n"
+        "for arguments in [['--help'], ['--version'], *([verb, '--help'] for verb in cli.VERBS)]:\n"
+        "    try:\n"
+        "        assert cli.main(arguments) == 0\n"
+        "    except SystemExit as stop:\n"
+        "        assert not stop.code\n"
+        "heavy = {'torch', 'torchvision', 'av', 'matplotlib', 'accelerate', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    process = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+
+
+def test_every_verb_is_listed(capfd: pytest.CaptureFixture[str]):
+    assert list(cli.VERBS) == VERBS
+    status, out, _ = run_main(capfd, "--help")
+    assert status == 0
+    assert all(f"\n  {verb} " in out for verb in VERBS)
+    assert run_main(capfd)[:2] == (2, out)
+
+
+def test_version_is_that_of_the_package():
+    process = tiny.run_command("--version")
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"{CheckpointInfo().version}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["dance"], "no verb 'dance'; verbs: demo, train, "),
+        (["train", "x"], "the following arguments are required: out"),
+        (["train", "x", "--out", "y", "--lrr", "1"], "--lrr"),
+        (["train", "x", "--out", "y", "--epochs", "many"], "--epochs: expected int; got many"),
+        (["train", "x", "--out", "y", "--input.crop", "[3]"], "--input.crop: "),
+        (["evaluate", "x", "y", "--precision", "half"], "--precision: "),
+        (["evaluate", "x", "y", "--aggregation", "max"], "'logits', 'probabilities'"),
+        (["evaluate", "x", "y", "--clips", "two"], "--clips: expected int; got two"),
+        (["evaluate", "x", "y", "--workers", "-1"], "--workers: got -1; expected a number >=0"),
+        (["predict", "x"], "paths"),
+        (["predict", "x", "y", "--top", "0"], "--top: got 0; expected a number >0"),
+        (["convert", "x"], "folder"),
+        (["models", "--jsn"], "--jsn"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], part: str, capfd: pytest.CaptureFixture[str]):
+    status, out, err = run_main(capfd, *arguments)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("morphmlp")
+    assert part in err
+    assert "--help)" in err
+
+
+# Training
+
+
+def test_training_prints_the_result_and_where_the_checkpoint_is(data: Path, tmp_path: Path):
+    process = tiny.run_command("train", data, "--out", tmp_path / "run", *tiny.OPTIONS)
+    assert process.returncode == 0, process.stderr
+    result, checkpoint = process.stdout.splitlines()
+    assert result.startswith("best top-1 0.")
+    assert "on 10 validation videos, at epoch " in result
+    assert result.endswith(" clips/s")
+    assert checkpoint == f"checkpoint: {tmp_path / 'run' / 'best'}"
+    assert "20 training and 10 validation videos of 10 classes; 2 epochs of 5 steps" in process.stderr
+    assert "epoch 2/2  top-1 0." in process.stderr
+
+
+@pytest.mark.parametrize("spelling", ["--batch-size=3", "--batch_size=3", "--batch-size 3", "--batch_size 3"])
+def test_both_spellings_of_an_option_are_taken(spelling: str, capfd: pytest.CaptureFixture[str]):
+    status, out, _ = run_main(capfd, "train", "x", "--out", "y", *spelling.split(), "--print_config")
+    assert status == 0
+    assert "\nbatch_size: 3\n" in out
+
+
+def test_recipe_file_is_taken_and_options_behind_it_win(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    recipe = tmp_path / "recipe.yaml"
+    arch = "arch: {depths: [1, 1, 1, 1], widths: [8, 16, 16, 16], chunk_lengths: [2, 2, 2, 1], frames: 4}\n"
+    recipe.write_text(f"{arch}input: {{crop: [32, 32], resize: 32}}\nepochs: 7\nseed: 5\nworkers: 0\nbatch_size: 10\n")
+    run = tmp_path / "run"
+    status, _, err = run_main(
+        capfd, "train", data, "--out", run, "--config", recipe, "--epochs", "1", "--augment.mixup", "0"
+    )
+    assert status == 0, err
+    config = json.loads((run / "config.json").read_text())
+    assert (config["train"]["epochs"], config["train"]["seed"]) == (1, 5)
+    assert config["train"]["augment"]["mixup"] == 0
+    assert (config["model"]["frames"], config["model"]["widths"]) == (4, [8, 16, 16, 16])
+    assert (config["input"]["crop"], config["input"]["resize"]) == ([32, 32], 32)
+
+
+def test_printed_configuration_can_be_given_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    _, printed, _ = run_main(capfd, "train", "x", "--out", "y", "--lr", "0.5", "--print_config")
+    (tmp_path / "config.yaml").write_text(printed)
+    _, again, _ = run_main(capfd, "train", "--config", tmp_path / "config.yaml", "--print_config")
+    assert again == printed
+    assert "\nlr: 0.5\n" in again
+
+
+def test_unknown_field_in_a_recipe_is_refused(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "recipe.yaml").write_text("epoch: 3\n")
+    status, _, err = run_main(capfd, "train", data, "--out", tmp_path / "run", "--config", tmp_path / "recipe.yaml")
+    assert status == 2
+    assert "epoch" in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--epochs", "0"], ["train.epochs is 0; allowed: 1 or more"]),
+        (["--model", "morphmlp_video_x"], ["morphmlp_video_x", "did you mean morphmlp_video_"]),
+        (["--arch.depth", "[1,1,1,1]"], ["depth", "did you mean depths"]),
+        (["--arch.frames", "0"], ["model.frames is 0"]),
+        (["--input.crop", "[16,16]"], ["input.crop is (16, 16); allowed: 32 px or more"]),
+        (["--split.val_fraction", "1"], ["split.val_fraction is 1.0; allowed: between 0 and 1"]),
+    ],
+)
+def test_value_that_is_not_allowed_is_one_line(
+    options: list[str], parts: list[str], data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert_one_error(run_main(capfd, "train", data, "--out", tmp_path / "run", *options), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_init_and_a_model_name_contradict_each_other(
+    data: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    arguments = ["train", data, "--out", tmp_path / "run", "--init", checkpoint, "--model", "morphmlp_video_s"]
+    assert_one_error(run_main(capfd, *arguments), "--init sets the model; leave out --model")
+
+
+def test_init_takes_model_and_input_from_the_checkpoint(
+    data: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
+    run = tmp_path / "run"
+    status, _, err = run_main(
+        capfd, "train", videos, "--out", run, "--init", checkpoint, "--epochs", "1", "--workers", "0"
+    )
+    assert status == 0, err
+    assert f"starts from {checkpoint} (tiny)" in err
+    assert "replaces its head of 10 classes by a fresh one of 2" in err
+    model, info = load_config(run / "best")
+    assert (model, info.input) == (tiny.model_config(2), tiny.INPUT)
+
+
+def test_init_with_other_frames_or_an_image_model_is_one_line(
+    data: Path, checkpoint: Path, image_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    train = ["train", data, "--out", tmp_path / "run", "--init"]
+    assert_one_error(run_main(capfd, *train, checkpoint, "--arch.frames", "8"), "does not fit", "frames: 4, 8")
+    assert_one_error(run_main(capfd, *train, image_checkpoint), "is an image model")
+    assert not (tmp_path / "run").exists()
+
+
+# Bad input
+
+
+def test_empty_folder(tmp_path: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str]):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    train = run_main(capfd, "train", empty, "--out", tmp_path / "run", *tiny.OPTIONS)
+    assert_one_error(train, "holds no class folders; expected")
+    assert_one_error(run_main(capfd, "evaluate", checkpoint, empty), "holds no class folders; expected")
+    assert_one_error(run_main(capfd, "predict", checkpoint, empty), "no videos found")
+    assert tiny.files_below(tmp_path) == ["empty"]
+
+
+def test_missing_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    train = run_main(capfd, "train", tmp_path / "nowhere", "--out", tmp_path / "run", *tiny.OPTIONS)
+    assert_one_error(train, "nowhere: no such file or folder")
+    assert_one_error(run_main(capfd, "train", "--out", tmp_path / "run"), "no data: give the folder of videos")
+    assert tiny.files_below(tmp_path) == []
+
+
+def test_one_class(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    videos = tmp_path / "videos"
+    shutil.copytree(data / "train" / "moving_up", videos / "moving_up")
+    train = run_main(capfd, "train", videos, "--out", tmp_path / "run", *tiny.OPTIONS)
+    assert_one_error(train, "holds one class (moving_up)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_with_one_clip(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    videos = tmp_path / "videos"
+    for name in ("moving_up", "moving_down"):
+        shutil.copytree(data / "train" / name, videos / name)
+    (videos / "moving_up" / "moving_up_0001.mp4").unlink()
+    train = run_main(capfd, "train", videos, "--out", tmp_path / "run", *tiny.OPTIONS)
+    assert_one_error(train, "one video only in moving_up")
+    assert not (tmp_path / "run").exists()
+
+
+def test_text_file_named_mp4(data: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
+    text = videos / "train" / "approaching_the_camera" / "notes.mp4"
+    text.write_text("these are my notes\n" * 20)
+    assert_one_error(run_main(capfd, "predict", checkpoint, text, "--workers", "0"), f"{text}: ")
+    status, out, err = run_main(capfd, "train", videos, "--out", tmp_path / "run", *tiny.OPTIONS)
+    assert (status, out) == (1, "")  # one of five is more than a tenth
+    assert err.splitlines()[-1].startswith("error: 1 of 5 training videos cannot be read, among them ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "init"])
+def test_missing_checkpoint_and_released_file_instead_of_one(
+    verb: str, data: Path, video: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "released.pth").write_bytes(b"weights")
+    before = tiny.files_below(tmp_path)
+    for name in ("nowhere", "released.pth"):
+        arguments = {
+            "evaluate": ["evaluate", tmp_path / name, data],
+            "predict": ["predict", tmp_path / name, video],
+            "init": ["train", data, "--out", tmp_path / "run", "--init", tmp_path / name],
+        }[verb]
+        assert_one_error(run_main(capfd, *arguments), f"{name} is no checkpoint folder", "morphmlp convert FILE FOLDER")
+    assert tiny.files_below(tmp_path) == before
+
+
+def test_image_checkpoint_given_a_video(
+    image_checkpoint: Path, data: Path, video: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert_one_error(run_main(capfd, "predict", image_checkpoint, video), "videos need a video checkpoint")
+    assert_one_error(run_main(capfd, "evaluate", image_checkpoint, data), "videos need a video checkpoint")
+
+
+def test_data_set_of_other_classes(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    other = save_tiny(tmp_path / "other", labels=["walking", "running"])
+    assert_one_error(
+        run_main(capfd, "evaluate", other, data), "10 of 10 classes", "approaching_the_camera", "walking, running"
+    )
+    assert tiny.files_below(tmp_path) == ["other", "other/config.json", "other/model.safetensors"]
+
+
+def test_output_that_cannot_be_written(
+    data: Path,
+    checkpoint: Path,
+    video: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(video.parent)
+    for out in (tmp_path / "file" / "x", Path("/proc/morphmlp")):
+        assert_one_error(run_main(capfd, "train", data, "--out", out, *tiny.OPTIONS), str(out.parent.name))
+        status, shown, err = run_main(capfd, "evaluate", checkpoint, data, "--workers", "0", "--out", out)
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert "10 of 10 videos evaluated" in shown  # the work is not lost
+        status, shown, err = run_main(capfd, "predict", checkpoint, video.name, "--workers", "0", "--csv", out)
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert "moving_up_0001.mp4" in shown
+    assert tiny.files_below(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("verb", ["train", "convert"])
+def test_full_disk(verb: str, data: Path, released_image_file: Path, tmp_path: Path):
+    arguments = {
+        "train": ["train", data, "--out", tmp_path / "run", *tiny.OPTIONS],
+        "convert": ["convert", released_image_file, tmp_path / "converted"],
+    }[verb]
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    process = subprocess.run(
+        tiny.command(*arguments),
+        capture_output=True,
+        text=True,
+        env=tiny.environment(),
+        timeout=120,
+        preexec_fn=limit_file_size,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("error: ")
+    left = [name for name in tiny.files_below(tmp_path) if "/" in name]
+    assert left in ([], ["run/config.json", "run/log.jsonl"])
+
+
+def test_second_run_in_the_same_folder(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    train = ["train", data, "--out", tmp_path / "run", *tiny.OPTIONS, "--epochs", "1"]
+    assert run_main(capfd, *train)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert_one_error(run_main(capfd, *train), "holds a run already", "--resume", "--overwrite")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert_one_error(run_main(capfd, *train, "--resume"), "leave out", "batch_size", "data", "epochs")
+    assert run_main(capfd, "train", "--out", tmp_path / "run", "--resume")[0] == 0
+    assert run_main(capfd, *train, "--overwrite")[0] == 0
+
+
+# Evaluation and prediction
+
+
+def test_evaluation_shows_tables_and_leaves_files(
+    data: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    videos = tiny.copy_data(data, tmp_path / "videos")
+    broken = videos / "val" / "moving_up" / "moving_up_0001.mp4"
+    broken.write_text("no video")
+    out = tmp_path / "out"
+    status, shown, _ = run_main(
+        capfd, "evaluate", checkpoint, videos, "--clips", "2", "--crops", "3", "--workers", "0", "--out", out
+    )
+    assert status == 0
+    assert "9 of 10 videos evaluated" in shown
+    assert broken.name in "".join(shown.split())
+    assert "moving_down" in shown
+    assert tiny.files_below(out) == ["confusion.png", "predictions.csv", "summary.json"]
+
+
+def test_json_is_all_there_is_on_standard_output(data: Path, checkpoint: Path, tmp_path: Path):
+    process = tiny.run_command("evaluate", checkpoint, data, "--json", "--out", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
+
+    good, missing = data / "val" / "moving_up", tmp_path / "missing.mp4"
+    process = tiny.run_command("predict", checkpoint, good, missing, "--top", "2", "--json")
+    assert process.returncode == 1
+    rows = {row["path"]: row for row in json.loads(process.stdout)}
+    assert len(rows[str(good / "moving_up_0001.mp4")]["top"]) == 2
+    assert "No such file" in rows[str(missing)]["error"]
+
+
+def test_names_that_are_no_text_can_be_printed(data: Path, video: Path, checkpoint: Path, tmp_path: Path):
+    odd = tmp_path / "bytes \udcff.mp4"
+    shutil.copy(video, odd)
+    for options in (["--json"], []):
+        process = subprocess.run(
+            tiny.command("predict", checkpoint, odd, "--workers", "0", *options, "--csv", tmp_path / "out.csv"),
+            capture_output=True,
+            env=tiny.environment(),
+            timeout=60,
+        )
+        assert process.returncode == 0, process.stderr
+    assert b"bytes \xff.mp4" in (tmp_path / "out.csv").read_bytes()
+
+
+def test_prediction_shows_a_table_and_names_what_cannot_be_read(
+    video: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    missing = tmp_path / "missing.mp4"
+    monkeypatch.chdir(video.parent)
+    status, shown, err = run_main(
+        capfd, "predict", checkpoint, video.name, missing, "--workers", "0", "--csv", tmp_path / "out.csv"
+    )
+    assert status == 1
+    assert f"\n  {video.name} " in shown
+    assert err == f"error: {missing}: cannot be opened (No such file or directory)\n"
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 5 + 1
+
+
+def test_pipe_that_is_closed_early_is_no_error(checkpoint: Path, data: Path):
+    command = " ".join(map(repr, tiny.command("predict", checkpoint, data, "--workers", "0", "--json", "--top", "10")))
+    process = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -c 1 > /dev/null"],
+        capture_output=True,
+        text=True,
+        env=tiny.environment(),
+        timeout=60,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+# Conversion and models
+
+
+def test_released_image_file_is_converted_and_then_refuses_videos(
+    released_image_file: Path, video: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "image_t"
+    status, out, err = run_main(capfd, "convert", released_image_file, folder)
+    assert (status, err) == (0, "")
+    assert out == f"{folder}: morphmlp_image_t, images, 1000 classes without names, tested as imagenet\n"
+    assert tiny.files_below(tmp_path) == ["image_t", "image_t/config.json", "image_t/model.safetensors"]
+    assert_one_error(run_main(capfd, "predict", folder, video), "is an image model (morphmlp_image_t)")
+
+
+def test_conversion_refuses_what_does_not_fit(
+    released_image_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    (tmp_path / "junk.pth").write_bytes(b"junk")
+    torch.save({"head.weight": torch.zeros(2, 3)}, tmp_path / "other.pth")
+    before = tiny.files_below(tmp_path)
+    convert, out = ["convert", released_image_file, tmp_path / "out"], tmp_path / "out"
+    wrong = [*convert, "--labels", tmp_path / "labels.txt"]
+    assert_one_error(run_main(capfd, *wrong), "2 labels for a model of 1000 classes")
+    assert_one_error(run_main(capfd, *convert, "--labels", "k400"), "400 labels for a model of 1000 classes")
+    assert_one_error(run_main(capfd, *convert, "--labels", "nowhere.txt"), "labels 'nowhere.txt'", "k400, ssv1, ssv2")
+    assert_one_error(run_main(capfd, *convert, "--protocol", "k600"), "protocol 'k600' is unknown; allowed: k400")
+    assert_one_error(run_main(capfd, "convert", tmp_path / "junk.pth", out), "junk.pth: refused or unreadable")
+    assert_one_error(run_main(capfd, "convert", tmp_path / "other.pth", out), "is no released image model")
+    assert_one_error(run_main(capfd, "convert", tmp_path / "nowhere.pth", out), "nowhere.pth: no such file")
+    assert tiny.files_below(tmp_path) == before
+
+
+def test_models_are_listed_with_the_counts_of_the_paper(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    status, out, _ = run_main(capfd, "models", "--json")
+    assert status == 0
+    listed = json.loads(out)
+    rows = {(row["model"], row["frames"]): row for row in listed}
+    assert rows["morphmlp_video_s", 16]["parameters"] == 47_039_154
+    assert rows["morphmlp_video_b", 32]["parameters"] == 68_490_822
+    assert rows["morphmlp_image_t", 1]["classes"] == 1000
+
+    monkeypatch.setattr("morphmlp.efficiency.model_rows", lambda: listed)  # counting once is enough
+    status, out, err = run_main(capfd, "models")
+    assert (status, err) == (0, "")
+    lines = [line for line in out.splitlines() if "morphmlp_video_s" in line]
+    assert "47.04 M" in lines[0]
+    assert "66.02 G" in lines[0]
+    assert "132.66 G" in lines[1]
+
+
+def test_ctrl_c_outside_training_is_one_word(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    def interrupt(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.VERBS, "models", interrupt)
+    assert run_main(capfd, "models") == (130, "", "interrupted\n")

@@ -1,0 +1,98 @@
+"""Imports point one way, and `import morphmlp` costs nothing."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import morphmlp
+
+SOURCE = Path(morphmlp.__file__).parent
+MODULES = sorted(".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py"))
+MODULES = [name for name in MODULES if not name.endswith("__init__")]
+
+# A module imports from the lines above its own only.
+ORDER = [
+    ["errors"],
+    ["files", "formatting", "paper"],
+    ["config"],
+    ["data.decode", "data.sampling", "data.synthetic", "data.transforms"],
+    ["data.datasets"],
+    ["data.loaders"],
+    ["layers"],
+    ["model", "segmentation", "ablations"],
+    ["zoo"],
+    ["checkpoints"],
+    ["tasks", "optim", "efficiency", "runs", "console"],
+    ["figures", "tables"],
+    ["report", "evaluate"],
+    ["predict", "train", "export", "visualize"],
+    ["demo", "app"],
+    ["cli"],
+]
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+MODEL_SIDE = {"layers", "model", "segmentation", "ablations", "zoo", "checkpoints"}
+
+
+def imported(module: str) -> Iterator[str]:
+    """Our modules that a module imports, inside its functions too; imports for type checkers alone are left out."""
+    tree = ast.parse((SOURCE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    for node in _nodes_that_run(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "morphmlp":
+            for name in node.names:
+                inside = f"{node.module}.{name.name}".removeprefix("morphmlp.")
+                yield inside if inside in MODULES else str(node.module).removeprefix("morphmlp.")
+        if isinstance(node, ast.Import):
+            yield from (n.name.removeprefix("morphmlp.") for n in node.names if n.name.startswith("morphmlp."))
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module} imports relatively"
+
+
+def _nodes_that_run(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _nodes_that_run(child)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str):
+    assert module in LEVEL, f"give {module} its place in ORDER"
+    wrong = [name for name in imported(module) if LEVEL.get(name, len(ORDER)) >= LEVEL[module]]
+    assert not wrong, f"{module} imports {wrong}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("data.")])
+def test_data_never_imports_the_model(module: str):
+    assert not MODEL_SIDE & set(imported(module))
+
+
+@pytest.mark.parametrize("module", ["errors", "files", "config"])
+def test_foundations_import_nothing_of_ours_but_the_errors(module: str):
+    assert set(imported(module)) <= {"errors"}
+
+
+def test_an_import_is_found_wherever_it_stands():
+    found = set(imported("cli"))
+    assert {"config", "errors", "train", "predict", "checkpoints"} <= found  # the last three stand inside verbs
+
+
+def test_importing_the_package_or_the_command_line_loads_neither_torch_nor_av():
+    script = (
+        "import sys\n"
+        "import morphmlp, morphmlp.cli\n"
+        "assert 'create_model' in dir(morphmlp)\n"
+        "assert not {'torch', 'av'} & set(sys.modules)\n"
+    )
+    process = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+
+
+def test_every_public_name_can_be_imported():
+    for name in morphmlp.__all__:
+        assert getattr(morphmlp, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = morphmlp.nonsense
