@@ -36,9 +36,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = {
             "machine": {"processor": _processor(), "cores": os.cpu_count()},
+            # First: a process inherits the peak memory of the one that starts it, and this one will import torch.
+            "memory": measure_memory(Path(folder)),
             "loading": measure_loading(Path(folder)),
             "training": measure_training(),
-            "memory": measure_memory(Path(folder)),
         }
     for section, rows in results.items():
         print(section)
