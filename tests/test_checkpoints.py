@@ -255,7 +255,7 @@ def test_one_error_lists_missing_extra_and_misshapen_names():
 
 def test_a_long_list_of_names_is_cut():
     state = {name: tensor for name, tensor in released_state(nano()).items() if ".mlp.fc1." not in name}
-    with pytest.raises(CheckpointError, match=r"missing \(20\): .*, and 12 more"):
+    with pytest.raises(CheckpointError, match=r"missing \(20\): .* and 14 more"):
         load_released(state)
 
 
@@ -286,7 +286,7 @@ class WritesAFile:
 def test_a_pickle_with_a_foreign_object_is_refused_and_its_code_not_run(tmp_path, write):
     path, trace = tmp_path / "model.pyth", tmp_path / "trace"
     write({"model_state": {"head.weight": torch.zeros(2, 2)}, "config": WritesAFile(trace)}, path)
-    with pytest.raises(CheckpointError, match=re.escape(str(path)) + ".*only files that hold nothing but tensors"):
+    with pytest.raises(CheckpointError, match=re.escape(str(path)) + ".*is refused: .*only files of plain tensors"):
         load_released(path)
     assert not trace.exists()
     # The object does what it says, so its absence above means that the loader refused it.
@@ -509,7 +509,7 @@ def test_without_labels_the_protocol_follows_the_kind_of_model(tmp_path, name, p
     ("options", "message"),
     [
         ({"labels": "k400"}, "400 labels for a model of 5 classes"),
-        ({"labels": "k700"}, "labels 'k700': neither k400, ssv1, ssv2 nor a readable text file"),
+        ({"labels": "k700"}, "labels 'k700': neither k400, ssv1, ssv2 nor a text file"),
         ({"protocol": "ssv3"}, "protocol 'ssv3' is unknown; allowed: k400, ssv1, ssv2, imagenet"),
         ({"frames": 20}, "are not those of 20 frames"),
     ],
@@ -611,3 +611,37 @@ def test_weights_that_do_not_fit_the_config_list_both_sides(folder):
         load(folder)
     for part in (str(path), "missing (1): head.bias", "not in the model (1): head.extra", "norm.weight [7] instead of"):
         assert part in str(caught.value)
+
+
+def test_a_checkpoint_that_is_loaded_and_saved_keeps_its_labels_and_input(tmp_path):
+    save(nano(), tmp_path / "first", INFO)
+    save(load(tmp_path / "first"), tmp_path / "second")
+    first, second = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second"))
+    assert second == first
+
+
+def test_a_fresh_model_is_saved_with_the_input_that_it_was_designed_for(tmp_path):
+    save(nano(), tmp_path / "checkpoint")
+    assert load_config(tmp_path / "checkpoint")[1].input.crop == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": {"model_state": state}},
+        lambda state: {"epoch": 3, "cfg": "a text", "model_state": state, "optimizer_state": {"state": {}}},
+        lambda state: {f"module.module.{name}": value for name, value in state.items()},
+        lambda state: {f"model.{name}": value for name, value in state.items()},
+        lambda state: {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")},
+    ],
+)
+def test_nested_wrappings_and_prefixes_are_taken_off(wrap):
+    model = nano()
+    assert torch.equal(logits_of(load_released(wrap(released_state(model)))), logits_of(model))
+
+
+@pytest.mark.parametrize(("classes", "protocol"), [(400, "k400"), (174, "ssv2"), (10, "k400")])
+def test_the_number_of_classes_tells_the_protocol_of_a_released_file(tmp_path, classes, protocol):
+    torch.save(released_state(nano(num_classes=classes)), tmp_path / "released.pyth")
+    _, info = convert_released(tmp_path / "released.pyth", tmp_path / "checkpoint")
+    assert info.input == PUBLISHED_INPUTS[protocol]

@@ -19,7 +19,7 @@ from morphmlp.data.decode import probe, read_frames
 from morphmlp.data.loaders import TestClips
 from morphmlp.data.sampling import sparse_indices
 from morphmlp.data.synthetic import CLASSES
-from morphmlp.data.transforms import test_views as crops_of
+from morphmlp.data.transforms import eval_views as crops_of
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.evaluate import evaluate_checkpoint
 

@@ -12,7 +12,7 @@ import morphmlp
 
 SOURCE = Path(morphmlp.__file__).parent
 MODULES = sorted(".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py"))
-MODULES = [name for name in MODULES if not name.endswith("__init__")]
+MODULES = [name.removesuffix(".__init__") for name in MODULES if name not in ("__init__", "data.__init__")]
 
 # A module imports from the lines above its own only.
 ORDER = [
@@ -26,8 +26,8 @@ ORDER = [
     ["model", "segmentation", "ablations"],
     ["zoo"],
     ["checkpoints"],
-    ["tasks", "optim", "efficiency", "runs", "console"],
-    ["figures", "tables"],
+    ["tasks", "optim", "efficiency", "runs", "console", "recipes"],
+    ["figures", "tables", "finetune"],
     ["report", "evaluate"],
     ["predict", "train", "export", "visualize"],
     ["demo", "app"],
@@ -39,7 +39,9 @@ MODEL_SIDE = {"layers", "model", "segmentation", "ablations", "zoo", "checkpoint
 
 def imported(module: str) -> Iterator[str]:
     """Our modules that a module imports, inside its functions too; imports for type checkers alone are left out."""
-    tree = ast.parse((SOURCE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    path = SOURCE / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in _nodes_that_run(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "morphmlp":
             for name in node.names:

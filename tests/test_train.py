@@ -18,6 +18,7 @@ import morphmlp.train as training
 from morphmlp.checkpoints import load_config, load_with_info
 from morphmlp.data.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
+from morphmlp.finetune import initial_model
 from morphmlp.runs import RunFolder
 
 
@@ -78,7 +79,7 @@ def test_log_has_a_line_for_each_step_and_each_evaluation(finished: Path):
     assert [line["epoch"] for line in steps] == pytest.approx([step / 5 for step in range(1, 11)])
     assert all(line.keys() == {"step", "epoch", "lr", "loss", "grad_norm", "clips_per_s"} for line in steps)
     assert [line["lr"] for line in steps] == pytest.approx(
-        [1e-6, 5.005e-4, 1e-3, 9.62e-4, 8.54e-4, 6.92e-4, 5e-4, 3.09e-4, 1.47e-4, 3.9e-5], rel=0.01
+        [1e-6, 2.505e-4, 5e-4, 4.81e-4, 4.27e-4, 3.46e-4, 2.5e-4, 1.55e-4, 7.4e-5, 2.0e-5], rel=0.02
     )
     evaluations = [line for line in log if "val_top1" in line]
     assert [(line["step"], line["epoch"]) for line in evaluations] == [(5, 1), (10, 2)]
@@ -365,9 +366,9 @@ def test_broken_training_video_is_left_out_and_named_once(
 
 def test_too_many_broken_training_videos_stop_the_run(data: Path, tmp_path: Path):
     videos = tiny.copy_data(data, tmp_path / "videos")
-    for path in sorted((videos / "train").rglob("*.mp4"))[:3]:
+    for path in sorted((videos / "train").rglob("*.mp4"))[:4]:
         path.write_text("no video")
-    with pytest.raises(DataError, match=r"3 of 20 training videos cannot be read, among them .*more than 10%"):
+    with pytest.raises(DataError, match=r"4 of 20 training videos cannot be read, among them .*more than 10%"):
         training.train(tiny.run_config(videos), tmp_path / "run")
 
 
@@ -422,7 +423,7 @@ def test_folder_with_something_else_is_refused_and_untouched(
     (tmp_path / "file").write_text("mine")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for name in ("notes", "checkpoint", "file"):
-        with pytest.raises(ConfigError, match="holds no run; choose another --out"):
+        with pytest.raises(ConfigError, match="choose another --out"):
             training.train(tiny.run_config(data), tmp_path / name, overwrite=overwrite)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -434,10 +435,53 @@ def test_init_with_as_many_classes_starts_from_all_weights(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     config = tiny.run_config(data, init=checkpoint)
-    model, notes = training._initial_model(config, training.read_training_sets(data)[0])
+    model, notes = initial_model(config, training.read_training_sets(data)[0].classes)
     source = load_file(checkpoint / "model.safetensors")
+    order = [CLASSES.index(name) for name in sorted(CLASSES)]  # the checkpoint's classes, in the order of the data's
+    for name in ("head.weight", "head.bias"):
+        source[name] = source[name][order]
     assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
-    assert notes == [f"starts from {checkpoint} (tiny)"]
+    assert notes == [f"starts from {checkpoint} (tiny); its head is kept, put into the order of these classes"]
+
+
+def test_init_with_as_many_other_classes_replaces_the_head(data: Path, checkpoint: Path):
+    classes = [f"other {name}" for name in CLASSES]
+    model, notes = initial_model(tiny.run_config(data, init=checkpoint), classes)
+    source = load_file(checkpoint / "model.safetensors")
+    assert torch.equal(model.state_dict()["norm.weight"], source["norm.weight"])
+    assert not torch.equal(model.state_dict()["head.weight"], source["head.weight"])
+    assert "its head of 10 classes is replaced by a fresh one of these 10 classes" in notes[0]
+
+
+def test_a_second_training_in_a_folder_in_use_is_refused(data: Path, tmp_path: Path):
+    with RunFolder(tmp_path / "run").locked():
+        with pytest.raises(ConfigError, match="another training is running in"):
+            training.train(tiny.run_config(data), tmp_path / "run")
+        with pytest.raises(CheckpointError, match="holds no run to resume"):
+            training.resume(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_end_of_each_epoch_is_saved_evaluated_or_not(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    saved = []
+    save_state = training._Run._save_state
+    monkeypatch.setattr(training._Run, "_save_state", lambda run: (saved.append(run.progress.step), save_state(run)))
+    training.train(tiny.run_config(data, epochs=3, eval_every=3), tmp_path / "run")
+    assert saved == [5, 10, 15, 15]
+
+
+def test_out_in_the_folder_of_videos_is_refused(data: Path, tmp_path: Path):
+    videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
+    with pytest.raises(ConfigError, match="lies in the folder of videos"):
+        training.train(tiny.run_config(videos), videos / "run")
+    assert not (videos / "run").exists()
+
+
+def test_several_processes_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="several processes"):
+        training.train(tiny.run_config(data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_init_with_another_head_says_so_and_keeps_the_backbone(
@@ -446,7 +490,7 @@ def test_init_with_another_head_says_so_and_keeps_the_backbone(
     videos = tiny.copy_data(data, tmp_path / "videos", classes=3)
     config = tiny.run_config(videos, init=checkpoint, lr=1e-12, min_lr=0.0, epochs=1)
     training.train(config, tmp_path / "run")
-    assert "replaces its head of 10 classes by a fresh one of 3" in capfd.readouterr().err
+    assert "its head of 10 classes is replaced by a fresh one of these 3" in capfd.readouterr().err
     source, tuned = (load_file(folder / "model.safetensors") for folder in (checkpoint, tmp_path / "run" / "last"))
     weights = [name for name in source if "running" not in name and "batches" not in name]
     assert tuned["head.weight"].shape == (3, 16)

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from morphmlp.checkpoints import CheckpointInfo, load, load_released, load_with_info, save
+    from morphmlp.checkpoints import CheckpointInfo, convert_released, load, load_released, load_with_info, save
     from morphmlp.config import InputConfig, ModelConfig, TrainConfig
     from morphmlp.model import MorphMLP
     from morphmlp.predict import Prediction, Predictor
@@ -25,6 +25,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "TrainConfig",
+    "convert_released",
     "create_model",
     "list_models",
     "load",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "checkpoints": ("CheckpointInfo", "load", "load_released", "load_with_info", "save"),
+    "checkpoints": ("CheckpointInfo", "convert_released", "load", "load_released", "load_with_info", "save"),
     "config": ("InputConfig", "ModelConfig", "TrainConfig"),
     "model": ("MorphMLP",),
     "predict": ("Prediction", "Predictor"),
@@ -45,6 +46,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use: torch takes seconds, and `morphmlp --help` must not wait for it."""
+    if name == "data":
+        return importlib.import_module("morphmlp.data")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'morphmlp' has no attribute {name!r}")
     return getattr(importlib.import_module(f"morphmlp.{_HOME_OF[name]}"), name)

@@ -6,7 +6,7 @@ Ours is a folder of `model.safetensors` and `config.json`, which holds all that 
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from morphmlp.config import PUBLISHED_INPUTS, InputConfig, ModelConfig
+from morphmlp.config import PUBLISHED_INPUTS, InputConfig, ModelConfig, default_input
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import replaced_folder
+from morphmlp.files import read_class_names, replaced_folder
+from morphmlp.formatting import shortened
 from morphmlp.layers import group_width
 from morphmlp.model import MorphMLP
 from morphmlp.zoo import VARIANTS
@@ -53,7 +54,7 @@ def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None
     Raises:
         CheckpointError: the labels are not as many as the classes, or `folder` holds something else.
     """
-    folder, info = Path(folder), info or CheckpointInfo()
+    folder, info = Path(folder), info or _info_of(model)
     num_classes = model.config.num_classes
     if info.labels and len(info.labels) != num_classes:
         raise CheckpointError(f"{len(info.labels)} labels for a model of {num_classes} classes: give one name a class")
@@ -77,7 +78,14 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
         "labels": info.labels,
         "training": info.training,
     }
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _info_of(model: MorphMLP) -> CheckpointInfo:
+    """What the model was loaded with; for a fresh one, the input that it was designed for."""
+    info = model.checkpoint_info or CheckpointInfo(input=default_input(model.config))
+    fits = len(info.labels) in (0, model.config.num_classes)
+    return info if fits else replace(info, labels=[])  # its head was replaced
 
 
 def load(folder: str | Path) -> MorphMLP:
@@ -102,6 +110,7 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     with torch.device("meta"):
         model = MorphMLP(config)
     fit_state_dict(model, weights, source=str(path))
+    model.checkpoint_info = info
     return model.eval(), info
 
 
@@ -122,7 +131,7 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
         info = CheckpointInfo(
             InputConfig.from_dict(values["input"]), labels, dict(values["training"]), str(values["version"])
         )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, OSError) as error:
         if isinstance(error, CheckpointError):
             raise
         reason = (
@@ -156,7 +165,11 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
         # Kernels of 1 x 3 x 3 are 2-D convolutions here, and some image files hold 4-D stems.
         if ours in weights and weights[ours].dim() != parameter.dim() and ".conv" in ours:
             weights[ours] = _with_dimensions(weights[ours], parameter.dim())
+    for ours, parameter in model.state_dict().items():
+        if ours.endswith("num_batches_tracked"):  # counts training steps; some files leave it out
+            weights.setdefault(ours, torch.zeros_like(parameter, device="cpu"))
     fit_state_dict(model, weights, source=name, shown_name=_released_name)
+    model.checkpoint_info = CheckpointInfo(input=PUBLISHED_INPUTS[_released_protocol(config)])
     return model.eval()
 
 
@@ -171,16 +184,15 @@ def convert_released(
     """Writes an authors' checkpoint as a checkpoint folder.
 
     Args:
-        labels: one of `PUBLISHED_INPUTS`, whose class names the package carries, or a text file with one name a line.
-        protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else K400's for video, ImageNet's for images.
+        labels: one of `PUBLISHED_LABELS`, whose class names the package carries, or a text file with one name a line.
+        protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else the one that the number of classes tells.
         frames: see `load_released`.
 
     Raises:
         CheckpointError: the file, the labels or the protocol cannot be used, or do not fit each other.
     """
     model = load_released(file, frames=frames)
-    default = labels if labels in PUBLISHED_INPUTS else "k400" if model.config.temporal else "imagenet"
-    protocol = protocol or default
+    protocol = protocol or (labels if labels in PUBLISHED_LABELS else _released_protocol(model.config))
     if protocol not in PUBLISHED_INPUTS:
         raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
     info = CheckpointInfo(
@@ -194,14 +206,18 @@ def convert_released(
 
 def _read_labels(labels: str) -> list[str]:
     """Class names of a data set whose names the package carries, or of a text file."""
-    packaged = files("morphmlp") / "labels" / f"{labels}.txt"
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8").splitlines()
-    try:
-        return Path(labels).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(PUBLISHED_LABELS)
-        raise CheckpointError(f"labels {labels!r}: neither {known} nor a readable text file ({error})") from None
+    if labels in PUBLISHED_LABELS:
+        return (files("morphmlp") / "labels" / f"{labels}.txt").read_text(encoding="utf-8").splitlines()
+    if not Path(labels).is_file():
+        raise CheckpointError(f"labels {labels!r}: neither {', '.join(PUBLISHED_LABELS)} nor a text file")
+    return read_class_names(Path(labels))
+
+
+def _released_protocol(config: ModelConfig) -> str:
+    """Both Something-Something sets have 174 classes and one protocol; K400's is taken for any other video model."""
+    if not config.temporal:
+        return "imagenet"
+    return "ssv2" if config.num_classes == 174 else "k400"
 
 
 def fit_state_dict(model: MorphMLP, weights: dict[str, Tensor], *, source: str, shown_name: Any = str) -> None:
@@ -220,17 +236,12 @@ def fit_state_dict(model: MorphMLP, weights: dict[str, Tensor], *, source: str, 
     ]
     if missing or unexpected or misshapen:
         sides = {"missing": missing, "not in the model": unexpected, "of another shape": misshapen}
-        lists = "; ".join(f"{side} ({len(names)}): {_shortened(names)}" for side, names in sides.items() if names)
+        lists = "; ".join(f"{side} ({len(names)}): {shortened(names)}" for side, names in sides.items() if names)
         raise CheckpointError(f"{source} does not fit {model.config.name}: {lists}")
     tensors = {name: weights[name].to(wanted[name].dtype).clone() for name in wanted}
     model.load_state_dict(tensors, strict=True, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-
-
-def _shortened(names: list[str], limit: int = 8) -> str:
-    more = f", and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
@@ -239,24 +250,22 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the safe loader raises many kinds; all mean the same to the user
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(
-            f"{path}: refused or unreadable ({reason}); only files that hold nothing but tensors are loaded"
-        ) from None
+        foreign = re.search(r"unsupported global\W+(?:global )?([\w.]+)", str(error), re.IGNORECASE)
+        reason = f"it holds {foreign[1]}" if foreign else f"it is no readable pickle: {type(error).__name__}"
+        raise CheckpointError(f"{path} is refused: {reason}; only files of plain tensors are loaded") from None
 
 
 def _unwrap(values: Any, name: str) -> dict[str, Tensor]:
     """The state dict inside its wrappings, prefixes removed."""
-    for wrapping in ("model_state", "model", "state_dict"):
-        if isinstance(values, dict) and isinstance(values.get(wrapping), dict):
-            values = values[wrapping]
-            break
+    wrappings = ("model_state", "state_dict", "model", "module", "model_ema")
+    while isinstance(values, dict) and (found := [key for key in wrappings if isinstance(values.get(key), dict)]):
+        values = values[found[0]]
     if not isinstance(values, dict) or not values:
         raise CheckpointError(f"{name} holds no state dict: expected names with tensors, or `model_state` around them")
     others = [key for key, value in values.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
     if others:
-        raise CheckpointError(f"{name} holds something else than tensors: {_shortened(list(map(str, others)))}")
-    return {key.removeprefix("module."): value for key, value in values.items()}
+        raise CheckpointError(f"{name} holds something else than tensors: {shortened(list(map(str, others)))}")
+    return {re.sub(r"^((module|model)\.)+", "", key): value for key, value in values.items()}
 
 
 def _released_config(state: dict[str, Tensor], name: str, frames: int | None) -> ModelConfig:

@@ -3,11 +3,14 @@
 Modules that import torch are imported inside the verbs, so that `--help` answers at once.
 """
 
+import io
 import json
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -15,7 +18,7 @@ from typing import Any, Literal, NoReturn
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from morphmlp.config import PUBLISHED_INPUTS, InputConfig, RunConfig, SplitConfig, TrainConfig, default_input
+from morphmlp.config import PUBLISHED_INPUTS, InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError, UserError
 
 USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
@@ -32,6 +35,9 @@ class Parser(ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit status: 0, 1 for a user's mistake, 2 for usage, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # names may hold what the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else USAGE_ERROR
@@ -43,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"morphmlp: no verb {arguments[0]!r}; verbs: {', '.join(VERBS)} (see morphmlp --help)", file=sys.stderr)
         return USAGE_ERROR
     try:
-        return verb([_with_underscores(argument) for argument in arguments[1:]])
+        return verb(_with_underscores(arguments[1:]))
     except UserError as error:
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
@@ -57,6 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except (RuntimeError, MemoryError) as error:
+        reason = _machine_failure(error)
+        if reason is None:
+            raise
+        print(f"error: {reason}", file=sys.stderr)
+        return USER_ERROR
 
 
 def train(arguments: list[str]) -> int:
@@ -77,6 +89,7 @@ def train(arguments: list[str]) -> int:
     parser.add_argument("--init", type=str | None, help="checkpoint folder to fine-tune; sets model and input")
     parser.add_argument("--model", type=str, default="morphmlp_video_nano", help="see `morphmlp models`")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_class_arguments(TrainConfig, as_group=True)
     parser.add_class_arguments(InputConfig, "input", help="defaults are those of the model")
     parser.add_class_arguments(SplitConfig, "split")
@@ -90,10 +103,13 @@ def train(arguments: list[str]) -> int:
             _refuse_beside_resume(given)
             result = training.resume(options.out)
         else:
-            result = training.train(_run_config(options, given), options.out, overwrite=options.overwrite)
+            result = _start_training(options, given)
     except training.Interrupted as stop:
         print(stop, file=sys.stderr)
         return INTERRUPTED if stop.signal_number == signal.SIGINT else 0
+    if options.json:
+        _print_json(asdict(result) | {"best": str(result.best)})
+        return 0
     print(
         f"best top-1 {result.best_top1:.3f} on {result.num_val} validation videos, at epoch {result.best_epoch}; "
         f"{result.clips_per_s:.0f} clips/s\ncheckpoint: {result.best}"
@@ -123,6 +139,8 @@ def evaluate(arguments: list[str]) -> int:
     from morphmlp.figures import plot_confusion
     from morphmlp.tables import evaluation_tables, print_all
 
+    out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
+    evaluation.require_own_folder(out)
     with counting("videos", enabled=not options.json) as progress:
         result = evaluation.evaluate_checkpoint(
             options.checkpoint,
@@ -138,7 +156,6 @@ def evaluate(arguments: list[str]) -> int:
         _print_json(evaluation.summary(result))
     else:
         print_all(evaluation_tables(result))
-    out = Path(options.out or f"{options.checkpoint.rstrip('/')}-evaluation")
     evaluation.write_summary(result, out / "summary.json")
     evaluation.write_predictions(result, out / "predictions.csv")
     plot_confusion(result, out / "confusion.png")
@@ -183,7 +200,7 @@ def predict(arguments: list[str]) -> int:
         if good:
             print_all([prediction_table([(str(result.path), result.top(options.top)) for result in good])])
         for failure in failures:
-            print(f"error: {failure}", file=sys.stderr)
+            print(f"error: {' '.join(str(failure).splitlines())}", file=sys.stderr)
     if options.csv:
         prediction.write_csv(rows, options.csv)
     return USER_ERROR if failures else 0
@@ -203,13 +220,20 @@ def convert(arguments: list[str]) -> int:
     parser.add_argument("--labels", type=str | None, help="k400, ssv1, ssv2, or a text file")
     parser.add_argument("--protocol", type=str | None, help=f"how to test: {', '.join(PUBLISHED_INPUTS)}")
     parser.add_argument("--frames", type=int | None, help="only for lengths that the shapes do not tell")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier checkpoint in FOLDER")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
     from morphmlp.checkpoints import convert_released
 
+    if Path(options.folder).exists() and not options.overwrite:
+        raise ConfigError(f"{options.folder} exists already; choose another folder, or --overwrite")
     model, info = convert_released(
         options.file, options.folder, labels=options.labels, protocol=options.protocol, frames=options.frames
     )
+    if options.json:
+        _print_json({"folder": options.folder, "model": model.config.to_dict(), "input": info.input.to_dict()})
+        return 0
     kind = f"{model.config.frames} frames" if model.config.temporal else "images"
     names = "with" if info.labels else "without"
     print(
@@ -279,39 +303,29 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _run_config(options: Namespace, given: Namespace) -> RunConfig:
-    """What is to be trained: options, completed by the checkpoint to start from, the data and the model."""
-    from morphmlp.checkpoints import load_config
+def _start_training(options: Namespace, given: Namespace) -> Any:
+    """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
+    from morphmlp import train as training
     from morphmlp.data.datasets import read_training_sets
-    from morphmlp.zoo import model_config
+    from morphmlp.recipes import run_config
 
     if options.get("data") is None:
         raise ConfigError("no data: give the folder of videos, or --resume to go on with a run")
-    plain = options.as_dict()
-    split = SplitConfig.from_dict(plain["split"])
-    classes = read_training_sets(options.data, split)[0].classes
-    fields = plain["arch"] | {"num_classes": len(classes)}
-    if options.init is None:
-        model = model_config(options.model, **fields)
-        base_input = default_input(model)
-    else:
-        if "model" in given:
-            raise ConfigError("--init sets the model; leave out --model")
-        source, info = load_config(options.init)
-        if not source.temporal:
-            raise ConfigError(f"{options.init} is an image model; --init takes the checkpoint of a video model")
-        model = type(source).from_dict(source.to_dict() | {"drop_path": 0.0} | fields)
-        base_input = info.input
-    given_input = given.as_dict().get("input") or {}
-    train_names = TrainConfig.__dataclass_fields__
-    return RunConfig(
-        data=options.data,
-        model=model,
-        input=InputConfig.from_dict(base_input.to_dict() | given_input),
-        train=TrainConfig.from_dict({name: plain[name] for name in train_names}),
-        split=split,
-        init=options.init,
-    )
+    plain, named = options.as_dict(), given.as_dict()
+    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split")}
+    recipe |= {name: named.get(name) for name in ("model", "init", "input")}
+    sets = read_training_sets(options.data, SplitConfig.from_dict(plain["split"]))
+    config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe)
+    return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
+
+
+def _machine_failure(error: Exception) -> str | None:
+    """What to say where the machine gave out; None for anything else."""
+    if "DataLoader worker" in str(error):
+        return "a decoding process ended unexpectedly (out of memory?); try fewer --workers; a run can be resumed"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+        return "not enough memory; try a smaller --batch_size, --input.crop or model, or fewer views"
+    return None
 
 
 def _refuse_beside_resume(given: Namespace) -> None:
@@ -388,12 +402,11 @@ def _overview() -> str:
     )
 
 
-def _with_underscores(argument: str) -> str:
-    """`--batch-size=8` as `--batch_size=8`: both spellings of an option are taken."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+def _with_underscores(arguments: list[str]) -> list[str]:
+    """`--batch-size=8` as `--batch_size=8`: both spellings of an option are taken; behind `--` are no options."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [re.sub(r"^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), a) for a in arguments[:end]]
+    return options + arguments[end:]
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ class InputConfig(Config):
         self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
 
 
-# The published test protocol of each released family: frames x crops x clips, see docs/protocol.md.
+# The published test protocol of each released family; where it differs from other code: docs/deviations.md.
 PUBLISHED_INPUTS: dict[str, InputConfig] = {
     "k400": InputConfig(sampling="dense", num_clips=4),
     "ssv1": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
@@ -261,7 +261,7 @@ class TrainConfig(Config):
 
     Attributes:
         epochs: passes over the training videos.
-        batch_size: clips a step, over all processes.
+        batch_size: clips a step.
         lr: peak learning rate of AdamW.
         min_lr: learning rate at the start and at the end.
         warmup_epochs: linear warm-up from `min_lr`, then cosine back to `min_lr`.
@@ -269,7 +269,7 @@ class TrainConfig(Config):
         clip_grad: largest gradient norm.
         ema: decay of the averaged weights that are evaluated and saved; 0 uses the trained weights themselves.
         eval_every: epochs between two evaluations; the last epoch is always evaluated.
-        save_every: steps between two saves of the full state; 0 saves at the end of each epoch only.
+        save_every: steps between two saves of the full state, beside the one at the end of each epoch; 0 for none.
         precision: "fp32", or mixed with "bf16" or "fp16".
         workers: processes that decode; 0 decodes in the training process.
         seed: of everything random.

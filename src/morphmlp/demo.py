@@ -4,13 +4,10 @@ import json
 import shutil
 import sys
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from morphmlp.config import InputConfig, RunConfig, TrainConfig, default_input
+from morphmlp.config import RunConfig
 from morphmlp.data.datasets import find_videos
 from morphmlp.data.decode import probe, read_frames
 from morphmlp.data.synthetic import CLASSES, REVERSED, write_dataset
@@ -18,10 +15,10 @@ from morphmlp.evaluate import evaluate_checkpoint, write_predictions, write_summ
 from morphmlp.figures import Strip, draw_overview, make_strip, plot_confusion
 from morphmlp.files import replaced_file
 from morphmlp.predict import Predictor
+from morphmlp.recipes import load_recipe, run_config
 from morphmlp.report import write_demo_page
 from morphmlp.tasks import Evaluation, VideoPrediction
 from morphmlp.train import TrainResult, train
-from morphmlp.zoo import model_config
 
 TRAIN_PER_CLASS, VAL_PER_CLASS = 60, 20
 MOST_WRONG_SHOWN = 10
@@ -74,16 +71,7 @@ def pair_accuracy(evaluation: Evaluation) -> float:
 
 
 def _demo_config(data: Path, seed: int) -> RunConfig:
-    """The run that `recipes/demo.yaml` describes."""
-    recipe = yaml.safe_load((files("morphmlp") / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
-    model = model_config(recipe.pop("model"), num_classes=len(CLASSES), **recipe.pop("arch", {}))
-    given_input = recipe.pop("input", {})
-    return RunConfig(
-        data=str(data),
-        model=model,
-        input=InputConfig.from_dict(default_input(model).to_dict() | given_input),
-        train=TrainConfig.from_dict(recipe | {"seed": seed}),
-    )
+    return run_config(data, num_classes=len(CLASSES), recipe=load_recipe("demo") | {"seed": seed})
 
 
 def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figures: dict[str, Any]) -> None:
@@ -96,7 +84,7 @@ def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figur
         json.dump(figures, file, indent=2)
     right = [p for p in evaluation.predictions if p.predicted == p.label]
     wrong = [p for p in evaluation.predictions if p.predicted != p.label]
-    by_class = {evaluation.labels[p.label]: p for p in right}
+    by_class = {evaluation.labels[p.label]: p for p in [*evaluation.predictions, *right]}  # right where there is one
     one_a_class = [by_class[name] for name in CLASSES if name in by_class]  # the two of a pair side by side
     draw_overview(out / "overview.png", [_strip(p, evaluation) for p in one_a_class], evaluation)
     write_demo_page(
@@ -115,7 +103,7 @@ def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figur
             ("speed", f"{figures['clips_per_s']:.0f} clips/s"),
         ],
         charts={"Training": out / "curves.png", "Confusion": out / "confusion.png"},
-        strips=[_strip(p, evaluation) for p in one_a_class + wrong[:MOST_WRONG_SHOWN]],
+        strips=[_strip(p, evaluation) for p in [*one_a_class, *wrong[:MOST_WRONG_SHOWN]]],
     )
 
 

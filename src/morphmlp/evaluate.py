@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from morphmlp.checkpoints import CheckpointInfo, load_with_info
 from morphmlp.config import InputConfig
-from morphmlp.data.datasets import VideoSet, read_set, test_split
+from morphmlp.data.datasets import VideoSet, evaluation_split, read_set
 from morphmlp.data.loaders import BrokenVideo, TestClips, make_loader
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
@@ -133,6 +133,8 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise RuntimeError
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError):
         raise DataError(
@@ -146,6 +148,15 @@ def autocast(device: torch.device, precision: str) -> Any:
     if precision not in dtypes:
         raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
     return torch.autocast(device.type, dtypes[precision]) if dtypes[precision] else nullcontext()
+
+
+OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "confusion.png"])
+
+
+def require_own_folder(folder: Path) -> None:
+    """Raises DataError where `folder` is a file, or holds anything but an earlier evaluation."""
+    if folder.exists() and (not folder.is_dir() or not {path.name for path in folder.iterdir()} <= OUTPUT_FILES):
+        raise DataError(f"{folder} holds something else than an evaluation; choose another --out")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
@@ -183,7 +194,7 @@ def write_summary(evaluation: Evaluation, path: str | Path) -> None:
 def _labelled_videos(
     data: str | Path, split: str | None, model: MorphMLP, info: CheckpointInfo, checkpoint: str | Path
 ) -> VideoSet:
-    videos = read_set(data, split=split or test_split(data))
+    videos = read_set(data, split=split or evaluation_split(data))
     if info.labels:
         return videos.relabelled(info.labels, source=str(checkpoint))
     if len(videos.classes) != model.config.num_classes:

@@ -6,8 +6,6 @@ text and may hold anything: `$`, `<`, `[`, any script.
 
 import json
 import math
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from morphmlp.files import replace_bytes
 from morphmlp.formatting import percent
 
 if TYPE_CHECKING:
@@ -356,14 +355,7 @@ def _style() -> Any:
 
 
 def _save(figure: "Figure", path: str | Path, **options: Any) -> None:
-    """Writes a PNG that takes the place of `path` when it is complete."""
+    """Writes a PNG."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", **options)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_bytes(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Writing that is all or nothing: to a temporary name beside the target, then renamed."""
+"""Small files: class names, and writing that is all or nothing (to a temporary name, then renamed)."""
 
 import errno
 import os
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from morphmlp.errors import DataError
+
 
 @contextmanager
 def replaced_folder(folder: str | Path) -> Iterator[Path]:
@@ -17,17 +19,18 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
     Raises:
         NotADirectoryError: a file stands at `folder`; it is left there.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    temporary.chmod(0o777 & ~umask())
-    try:
-        yield temporary
-        _swap_in(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _naming(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        temporary.chmod(0o777 & ~umask())
+        try:
+            yield temporary
+            _swap_in(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _swap_in(temporary: Path, folder: Path) -> None:
@@ -48,18 +51,67 @@ def _swap_in(temporary: Path, folder: Path) -> None:
 @contextmanager
 def replaced_file(path: str | Path) -> Iterator[IO[str]]:
     """Yields a text file that takes the place of `path` if the body succeeds, and vanishes if it fails."""
-    path = Path(path).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    # Names of files may hold bytes that are no UTF-8; they are written as they are.
+    with (
+        _replaced(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        yield file
+
+
+def replace_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file that takes the place of `path` when it is complete."""
+    with _replaced(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _replaced(path: str | Path) -> Iterator[Path]:
+    """Yields the name of an empty file that takes the place of `path` if the body succeeds."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        yield path
+        return
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the file system name `path`, not the temporary beside it."""
     try:
-        # Names of files may hold bytes that are no UTF-8; they are written as they are.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield file
-        os.chmod(temporary, 0o666 & ~umask())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def read_class_names(path: Path) -> list[str]:
+    """One name a line; empty lines at the end do not count.
+
+    Raises:
+        DataError: the file cannot be read, or a name is missing or stands twice.
+    """
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise DataError(f"{path}, line {number} is empty; expected one class name a line")
+        if name in names[: number - 1]:
+            raise DataError(f"{path}, line {number}: {name!r} stands there twice; each class needs its own name")
+    return names
 
 
 def umask() -> int:

@@ -1,6 +1,7 @@
 """Figures and names as text that people read."""
 
 import math
+from collections.abc import Sequence
 
 
 def percent(share: float | None, *, digits: int = 1) -> str:
@@ -16,3 +17,8 @@ def clamp(share: float) -> float:
 def encodable(text: str) -> str:
     """Without the lone surrogates that stand for undecodable bytes in file names."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shortened(names: Sequence[str], limit: int = 6) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -4,6 +4,7 @@ One class serves both: an image model is the same network on one frame, without 
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -35,6 +36,7 @@ class MorphMLP(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
+        self.checkpoint_info: Any = None  # what `checkpoints.load` found beside the weights, for `save` to write back
         self.gradient_checkpointing = config.gradient_checkpointing
         self.stem = Stem(config.widths[0], temporal=config.temporal)
         self.downsamples = nn.ModuleList(

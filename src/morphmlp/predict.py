@@ -98,6 +98,8 @@ def expand_paths(patterns: list[str]) -> list[Path]:
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
+        if not pattern:
+            raise DataError("a path is empty; give files, folders or globs")
         if Path(pattern).is_dir():
             found = find_videos(Path(pattern))
         elif Path(pattern).exists() or not glob.has_magic(pattern):

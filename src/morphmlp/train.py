@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from morphmlp.checkpoints import CheckpointInfo, load_with_info, save, write_checkpoint
+from morphmlp.checkpoints import CheckpointInfo, write_checkpoint
 from morphmlp.config import RunConfig
 from morphmlp.console import TrainingDisplay
 from morphmlp.data.datasets import VideoSet, read_training_sets
@@ -31,12 +31,14 @@ from morphmlp.errors import CheckpointError, ConfigError, DataError, UserError
 from morphmlp.evaluate import evaluate, make_test_loader, with_protocol
 from morphmlp.figures import plot_curves
 from morphmlp.files import replaced_folder
+from morphmlp.finetune import initial_model
 from morphmlp.model import MorphMLP
 from morphmlp.optim import lr_at, make_optimizer
 from morphmlp.runs import Progress, RunFolder
 from morphmlp.tasks import ClipMixer, Evaluation, seed_step, soft_cross_entropy
 
 MOST_BROKEN = 0.1  # share of the training videos that may be unreadable
+FEW_BROKEN = 3  # so many may be in any case
 
 
 class NotFiniteError(UserError):
@@ -64,20 +66,29 @@ class TrainResult:
     clips_per_s: float
 
 
-def train(config: RunConfig, out: str | Path, *, overwrite: bool = False) -> TrainResult:
-    """Starts a run in a new folder.
+def train(
+    config: RunConfig, out: str | Path, *, overwrite: bool = False, sets: tuple[VideoSet, VideoSet] | None = None
+) -> TrainResult:
+    """Starts a run in a new folder; `sets` are the videos of `config.data` where they have been read already.
 
     Raises:
-        UserError: data, configuration or folder cannot be used; nothing is written then.
+        UserError: data, configuration or folder cannot be used; nothing is left behind then.
         NotFiniteError: the loss or its gradient is NaN or infinite.
         Interrupted: after Ctrl-C or SIGTERM; the state is saved.
     """
     folder = RunFolder(out)
-    folder.check(overwrite=overwrite)
-    sets = read_training_sets(config.data, config.split)
-    model, notes = _initial_model(config, sets[0])
-    folder.create(config, overwrite=overwrite)
-    return _Run(config, folder, sets, model).fit(notes)
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(config.data)):
+        raise ConfigError(f"{out} lies in the folder of videos, {config.data}; choose another --out")
+    with folder.locked():
+        folder.check(overwrite=overwrite)
+        sets = sets or read_training_sets(config.data, config.split)
+        model, notes = initial_model(config, sets[0].classes)
+        folder.create(config, overwrite=overwrite)
+        try:
+            return _Run(config, folder, sets, model).fit(notes)
+        except (UserError, OSError):
+            folder.discard_if_unsaved()
+            raise
 
 
 def resume(out: str | Path) -> TrainResult:
@@ -88,40 +99,17 @@ def resume(out: str | Path) -> TrainResult:
     """
     folder = RunFolder(out)
     config = folder.read_config()
-    folder.clear_leftovers()
-    sets = read_training_sets(config.data, config.split)
-    if not folder.state.is_file():  # stopped before the first save
-        model, notes = _initial_model(config, sets[0])
-        folder.create(config, overwrite=True)
-        return _Run(config, folder, sets, model).fit(notes)
-    run = _Run(config, folder, sets, MorphMLP(config.model))
-    run.load_state()
-    epoch, step = divmod(run.progress.step, run.steps_per_epoch)
-    return run.fit([f"resumes {out} behind step {step} of epoch {epoch + 1}"])
-
-
-def _initial_model(config: RunConfig, train_set: VideoSet) -> tuple[MorphMLP, list[str]]:
-    """The model to start from, and what there is to say about it."""
-    num_classes = len(train_set.classes)
-    if config.model.num_classes != num_classes:
-        raise ConfigError(f"model.num_classes is {config.model.num_classes}; {config.data} has {num_classes} classes")
-    seed_step(config.train.seed, 0)
-    fresh = MorphMLP(config.model)
-    if config.init is None:
-        return fresh, []
-    source, _ = load_with_info(config.init)
-    same = ("depths", "widths", "chunk_lengths", "frames", "temporal", "mlp_ratio")
-    different = [name for name in same if getattr(source.config, name) != getattr(config.model, name)]
-    if different:
-        sides = "; ".join(f"{key}: {getattr(source.config, key)}, {getattr(config.model, key)}" for key in different)
-        raise CheckpointError(f"{config.init} does not fit the model to train; {sides}")
-    notes = [f"starts from {config.init} ({source.config.name})"]
-    weights = source.state_dict()
-    if source.config.num_classes != num_classes:
-        weights |= {name: value for name, value in fresh.state_dict().items() if name.startswith("head.")}
-        notes.append(f"replaces its head of {source.config.num_classes} classes by a fresh one of {num_classes}")
-    fresh.load_state_dict(weights)
-    return fresh, notes
+    with folder.locked():
+        folder.clear_leftovers()
+        sets = read_training_sets(config.data, config.split)
+        if not folder.state.is_file():  # stopped before the first save
+            model, notes = initial_model(config, sets[0].classes)
+            folder.create(config, overwrite=True)
+            return _Run(config, folder, sets, model).fit(notes)
+        run = _Run(config, folder, sets, MorphMLP(config.model))
+        run.load_state()
+        epoch, step = divmod(run.progress.step, run.steps_per_epoch)
+        return run.fit([f"resumes {out} behind step {step} of epoch {epoch + 1}"])
 
 
 class _Run:
@@ -136,8 +124,10 @@ class _Run:
         self.caught_signal: int | None = None
 
         AcceleratorState._reset_state()  # it keeps the precision of the process's first run
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError("training in several processes is not supported yet; start it without torchrun")
         self.accelerator = Accelerator(mixed_precision=settings.precision.replace("fp32", "no"), split_batches=True)
-        if self.accelerator.device.type == "cpu" and settings.workers:
+        if self.accelerator.device.type == "cpu":
             # Threads that wait for a core in use by a decoding worker slow every matrix product down.
             torch.set_num_threads(max(1, (os.cpu_count() or 1) - settings.workers))
         self.sampler = EpochSampler(len(self.train_set.samples), settings.seed)
@@ -172,9 +162,10 @@ class _Run:
                 while True:
                     if self._evaluation_is_due():
                         self._evaluate_and_save(display)
-                    if self.progress.step == self.total_steps:
+                    if self.progress.step >= self.total_steps:
                         break
                     self._train_epoch(display)
+                    self._save_state()
             except _Stop:
                 self._save_state()
                 raise Interrupted(self.caught_signal or signal.SIGINT, self.folder.path) from None
@@ -252,17 +243,17 @@ class _Run:
                 self.broken.add(video.path)
                 display.broken(video.path, video.reason)
                 self.folder.append({"step": self.progress.step, "broken": str(video.path), "reason": video.reason})
-        if len(self.broken) > MOST_BROKEN * len(self.train_set.samples):
+        if len(self.broken) > max(FEW_BROKEN, MOST_BROKEN * len(self.train_set.samples)):
             first = next(iter(sorted(self.broken)))
             raise DataError(
                 f"{len(self.broken)} of {len(self.train_set.samples)} training videos cannot be read, among them "
-                f"{first}: more than {MOST_BROKEN:.0%}; those met so far are named in {self.folder.log}"
+                f"{first}: more than {MOST_BROKEN:.0%}; those met so far are named above"
             )
 
     def _evaluation_is_due(self) -> bool:
         progress = self.progress
         epoch, within = divmod(progress.step, self.steps_per_epoch)
-        at_interval = epoch % self.settings.eval_every == 0 or progress.step == self.total_steps
+        at_interval = epoch % self.settings.eval_every == 0 or progress.step >= self.total_steps
         return progress.step > progress.evaluated_step and within == 0 and at_interval
 
     def _evaluate_and_save(self, display: TrainingDisplay) -> None:
@@ -282,7 +273,8 @@ class _Run:
         progress.evaluated_step = progress.step
         if result.accuracy() > progress.best_top1:
             progress.best_top1, progress.best_step = result.accuracy(), progress.step
-            save(self._model_to_save(), self.folder.best, self._info(result))
+            with replaced_folder(self.folder.best) as folder:
+                write_checkpoint(self._model_to_save(), folder, self._info(result))
         self._save_state()
         plot_curves(self.folder.log, self.folder.curves)
         display.say(
@@ -329,9 +321,15 @@ class _Run:
         path = self.folder.state
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file raises many kinds
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"{path} is damaged ({reason}); start anew with --overwrite") from None
+            self._take_up(state)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged or foreign file raises many kinds
+            reason = type(error).__name__
+            raise CheckpointError(f"{path} is damaged, or not of this run ({reason}); use --overwrite") from None
+        self.broken = self.folder.cut_log(self.progress)
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         if state["data"] != self._fingerprint():
             raise DataError(
                 f"the videos of {self.config.data} are not those that the run was started with; "
@@ -344,7 +342,6 @@ class _Run:
             self.averaged.load_state_dict(state["averaged"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.broken = self.folder.cut_log(self.progress)
 
     def _fingerprint(self) -> str:
         """Identifies the training videos by path and label, in order."""

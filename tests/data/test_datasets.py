@@ -180,7 +180,7 @@ def test_a_single_list_is_split(tmp_path: Path):
     ],
 )
 def test_the_part_to_evaluate_on_is_test_then_val_then_all(tmp_path: Path, names: list[str], split: str | None):
-    assert datasets.test_split(touch(tmp_path, *names)) == split
+    assert datasets.evaluation_split(touch(tmp_path, *names)) == split
 
 
 def test_a_part_is_read_by_its_name(tmp_path: Path):
@@ -212,10 +212,10 @@ def test_empty_class_folders_are_named_with_the_endings_that_are_taken(tmp_path:
         read_training_sets(tmp_path)
 
 
-def test_of_many_names_five_are_shown(tmp_path: Path):
+def test_of_many_names_six_are_shown(tmp_path: Path):
     for i in range(8):
         (tmp_path / f"c{i}").mkdir()
-    with pytest.raises(DataError, match="no videos in c0, c1, c2, c3, c4 and 3 more;"):
+    with pytest.raises(DataError, match="no videos in c0, c1, c2, c3, c4, c5 and 2 more;"):
         read_class_folders(tmp_path)
 
 
@@ -517,3 +517,24 @@ def test_a_val_list_may_lack_the_highest_labels(tmp_path: Path):
     train, val = read_training_sets(tmp_path)
     assert train.classes == val.classes == ["0", "1", "2"]
     assert val.samples == [Sample(tmp_path / "4.mp4", 1)]
+
+
+def test_a_list_of_class_numbers_is_matched_to_names_by_position(tmp_path: Path):
+    (tmp_path / "val.csv").write_text("a.mp4,2\nb.mp4,0\n")
+    videos = read_list(tmp_path / "val.csv").relabelled(["x", "y", "z"], source="the checkpoint")
+    assert [(sample.label, videos.classes[sample.label]) for sample in videos.samples] == [(2, "z"), (0, "x")]
+    with pytest.raises(DataError, match="label 2 is past the 2 classes of the checkpoint"):
+        read_list(tmp_path / "val.csv").relabelled(["x", "y"], source="the checkpoint")
+
+
+def test_a_label_that_is_no_class_number_is_refused(tmp_path: Path):
+    (tmp_path / "val.csv").write_text("a.mp4,20240101\nb.mp4,0\n")
+    with pytest.raises(DataError, match="label 20240101 is no class number"):
+        read_list(tmp_path / "val.csv")
+
+
+def test_a_video_in_train_and_val_is_refused(tmp_path: Path):
+    (tmp_path / "train.csv").write_text("a.mp4,x\nb.mp4,y\n")
+    (tmp_path / "val.csv").write_text("./a.mp4,x\n")
+    with pytest.raises(DataError, match="1 videos stand in both train and val"):
+        read_training_sets(tmp_path)

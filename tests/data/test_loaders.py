@@ -172,7 +172,7 @@ def by_hand(path: Path, config: InputConfig) -> torch.Tensor:
                 num_clips=config.num_clips,
                 target_fps=config.target_fps,
             )
-        views.append(transforms.test_views(read_frames(path, indices), config, num_crops=config.num_crops))
+        views.append(transforms.eval_views(read_frames(path, indices), config, num_crops=config.num_crops))
     return torch.cat(views)
 
 

@@ -97,7 +97,7 @@ def test_the_test_views_are_those_of_the_naive_protocol(size: tuple[int, int], c
     config = changed(SMALL, **changes)
     for num_frames in (1, 3):
         frames = random_frames(num_frames, *size)
-        views = transforms.test_views(frames, config, num_crops=num_crops)
+        views = transforms.eval_views(frames, config, num_crops=num_crops)
         assert views.dtype == torch.float32
         assert views.shape == (num_crops, 3, num_frames, *config.crop)
         assert views.numpy() == pytest.approx(naive_views(frames, config, num_crops), abs=2e-4)
@@ -130,7 +130,7 @@ def test_crops_lie_within_the_resized_frame(height: int, width: int, crop: int, 
 @pytest.mark.parametrize("size", [(1, 1000), (1000, 1)])
 def test_views_of_an_extreme_strip_are_right_too(size: tuple[int, int], num_crops: int):
     frames = random_frames(1, *size)
-    views = transforms.test_views(frames, SMALL, num_crops=num_crops)
+    views = transforms.eval_views(frames, SMALL, num_crops=num_crops)
     # Where float32 counts the pixels of a 32,000 px side, it is exact to a few thousandths of one.
     assert np.abs(views.numpy() - naive_views(frames, SMALL, num_crops)).max() < 0.05
 
@@ -139,7 +139,7 @@ def test_antialias_averages_where_plain_resizing_picks():
     frames = np.zeros((1, 256, 256, 3), np.uint8)
     frames[:, ::2] = 255  # lines of one pixel
     config = changed(SMALL, resize=32, mean=[0, 0, 0], std=[1, 1, 1])
-    smooth = transforms.test_views(frames, changed(config, antialias=True), num_crops=1)
+    smooth = transforms.eval_views(frames, changed(config, antialias=True), num_crops=1)
     assert smooth.mean().item() == pytest.approx(0.5, abs=0.01)
     assert smooth.std().item() < 0.05
 
@@ -156,7 +156,7 @@ def test_views_leave_the_frames_as_they_are():
     frames = random_frames(2, 40, 50)
     before = frames.copy()
     for config in (SMALL, changed(SMALL, crop=[40, 50], fit="stretch")):
-        transforms.test_views(frames, config, num_crops=1)
+        transforms.eval_views(frames, config, num_crops=1)
         training_clip(frames, config, EVERYTHING, seed=3)
     assert np.array_equal(frames, before)
 
@@ -234,7 +234,7 @@ def square_clip(augment: AugmentConfig, *, seed: int = 0) -> Tensor:
 
 
 def test_with_everything_off_a_square_clip_is_the_test_view():
-    expected = transforms.test_views(random_frames(2, 32, 32), changed(SMALL, resize=32), num_crops=1)[0]
+    expected = transforms.eval_views(random_frames(2, 32, 32), changed(SMALL, resize=32), num_crops=1)[0]
     assert torch.equal(square_clip(PLAIN), expected)
 
 
@@ -283,3 +283,8 @@ def test_a_random_crop_covers_at_least_the_area_asked_for():
         spans.append((clip.max() - clip.min()).item() / 255)
     assert min(spans) > 0.45  # half of the width, less the pixels between the sampled ones
     assert max(spans) > 0.85
+
+
+@pytest.mark.parametrize("size", [(224, 230), (230, 224), (224, 453), (224, 224)])
+def test_a_frame_whose_short_side_fits_keeps_its_size(size: tuple[int, int]):
+    assert transforms.resized_size(*size, short_side=224) == size

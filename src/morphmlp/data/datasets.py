@@ -20,11 +20,15 @@ import numpy as np
 
 from morphmlp.config import SplitConfig
 from morphmlp.errors import DataError
+from morphmlp.files import read_class_names
+from morphmlp.formatting import shortened
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"]
 )
 
+
+MOST_DIGITS = 5  # of a label that is a number
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -39,22 +43,27 @@ class Sample:
 
 @dataclass(frozen=True)
 class VideoSet:
-    """Labelled videos and the names of their classes."""
+    """Labelled videos and their classes; `named` is False where the classes are only known by number."""
 
     samples: list[Sample]
     classes: list[str]
+    named: bool = True
 
     def relabelled(self, classes: list[str], *, source: str) -> "VideoSet":
-        """The same videos with labels counted in another list of classes, matched by name.
+        """The same videos with labels counted in another list of classes, matched by name, or by number if unnamed.
 
         Raises:
             DataError: a class of this set is not in the list; both sides are named.
         """
+        if not self.named:
+            if len(self.classes) > len(classes):
+                raise DataError(f"label {len(self.classes) - 1} is past the {len(classes)} classes of {source}")
+            return VideoSet(self.samples, list(classes))
         unknown = [name for name in self.classes if name not in classes]
         if unknown:
             raise DataError(
                 f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
-                f"{source}: {_shortened(unknown)}; {source} has: {_shortened(classes)}"
+                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}"
             )
         position = {name: classes.index(name) for name in self.classes}
         samples = [replace(sample, label=position[self.classes[sample.label]]) for sample in self.samples]
@@ -73,7 +82,8 @@ def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> t
         if not _has_split(root, "val"):
             raise DataError(f"{root} has train but no val; add {root / 'val'}, or give one folder of class folders")
         val = read_set(root, split="val").relabelled(train.classes, source=f"{root}/train")
-        both = {sample.path.resolve() for sample in train.samples} & {sample.path.resolve() for sample in val.samples}
+        in_train, in_val = ({os.path.realpath(sample.path) for sample in part.samples} for part in (train, val))
+        both = in_train & in_val
         if both:
             raise DataError(f"{root}: {len(both)} videos stand in both train and val, such as {min(both)}")
     else:
@@ -87,7 +97,7 @@ def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> t
 def read_set(root: str | Path, *, split: str | None = None) -> VideoSet:
     """One set of videos: a csv file, or a folder of class folders, or the named split of `root`.
 
-    With `split=None`, a folder is taken as it is; use `test_split` to find the part to evaluate on.
+    With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
     """
     root = _existing(root)
     if split is not None:
@@ -95,7 +105,7 @@ def read_set(root: str | Path, *, split: str | None = None) -> VideoSet:
     return read_list(root) if root.is_file() else read_class_folders(root)
 
 
-def test_split(root: str | Path) -> str | None:
+def evaluation_split(root: str | Path) -> str | None:
     """The split of `root` to evaluate on: "test" or "val" where there is one, else None (the whole folder)."""
     return next((name for name in ("test", "val") if _has_split(Path(root), name)), None)
 
@@ -116,7 +126,7 @@ def read_class_folders(root: Path) -> VideoSet:
     empty = [name for name, paths in videos.items() if not paths]
     if empty:
         known = " ".join(sorted(VIDEO_SUFFIXES))
-        raise DataError(f"{root}: no videos in {_shortened(empty)}; files are taken by their ending: {known}")
+        raise DataError(f"{root}: no videos in {shortened(empty)}; files are taken by their ending: {known}")
     classes = list(videos)
     return VideoSet([Sample(path, label) for label, name in enumerate(classes) for path in videos[name]], classes)
 
@@ -149,19 +159,21 @@ def read_list(path: str | Path) -> VideoSet:
     labels = [label for _, _, label in rows]
     if all(re.fullmatch(r"\d+", label) for label in labels):
         names_file = path.with_name("classes.txt")
-        if names_file.is_file():
-            classes = _read_class_names(names_file)
-        else:
-            classes = [str(label) for label in range(max(map(int, labels)) + 1)]
+        named = names_file.is_file()
+        highest = max(labels, key=lambda label: (len(label), label))
+        if not named and len(highest.lstrip("0")) > MOST_DIGITS:
+            raise DataError(f"{path}: label {highest[:20]} is no class number; name the classes in {names_file}")
+        classes = read_class_names(names_file) if named else [str(i) for i in range(max(map(int, labels)) + 1)]
         for number, _, label in rows:
             if int(label) >= len(classes):
                 raise DataError(f"{path}, row {number}: label {label}, but {names_file} names {len(classes)} classes")
         position = {label: int(label) for label in labels}
     else:
+        named = True
         classes = sorted(set(labels))
         position = {name: i for i, name in enumerate(classes)}
     samples = [Sample(path.parent / name, position[label]) for _, name, label in rows]
-    return VideoSet(samples, classes)
+    return VideoSet(samples, classes, named)
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, str]]:
@@ -173,7 +185,7 @@ def _read_rows(path: Path) -> list[tuple[int, str, str]]:
                 cells = [cell.strip() for cell in row]
                 if not any(cells) or (number == 1 and [cell.lower() for cell in cells] == ["path", "label"]):
                     continue
-                if len(cells) != 2 or not all(cells):
+                if len(cells) != 2 or not all(cells) or "\0" in "".join(cells):
                     raise DataError(f"{path}, row {number}: {row!r} is not path,label: two values, both filled")
                 rows.append((number, *cells))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -181,20 +193,6 @@ def _read_rows(path: Path) -> list[tuple[int, str, str]]:
     if not rows:
         raise DataError(f"{path} holds no rows; expected one path,label a line")
     return rows
-
-
-def _read_class_names(path: Path) -> list[str]:
-    """One name a line; empty lines at the end do not count."""
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise DataError(f"{path}, line {number} is empty; expected one class name a line")
-        if name in names[: number - 1]:
-            raise DataError(f"{path}, line {number}: {name!r} stands there twice; each class needs its own name")
-    return names
 
 
 def split_set(videos: VideoSet, config: SplitConfig, *, source: str) -> tuple[VideoSet, VideoSet]:
@@ -207,7 +205,7 @@ def split_set(videos: VideoSet, config: SplitConfig, *, source: str) -> tuple[Vi
     single = [videos.classes[label] for label, count in sorted(counts.items()) if count == 1]
     if single:
         raise DataError(
-            f"{source}: one video only in {_shortened(single)}: it cannot stand in both the training and the "
+            f"{source}: one video only in {shortened(single)}: it cannot stand in both the training and the "
             "validation part; add videos, remove the class, or give train and val folders"
         )
     if config.group_pattern is None:
@@ -221,7 +219,7 @@ def split_set(videos: VideoSet, config: SplitConfig, *, source: str) -> tuple[Vi
         missing = [videos.classes[label] for label in counts if label not in present]
         if missing:
             raise DataError(
-                f"{source}: the {name} part has no video of {_shortened(missing)}; "
+                f"{source}: the {name} part has no video of {shortened(missing)}; "
                 "change val_fraction, seed or group_pattern, or give train and val folders"
             )
     return train, val
@@ -282,7 +280,3 @@ def _existing(root: str | Path) -> Path:
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
     return root
-
-
-def _shortened(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

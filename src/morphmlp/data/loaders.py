@@ -4,6 +4,7 @@ Everything random of a training clip follows from (seed, epoch, index): a run th
 number of workers, sees the same clips.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data import sampling
 from morphmlp.data.datasets import Sample
 from morphmlp.data.decode import read_clip
-from morphmlp.data.transforms import test_views, training_clip
+from morphmlp.data.transforms import eval_views, training_clip
 from morphmlp.errors import VideoError
 
 # Long side over short side. The short side is resized to the crop's: 16 frames of 1 x 1000 px would take 10 GB.
@@ -126,7 +127,7 @@ class TestClips(Dataset):
         for clip in np.split(frames, self.config.num_clips):
             if self.shuffle_frames:
                 clip = clip[np.random.default_rng(index).permutation(len(clip))]
-            views.append(test_views(clip, self.config, num_crops=self.config.num_crops))
+            views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
         return VideoClips(torch.cat(views), sample.label, index)
 
     def _refuse_strips(self, path: Path, frames: np.ndarray) -> None:
@@ -193,6 +194,6 @@ def make_loader(dataset: Dataset, *, batch_size: int, workers: int, sampler: Any
 
 
 def _prepare_worker(worker: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole process group
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setsid()  # out of the group that Ctrl-C and SIGTERM are sent to; still ended by the main process
     torch.set_num_threads(1)

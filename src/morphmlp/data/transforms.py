@@ -14,30 +14,42 @@ from torch import Tensor
 from morphmlp.config import AugmentConfig, InputConfig
 
 
-def test_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
+def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
     """The crops of one clip at test time: `[T, H, W, 3]` uint8 -> `[num_crops, 3, T, h, w]` float32.
 
     Frames are normalised, resized, then cropped, in the order of the released loaders. A stretched clip has a
     single crop, which is repeated.
     """
-    clip = normalise(torch.from_numpy(frames).permute(3, 0, 1, 2), config)
     if config.fit == "stretch":
-        return resize(clip, config.crop, antialias=config.antialias)[None].expand(num_crops, -1, -1, -1, -1)
+        return _normalised(frames, config, size=config.crop)[None].expand(num_crops, -1, -1, -1, -1)
     height, width = config.crop
     short_side = config.resize if num_crops == 1 else height
-    clip = resize(clip, resized_size(*clip.shape[-2:], short_side=short_side), antialias=config.antialias)
+    clip = _normalised(frames, config, size=resized_size(*frames.shape[1:3], short_side=short_side))
     offsets = crop_offsets(*clip.shape[-2:], crop=height)
     if num_crops == 1:
         offsets = [offsets[1 if config.one_crop == "center" else 0]]
     return torch.stack([clip[..., top : top + height, left : left + width] for top, left in offsets])
 
 
+def _normalised(frames: np.ndarray, config: InputConfig, *, size: tuple[int, int]) -> Tensor:
+    """Normalised and resized, `[3, T, *size]`; frame by frame, so that one float frame of full size is in memory."""
+    resized = []
+    for frame in frames:
+        pixels = normalise(torch.from_numpy(frame).permute(2, 0, 1)[:, None], config)
+        resized.append(resize(pixels, size, antialias=config.antialias))
+    return torch.cat(resized, dim=1)
+
+
 def resized_size(height: int, width: int, *, short_side: int) -> tuple[int, int]:
     """Height and width with the short side as given and the long one in proportion, rounded down.
+
+    A frame whose short side fits already keeps its size, though the rounding of the quotient may lose a pixel.
 
     >>> resized_size(240, 320, short_side=256)
     (256, 341)
     """
+    if min(height, width) == short_side:
+        return height, width
     if height <= width:
         return short_side, math.floor(width / height * short_side)
     return math.floor(height / width * short_side), short_side
