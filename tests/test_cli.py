@@ -555,3 +555,15 @@ def test_a_device_is_written_to_and_not_replaced(
     finally:
         os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_a_run_on_a_relative_folder_is_resumed_from_another_one(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
+    monkeypatch.chdir(tmp_path)
+    assert run_main(capfd, "train", videos.name, "--out", "run", *tiny.OPTIONS)[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    status, _, err = run_main(capfd, "train", "--out", "../run", "--resume")
+    assert status == 0, err

@@ -344,8 +344,9 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def _fingerprint(self) -> str:
-        """Identifies the training videos by path and label, in order."""
-        lines = "\n".join(f"{sample.path}\t{sample.label}" for sample in self.train_set.samples)
+        """Identifies the training videos by label and by path below the data folder, in order."""
+        samples = self.train_set.samples
+        lines = "\n".join(f"{os.path.relpath(s.path, self.config.data)}\t{s.label}" for s in samples)
         return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def _announce(self, display: TrainingDisplay, notes: list[str]) -> None:
