@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import torch
 from conftest import save_tiny
 
 import morphmlp.evaluate as evaluation
+import morphmlp.train as training
 from morphmlp.checkpoints import load, load_config
-from morphmlp.data.datasets import Sample, read_set
+from morphmlp.config import SplitConfig
+from morphmlp.data.datasets import Sample, read_set, read_training_sets
 from morphmlp.data.decode import probe, read_frames
 from morphmlp.data.loaders import TestClips
 from morphmlp.data.sampling import sparse_indices
@@ -214,3 +217,18 @@ def test_model_is_left_in_the_mode_it_was_in(checkpoint: Path, data: Path):
     dataset = TestClips(videos.samples, 4, load_config(checkpoint)[1].input)
     evaluation.evaluate(model, evaluation.make_test_loader(dataset, workers=0), videos)
     assert model.training
+
+
+def test_a_folder_split_in_training_is_evaluated_on_what_was_held_out(data: Path, tmp_path: Path):
+    videos = tmp_path / "videos"
+    shutil.copytree(data / "train", videos)
+    config = replace(tiny.run_config(videos, epochs=1), split=SplitConfig(val_fraction=0.5, seed=3))
+    best = training.train(config, tmp_path / "run").best
+    _, held_out = read_training_sets(videos, config.split)
+    for split, expected in ((None, held_out.samples), ("val", held_out.samples)):
+        result = evaluate_checkpoint(best, videos, split=split, workers=0)
+        assert [p.path for p in result.predictions] == [sample.path for sample in expected]
+    assert len(evaluate_checkpoint(best, videos, split="train", workers=0).predictions) == 10
+    assert len(evaluate_checkpoint(best, videos, split="all", workers=0).predictions) == 20
+    shutil.copytree(videos, tmp_path / "other")
+    assert len(evaluate_checkpoint(best, tmp_path / "other", workers=0).predictions) == 20

@@ -122,12 +122,13 @@ def evaluate(arguments: list[str]) -> int:
     parser = _parser(
         "evaluate",
         "CHECKPOINT DIR",
-        "Evaluates on DIR's test or validation part, or on all of it where it has no parts.",
+        "Evaluates on DIR's test or validation part. Where DIR has no parts: on the videos that were held out when\n"
+        "the checkpoint was trained on DIR, or on all of another folder.",
         "morphmlp evaluate runs/mine/best my_videos --clips 4 --crops 1",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("data", type=str, help="labelled videos, in any layout that train takes")
-    parser.add_argument("--split", type=str | None, help="train, val or test")
+    parser.add_argument("--split", type=str | None, help="train, val, test or all")
     parser.add_argument("--shuffle_frames", action="store_true", help="destroy the order of the frames")
     parser.add_argument("--out", type=str | None, help="folder for figures and tables; default CHECKPOINT-evaluation")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,8 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from morphmlp.checkpoints import CheckpointInfo, load_with_info
-from morphmlp.config import InputConfig
-from morphmlp.data.datasets import VideoSet, evaluation_split, read_set
+from morphmlp.config import InputConfig, SplitConfig
+from morphmlp.data.datasets import VideoSet, evaluation_split, read_set, read_training_sets
 from morphmlp.data.loaders import BrokenVideo, TestClips, make_loader
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
@@ -42,7 +43,8 @@ def evaluate_checkpoint(
     """Evaluates a checkpoint folder on the videos of `data`.
 
     Args:
-        split: "train", "val", "test"; by default the test or validation part where `data` has one.
+        split: "train", "val", "test" or "all"; by default the test or validation part where `data` has one, or what
+            was held out of it when the checkpoint was trained on it, else all.
         num_clips, num_crops, aggregation: of the protocol; by default what the checkpoint was saved with.
         shuffle_frames: destroys the order of each clip's frames, to see what the order is worth.
         progress: called with the videos done and the videos in all.
@@ -191,10 +193,20 @@ def write_summary(evaluation: Evaluation, path: str | Path) -> None:
         json.dump(summary(evaluation), file, indent=2)
 
 
+def _read_part(data: str | Path, split: str | None, info: CheckpointInfo) -> VideoSet:
+    """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
+    given_part = evaluation_split(data)
+    drawn_in_training = given_part is None and info.training.get("data") == os.path.abspath(data)
+    if drawn_in_training and split in (None, "train", "val"):
+        train, val = read_training_sets(data, SplitConfig.from_dict(info.training["split"]))
+        return train if split == "train" else val
+    return read_set(data, split=None if split == "all" else split or given_part)
+
+
 def _labelled_videos(
     data: str | Path, split: str | None, model: MorphMLP, info: CheckpointInfo, checkpoint: str | Path
 ) -> VideoSet:
-    videos = read_set(data, split=split or evaluation_split(data))
+    videos = _read_part(data, split, info)
     if info.labels:
         return videos.relabelled(info.labels, source=str(checkpoint))
     if len(videos.classes) != model.config.num_classes:

@@ -294,6 +294,7 @@ class _Run:
             "videos": len(self.train_set.samples),
             "epochs": round(progress.step / self.steps_per_epoch, 3),
             "init": self.config.init,
+            "split": self.config.split.to_dict(),
             "settings": self.settings.to_dict(),
         }
         if result is not None:
