@@ -21,12 +21,12 @@ class TrainingDisplay:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} clips/s  left"),
+            TextColumn("{task.fields[figures]}  left"),
             TimeRemainingColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("training", total=total_steps, loss=float("nan"), rate=0.0)
+        self.task = self.bar.add_task("training", total=total_steps, figures="")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -42,7 +42,12 @@ class TrainingDisplay:
     def step(self, step: int, *, loss: float, clips_per_s: float) -> None:
         """Moves the bar."""
         epoch = min((step - 1) // self.steps_per_epoch + 1, self.bar.tasks[0].total // self.steps_per_epoch)  # type: ignore[operator]
-        self.bar.update(self.task, completed=step, description=f"epoch {epoch}", loss=loss, rate=clips_per_s)
+        self.bar.update(
+            self.task,
+            completed=step,
+            description=f"epoch {epoch}",
+            figures=f"loss {loss:.3f}  {clips_per_s:.0f} clips/s",
+        )
 
     def broken(self, path: Path, reason: str) -> None:
         """Names a video that was left out."""
