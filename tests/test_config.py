@@ -194,6 +194,7 @@ WRONG_RANGES: list[tuple[type[Config], dict[str, Any], str]] = [
     (InputConfig, {"stride": 0}, "input.stride is 0; allowed: 1 or more"),
     (InputConfig, {"target_fps": 0}, "input.target_fps is 0.0; allowed: above 0"),
     (InputConfig, {"crop": [31, 31]}, "input.crop is (31, 31); allowed: 32 px or more"),
+    (InputConfig, {"fit": "stretch", "num_crops": 3}, "input.num_crops is 3; allowed: 1 where fit is 'stretch'"),
     (InputConfig, {"crop": [32, 64]}, "input.crop is (32, 64); allowed: height and width equal, or fit = 'stretch'"),
     (InputConfig, {"resize": 223}, "input.resize is 223; allowed: at least crop (224 px)"),
     (InputConfig, {"std": [1, 0, 1]}, "input.std is (1.0, 0.0, 1.0); allowed: above 0"),

@@ -9,13 +9,14 @@ import os
 import re
 import signal
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser, Namespace
+from jsonargparse import SUPPRESS, ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig, SplitConfig, TrainConfig
@@ -91,7 +92,9 @@ def train(arguments: list[str]) -> int:
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_class_arguments(TrainConfig, as_group=True)
-    parser.add_class_arguments(InputConfig, "input", help="defaults are those of the model")
+    parser.add_class_arguments(
+        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
+    )
     parser.add_class_arguments(SplitConfig, "split")
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
@@ -360,9 +363,7 @@ def _protocol(options: Namespace) -> dict[str, Any]:
 
 
 def _parser(verb: str, usage: str, description: str, example: str) -> Parser:
-    from argparse import RawDescriptionHelpFormatter
-
-    class Formatter(RawDescriptionHelpFormatter):
+    class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         def __init__(self, prog: str):
             super().__init__(prog, max_help_position=32, width=110)
 

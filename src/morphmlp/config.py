@@ -187,6 +187,8 @@ class InputConfig(Config):
             self._require(self.resize >= self.crop[0], "resize", f"at least crop ({self.crop[0]} px)")
         self._require(min(self.std) > 0, "std", "above 0")
         self._require(self.num_clips > 0, "num_clips", "1 or more")
+        if self.fit == "stretch":
+            self._require(self.num_crops == 1, "num_crops", "1 where fit is 'stretch', as the whole frame is seen")
         self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
 
 

@@ -17,11 +17,11 @@ from morphmlp.config import AugmentConfig, InputConfig
 def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
     """The crops of one clip at test time: `[T, H, W, 3]` uint8 -> `[num_crops, 3, T, h, w]` float32.
 
-    Frames are normalised, resized, then cropped, in the order of the released loaders. A stretched clip has a
-    single crop, which is repeated.
+    Frames are normalised, resized, then cropped, in the order of the released loaders. A stretched clip
+    shows the whole frame: it has one crop.
     """
     if config.fit == "stretch":
-        return _normalised(frames, config, size=config.crop)[None].expand(num_crops, -1, -1, -1, -1)
+        return _normalised(frames, config, size=config.crop)[None]
     height, width = config.crop
     short_side = config.resize if num_crops == 1 else height
     clip = _normalised(frames, config, size=resized_size(*frames.shape[1:3], short_side=short_side))
