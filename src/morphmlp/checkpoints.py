@@ -131,15 +131,12 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
         info = CheckpointInfo(
             InputConfig.from_dict(values["input"]), labels, dict(values["training"]), str(values["version"])
         )
+    except CheckpointError:
+        raise
+    except ConfigError as error:
+        raise CheckpointError(f"{path} does not fit: {error}") from None
     except (KeyError, TypeError, ValueError, RecursionError, OSError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        reason = (
-            f"does not fit: {error}"
-            if isinstance(error, ConfigError)
-            else f"cannot be read ({error!r}): the file is damaged"
-        )
-        raise CheckpointError(f"{path} {reason}") from None
+        raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
     return model, info
 
 
@@ -147,8 +144,8 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
     """Builds the model of an authors' checkpoint; variant, frames and classes are read from the shapes.
 
     Args:
-        source: a file, or a state dict; bare, or wrapped as `model_state`, `model` or `state_dict`, with or
-            without a `module.` prefix. Files of the ImageNet models have no temporal layers.
+        source: a file, or a state dict; bare, or wrapped once or several times (`model_state`, `model`,
+            `state_dict`, a `module.` prefix). Files of the ImageNet models have no temporal layers.
         frames: needed only for a clip length that the shapes do not tell, see `_released_frames`.
 
     Raises:
@@ -162,12 +159,11 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
     expected = {_released_name(ours): ours for ours in model.state_dict()}
     weights = {expected.get(theirs, theirs): tensor for theirs, tensor in state.items()}
     for ours, parameter in model.state_dict().items():
-        # Kernels of 1 x 3 x 3 are 2-D convolutions here, and some image files hold 4-D stems.
-        if ours in weights and weights[ours].dim() != parameter.dim() and ".conv" in ours:
-            weights[ours] = _with_dimensions(weights[ours], parameter.dim())
-    for ours, parameter in model.state_dict().items():
         if ours.endswith("num_batches_tracked"):  # counts training steps; some files leave it out
             weights.setdefault(ours, torch.zeros_like(parameter, device="cpu"))
+        elif ours in weights and ".conv" in ours:
+            # Kernels of 1 x 3 x 3 are 2-D convolutions here, and some image files hold 4-D stems.
+            weights[ours] = _with_dimensions(weights[ours], parameter.dim())
     fit_state_dict(model, weights, source=name, shown_name=_released_name)
     model.checkpoint_info = CheckpointInfo(input=PUBLISHED_INPUTS[_released_protocol(config)])
     return model.eval()

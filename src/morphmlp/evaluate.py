@@ -24,6 +24,7 @@ from morphmlp.model import MorphMLP
 from morphmlp.tasks import Evaluation, VideoPrediction, join_views
 
 VIEWS_PER_BATCH = 32
+OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "confusion.png"])
 
 
 def evaluate_checkpoint(
@@ -150,9 +151,6 @@ def autocast(device: torch.device, precision: str) -> Any:
     if precision not in dtypes:
         raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
     return torch.autocast(device.type, dtypes[precision]) if dtypes[precision] else nullcontext()
-
-
-OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "confusion.png"])
 
 
 def require_own_folder(folder: Path) -> None:

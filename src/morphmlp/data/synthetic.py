@@ -9,8 +9,6 @@ the left moves to the right: do not train with horizontal flips.
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import av
 import numpy as np
 
 from morphmlp.errors import DataError
+from morphmlp.files import replaced_folder
 
 FRAME_SIZE = (80, 96)  # height, width in pixels; not square, so that cropping matters
 FPS = 12
@@ -59,16 +58,10 @@ def write_dataset(
     manifest = {"made_by": "morphmlp", "version": _MANIFEST_VERSION, "seed": seed, **counts, "classes": list(CLASSES)}
     if _is_complete(root, manifest):
         return root
-    partial_root = root.absolute().with_name(f".{root.absolute().name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
+    with replaced_folder(root) as partial_root:
         _write_clips(partial_root, counts, seed=seed, workers=workers or os.cpu_count() or 1)
         (partial_root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        if not _is_complete(root, manifest):  # another process may have been faster
-            if root.is_dir():
-                root.rmdir()  # empty, or it would have been refused
-            partial_root.rename(root)
-    finally:
-        shutil.rmtree(partial_root, ignore_errors=True)  # gone already when all went well
+        _is_complete(root, manifest)  # refuses what another process may have put there in the meantime
     return root
 
 
