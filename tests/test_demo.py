@@ -10,13 +10,13 @@ import tiny
 from morphmlp import cli, demo
 from morphmlp.config import RunConfig
 from morphmlp.data.synthetic import CLASSES, REVERSED
-from morphmlp.tasks import Evaluation, VideoPrediction
+from morphmlp.tasks import Evaluation, SamplePrediction
 
 
-def predicted(label: str, as_class: str) -> VideoPrediction:
+def predicted(label: str, as_class: str) -> SamplePrediction:
     probabilities = np.full(len(CLASSES), 0.01)
     probabilities[CLASSES.index(as_class)] = 0.9
-    return VideoPrediction(Path("a.mp4"), CLASSES.index(label), probabilities)
+    return SamplePrediction(Path("a.mp4"), CLASSES.index(label), probabilities)
 
 
 def test_pair_accuracy_takes_either_class_of_the_right_pair():

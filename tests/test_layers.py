@@ -205,15 +205,15 @@ def test_spatial_fc_equals_the_oracle(batch, frames, height, columns, width, chu
 def test_branches_come_in_the_released_order():
     layer = double(SpatialFC(4, 2))
     x = random_values(1, 1, 2, 2, 4)
-    vertical, horizontal, channel = layer.branches(x)
+    vertical, horizontal, channel = layer.branch_outputs(x)
     assert torch.equal(channel, layer.channel(x))
     # A chunk of two tokens: rows for the horizontal branch, columns for the vertical one.
     first_row_changed = x.clone()
     first_row_changed[:, :, 0] += 1
-    assert torch.equal(layer.branches(first_row_changed)[1][:, :, 1], horizontal[:, :, 1])
+    assert torch.equal(layer.branch_outputs(first_row_changed)[1][:, :, 1], horizontal[:, :, 1])
     first_column_changed = x.clone()
     first_column_changed[:, :, :, 0] += 1
-    assert torch.equal(layer.branches(first_column_changed)[0][:, :, :, 1], vertical[:, :, :, 1])
+    assert torch.equal(layer.branch_outputs(first_column_changed)[0][:, :, :, 1], vertical[:, :, :, 1])
 
 
 @pytest.mark.parametrize("whole_map", [False, True])

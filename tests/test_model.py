@@ -18,7 +18,13 @@ from morphmlp.model import Block, InputShapeError, MorphMLP
 from morphmlp.zoo import create_model, list_models
 
 # A network of one block a stage, small enough for many forward passes.
-TINY = {"depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "chunk_lengths": (4, 8, 8, 4), "num_classes": 5}
+TINY = {
+    "depths": (1, 1, 1, 1),
+    "widths": (8, 16, 24, 32),
+    "chunk_lengths": (4, 8, 8, 4),
+    "image_size": 64,
+    "num_classes": 5,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +97,18 @@ def test_gradients_of_the_network_equal_those_of_the_oracle(frames, size):
 
 def test_the_skip_residual_starts_at_the_block_input():
     """With the spatial layer and the MLP silent the temporal layer has no way to the output (Fig. 7)."""
-    block = fill_model(Block(8, 4, whole_map=False, num_steps=2, hidden_width=24, drop_path=0.0))
+    block = fill_model(Block(ModelConfig(**TINY, frames=4), 0, drop_path=0.0))
     for layer in (block.spatial.proj, block.mlp.fc2):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
     x = torch.randn(1, 2, 4, 4, 8)
     assert block.temporal(block.temporal_norm(x)).any()
     assert torch.equal(block(x), x)
+
+
+def test_an_image_may_come_as_a_clip_of_one_frame():
+    model, image = tiny_image(), torch.randn(1, 3, 64, 64)
+    assert torch.equal(model(image[:, :, None]), model(image))
 
 
 # -------------------------------------------------------------------------------------------------- any size
@@ -161,7 +172,7 @@ def test_every_variant_runs_forward_and_backward_at_its_smallest(name):
         (tiny, (1, 3, 64, 64), r"\[B, 3, T, H, W\]"),
         (tiny, (1, 3, 16, 31, 64), "31 x 64 px.*at least 32 px"),
         (tiny, (1, 3, 16, 64, 8), "64 x 8 px.*at least 32 px"),
-        (tiny_image, (1, 3, 1, 64, 64), r"\[1, 3, 1, 64, 64\].*\[B, 3, H, W\]"),
+        (tiny_image, (1, 3, 2, 64, 64), r"\[1, 3, 2, 64, 64\].*\[B, 3, H, W\]"),
         (tiny_image, (1, 4, 64, 64), r"\[1, 4, 64, 64\].*\[B, 3, H, W\]"),
         (tiny_image, (3, 64, 64), r"\[B, 3, H, W\]"),
         (tiny_image, (1, 3, 16, 16), "16 x 16 px.*at least 32 px"),

@@ -9,7 +9,7 @@ import tiny
 
 import morphmlp
 from morphmlp.data.synthetic import CLASSES
-from morphmlp.errors import CheckpointError, DataError, VideoError
+from morphmlp.errors import CheckpointError, DataError, MediaError
 from morphmlp.evaluate import evaluate_checkpoint
 from morphmlp.predict import Prediction, Predictor, as_row, expand_paths, write_csv
 
@@ -71,11 +71,11 @@ def test_missing_and_broken_files_among_good_ones_are_named(predictor: Predictor
     assert len(results) == 4
     assert isinstance(by_path[str(good)], Prediction)
     for name in ("missing.mp4", "text.mp4"):
-        assert isinstance(by_path[str(tmp_path / name)], VideoError)
+        assert isinstance(by_path[str(tmp_path / name)], MediaError)
 
 
 def test_broken_single_video_raises_its_reason(predictor: Predictor, tmp_path: Path):
-    with pytest.raises(VideoError, match="No such file") as caught:
+    with pytest.raises(MediaError, match="No such file") as caught:
         predictor(tmp_path / "missing.mp4")
     assert caught.value.path == tmp_path / "missing.mp4"
 
@@ -136,12 +136,12 @@ def test_pattern_or_folder_without_a_video_is_an_error(pattern: str, folder: Pat
 def test_rows_hold_the_best_classes_or_the_error():
     prediction = Prediction(Path("a.mp4"), ["up", "down"], np.array([0.25, 0.75]))
     assert as_row(prediction, 1) == {"path": "a.mp4", "top": [{"label": "down", "probability": 0.75}]}
-    assert as_row(VideoError("b.mp4", "is empty"), 1) == {"path": "b.mp4", "error": "is empty"}
+    assert as_row(MediaError("b.mp4", "is empty"), 1) == {"path": "b.mp4", "error": "is empty"}
 
 
 def test_csv_has_a_row_for_each_rank_and_each_error(tmp_path: Path):
     prediction = Prediction(Path("a.mp4"), ["up, or so", "down"], np.array([0.25, 0.75]))
-    write_csv([as_row(prediction, 2), as_row(VideoError("b.mp4", "is empty"), 2)], tmp_path / "out.csv")
+    write_csv([as_row(prediction, 2), as_row(MediaError("b.mp4", "is empty"), 2)], tmp_path / "out.csv")
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows == [

@@ -24,7 +24,7 @@ from morphmlp.figures import (
 )
 from morphmlp.report import write_demo_page
 from morphmlp.tables import evaluation_tables, prediction_table
-from morphmlp.tasks import Evaluation, VideoPrediction
+from morphmlp.tasks import Evaluation, SamplePrediction
 
 ODD_NAMES = ["<b>bold</b> & co", "$5 or $6_x^2", "日本語 😀 ﷽", "[red]it's[/red] :smile:", "bytes \udcff\n\ttabs", "$"]
 
@@ -36,7 +36,7 @@ def make_evaluation(labels: list[str], hits: list[bool], broken: list[tuple[Path
         label = i % len(labels)
         probabilities = np.full(len(labels), 0.1 / max(1, len(labels) - 1))
         probabilities[label if hit else (label + 1) % len(labels)] = 0.9
-        predictions.append(VideoPrediction(Path(f"{i}.mp4"), label, probabilities))
+        predictions.append(SamplePrediction(Path(f"{i}.mp4"), label, probabilities))
     return Evaluation(labels, predictions, broken or [])
 
 
@@ -106,7 +106,7 @@ def test_film_strip_names_the_array_it_refuses(frames):
 
 
 def test_make_strip_takes_names_and_probabilities_of_the_prediction():
-    prediction = VideoPrediction(Path("a.mp4"), 2, np.array([0.1, 0.5, 0.4]))
+    prediction = SamplePrediction(Path("a.mp4"), 2, np.array([0.1, 0.5, 0.4]))
     strip = make_strip(make_clip(), prediction, labels=["a", "b", "c"], num_top=2)
     assert (strip.label, strip.top, strip.is_right) == ("c", [("b", 0.5), ("c", 0.4)], False)
 

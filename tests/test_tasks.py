@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
 
 from morphmlp.config import AugmentConfig, TrainConfig
 from morphmlp.optim import lr_at, make_optimizer
-from morphmlp.tasks import ClipMixer, Evaluation, VideoPrediction, join_views, seed_step, soft_cross_entropy
+from morphmlp.tasks import ClipMixer, Evaluation, SamplePrediction, join_views, seed_step, soft_cross_entropy
 
 over_cases = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -32,7 +32,7 @@ def evaluations(draw: DrawFn) -> tuple[Evaluation, Tensor, Tensor]:
     probabilities = generator.dirichlet(np.ones(num_classes), size=num_videos).astype(np.float32)
     labels = generator.integers(num_classes, size=num_videos)
     predictions = [
-        VideoPrediction(Path(f"{i}.mp4"), int(label), row)
+        SamplePrediction(Path(f"{i}.mp4"), int(label), row)
         for i, (label, row) in enumerate(zip(labels, probabilities, strict=True))
     ]
     names = [f"class {i}" for i in range(num_classes)]
@@ -40,7 +40,7 @@ def evaluations(draw: DrawFn) -> tuple[Evaluation, Tensor, Tensor]:
 
 
 def evaluation_of(rows: list[tuple[int, list[float]]]) -> Evaluation:
-    predictions = [VideoPrediction(Path("v.mp4"), label, np.array(row)) for label, row in rows]
+    predictions = [SamplePrediction(Path("v.mp4"), label, np.array(row)) for label, row in rows]
     return Evaluation([chr(ord("a") + i) for i in range(len(rows[0][1]))], predictions)
 
 
@@ -112,7 +112,7 @@ def test_more_classes_asked_for_than_there_are_gives_all():
 
 
 def test_of_equal_probabilities_the_first_class_is_taken():
-    prediction = VideoPrediction(Path("v.mp4"), 0, np.array([0.2, 0.4, 0.4]))
+    prediction = SamplePrediction(Path("v.mp4"), 0, np.array([0.2, 0.4, 0.4]))
     assert prediction.predicted == 1
     assert prediction.top(3) == [1, 2, 0]
 

@@ -12,7 +12,13 @@ import torch
 
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
 
-MODEL: dict[str, Any] = {"depths": (1, 1, 1, 1), "widths": (8, 16, 16, 16), "chunk_lengths": (2, 2, 2, 1), "frames": 4}
+MODEL: dict[str, Any] = {
+    "depths": (1, 1, 1, 1),
+    "widths": (8, 16, 16, 16),
+    "chunk_lengths": (2, 2, 2, 1),
+    "frames": 4,
+    "image_size": 32,
+}
 INPUT = InputConfig(crop=(32, 32), resize=32)
 OPTIONS = [
     *("--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"),

@@ -24,7 +24,7 @@ from morphmlp.files import read_class_names, replaced_folder
 from morphmlp.formatting import shortened
 from morphmlp.layers import group_width
 from morphmlp.model import MorphMLP
-from morphmlp.zoo import VARIANTS
+from morphmlp.zoo import VARIANTS, build_model
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -108,7 +108,7 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): the file is damaged; use another checkpoint") from None
     with torch.device("meta"):
-        model = MorphMLP(config)
+        model = build_model(config)
     fit_state_dict(model, weights, source=str(path))
     model.checkpoint_info = info
     return model.eval(), info
@@ -155,7 +155,7 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
     state = _unwrap(source if isinstance(source, dict) else _read_pickle(Path(source)), name)
     config = _released_config(state, name, frames)
     with torch.device("meta"):
-        model = MorphMLP(config)
+        model = build_model(config)
     expected = {_released_name(ours): ours for ours in model.state_dict()}
     weights = {expected.get(theirs, theirs): tensor for theirs, tensor in state.items()}
     for ours, parameter in model.state_dict().items():

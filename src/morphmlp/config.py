@@ -104,6 +104,19 @@ class ModelConfig(Config):
         temporal_init: "released" or "zero_proj", see `layers.init_temporal`.
         gradient_checkpointing: recompute each block in the backward pass to save memory.
         image_size: the height and width in px that the chunk lengths were chosen for; others work.
+        spatial_op: "morphfc", or what Table 8 puts in its place: a 3 x 3 or 7 x 7 convolution, or group
+            convolutions of 1 x L and L x 1.
+        branches: "hwc" (horizontal, vertical, channel), or "hw" without the channel branch (Table 9).
+        weighted_sum: False adds the branches up as they are (Table 9).
+        style: "transformer" (Fig. 7), or "cnn": a ResNet whose 3 x 3 convolutions are MorphFC_s (Table 9); `widths`
+            are those inside its bottlenecks, a quarter of those between them.
+        temporal_op: "morphfc", or a convolution over 3 or 5 time steps in its place (Table 10).
+        block: "sequential", or "parallel": both layers read the block's input (Table 7).
+        order: "ts", temporal before spatial, or "st"; sequential blocks only (Table 7).
+        residual: "skip" starts the second layer's residual at the block's input, "standard" at the first layer's
+            output; sequential blocks only (Table 7).
+        task: "classification", or "segmentation" by a Semantic FPN over the four maps (Sec. 4.4).
+        decoder_width: channels of the Semantic FPN's pyramid; its heads have half as many.
         name: the variant's name, for people.
     """
 
@@ -118,6 +131,16 @@ class ModelConfig(Config):
     temporal_init: Literal["released", "zero_proj"] = "released"
     gradient_checkpointing: bool = False
     image_size: int = 224
+    spatial_op: Literal["morphfc", "conv3", "conv7", "groupconv"] = "morphfc"
+    branches: Literal["hwc", "hw"] = "hwc"
+    weighted_sum: bool = True
+    style: Literal["transformer", "cnn"] = "transformer"
+    temporal_op: Literal["morphfc", "conv3", "conv5"] = "morphfc"
+    block: Literal["sequential", "parallel"] = "sequential"
+    order: Literal["ts", "st"] = "ts"
+    residual: Literal["skip", "standard"] = "skip"
+    task: Literal["classification", "segmentation"] = "classification"
+    decoder_width: int = 256
     name: str = "custom"
 
     def validate(self) -> None:
@@ -132,6 +155,8 @@ class ModelConfig(Config):
         hidden = min(self.hidden_width(width) for width in self.widths)
         self._require(hidden > 0, "mlp_ratio", "a hidden width of 1 or more")
         self._require(self.image_size >= 32, "image_size", "32 px or more")
+        self._require(self.decoder_width >= 2, "decoder_width", "2 or more")
+        self._require(self.task == "classification" or not self.temporal, "task", "'classification' for a video model")
 
     def hidden_width(self, width: int) -> int:
         """Hidden width of the MLP of a stage."""
@@ -141,6 +166,19 @@ class ModelConfig(Config):
     def num_steps(self) -> int:
         """Temporal tokens a position, T': the stem halves the frames."""
         return math.ceil(self.frames / 2)
+
+    @property
+    def map_widths(self) -> tuple[int, ...]:
+        """Channels of the four maps that a backbone gives."""
+        return tuple(width * (4 if self.style == "cnn" else 1) for width in self.widths)
+
+    @property
+    def last_chunk_is_map(self) -> bool:
+        """Whether a chunk of the last stage covers its whole map, so that rows and columns are the same chunk.
+
+        True of the published 49 on 7 x 7; not of Table 6's 7, 3 and 14.
+        """
+        return self.chunk_lengths[-1] >= math.ceil(self.image_size / 32) ** 2
 
 
 @dataclass(frozen=True)

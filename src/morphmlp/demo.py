@@ -17,7 +17,7 @@ from morphmlp.files import replaced_file
 from morphmlp.predict import Predictor
 from morphmlp.recipes import load_recipe, run_config
 from morphmlp.report import write_demo_page
-from morphmlp.tasks import Evaluation, VideoPrediction
+from morphmlp.tasks import Evaluation, SamplePrediction
 from morphmlp.train import TrainResult, train
 
 TRAIN_PER_CLASS, VAL_PER_CLASS = 60, 20
@@ -107,7 +107,7 @@ def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figur
     )
 
 
-def _strip(prediction: VideoPrediction, evaluation: Evaluation) -> Strip:
+def _strip(prediction: SamplePrediction, evaluation: Evaluation) -> Strip:
     frames = read_frames(prediction.path, range(probe(prediction.path).num_frames))
     return make_strip(frames, prediction, labels=evaluation.labels)
 

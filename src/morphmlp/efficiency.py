@@ -7,8 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from morphmlp.config import ModelConfig
-from morphmlp.model import MorphMLP
-from morphmlp.zoo import VARIANTS, model_config
+from morphmlp.zoo import VARIANTS, build_model, model_config
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ def count(config: ModelConfig, *, size: int | None = None) -> Cost:
     size = size or config.image_size
     shape = (1, 3, config.frames, size, size) if config.temporal else (1, 3, size, size)
     with torch.device("meta"):
-        model = MorphMLP(config).eval()
+        model = build_model(config).eval()
         clip = torch.empty(shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(clip)

@@ -22,7 +22,7 @@ class DataError(UserError):
     """A folder or a list of videos cannot be used as a data set."""
 
 
-class VideoError(UserError):
+class MediaError(UserError):
     """A file cannot be decoded as a video; `path` is the file and `reason` says why."""
 
     def __init__(self, path: str | Path, reason: str):

@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 
 from morphmlp.checkpoints import CheckpointInfo, load_with_info
 from morphmlp.config import InputConfig, SplitConfig
-from morphmlp.data.datasets import VideoSet, evaluation_split, read_set, read_training_sets
-from morphmlp.data.loaders import BrokenVideo, TestClips, make_loader
+from morphmlp.data.datasets import LabelledSet, evaluation_split, read_set, read_training_sets
+from morphmlp.data.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
 from morphmlp.model import MorphMLP
-from morphmlp.tasks import Evaluation, VideoPrediction, join_views
+from morphmlp.tasks import Evaluation, SamplePrediction, join_views
 
 VIEWS_PER_BATCH = 32
 OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "confusion.png"])
@@ -53,7 +53,7 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError, DataError: the checkpoint is for images, or its classes are not those of the data.
     """
-    model, info = load_for_video(checkpoint)
+    model, info = load_classifier(checkpoint)
     config = with_protocol(info.input, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     videos = _labelled_videos(data, split, model, info, checkpoint)
     dataset = TestClips(videos.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
@@ -65,7 +65,7 @@ def evaluate_checkpoint(
 def evaluate(
     model: nn.Module,
     loader: DataLoader,
-    videos: VideoSet,
+    videos: LabelledSet,
     *,
     precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
@@ -76,12 +76,12 @@ def evaluate(
         DataError: not one of the videos can be read.
     """
     predictions, broken = [], []
-    for index, result in predict_videos(model, loader, precision=precision):
+    for index, result in predict_samples(model, loader, precision=precision):
         sample = videos.samples[index]
-        if isinstance(result, BrokenVideo):
+        if isinstance(result, BrokenSample):
             broken.append((result.path, result.reason))
         else:
-            predictions.append(VideoPrediction(sample.path, sample.label, result))
+            predictions.append(SamplePrediction(sample.path, sample.label, result))
         if progress:
             progress(len(predictions) + len(broken), len(videos.samples))
     if not predictions:
@@ -90,9 +90,9 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict_videos(
+def predict_samples(
     model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
-) -> Iterator[tuple[int, np.ndarray | BrokenVideo]]:
+) -> Iterator[tuple[int, np.ndarray | BrokenSample]]:
     """Index and probabilities `[classes]` of each video of a loader over `TestClips`, or why it cannot be read."""
     dataset: Any = loader.dataset
     device = next(model.parameters()).device
@@ -118,7 +118,7 @@ def make_test_loader(dataset: TestClips, *, workers: int) -> DataLoader:
     return make_loader(dataset, batch_size=max(1, VIEWS_PER_BATCH // views), workers=workers)
 
 
-def load_for_video(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+def load_classifier(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     """Loads a checkpoint folder and makes sure that it takes videos."""
     model, info = load_with_info(checkpoint)
     if not model.config.temporal:
@@ -191,7 +191,7 @@ def write_summary(evaluation: Evaluation, path: str | Path) -> None:
         json.dump(summary(evaluation), file, indent=2)
 
 
-def _read_part(data: str | Path, split: str | None, info: CheckpointInfo) -> VideoSet:
+def _read_part(data: str | Path, split: str | None, info: CheckpointInfo) -> LabelledSet:
     """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
     given_part = evaluation_split(data)
     drawn_in_training = given_part is None and info.training.get("data") == os.path.abspath(data)
@@ -203,7 +203,7 @@ def _read_part(data: str | Path, split: str | None, info: CheckpointInfo) -> Vid
 
 def _labelled_videos(
     data: str | Path, split: str | None, model: MorphMLP, info: CheckpointInfo, checkpoint: str | Path
-) -> VideoSet:
+) -> LabelledSet:
     videos = _read_part(data, split, info)
     if info.labels:
         return videos.relabelled(info.labels, source=str(checkpoint))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-    from morphmlp.tasks import Evaluation, VideoPrediction
+    from morphmlp.tasks import Evaluation, SamplePrediction
 
 ACCENT, INK, MUTED, FAINT = "#0b7285", "#1f2328", "#6b7280", "#e5e7eb"
 MOST_CLASSES_NUMBERED = 30  # beyond it, the confusion matrix hides its numbers
@@ -42,7 +42,7 @@ class Strip:
         return self.top[0][0] == self.label
 
 
-def make_strip(frames: np.ndarray, prediction: "VideoPrediction", *, labels: Sequence[str], num_top: int = 3) -> Strip:
+def make_strip(frames: np.ndarray, prediction: "SamplePrediction", *, labels: Sequence[str], num_top: int = 3) -> Strip:
     """Joins a clip, uint8 `[T, H, W, 3]`, with what a model said of it; `labels` are the class names."""
     top = [(labels[i], float(prediction.probabilities[i])) for i in prediction.top(num_top)]
     return Strip(frames, labels[prediction.label], top)

@@ -7,6 +7,7 @@ from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.model import MorphMLP
 from morphmlp.tasks import seed_step
+from morphmlp.zoo import build_model
 
 
 def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list[str]]:
@@ -19,7 +20,7 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     if config.model.num_classes != len(classes):
         raise ConfigError(f"model.num_classes is {config.model.num_classes}; {config.data} has {len(classes)} classes")
     seed_step(config.train.seed, 0)
-    fresh = MorphMLP(config.model)
+    fresh = build_model(config.model)
     if config.init is None:
         return fresh, []
     source, info = load_with_info(config.init)

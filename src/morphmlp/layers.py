@@ -92,34 +92,54 @@ class SpatialFC(nn.Module):
         chunk_length: L. A chunk may exceed a row: 28 covers two rows of a 14 x 14 map.
         whole_map: the form of stage 4, where a chunk is meant to cover the whole map, so that rows and
             columns are the same and one spatial branch is left.
+        channel_branch, weighted_sum: False leaves out the one or the other (Table 9).
     """
 
-    def __init__(self, width: int, chunk_length: int, *, whole_map: bool = False):
+    def __init__(
+        self,
+        width: int,
+        chunk_length: int,
+        *,
+        whole_map: bool = False,
+        channel_branch: bool = True,
+        weighted_sum: bool = True,
+    ):
         super().__init__()
-        self.vertical = None if whole_map else ChunkFC(width, chunk_length)
-        self.horizontal = ChunkFC(width, chunk_length, strided=whole_map)
-        self.channel = nn.Linear(width, width)
-        self.branch_weights = BranchWeights(width, 2 if whole_map else 3)
+        self.vertical = None if whole_map else self.make_branch(width, chunk_length)
+        self.horizontal = self.make_branch(width, chunk_length, strided=whole_map)
+        self.channel = nn.Linear(width, width) if channel_branch else None
+        num_branches = 1 + (not whole_map) + channel_branch
+        # The softmax over a single branch would be 1, whatever its weights.
+        self.branch_weights = BranchWeights(width, num_branches) if weighted_sum and num_branches > 1 else None
         self.proj = nn.Linear(width, width)
+
+    @staticmethod
+    def make_branch(width: int, chunk_length: int, *, strided: bool = False) -> nn.Module:
+        """A spatial branch, over tokens `[..., N, C]`."""
+        return ChunkFC(width, chunk_length, strided=strided)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, H, W, C]` -> the same shape."""
-        branches = self.branches(x)
-        # The mean is over real tokens only: padding was dropped inside ChunkFC.
-        mean = sum(branch.mean(dim=(1, 2, 3)) for branch in branches)
-        weights = self.branch_weights(mean)
-        return self.proj(sum(weight * branch for weight, branch in zip(weights, branches, strict=True)))
+        branches = self.branch_outputs(x)
+        if self.branch_weights is not None:
+            # The mean is over real tokens only: padding was dropped inside ChunkFC.
+            mean = sum(branch.mean(dim=(1, 2, 3)) for branch in branches)
+            branches = [w * branch for w, branch in zip(self.branch_weights(mean), branches, strict=True)]
+        return self.proj(sum(branches))
 
-    def branches(self, x: Tensor) -> list[Tensor]:
+    def branch_outputs(self, x: Tensor) -> list[Tensor]:
         """The branch outputs in the released order: vertical, horizontal, channel; each `[B, T, H, W, C]`."""
-        size = x.shape[2:4]
-        # row-major token order: [B, T, H * W, C] -> [B, T, H, W, C]
-        branches = [self.horizontal(x.flatten(2, 3)).unflatten(2, size), self.channel(x)]
+        outputs = [self.mix_rows(self.horizontal, x)]
         if self.vertical is not None:
-            # column-major token order: [B, T, W * H, C] -> [B, T, W, H, C] -> [B, T, H, W, C]
-            columns = self.vertical(x.transpose(2, 3).flatten(2, 3))
-            branches.insert(0, columns.unflatten(2, size[::-1]).transpose(2, 3))
-        return branches
+            # column-major token order: [B, T, W, H, C]
+            outputs.insert(0, self.mix_rows(self.vertical, x.transpose(2, 3)).transpose(2, 3))
+        if self.channel is not None:
+            outputs.append(self.channel(x))
+        return outputs
+
+    def mix_rows(self, branch: nn.Module, x: Tensor) -> Tensor:
+        """One spatial branch over the tokens in row-major order: `[B, T, H, W, C]` -> the same shape."""
+        return branch(x.flatten(2, 3)).unflatten(2, x.shape[2:4])
 
 
 class TemporalFC(nn.Module):
@@ -236,7 +256,8 @@ def init_weights(module: nn.Module) -> None:
     """Truncated normal 0.02 for linear weights, zero biases; convolutions keep the framework's default."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def init_temporal(layer: TemporalFC, how: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from morphmlp.ablations import make_spatial, make_temporal
 from morphmlp.config import ModelConfig
 from morphmlp.errors import UserError
-from morphmlp.layers import MLP, Downsample, DropPath, SpatialFC, Stem, TemporalFC, init_temporal, init_weights
+from morphmlp.layers import MLP, Downsample, DropPath, Stem, TemporalFC, init_temporal, init_weights
 
 MIN_SIZE_PX = 32  # four halvings and more leave one token of a 32 px side
 
@@ -38,31 +39,22 @@ class MorphMLP(nn.Module):
         self.config = config
         self.checkpoint_info: Any = None  # what `checkpoints.load` found beside the weights, for `save` to write back
         self.gradient_checkpointing = config.gradient_checkpointing
-        self.stem = Stem(config.widths[0], temporal=config.temporal)
-        self.downsamples = nn.ModuleList(
+        self.stem, self.downsamples, self.stages, self.norm = self._make_parts(config)
+        self.head = nn.Linear(config.map_widths[-1], config.num_classes)
+        self.init_weights()
+
+    def _make_parts(self, config: ModelConfig) -> tuple[nn.Module, nn.ModuleList, nn.ModuleList, nn.Module]:
+        """Stem, what stands between the stages, the stages, and the norm before the head."""
+        downsamples = nn.ModuleList(
             Downsample(width, out_width) for width, out_width in zip(config.widths, config.widths[1:], strict=False)
         )
         num_blocks = sum(config.depths)
         drop_path_rates = iter([config.drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)])
-        self.stages = nn.ModuleList(
-            nn.ModuleList(
-                Block(
-                    width,
-                    chunk_length,
-                    whole_map=stage == len(config.depths) - 1,
-                    num_steps=config.num_steps if config.temporal else None,
-                    hidden_width=config.hidden_width(width),
-                    drop_path=next(drop_path_rates),
-                )
-                for _ in range(depth)
-            )
-            for stage, (depth, width, chunk_length) in enumerate(
-                zip(config.depths, config.widths, config.chunk_lengths, strict=True)
-            )
+        stages = nn.ModuleList(
+            nn.ModuleList(Block(config, stage, drop_path=next(drop_path_rates)) for _ in range(depth))
+            for stage, depth in enumerate(config.depths)
         )
-        self.norm = nn.LayerNorm(config.widths[-1])
-        self.head = nn.Linear(config.widths[-1], config.num_classes)
-        self.init_weights()
+        return Stem(config.widths[0], temporal=config.temporal), downsamples, stages, nn.LayerNorm(config.widths[-1])
 
     def init_weights(self) -> None:
         """All initialisation, in one place."""
@@ -107,9 +99,10 @@ class MorphMLP(nn.Module):
     def _check_input(self, x: Tensor) -> Tensor:
         """Returns the input as a clip `[B, 3, T, H, W]`."""
         expected = "[B, 3, T, H, W]" if self.config.temporal else "[B, 3, H, W]"
-        if x.dim() != (5 if self.config.temporal else 4) or x.shape[1] != 3:
+        is_clip = x.dim() == 5 and (self.config.temporal or x.shape[2] == 1)  # an image may come as a clip of one frame
+        if not (is_clip or (x.dim() == 4 and not self.config.temporal)) or x.shape[1] != 3:
             raise InputShapeError(f"input of shape {list(x.shape)}: this model takes {expected}")
-        clip = x if self.config.temporal else x[:, :, None]
+        clip = x if x.dim() == 5 else x[:, :, None]
         frames, height, width = clip.shape[2:]
         if frames != self.config.frames:
             raise InputShapeError(
@@ -123,39 +116,55 @@ class MorphMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """MorphFC_t, MorphFC_s and MLP in sequence (Fig. 7).
+    """MorphFC_t, MorphFC_s and MLP (Fig. 7), arranged as Table 7 compares them.
 
-    The skip residual (the figure's red line) starts at the block's input x, not behind the temporal layer:
+    The published block is sequential, temporal first, and its skip residual (the figure's red line) starts at the
+    block's input x, not behind the temporal layer:
 
         u = x + TemporalFC(LN(x));  y = x + SpatialFC(LN(u));  z = y + MLP(LN(y))
 
+    With the standard residual, y = u + SpatialFC(LN(u)); with order "st" the two layers change places, so that under
+    the skip residual y = x + TemporalFC(LN(u)), and at the identity start y = x: the spatial layer is not seen, which
+    is the row that fails in the table. In parallel, y = x + TemporalFC(LN(x)) + SpatialFC(LN(x)).
+
     Args:
-        num_steps: temporal tokens, T'; None leaves the temporal layer out (image models).
+        stage: from 0; sets width and chunk length.
+        drop_path: rate for the spatial layer and the MLP; the temporal layer is never dropped.
     """
 
-    def __init__(
-        self,
-        width: int,
-        chunk_length: int,
-        *,
-        whole_map: bool,
-        num_steps: int | None,
-        hidden_width: int,
-        drop_path: float,
-    ):
+    def __init__(self, config: ModelConfig, stage: int, *, drop_path: float):
         super().__init__()
-        self.temporal_norm = None if num_steps is None else nn.LayerNorm(width)
-        self.temporal = None if num_steps is None else TemporalFC(width, num_steps)
+        width = config.widths[stage]
+        whole_map = stage == len(config.depths) - 1 and config.last_chunk_is_map
+        self.parallel = config.block == "parallel"
+        self.temporal_first = config.order == "ts"
+        self.skip = config.residual == "skip"
+        self.temporal_norm = nn.LayerNorm(width) if config.temporal else None
+        self.temporal = make_temporal(config, width) if config.temporal else None
         self.spatial_norm = nn.LayerNorm(width)
-        self.spatial = SpatialFC(width, chunk_length, whole_map=whole_map)
+        self.spatial = make_spatial(config, width, config.chunk_lengths[stage], whole_map=whole_map)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = MLP(width, hidden_width)
+        self.mlp = MLP(width, config.hidden_width(width))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T', H, W, C]` -> the same shape."""
-        mixed_over_time = x
-        if self.temporal is not None and self.temporal_norm is not None:
-            mixed_over_time = x + self.temporal(self.temporal_norm(x))
-        x = x + self.drop_path(self.spatial(self.spatial_norm(mixed_over_time)))
+        x = self._mix_tokens(x)
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+
+    def _mix_tokens(self, x: Tensor) -> Tensor:
+        if self.temporal is None:
+            return x + self._over_space(x)
+        if self.parallel:
+            return x + self._over_time(x) + self._over_space(x)
+        first, second = (
+            (self._over_time, self._over_space) if self.temporal_first else (self._over_space, self._over_time)
+        )
+        u = x + first(x)
+        return (x if self.skip else u) + second(u)
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        return self.temporal(self.temporal_norm(x))  # type: ignore[misc]
+
+    def _over_space(self, x: Tensor) -> Tensor:
+        return self.drop_path(self.spatial(self.spatial_norm(x)))

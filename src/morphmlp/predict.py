@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from morphmlp.data.datasets import Sample, find_videos
-from morphmlp.data.loaders import BrokenVideo, TestClips
-from morphmlp.errors import DataError, VideoError
-from morphmlp.evaluate import load_for_video, make_test_loader, predict_videos, resolve_device, with_protocol
+from morphmlp.data.loaders import BrokenSample, TestClips
+from morphmlp.errors import DataError, MediaError
+from morphmlp.evaluate import load_classifier, make_test_loader, predict_samples, resolve_device, with_protocol
 from morphmlp.files import replaced_file
 
 
@@ -62,7 +62,7 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
     ):
-        self.model, self.info = load_for_video(checkpoint)
+        self.model, self.info = load_classifier(checkpoint)
         self.model.to(resolve_device(device))
         self.precision = precision
         self.input = with_protocol(self.info.input, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
@@ -72,20 +72,20 @@ class Predictor:
         """Predicts one video.
 
         Raises:
-            VideoError: the file cannot be read as a video.
+            MediaError: the file cannot be read as a video.
         """
         prediction = next(self.many([Path(path)], workers=0))
-        if isinstance(prediction, VideoError):
+        if isinstance(prediction, MediaError):
             raise prediction
         return prediction
 
-    def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | VideoError]:
+    def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
         samples = [Sample(Path(path), label=-1) for path in paths]
         loader = make_test_loader(TestClips(samples, self.model.config.frames, self.input), workers=workers)
-        for index, result in predict_videos(self.model, loader, precision=self.precision):
-            if isinstance(result, BrokenVideo):
-                yield VideoError(result.path, result.reason)
+        for index, result in predict_samples(self.model, loader, precision=self.precision):
+            if isinstance(result, BrokenSample):
+                yield MediaError(result.path, result.reason)
             else:
                 yield Prediction(samples[index].path, self.labels, result)
 
@@ -112,9 +112,9 @@ def expand_paths(patterns: list[str]) -> list[Path]:
     return list(paths)
 
 
-def as_row(result: Prediction | VideoError, k: int) -> dict[str, Any]:
+def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
     """Plain values of a result: path and its k best classes, or path and error."""
-    if isinstance(result, VideoError):
+    if isinstance(result, MediaError):
         return {"path": str(result.path), "error": result.reason}
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
     return {"path": str(result.path), "top": top}

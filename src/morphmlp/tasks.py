@@ -13,7 +13,7 @@ from morphmlp.config import AugmentConfig
 
 
 @dataclass(frozen=True)
-class VideoPrediction:
+class SamplePrediction:
     """What a model says of one video, its views joined: probabilities `[classes]`; label -1 where it is unknown."""
 
     path: Path
@@ -40,7 +40,7 @@ class Evaluation:
     """
 
     labels: list[str]
-    predictions: list[VideoPrediction]
+    predictions: list[SamplePrediction]
     broken: list[tuple[Path, str]] = field(default_factory=list)
 
     def accuracy(self, k: int = 1) -> float:

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from morphmlp.checkpoints import CheckpointInfo, write_checkpoint
 from morphmlp.config import RunConfig
 from morphmlp.console import TrainingDisplay
-from morphmlp.data.datasets import VideoSet, read_training_sets
+from morphmlp.data.datasets import LabelledSet, read_training_sets
 from morphmlp.data.loaders import Batch, EpochSampler, TestClips, TrainingClips, make_loader
 from morphmlp.errors import CheckpointError, ConfigError, DataError, UserError
 from morphmlp.evaluate import evaluate, make_test_loader, with_protocol
@@ -36,6 +36,7 @@ from morphmlp.model import MorphMLP
 from morphmlp.optim import lr_at, make_optimizer
 from morphmlp.runs import Progress, RunFolder
 from morphmlp.tasks import ClipMixer, Evaluation, seed_step, soft_cross_entropy
+from morphmlp.zoo import build_model
 
 MOST_BROKEN = 0.1  # share of the training videos that may be unreadable
 FEW_BROKEN = 3  # so many may be in any case
@@ -67,7 +68,7 @@ class TrainResult:
 
 
 def train(
-    config: RunConfig, out: str | Path, *, overwrite: bool = False, sets: tuple[VideoSet, VideoSet] | None = None
+    config: RunConfig, out: str | Path, *, overwrite: bool = False, sets: tuple[LabelledSet, LabelledSet] | None = None
 ) -> TrainResult:
     """Starts a run in a new folder; `sets` are the videos of `config.data` where they have been read already.
 
@@ -106,7 +107,7 @@ def resume(out: str | Path) -> TrainResult:
             model, notes = initial_model(config, sets[0].classes)
             folder.create(config, overwrite=True)
             return _Run(config, folder, sets, model).fit(notes)
-        run = _Run(config, folder, sets, MorphMLP(config.model))
+        run = _Run(config, folder, sets, build_model(config.model))
         run.load_state()
         epoch, step = divmod(run.progress.step, run.steps_per_epoch)
         return run.fit([f"resumes {out} behind step {step} of epoch {epoch + 1}"])
@@ -115,7 +116,7 @@ def resume(out: str | Path) -> TrainResult:
 class _Run:
     """A run's state and its loop."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, sets: tuple[VideoSet, VideoSet], model: MorphMLP):
+    def __init__(self, config: RunConfig, folder: RunFolder, sets: tuple[LabelledSet, LabelledSet], model: MorphMLP):
         settings = config.train
         self.config, self.settings, self.folder = config, settings, folder
         self.train_set, self.val_set = sets

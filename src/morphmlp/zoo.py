@@ -7,6 +7,7 @@ from typing import Any
 from morphmlp.config import ModelConfig
 from morphmlp.errors import ConfigError
 from morphmlp.model import MorphMLP
+from morphmlp.resnet import MorphResNet
 
 _PAPER: dict[str, Any] = {"widths": (112, 224, 392, 784), "chunk_lengths": (14, 28, 28, 49)}
 _IMAGE_T: dict[str, Any] = {
@@ -52,7 +53,12 @@ def create_model(name: str, **overrides: Any) -> MorphMLP:
     Raises:
         ConfigError: an unknown name or field, or a value that is not allowed.
     """
-    return MorphMLP(model_config(name, **overrides))
+    return build_model(model_config(name, **overrides))
+
+
+def build_model(config: ModelConfig) -> MorphMLP:
+    """Builds the model of a configuration with fresh weights."""
+    return MorphResNet(config) if config.style == "cnn" else MorphMLP(config)
 
 
 def model_config(name: str, **overrides: Any) -> ModelConfig:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from morphmlp.config import SplitConfig
 from morphmlp.data import datasets
 from morphmlp.data.datasets import (
+    LabelledSet,
     Sample,
-    VideoSet,
     find_videos,
     read_class_folders,
     read_list,
@@ -40,19 +40,19 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def listed(videos: VideoSet, root: Path) -> list[tuple[str, str]]:
+def listed(videos: LabelledSet, root: Path) -> list[tuple[str, str]]:
     """Relative path and class name of each video."""
     return [(str(sample.path.relative_to(root)), videos.classes[sample.label]) for sample in videos.samples]
 
 
-def paths_of(videos: VideoSet) -> set[Path]:
+def paths_of(videos: LabelledSet) -> set[Path]:
     return {sample.path for sample in videos.samples}
 
 
-def made_set(counts: list[int]) -> VideoSet:
+def made_set(counts: list[int]) -> LabelledSet:
     """Class i has `counts[i]` videos."""
     samples = [Sample(Path(f"{label}/{i}.mp4"), label) for label, count in enumerate(counts) for i in range(count)]
-    return VideoSet(samples, [f"class {label}" for label in range(len(counts))])
+    return LabelledSet(samples, [f"class {label}" for label in range(len(counts))])
 
 
 # Folders of class folders
@@ -160,7 +160,7 @@ def test_train_and_val_lists_are_taken_as_they_are(tmp_path: Path):
 def test_a_list_and_a_folder_can_stand_side_by_side(tmp_path: Path):
     touch(tmp_path, "val/a/1.mp4")
     write(tmp_path / "train.csv", "1.mp4,a\n2.mp4,b\n")
-    assert read_training_sets(tmp_path)[1] == VideoSet([Sample(tmp_path / "val/a/1.mp4", 0)], ["a", "b"])
+    assert read_training_sets(tmp_path)[1] == LabelledSet([Sample(tmp_path / "val/a/1.mp4", 0)], ["a", "b"])
 
 
 def test_a_single_list_is_split(tmp_path: Path):
@@ -274,14 +274,14 @@ def test_a_root_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_labels_are_counted_in_another_list_by_name():
-    videos = VideoSet([Sample(Path("x"), 0), Sample(Path("y"), 1)], ["b", "d"])
+    videos = LabelledSet([Sample(Path("x"), 0), Sample(Path("y"), 1)], ["b", "d"])
     relabelled = videos.relabelled(["d", "c", "b"], source="model")
-    assert relabelled == VideoSet([Sample(Path("x"), 2), Sample(Path("y"), 0)], ["d", "c", "b"])
+    assert relabelled == LabelledSet([Sample(Path("x"), 2), Sample(Path("y"), 0)], ["d", "c", "b"])
     assert videos.samples[0].label == 0
 
 
 def test_an_unknown_class_lists_both_sides():
-    videos = VideoSet([Sample(Path("x"), 0)], ["b", "e", "f"])
+    videos = LabelledSet([Sample(Path("x"), 0)], ["b", "e", "f"])
     with pytest.raises(DataError, match=r"2 of 3 classes .* the 2 of model: e, f; model has: a, b"):
         videos.relabelled(["a", "b"], source="model")
 
@@ -308,8 +308,8 @@ def test_a_split_does_not_depend_on_the_order_of_the_list(order: list[Sample], s
     if pattern:  # 0.mp4 and 1.mp4 stand in all classes
         config = SplitConfig(val_fraction=0.5, seed=seed, group_pattern=pattern)
         order = [sample for sample in order if sample.path.name in ("0.mp4", "1.mp4")]
-    videos = VideoSet(order, ["a", "b", "c"])
-    ordered = VideoSet(sorted(order, key=lambda sample: sample.path), videos.classes)
+    videos = LabelledSet(order, ["a", "b", "c"])
+    ordered = LabelledSet(sorted(order, key=lambda sample: sample.path), videos.classes)
     assert paths_of(split_set(videos, config, source="x")[1]) == paths_of(split_set(ordered, config, source="x")[1])
 
 
@@ -335,7 +335,9 @@ def test_the_order_of_the_videos_is_kept():
 
 
 def test_a_video_listed_twice_stands_on_one_side():
-    videos = VideoSet([Sample(Path(f"{i}.mp4"), 0) for i in (0, 0, 1, 1, 2, 2)] + made_set([0, 4]).samples, ["a", "b"])
+    videos = LabelledSet(
+        [Sample(Path(f"{i}.mp4"), 0) for i in (0, 0, 1, 1, 2, 2)] + made_set([0, 4]).samples, ["a", "b"]
+    )
     for seed in range(10):
         train, val = split_set(videos, SplitConfig(val_fraction=0.5, seed=seed), source="x")
         assert not paths_of(train) & paths_of(val)
@@ -345,10 +347,10 @@ def test_a_video_listed_twice_stands_on_one_side():
 # The split by groups
 
 
-def speakers(names: list[str]) -> VideoSet:
+def speakers(names: list[str]) -> LabelledSet:
     """Two classes; each speaker says both."""
     samples = [Sample(Path(f"{label}/{name}_{label}.mp4"), label) for label in (0, 1) for name in names]
-    return VideoSet(samples, ["a", "b"])
+    return LabelledSet(samples, ["a", "b"])
 
 
 @over_cases
@@ -389,7 +391,7 @@ def test_one_group_only_is_refused(pattern: str):
 
 
 def test_groups_that_leave_a_class_out_of_one_part_are_refused():
-    videos = VideoSet(
+    videos = LabelledSet(
         [Sample(Path(name), label) for label, name in enumerate(["F1_a", "F2_a"]) for _ in "xy"], ["a", "b"]
     )
     with pytest.raises(

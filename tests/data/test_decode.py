@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from morphmlp.data.decode import VideoInfo, probe, read_clip, read_frames
-from morphmlp.errors import VideoError
+from morphmlp.errors import MediaError
 
 HEIGHT, WIDTH = 48, 64
 
@@ -110,7 +110,7 @@ def test_impossible_indices_are_refused(grey_video, indices):
 
 
 def test_a_frame_after_the_end_is_an_error_that_gives_the_count(grey_video):
-    with pytest.raises(VideoError, match="holds 30 frames, so there is no frame 30"):
+    with pytest.raises(MediaError, match="holds 30 frames, so there is no frame 30"):
         read_frames(grey_video, [0, 30])
 
 
@@ -263,7 +263,7 @@ def test_a_stream_that_breaks_says_after_how_many_frames(tmp_path):
     path = broken_video(tmp_path)
     assert probe(path).num_frames == 20
     for read in (lambda: read_frames(path, [0, 15]), lambda: read_clip(path, lambda num_frames, fps: [num_frames - 1])):
-        with pytest.raises(VideoError, match=r"the stream breaks after \d+ good frame") as caught:
+        with pytest.raises(MediaError, match=r"the stream breaks after \d+ good frame") as caught:
             read()
         assert caught.value.path == path
 
@@ -319,7 +319,7 @@ UNUSABLE = {
 def test_an_unusable_file_is_one_named_error(tmp_path, capfd, kind):
     path = unusable_file(kind, tmp_path)
     for read in (lambda: probe(path), lambda: read_frames(path, [0]), lambda: read_clip(path, lambda *_: [0])):
-        with pytest.raises(VideoError, match=UNUSABLE[kind]) as caught:
+        with pytest.raises(MediaError, match=UNUSABLE[kind]) as caught:
             read()
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
@@ -331,14 +331,14 @@ def test_a_forbidden_file_is_one_named_error(grey_video, tmp_path):
     path = tmp_path / "video.mp4"
     path.write_bytes(grey_video.read_bytes())
     path.chmod(0)
-    with pytest.raises(VideoError, match="Permission denied"):
+    with pytest.raises(MediaError, match="Permission denied"):
         probe(path)
 
 
 def test_decoding_a_broken_stream_prints_nothing(tmp_path, capfd):
     path = broken_video(tmp_path)
     capfd.readouterr()  # what the encoder said
-    with pytest.raises(VideoError):
+    with pytest.raises(MediaError):
         read_frames(path, [19])
     assert capfd.readouterr() == ("", "")
 

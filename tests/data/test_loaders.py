@@ -16,11 +16,11 @@ from morphmlp.data.datasets import Sample, read_set
 from morphmlp.data.decode import probe, read_frames
 from morphmlp.data.loaders import (
     Batch,
-    BrokenVideo,
+    BrokenSample,
     EpochSampler,
+    SampleClips,
     TestClips,
     TrainingClips,
-    VideoClips,
     collate,
     make_loader,
 )
@@ -56,8 +56,8 @@ def training_clips(samples: list[Sample], *, seed: int = 0, config: InputConfig 
     return TrainingClips(samples, FRAMES, config, AUGMENT, seed)
 
 
-def clips_of(item: VideoClips | BrokenVideo) -> torch.Tensor:
-    assert isinstance(item, VideoClips)
+def clips_of(item: SampleClips | BrokenSample) -> torch.Tensor:
+    assert isinstance(item, SampleClips)
     return item.clips
 
 
@@ -137,7 +137,7 @@ def test_a_training_clip_follows_from_seed_epoch_and_index(samples: list[Sample]
 
 def test_a_position_carries_label_and_index_of_its_video(samples: list[Sample]):
     item = training_clips(samples)[3 * len(samples) + 5]
-    assert isinstance(item, VideoClips)
+    assert isinstance(item, SampleClips)
     assert (item.index, item.label) == (5, samples[5].label)
 
 
@@ -183,7 +183,7 @@ def test_the_views_of_a_video_are_those_read_by_hand_clip_after_clip(
 ):
     config = InputConfig.from_dict(config.to_dict() | {"num_clips": num_clips, "num_crops": num_crops})
     item = TestClips(samples, FRAMES, config)[3]
-    assert isinstance(item, VideoClips)
+    assert isinstance(item, SampleClips)
     assert (item.index, item.label) == (3, samples[3].label)
     assert item.clips.shape == (num_clips * num_crops, 3, FRAMES, 32, 32)
     assert torch.equal(item.clips, by_hand(samples[3].path, config))
@@ -251,7 +251,7 @@ def test_a_missing_file_is_a_broken_video(tmp_path: Path):
     missing = [Sample(tmp_path / "gone.mp4", 0)]
     for dataset in (TestClips(missing, FRAMES, SPARSE), training_clips(missing)):
         item = dataset[0]
-        assert isinstance(item, BrokenVideo)
+        assert isinstance(item, BrokenSample)
         assert item.path == tmp_path / "gone.mp4"
         assert "No such file" in item.reason
 
@@ -264,7 +264,7 @@ def test_a_strip_that_would_take_all_memory_is_a_broken_video(
     monkeypatch.setattr("morphmlp.data.loaders.read_clip", lambda path, sample: frames)
     strip = [Sample(tmp_path / "strip.mp4", 0)]
     item = TestClips(strip, FRAMES, SPARSE)[0]
-    assert isinstance(item, BrokenVideo)
+    assert isinstance(item, BrokenSample)
     assert item.reason == f"is {size[1]} x {size[0]} px: one side is more than 20 times the other"
     stretched = InputConfig.from_dict(SPARSE.to_dict() | {"fit": "stretch"})
     assert clips_of(TestClips(strip, FRAMES, stretched)[0]).shape == (1, 3, FRAMES, 32, 32)
@@ -283,8 +283,8 @@ def test_collate_joins_views_labels_and_indices_in_order():
     def clips(value: float, views: int) -> torch.Tensor:
         return torch.full((views, 3, 1, 2, 2), value)
 
-    lost = BrokenVideo(1, Path("lost.mp4"), "is empty")
-    videos: list[Any] = [VideoClips(clips(1, 2), 7, 0), lost, VideoClips(clips(2, 2), 4, 2)]
+    lost = BrokenSample(1, Path("lost.mp4"), "is empty")
+    videos: list[Any] = [SampleClips(clips(1, 2), 7, 0), lost, SampleClips(clips(2, 2), 4, 2)]
     batch = collate(videos)
     assert batch.clips[:, 0, 0, 0, 0].tolist() == [1, 1, 2, 2]
     assert (batch.labels.tolist(), batch.indices, batch.broken) == ([7, 4], [0, 2], [lost])

@@ -42,14 +42,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class VideoSet:
+class LabelledSet:
     """Labelled videos and their classes; `named` is False where the classes are only known by number."""
 
     samples: list[Sample]
     classes: list[str]
     named: bool = True
 
-    def relabelled(self, classes: list[str], *, source: str) -> "VideoSet":
+    def relabelled(self, classes: list[str], *, source: str) -> "LabelledSet":
         """The same videos with labels counted in another list of classes, matched by name, or by number if unnamed.
 
         Raises:
@@ -58,7 +58,7 @@ class VideoSet:
         if not self.named:
             if len(self.classes) > len(classes):
                 raise DataError(f"label {len(self.classes) - 1} is past the {len(classes)} classes of {source}")
-            return VideoSet(self.samples, list(classes))
+            return LabelledSet(self.samples, list(classes))
         unknown = [name for name in self.classes if name not in classes]
         if unknown:
             raise DataError(
@@ -67,10 +67,10 @@ class VideoSet:
             )
         position = {name: classes.index(name) for name in self.classes}
         samples = [replace(sample, label=position[self.classes[sample.label]]) for sample in self.samples]
-        return VideoSet(samples, list(classes))
+        return LabelledSet(samples, list(classes))
 
 
-def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> tuple[VideoSet, VideoSet]:
+def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> tuple[LabelledSet, LabelledSet]:
     """The training and validation sets below `root`, in any of the three layouts.
 
     Raises:
@@ -94,7 +94,7 @@ def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> t
     return train, val
 
 
-def read_set(root: str | Path, *, split: str | None = None) -> VideoSet:
+def read_set(root: str | Path, *, split: str | None = None) -> LabelledSet:
     """One set of videos: a csv file, or a folder of class folders, or the named split of `root`.
 
     With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
@@ -110,7 +110,7 @@ def evaluation_split(root: str | Path) -> str | None:
     return next((name for name in ("test", "val") if _has_split(Path(root), name)), None)
 
 
-def read_class_folders(root: Path) -> VideoSet:
+def read_class_folders(root: Path) -> LabelledSet:
     """Videos in `root/<class>/`, at any depth; classes in alphabetical order.
 
     Raises:
@@ -128,7 +128,7 @@ def read_class_folders(root: Path) -> VideoSet:
         known = " ".join(sorted(VIDEO_SUFFIXES))
         raise DataError(f"{root}: no videos in {shortened(empty)}; files are taken by their ending: {known}")
     classes = list(videos)
-    return VideoSet([Sample(path, label) for label, name in enumerate(classes) for path in videos[name]], classes)
+    return LabelledSet([Sample(path, label) for label, name in enumerate(classes) for path in videos[name]], classes)
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -145,7 +145,7 @@ def find_videos(folder: Path) -> list[Path]:
     return sorted(paths)
 
 
-def read_list(path: str | Path) -> VideoSet:
+def read_list(path: str | Path) -> LabelledSet:
     """A csv file of `path,label` rows; paths are relative to the file, labels are names or integers from 0.
 
     A header row `path,label` may stand first. Names are sorted; integers take theirs from `classes.txt` beside
@@ -173,7 +173,7 @@ def read_list(path: str | Path) -> VideoSet:
         classes = sorted(set(labels))
         position = {name: i for i, name in enumerate(classes)}
     samples = [Sample(path.parent / name, position[label]) for _, name, label in rows]
-    return VideoSet(samples, classes, named)
+    return LabelledSet(samples, classes, named)
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, str]]:
@@ -195,7 +195,7 @@ def _read_rows(path: Path) -> list[tuple[int, str, str]]:
     return rows
 
 
-def split_set(videos: VideoSet, config: SplitConfig, *, source: str) -> tuple[VideoSet, VideoSet]:
+def split_set(videos: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
     """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
 
     Raises:
@@ -212,8 +212,8 @@ def split_set(videos: VideoSet, config: SplitConfig, *, source: str) -> tuple[Vi
         held_out = _draw_by_class(videos.samples, config)
     else:
         held_out = _draw_groups(videos.samples, config)
-    train = VideoSet([sample for sample in videos.samples if sample.path not in held_out], videos.classes)
-    val = VideoSet([sample for sample in videos.samples if sample.path in held_out], videos.classes)
+    train = LabelledSet([sample for sample in videos.samples if sample.path not in held_out], videos.classes)
+    val = LabelledSet([sample for sample in videos.samples if sample.path in held_out], videos.classes)
     for part, name in ((train, "training"), (val, "validation")):
         present = {sample.label for sample in part.samples}
         missing = [videos.classes[label] for label in counts if label not in present]

@@ -1,7 +1,7 @@
 """From a video file to RGB frames: probe it, read chosen frames, or let a sampling rule choose them.
 
 Decoding is PyAV's (FFmpeg inside the wheel). It is sequential and single-threaded: a loader runs one decoder a worker,
-where threads within each would only compete. Whatever is wrong with a file is one `VideoError` that names it.
+where threads within each would only compete. Whatever is wrong with a file is one `MediaError` that names it.
 """
 
 import os
@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-from morphmlp.errors import VideoError
+from morphmlp.errors import MediaError
 
 _UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
 
@@ -46,7 +46,7 @@ def probe(path: str | Path) -> VideoInfo:
     The count is that of the packets, as the one in the header may be missing or wrong.
 
     Raises:
-        VideoError: the file is missing, unreadable, not a video, or holds no frame that can be decoded.
+        MediaError: the file is missing, unreadable, not a video, or holds no frame that can be decoded.
 
     >>> probe("juggle.mp4")
     VideoInfo(num_frames=247, fps=24.0, height=720, width=1280, rotation_degrees=0, duration_s=10.2916..., codec='h264')
@@ -78,7 +78,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
         [T, H, W, 3] RGB, uint8, with T = len(indices) and frame t the one at `indices[t]`.
 
     Raises:
-        VideoError: the file cannot be decoded up to the last wanted frame, or ends before it.
+        MediaError: the file cannot be decoded up to the last wanted frame, or ends before it.
         ValueError: no indices, or a negative one.
 
     >>> read_frames("juggle.mp4", [0, 100, 100]).shape
@@ -86,7 +86,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     """
     frames, num_decoded = _decode(path, indices)
     if frames is None:
-        raise VideoError(path, f"holds {num_decoded} frames, so there is no frame {max(indices)} (the first is 0)")
+        raise MediaError(path, f"holds {num_decoded} frames, so there is no frame {max(indices)} (the first is 0)")
     return frames
 
 
@@ -101,7 +101,7 @@ def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -
         [T, H, W, 3] RGB, uint8, with T the number of indices that `sample` returned.
 
     Raises:
-        VideoError: the file cannot be decoded up to the last wanted frame, or holds no frame.
+        MediaError: the file cannot be decoded up to the last wanted frame, or holds no frame.
 
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
@@ -137,7 +137,7 @@ def _decode(path: str | Path, indices: Sequence[int]) -> tuple[np.ndarray | None
             if not positions:
                 return wanted, num_decoded
     if num_decoded == 0:
-        raise VideoError(path, "no frame can be decoded")
+        raise MediaError(path, "no frame can be decoded")
     return None, num_decoded
 
 
@@ -202,7 +202,7 @@ def _scan(path: str | Path, container: InputContainer, stream: av.VideoStream) -
             if packet.size and not packet.is_discard:  # an edit list discards what it cuts off
                 packets.add(packet)
     if first_frame is None or packets.num_shown == 0:
-        raise VideoError(path, "no frame can be decoded")
+        raise MediaError(path, "no frame can be decoded")
     return first_frame, packets
 
 
@@ -228,15 +228,15 @@ def _open(path: str | Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         container = av.open(os.path.abspath(path), metadata_errors="ignore")
     with container:
         if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
-            raise VideoError(path, "is a text file, not a video")
+            raise MediaError(path, "is a text file, not a video")
         for stream in container.streams.video:
             if not stream.disposition & Disposition.attached_pic:
                 break
         else:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
-            raise VideoError(path, f"holds no video stream (streams: {kinds})")
+            raise MediaError(path, f"holds no video stream (streams: {kinds})")
         if stream.codec_context is None:
-            raise VideoError(path, "there is no decoder for its video stream")
+            raise MediaError(path, "there is no decoder for its video stream")
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield container, stream
@@ -247,20 +247,20 @@ def _require_filled_file(path: str | Path) -> None:
     with _errors_as_video_error(path, lambda: "cannot be opened"):
         status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
-        raise VideoError(path, "is a folder, not a video file")
+        raise MediaError(path, "is a folder, not a video file")
     if not stat.S_ISREG(status.st_mode):
-        raise VideoError(path, "is not a regular file")
+        raise MediaError(path, "is not a regular file")
     if status.st_size == 0:
-        raise VideoError(path, "is empty (0 bytes)")
+        raise MediaError(path, "is empty (0 bytes)")
 
 
 @contextmanager
 def _errors_as_video_error(path: str | Path, describe: Callable[[], str]) -> Iterator[None]:
-    """Turn what FFmpeg, PyAV and the file system raise into a `VideoError` that starts with `describe()`."""
+    """Turn what FFmpeg, PyAV and the file system raise into a `MediaError` that starts with `describe()`."""
     try:
         yield
-    except VideoError:
+    except MediaError:
         raise
     except (FFmpegError, OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        raise VideoError(path, f"{describe()} ({cause})") from None
+        raise MediaError(path, f"{describe()} ({cause})") from None

@@ -21,14 +21,14 @@ from morphmlp.data import sampling
 from morphmlp.data.datasets import Sample
 from morphmlp.data.decode import read_clip
 from morphmlp.data.transforms import eval_views, training_clip
-from morphmlp.errors import VideoError
+from morphmlp.errors import MediaError
 
 # Long side over short side. The short side is resized to the crop's: 16 frames of 1 x 1000 px would take 10 GB.
 MOST_ELONGATED = 20
 
 
 @dataclass(frozen=True)
-class VideoClips:
+class SampleClips:
     """The clips of one video: `[views, 3, T, h, w]`, and where the video stands in its set."""
 
     clips: Tensor
@@ -37,7 +37,7 @@ class VideoClips:
 
 
 @dataclass(frozen=True)
-class BrokenVideo:
+class BrokenSample:
     """A video that could not be read, and why."""
 
     index: int
@@ -51,17 +51,17 @@ class Batch(NamedTuple):
     clips: Tensor
     labels: Tensor
     indices: list[int]
-    broken: list[BrokenVideo]
+    broken: list[BrokenSample]
 
 
-def collate(videos: list[VideoClips | BrokenVideo]) -> Batch:
+def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
     """Joins the clips of the videos that could be read."""
-    good = [video for video in videos if isinstance(video, VideoClips)]
+    good = [video for video in videos if isinstance(video, SampleClips)]
     return Batch(
         clips=torch.cat([video.clips for video in good]) if good else torch.empty(0),
         labels=torch.tensor([video.label for video in good], dtype=torch.long),
         indices=[video.index for video in good],
-        broken=[video for video in videos if isinstance(video, BrokenVideo)],
+        broken=[video for video in videos if isinstance(video, BrokenSample)],
     )
 
 
@@ -78,16 +78,16 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, position: int) -> VideoClips | BrokenVideo:
+    def __getitem__(self, position: int) -> SampleClips | BrokenSample:
         epoch, index = divmod(position, len(self.samples))
         sample = self.samples[index]
         generator = np.random.default_rng([self.seed, epoch, index])
         try:
             frames = read_clip(sample.path, lambda num_frames, fps: self._draw(num_frames, fps, generator))
-        except VideoError as error:
-            return BrokenVideo(index, error.path, error.reason)
+        except MediaError as error:
+            return BrokenSample(index, error.path, error.reason)
         seed = int(generator.integers(2**62))
-        return VideoClips(training_clip(frames, self.config, self.augment, seed=seed)[None], sample.label, index)
+        return SampleClips(training_clip(frames, self.config, self.augment, seed=seed)[None], sample.label, index)
 
     def _draw(self, num_frames: int, fps: float, generator: np.random.Generator) -> list[int]:
         if self.config.sampling == "sparse":
@@ -116,24 +116,24 @@ class TestClips(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> VideoClips | BrokenVideo:
+    def __getitem__(self, index: int) -> SampleClips | BrokenSample:
         sample = self.samples[index]
         try:
             frames = read_clip(sample.path, self._all_indices)
             self._refuse_strips(sample.path, frames)
-        except VideoError as error:
-            return BrokenVideo(index, error.path, error.reason)
+        except MediaError as error:
+            return BrokenSample(index, error.path, error.reason)
         views = []
         for clip in np.split(frames, self.config.num_clips):
             if self.shuffle_frames:
                 clip = clip[np.random.default_rng(index).permutation(len(clip))]
             views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
-        return VideoClips(torch.cat(views), sample.label, index)
+        return SampleClips(torch.cat(views), sample.label, index)
 
     def _refuse_strips(self, path: Path, frames: np.ndarray) -> None:
         height, width = frames.shape[1:3]
         if self.config.fit == "crop" and max(height, width) > MOST_ELONGATED * min(height, width):
-            raise VideoError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
+            raise MediaError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
 
     def _all_indices(self, num_frames: int, fps: float) -> list[int]:
         """The frames of all clips, one clip behind the other."""

@@ -1,0 +1,26 @@
+"""`morphmlp models`."""
+
+from morphmlp.commands.parsing import make_parser, print_json
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    parser = make_parser(
+        "models",
+        "",
+        "Lists the named models: parameters, and multiply-adds of linear and convolution layers for one view, counted\n"
+        "on the built model.",
+        "morphmlp models --json",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+
+    from morphmlp.efficiency import model_rows
+    from morphmlp.tables import model_table, print_all
+
+    rows = model_rows()
+    if options.json:
+        print_json(rows)
+    else:
+        print_all([model_table(rows)])
+    return 0

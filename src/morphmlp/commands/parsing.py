@@ -1,0 +1,78 @@
+"""What the verbs share: the parser, the options of the test protocol, exit statuses, JSON."""
+
+import json
+import re
+import sys
+from argparse import RawDescriptionHelpFormatter
+from typing import Any, Literal, NoReturn
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse.typing import NonNegativeInt
+
+USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+
+
+class Parser(ArgumentParser):
+    """Reports a wrong option in one line, without the long list of options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        print(f"{self.prog}: {_usage_reason(message)} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+
+
+def make_parser(verb: str, usage: str, description: str, example: str) -> Parser:
+    class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+        def __init__(self, prog: str):
+            super().__init__(prog, max_help_position=32, width=110)
+
+    return Parser(
+        prog=f"morphmlp {verb}",
+        usage=f"morphmlp {verb} {usage} [options]".replace("  ", " "),
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=Formatter,
+    )
+
+
+def add_protocol(parser: Parser) -> None:
+    group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
+    group.add_argument("--clips", type=int | None, help="views of a video in time")
+    group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
+    group.add_argument(
+        "--aggregation",
+        type=Literal["logits", "probabilities"] | None,
+        help="what is joined: the sum of the logits, or the mean of the probabilities",
+    )
+    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="fp32, or mixed")
+
+
+def protocol(options: Namespace) -> dict[str, Any]:
+    return {
+        "num_clips": options.clips,
+        "num_crops": options.crops,
+        "aggregation": options.aggregation,
+        "device": options.device,
+        "precision": options.precision,
+    }
+
+
+def print_json(values: Any) -> None:
+    """For programs: other characters than ASCII are escaped, as names of files may hold bytes that are no text."""
+    print(json.dumps(values, indent=2))
+
+
+def _usage_reason(message: str) -> str:
+    """The parser's message in one line, and in the user's words.
+
+    >>> _usage_reason("Parser key \"epochs\":\\n  Expected a <class 'int'>. Got value: x")
+    '--epochs: expected int; got x'
+    """
+    text = " ".join(message.split())
+    text = re.sub(r'Parser key "([\w.]+)": ', r"--\1: ", text)
+    text = re.sub(r"<class '(\w+)'>|typing\.", lambda match: match[1] or "", text)
+    if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
+        text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"
+    text = re.sub(r"Not of type \w+: (\S+) does not conform to restriction v", r"got \1; expected a number ", text)
+    return text.replace("Expected a ", "expected ").replace(". Got value:", "; got")

@@ -1,0 +1,50 @@
+"""`morphmlp predict`."""
+
+import sys
+
+from jsonargparse.typing import PositiveInt
+
+from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    parser = make_parser(
+        "predict",
+        "CHECKPOINT PATH...",
+        "Predicts files, folders and globs.",
+        "morphmlp predict runs/mine/best clip.mp4 more_clips --top 3 --csv predictions.csv",
+    )
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("paths", type=str, nargs="+", help="video files, folders or globs")
+    parser.add_argument("--top", type=PositiveInt, default=5, help="classes to show")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--csv", type=str | None, help="write a csv file too")
+    add_protocol(parser)
+    options = parser.parse_args(arguments)
+
+    from morphmlp import predict as prediction
+    from morphmlp.console import counting
+    from morphmlp.errors import MediaError
+    from morphmlp.tables import prediction_table, print_all
+
+    paths = prediction.expand_paths(options.paths)
+    predictor = prediction.Predictor(options.checkpoint, **protocol(options))
+    results = []
+    with counting("videos", enabled=not options.json) as progress:
+        for result in predictor.many(paths, workers=options.workers):
+            results.append(result)
+            progress(len(results), len(paths))
+    rows = [prediction.as_row(result, options.top) for result in results]
+    failures = [result for result in results if isinstance(result, MediaError)]
+    if options.json:
+        print_json(rows)
+    else:
+        good = [result for result in results if not isinstance(result, MediaError)]
+        if good:
+            print_all([prediction_table([(str(result.path), result.top(options.top)) for result in good])])
+        for failure in failures:
+            print(f"error: {' '.join(str(failure).splitlines())}", file=sys.stderr)
+    if options.csv:
+        prediction.write_csv(rows, options.csv)
+    return USER_ERROR if failures else 0
