@@ -502,7 +502,7 @@ def test_ctrl_c_outside_training_is_one_word(monkeypatch: pytest.MonkeyPatch, ca
     def interrupt(_: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.VERBS, "models", interrupt)
+    monkeypatch.setattr("morphmlp.commands.models.run", interrupt)
     assert run_main(capfd, "models") == (130, "", "interrupted\n")
 
 

@@ -148,7 +148,7 @@ WRONG_TYPES: list[tuple[type[Config], dict[str, Any], str]] = [
         "model.temporal_init is 'zero'; allowed: 'released', 'zero_proj'",
     ),
     (InputConfig, {"sampling": "uniform"}, "input.sampling is 'uniform'; allowed: 'dense', 'sparse'"),
-    (InputConfig, {"fit": ["crop"]}, "input.fit is ['crop']; allowed: 'crop', 'stretch'"),
+    (InputConfig, {"fit": ["crop"]}, "input.fit is ['crop']; allowed: 'crop', 'stretch', 'whole'"),
     (InputConfig, {"crop": 224}, "input.crop is 224; allowed: a value of type tuple"),
     (InputConfig, {"crop": [224]}, "input.crop has 1 values; allowed: 2"),
     (InputConfig, {"mean": [0.5] * 4}, "input.mean has 4 values; allowed: 3"),

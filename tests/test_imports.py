@@ -15,32 +15,33 @@ MODULES = sorted(".".join(path.relative_to(SOURCE).with_suffix("").parts) for pa
 MODULES = [
     name.removesuffix(".__init__") for name in MODULES if name not in ("__init__", "data.__init__", "commands.__init__")
 ]
+VERBS = [name for name in MODULES if name.startswith("commands.") and name != "commands.parsing"]
 
 # A module imports from the lines above its own only.
 ORDER = [
     ["errors"],
     ["files", "formatting", "paper"],
     ["config"],
-    ["data.decode", "data.sampling", "data.synthetic", "data.transforms"],
+    ["data.images", "data.sampling", "data.synthetic", "data.transforms"],
+    ["data.decode", "data.mask_transforms"],
     ["data.datasets"],
+    ["data.masks"],
     ["data.loaders"],
+    ["data.mask_loaders"],
     ["layers"],
     ["ablations"],
     ["model"],
     ["resnet", "segmentation"],
-    ["zoo"],
+    ["zoo", "timm_models"],
     ["checkpoints"],
-    ["tasks", "optim", "efficiency", "runs", "console", "recipes"],
+    ["inflation", "tasks", "optim", "efficiency", "runs", "console", "recipes"],
     ["figures", "tables", "finetune"],
-    ["report", "evaluate"],
-    ["predict", "train", "export", "visualize"],
+    ["report", "evaluate", "overlays", "paper_tables"],
+    ["classification", "predict", "segment", "visualize"],
+    ["train", "ablate", "export"],
     ["demo", "app"],
     ["commands.parsing"],
-    [
-        f"commands.{path.stem}"
-        for path in (SOURCE / "commands").glob("*.py")
-        if path.stem not in ("__init__", "parsing")
-    ],
+    VERBS,
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

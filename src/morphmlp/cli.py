@@ -15,11 +15,15 @@ from morphmlp.errors import UserError
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
-    "train": "train a model on a folder of your own videos",
-    "evaluate": "test a checkpoint on labelled videos, with the published protocol",
-    "predict": "say what videos show",
-    "convert": "turn an authors' released file into a checkpoint folder",
+    "train": "train a model on a folder of your own videos, images or masks",
+    "evaluate": "test a checkpoint on labelled data, with the published protocol",
+    "predict": "say what videos or images show",
+    "segment": "say what each pixel of an image shows: masks and overlays",
+    "convert": "turn a released file, an image model or another frame count into a checkpoint",
+    "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
+    "ablate": "train the rows of one of the paper's tables 6 to 10 side by side",
     "models": "list the models with parameters and multiply-adds",
+    "table": "print a table of the paper beside what is counted here",
 }
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from morphmlp.errors import ConfigError
@@ -183,18 +183,22 @@ class ModelConfig(Config):
 
 @dataclass(frozen=True)
 class InputConfig(Config):
-    """How a video becomes the clips that a model is given: all that a prediction depends on beside the weights.
+    """How a video or image becomes what a model is given: all that a prediction depends on beside the weights.
+
+    An image is a video of one frame; what concerns time has no effect on it.
 
     Attributes:
         sampling: "dense" (a stretch of consecutive frames, Kinetics) or "sparse" (one frame of each of `frames`
             equal segments, Something-Something).
         stride: frames between two sampled ones, at `target_fps`; dense sampling only.
         target_fps: frame rate that the stride refers to.
-        fit: "crop" resizes the short side and crops; "stretch" squeezes the whole frame into the clip.
+        fit: "crop" resizes the short side and crops; "stretch" squeezes the whole frame into the clip; "whole" resizes
+            the short side and rounds both sides up to a multiple of 32 (segmentation, whose training still crops).
         resize: short side in px before the crop when one crop is taken; several crops resize to `crop`.
         crop: height and width of the clip in px; equal where `fit` is "crop".
         one_crop: where a single crop lies: "center", or "start" (left or top; the released SSV loaders).
-        antialias: low-pass filter while shrinking; the released loaders do not.
+        interpolation: of the resizing.
+        antialias: low-pass filter while shrinking; the released video loaders do not.
         mean, std: by channel, for pixel values scaled to 0..1.
         channel_order: "rgb" or "bgr" (the released SSV loaders).
         num_clips, num_crops: views of a video at test time, in time and in space (1 or 3).
@@ -204,10 +208,11 @@ class InputConfig(Config):
     sampling: Literal["dense", "sparse"] = "sparse"
     stride: int = 4
     target_fps: float = 30.0
-    fit: Literal["crop", "stretch"] = "crop"
+    fit: Literal["crop", "stretch", "whole"] = "crop"
     resize: int = 256
     crop: tuple[int, int] = (224, 224)
     one_crop: Literal["center", "start"] = "center"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = False
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
@@ -225,8 +230,9 @@ class InputConfig(Config):
             self._require(self.resize >= self.crop[0], "resize", f"at least crop ({self.crop[0]} px)")
         self._require(min(self.std) > 0, "std", "above 0")
         self._require(self.num_clips > 0, "num_clips", "1 or more")
-        if self.fit == "stretch":
-            self._require(self.num_crops == 1, "num_crops", "1 where fit is 'stretch', as the whole frame is seen")
+        self._require(self.resize >= 32, "resize", "32 px or more")
+        if self.fit != "crop":
+            self._require(self.num_crops == 1, "num_crops", "1 where fit is not 'crop', as the whole frame is seen")
         self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
 
 
@@ -235,7 +241,9 @@ PUBLISHED_INPUTS: dict[str, InputConfig] = {
     "k400": InputConfig(sampling="dense", num_clips=4),
     "ssv1": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
     "ssv2": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
-    "imagenet": InputConfig(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "imagenet": InputConfig(
+        interpolation="bicubic", antialias=True, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    ),
 }
 
 
@@ -253,6 +261,8 @@ class AugmentConfig(Config):
         mixup: Beta parameter of mixup over the batch; 0 turns it off.
         cutmix: Beta parameter of cutmix; where both are on, each batch draws one of the two.
         label_smoothing: share of the label spread over all classes.
+        scale: segmentation only: range of the random factor on the short side, before the crop.
+        max_class_share: segmentation only: largest share of one class in a crop, which is drawn again above it.
     """
 
     crop_area: float = 0.5
@@ -264,6 +274,8 @@ class AugmentConfig(Config):
     mixup: float = 0.2
     cutmix: float = 0.0
     label_smoothing: float = 0.1
+    scale: tuple[float, float] = (0.5, 2.0)
+    max_class_share: float = 0.75
 
     def validate(self) -> None:
         self._require(0 < self.crop_area <= 1, "crop_area", "above 0, at most 1")
@@ -273,6 +285,8 @@ class AugmentConfig(Config):
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "0 <= value < 1")
         for name in ("mixup", "cutmix"):
             self._require(getattr(self, name) >= 0, name, "0 or more")
+        self._require(0 < self.scale[0] <= self.scale[1], "scale", "smallest and largest factor, above 0")
+        self._require(0 < self.max_class_share <= 1, "max_class_share", "above 0, at most 1")
 
 
 @dataclass(frozen=True)
@@ -293,6 +307,24 @@ class SplitConfig(Config):
     def validate(self) -> None:
         self._require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
         self._require(self.seed >= 0, "seed", "0 or more")
+
+
+@dataclass(frozen=True)
+class MaskConfig(Config):
+    """How the annotations of a segmentation set are read.
+
+    Attributes:
+        labels: class names: "ade20k", or a text file with one name a line; None takes `classes.txt` of the data.
+        ignore_index: the value of pixels without a class, beside 255, which never has one (CamVid: 11).
+        reduce_zero_label: 0 means "no class" and the values 1 to N the classes 0 to N - 1 (ADE20K).
+    """
+
+    labels: str | None = None
+    ignore_index: int = 255
+    reduce_zero_label: bool = False
+
+    def validate(self) -> None:
+        self._require(0 <= self.ignore_index <= 65535, "ignore_index", "0 to 65535")
 
 
 @dataclass(frozen=True)
@@ -355,10 +387,20 @@ class RunConfig(Config):
     input: InputConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
     init: str | None = None
 
 
 def default_input(model: ModelConfig) -> InputConfig:
-    """Sparse sampling and a crop of the size that the model was designed for; the short side is 8/7 of it."""
+    """The size that the model was designed for, the short side 8/7 of it: sparse sampling, or ImageNet's test input.
+
+    For segmentation the whole image; short side and training crop are the paper's 512 px for a model of 224 px.
+    """
     size = model.image_size
-    return InputConfig(crop=(size, size), resize=round(size * 8 / 7))
+    if model.temporal:
+        return InputConfig(crop=(size, size), resize=round(size * 8 / 7))
+    imagenet = PUBLISHED_INPUTS["imagenet"]
+    if model.task == "segmentation":
+        size = 32 * round(size * 16 / 7 / 32)  # 224 px become the paper's 512
+        return replace(imagenet, fit="whole", interpolation="bilinear", crop=(size, size), resize=size)
+    return replace(imagenet, crop=(size, size), resize=round(size * 8 / 7))
