@@ -19,11 +19,11 @@ class CheckpointError(UserError):
 
 
 class DataError(UserError):
-    """A folder or a list of videos cannot be used as a data set."""
+    """A folder or a list of videos or images cannot be used as a data set."""
 
 
 class MediaError(UserError):
-    """A file cannot be decoded as a video; `path` is the file and `reason` says why."""
+    """A file cannot be decoded as a video or an image; `path` is the file and `reason` says why."""
 
     def __init__(self, path: str | Path, reason: str):
         super().__init__(f"{path}: {reason}")

@@ -1,4 +1,4 @@
-"""Folders and lists of labelled videos: what is taken, how it is split, and what is said of what cannot be used."""
+"""Folders and lists of labelled videos or images: what is taken, how it is split, and what is said of the unusable."""
 
 import os
 import re
@@ -15,7 +15,8 @@ from morphmlp.data import datasets
 from morphmlp.data.datasets import (
     LabelledSet,
     Sample,
-    find_videos,
+    find_media,
+    media_kind,
     read_class_folders,
     read_list,
     read_set,
@@ -95,13 +96,15 @@ def test_videos_are_found_at_any_depth_and_hidden_or_other_files_are_not(tmp_pat
 
 def test_a_hidden_folder_that_is_asked_for_is_searched(tmp_path: Path):
     touch(tmp_path, ".videos/x.mp4")
-    assert find_videos(tmp_path / ".videos") == [tmp_path / ".videos" / "x.mp4"]
+    assert find_media(tmp_path / ".videos") == [tmp_path / ".videos" / "x.mp4"]
 
 
-@pytest.mark.parametrize("ending", ["MP4", "MoV", "mkv", "AVI", "webm", "m4v", "mpg", "ts", "3gp"])
+@pytest.mark.parametrize(
+    "ending", ["MP4", "MoV", "mkv", "AVI", "webm", "m4v", "mpg", "ts", "3gp", "JPEG", "Png", "tif"]
+)
 def test_endings_are_taken_in_any_case(tmp_path: Path, ending: str):
     touch(tmp_path, f"a/x.{ending}")
-    assert [path.name for path in find_videos(tmp_path)] == [f"x.{ending}"]
+    assert [path.name for path in find_media(tmp_path)] == [f"x.{ending}"]
 
 
 def test_names_may_hold_spaces_dots_and_any_script(tmp_path: Path):
@@ -190,6 +193,97 @@ def test_a_part_is_read_by_its_name(tmp_path: Path):
         read_set(tmp_path, split="test")
 
 
+# Videos or images
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a/x.mp4", "video"), ("x.JPG", "image"), ("x.jpg.mkv", "video"), ("x.txt", None), ("jpg", None), (".jpg", None)],
+)
+def test_the_ending_tells_the_kind(name: str, kind: str | None):
+    assert media_kind(name) == media_kind(Path(name)) == kind
+
+
+def test_media_of_one_kind_are_found_among_others(tmp_path: Path):
+    touch(tmp_path, "a/x.mp4", "a/x.jpg", "b.png", "notes.txt", ".thumbnail.jpg")
+    assert find_media(tmp_path, "image") == [tmp_path / "a/x.jpg", tmp_path / "b.png"]
+    assert find_media(tmp_path, "video") == [tmp_path / "a/x.mp4"]
+    assert find_media(tmp_path) == [tmp_path / "a/x.jpg", tmp_path / "a/x.mp4", tmp_path / "b.png"]
+
+
+def test_folders_of_images_are_a_set_of_images(tmp_path: Path):
+    touch(tmp_path, "n01440764/n01440764_10026.JPEG", "n01443537/2.png", "n01443537/deep/1.jpg")
+    images = read_class_folders(tmp_path)
+    assert (images.kind, images.unit, images.classes) == ("image", "images", ["n01440764", "n01443537"])
+    assert [path for path, _ in listed(images, tmp_path)] == [
+        "n01440764/n01440764_10026.JPEG",
+        "n01443537/2.png",
+        "n01443537/deep/1.jpg",
+    ]
+
+
+def test_folders_of_videos_are_a_set_of_videos(tmp_path: Path):
+    videos = read_class_folders(touch(tmp_path, "a/1.mp4", "b/2.mp4"))
+    assert (videos.kind, videos.unit) == ("video", "videos")
+
+
+def test_train_and_val_folders_of_images_are_taken_as_they_are(tmp_path: Path):
+    touch(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/b/3.jpg")
+    train, val = read_training_sets(tmp_path)
+    assert (train.kind, val.kind) == ("image", "image")
+    assert listed(val, tmp_path) == [("val/b/3.jpg", "b")]
+
+
+def test_a_list_of_images_is_a_set_of_images_and_so_are_its_parts(tmp_path: Path):
+    path = write(tmp_path / "all.csv", "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10)))
+    assert read_list(path).kind == "image"
+    assert [part.kind for part in read_training_sets(path)] == ["image", "image"]
+
+
+def test_a_file_in_a_list_whose_ending_says_nothing_is_taken_for_a_video(tmp_path: Path):
+    assert read_list(write(tmp_path / "l.csv", "x,a\ny.y4m,b\nz.mp4,b\n")).kind == "video"
+
+
+def test_class_folders_with_both_kinds_are_refused_with_an_example_of_each(tmp_path: Path):
+    touch(tmp_path, "a/1.mp4", "a/2.mp4", "b/1.mp4", "b/cover.jpg", "c/cover.jpg")
+    message = f"{tmp_path} holds both videos and images, such as {tmp_path}/a/1.mp4 and {tmp_path}/b/cover.jpg; move"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_training_sets(tmp_path)
+
+
+def test_a_list_with_both_kinds_is_refused_with_an_example_of_each(tmp_path: Path):
+    path = write(tmp_path / "l.csv", "1.jpg,a\n2.mp4,b\n")
+    message = f"{path} holds both videos and images, such as {tmp_path}/2.mp4 and {tmp_path}/1.jpg"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_list(path)
+
+
+def test_train_and_val_of_different_kinds_are_refused(tmp_path: Path):
+    touch(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/1.mp4")
+    with pytest.raises(DataError, match="train holds images, but val videos; both need one kind"):
+        read_training_sets(tmp_path)
+
+
+def test_what_is_said_of_images_calls_them_images(tmp_path: Path):
+    touch(tmp_path, "empty/a/1.jpg", "empty/b/notes.txt")
+    with pytest.raises(DataError, match=r"no images in b; files are taken by their ending: \.bmp \.gif .*\.webp$"):
+        read_training_sets(tmp_path / "empty")
+    touch(tmp_path, "single/a/1.jpg", "single/a/2.jpg", "single/b/1.jpg")
+    with pytest.raises(DataError, match=r"one image only in b: .*; add images, remove"):
+        read_training_sets(tmp_path / "single")
+    write(tmp_path / "train.csv", "a.jpg,x\nb.jpg,y\n")
+    write(tmp_path / "val.csv", "a.jpg,x\n")
+    with pytest.raises(DataError, match="1 images stand in both train and val"):
+        read_training_sets(tmp_path)
+
+
+def test_relabelling_keeps_the_kind(tmp_path: Path):
+    images = LabelledSet([Sample(Path("x.jpg"), 0)], ["b"], kind="image")
+    assert images.relabelled(["a", "b"], source="model") == LabelledSet(
+        [Sample(Path("x.jpg"), 1)], ["a", "b"], kind="image"
+    )
+
+
 # What cannot be used
 
 
@@ -201,7 +295,7 @@ def test_a_path_that_does_not_exist_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("names", [[], ["1.mp4", "2.mp4"], [".hidden/1.mp4"]])
 def test_a_folder_without_class_folders_says_what_was_expected(tmp_path: Path, names: list[str]):
-    with pytest.raises(DataError, match=re.escape(f"holds no class folders; expected {tmp_path}/<class>/<video>.mp4")):
+    with pytest.raises(DataError, match=re.escape(f"holds no class folders; expected {tmp_path}/<class>/ with")):
         read_training_sets(touch(tmp_path, *names))
 
 
@@ -215,7 +309,7 @@ def test_empty_class_folders_are_named_with_the_endings_that_are_taken(tmp_path:
 def test_of_many_names_six_are_shown(tmp_path: Path):
     for i in range(8):
         (tmp_path / f"c{i}").mkdir()
-    with pytest.raises(DataError, match="no videos in c0, c1, c2, c3, c4, c5 and 2 more;"):
+    with pytest.raises(DataError, match="no videos or images in c0, c1, c2, c3, c4, c5 and 2 more;"):
         read_class_folders(tmp_path)
 
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from morphmlp.data.decode import VideoInfo, probe, read_clip, read_frames
 from morphmlp.errors import MediaError
@@ -216,6 +217,26 @@ def test_read_clip_gives_the_sampler_count_and_rate(grey_video):
 
     np.testing.assert_array_equal(read_clip(grey_video, sample), read_frames(grey_video, [0, 29]))
     assert calls == [(30, 25.0)]
+
+
+@pytest.mark.parametrize("name", ["picture.png", "PICTURE.TIFF"])
+def test_an_image_is_a_video_of_one_frame(tmp_path, name):
+    picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / name)
+    calls = []
+
+    def sample(num_frames, fps):
+        calls.append((num_frames, fps))
+        return [0, 0, 0]
+
+    np.testing.assert_array_equal(read_clip(str(tmp_path / name), sample), np.stack([picture] * 3))
+    assert calls == [(1, 30.0)]
+
+
+def test_what_is_wrong_with_an_image_is_said_of_an_image(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"no picture" * 100)
+    with pytest.raises(MediaError, match="is not an image that can be read"):
+        read_clip(tmp_path / "x.jpg", lambda num_frames, fps: [0])
 
 
 def hide_last_frames(source, path, *, num_shown):

@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data import transforms
 from morphmlp.data.datasets import Sample, read_set
 from morphmlp.data.decode import probe, read_frames
+from morphmlp.data.images import read_image
 from morphmlp.data.loaders import (
     Batch,
     BrokenSample,
@@ -229,6 +231,61 @@ def test_names_with_spaces_and_other_scripts_are_read(samples: list[Sample], tmp
     )
 
 
+# Images
+
+
+IMAGES = InputConfig(crop=(32, 32), resize=36, interpolation="bicubic", antialias=True)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Sample]:
+    """Four images of different sizes and modes."""
+    samples = []
+    for index, (mode, size) in enumerate([("RGB", (40, 60)), ("L", (60, 40)), ("RGBA", (32, 32)), ("CMYK", (9, 7))]):
+        channels = len(Image.new(mode, (1, 1)).getbands())
+        pixels = np.random.default_rng(index).integers(0, 256, (*size, channels), dtype=np.uint8).squeeze()
+        path = tmp_path / f"{index}.tif"
+        Image.fromarray(pixels, mode=mode).save(path)
+        samples.append(Sample(path, index % 2))
+    return samples
+
+
+def test_images_become_batches_of_clips_of_one_frame(pictures: list[Sample]):
+    sampler = EpochSampler(len(pictures), seed=0)
+    training = TrainingClips(pictures, 1, IMAGES, AUGMENT, 0)
+    (batch,) = make_loader(training, batch_size=4, workers=0, sampler=sampler)
+    assert batch.clips.shape == (4, 3, 1, 32, 32)
+    assert batch.labels.tolist() == [pictures[index].label for index in batch.indices]
+    (batch,) = make_loader(TestClips(pictures, 1, IMAGES), batch_size=4, workers=0)
+    assert batch.clips.shape == (4, 3, 1, 32, 32)
+    assert (batch.labels.tolist(), batch.broken) == ([0, 1, 0, 1], [])
+
+
+@pytest.mark.parametrize("sampling", ["sparse", "dense"])
+def test_the_view_of_an_image_is_that_of_its_pixels_however_videos_are_sampled(pictures: list[Sample], sampling: str):
+    config = InputConfig.from_dict(IMAGES.to_dict() | {"sampling": sampling, "num_crops": 3})
+    expected = transforms.eval_views(read_image(pictures[0].path)[None], config, num_crops=3)
+    assert torch.equal(clips_of(TestClips(pictures, 1, config)[0]), expected)
+
+
+def test_a_training_clip_of_an_image_follows_from_seed_epoch_and_index(pictures: list[Sample]):
+    def clip(*, seed: int, position: int) -> torch.Tensor:
+        return clips_of(TrainingClips(pictures, 1, IMAGES, AUGMENT, seed)[position])
+
+    assert torch.equal(clip(seed=0, position=0), clip(seed=0, position=0))
+    assert not torch.equal(clip(seed=0, position=0), clip(seed=1, position=0))
+    assert not torch.equal(clip(seed=0, position=0), clip(seed=0, position=4))  # the next epoch
+
+
+def test_a_broken_image_is_set_aside(pictures: list[Sample], tmp_path: Path):
+    (tmp_path / "empty.jpg").touch()
+    mixed = [pictures[0], Sample(tmp_path / "empty.jpg", 1)]
+    for dataset in (TestClips(mixed, 1, IMAGES), TrainingClips(mixed, 1, IMAGES, AUGMENT, 0)):
+        (batch,) = make_loader(dataset, batch_size=2, workers=0)
+        assert batch.indices == [0]
+        assert batch.broken == [BrokenSample(1, tmp_path / "empty.jpg", "is empty (0 bytes)")]
+
+
 # Broken videos
 
 
@@ -268,6 +325,8 @@ def test_a_strip_that_would_take_all_memory_is_a_broken_video(
     assert item.reason == f"is {size[1]} x {size[0]} px: one side is more than 20 times the other"
     stretched = InputConfig.from_dict(SPARSE.to_dict() | {"fit": "stretch"})
     assert clips_of(TestClips(strip, FRAMES, stretched)[0]).shape == (1, 3, FRAMES, 32, 32)
+    whole = InputConfig.from_dict(SPARSE.to_dict() | {"fit": "whole"})
+    assert isinstance(TestClips(strip, FRAMES, whole)[0], BrokenSample)
     assert clips_of(training_clips(strip)[0]).shape == (1, 3, FRAMES, 32, 32)
 
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
-from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.config import PUBLISHED_INPUTS, AugmentConfig, InputConfig
 from morphmlp.data import transforms
-from morphmlp.data.transforms import crop_offsets, normalise, resized_size, training_clip
+from morphmlp.data.transforms import crop_offsets, normalise, resized_size, training_clip, whole_size
 
 over_sizes = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -143,6 +144,114 @@ def test_antialias_averages_where_plain_resizing_picks():
     assert smooth.std().item() < 0.05
 
 
+# Images: ImageNet's protocol, resize 256 bicubic, centre 224
+
+IMAGENET = PUBLISHED_INPUTS["imagenet"]
+IMAGE_SIZES = {"wide": (300, 400), "tall": (683, 512), "small": (32, 48), "as resized": (256, 341), "strip": (40, 320)}
+
+
+def levels_of(views: Tensor, config: InputConfig) -> np.ndarray:
+    """The view of one image as levels from 0 to 255, [h, w, 3]."""
+    pixels = views[0, :, 0].permute(1, 2, 0).double().numpy()
+    return (pixels * config.std + config.mean) * 255
+
+
+def smooth_picture(height: int, width: int) -> np.ndarray:
+    """[H, W, 3] uint8 of waves at least 48 px long, from 38 to 217."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(2 * np.pi * (x + shift) / 48) * np.cos(2 * np.pi * y / 71) for shift in (0, 11, 29)]
+    return np.round(127.5 + 89 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", IMAGE_SIZES.values(), ids=IMAGE_SIZES)
+def test_bicubic_resizing_is_that_of_pillow_before_it_rounds(size: tuple[int, int]):
+    picture = random_frames(1, *size)
+    height, width = resized_size(*size, short_side=256)
+    top, left = crop_offsets(height, width, crop=224)[1]
+    channels = [Image.fromarray(picture[0, ..., channel].astype(np.float32)) for channel in range(3)]
+    resized = [np.asarray(channel.resize((width, height), Image.Resampling.BICUBIC)) for channel in channels]
+    expected = np.stack(resized, axis=-1)[top : top + 224, left : left + 224]
+    levels = levels_of(transforms.eval_views(picture, IMAGENET, num_crops=1), IMAGENET)
+    assert np.abs(levels - expected).max() < 0.01
+
+
+def test_bicubic_resizing_is_not_clipped_where_it_overshoots():
+    levels = levels_of(transforms.eval_views(random_frames(1, 32, 48), IMAGENET, num_crops=1), IMAGENET)
+    assert levels.min() < -20
+    assert levels.max() > 275
+
+
+@pytest.mark.parametrize("size", [(300, 400), (400, 300), (1000, 1200), (64, 64)])
+def test_the_view_of_an_image_is_that_of_the_usual_pipeline_but_for_its_rounding(size: tuple[int, int]):
+    from torchvision.transforms import v2
+
+    picture = smooth_picture(*size)
+    resized = np.asarray(v2.Resize(256, v2.InterpolationMode.BICUBIC)(Image.fromarray(picture))).astype(float)
+    assert resized.shape[:2] == resized_size(*size, short_side=256)
+    top, left = crop_offsets(*resized.shape[:2], crop=224)[1]
+    levels = levels_of(transforms.eval_views(picture[None], IMAGENET, num_crops=1), IMAGENET)
+    assert np.abs(levels - resized[top : top + 224, left : left + 224]).max() < 1.1  # it rounds after each axis
+
+
+@pytest.mark.parametrize(("width", "usual", "ours"), [(341, 58, 59), (343, 60, 60), (342, 59, 59), (256, 16, 16)])
+def test_the_centre_lies_a_pixel_further_than_usual_where_the_margin_is_4k_plus_1(width: int, usual: int, ours: int):
+    from torchvision.transforms import v2
+
+    columns = torch.arange(width).expand(1, 256, width)
+    assert v2.CenterCrop(224)(columns)[0, 0, 0] == usual
+    assert crop_offsets(256, width, crop=224)[1] == (16, ours)
+
+
+def test_bicubic_training_crops_keep_to_the_range_of_pixels():
+    config = changed(IMAGENET, crop=[64, 64], resize=64)
+    mean, std = (torch.tensor(values)[:, None, None, None] for values in (config.mean, config.std))
+    for antialias in (True, False):
+        clip = training_clip(random_frames(1, 32, 32), changed(config, antialias=antialias), PLAIN, seed=0)
+        levels = (clip * std + mean) * 255
+        assert clip.shape == (3, 1, 64, 64)
+        assert (levels - levels.round().clamp(0, 255)).abs().max() < 1e-3
+
+
+def test_interpolation_and_antialiasing_change_the_training_crop():
+    frames = random_frames(1, 100, 100)
+    configs = [
+        changed(SMALL, interpolation=name, antialias=on) for name in ("bilinear", "bicubic") for on in (False, True)
+    ]
+    clips = {training_clip(frames, config, PLAIN, seed=0).numpy().tobytes() for config in configs}
+    assert len(clips) == 4
+
+
+# Whole images
+
+
+def test_a_whole_image_keeps_its_ratio_to_the_next_multiple_of_32():
+    assert whole_size(512, 683, short_side=512) == (512, 704)
+    assert whole_size(683, 512, short_side=512) == (704, 512)
+    assert whole_size(240, 320, short_side=240) == (256, 320)
+    assert whole_size(1000, 2000, short_side=512) == (512, 1024)
+    assert whole_size(2560, 5121, short_side=512) == (512, 1024)  # 1024.2
+    assert whole_size(1000, 2001, short_side=512) == (512, 1056)  # 1024.51
+    assert whole_size(100, 150, short_side=50, multiple=1) == (50, 75)
+
+
+@over_sizes
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(32, 600))
+def test_a_whole_image_is_never_a_multiple_larger_than_its_ratio_asks(height: int, width: int, short_side: int):
+    exact = [side * short_side / min(height, width) for side in (height, width)]
+    for side, wanted in zip(whole_size(height, width, short_side=short_side), exact, strict=True):
+        assert side % 32 == 0
+        assert wanted - 0.5 <= side < wanted + 32.5
+
+
+def test_a_whole_view_shows_all_of_the_frame_at_its_size():
+    config = changed(SMALL, fit="whole", resize=48)
+    frames = random_frames(2, 50, 75)
+    views = transforms.eval_views(frames, config, num_crops=1)
+    assert views.shape == (1, 3, 2, 64, 96)  # 48 x 72, rounded up
+    stretched = transforms.eval_views(frames, changed(SMALL, fit="stretch", crop=[64, 96]), num_crops=1)
+    assert torch.equal(views, stretched)
+
+
 def test_normalising_scales_to_one_then_takes_mean_and_deviation_by_channel():
     clip = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None, None]
     rgb = normalise(clip, SMALL)[:, 0, 0, 0].tolist()
@@ -165,6 +274,9 @@ INPUTS = {
     "bgr": changed(SMALL, channel_order="bgr"),
     "antialias": changed(SMALL, antialias=True),
     "stretch": changed(SMALL, fit="stretch", crop=[32, 48]),
+    "bicubic": changed(SMALL, interpolation="bicubic", antialias=True),
+    "bicubic as it is": changed(SMALL, interpolation="bicubic"),
+    "whole": changed(SMALL, fit="whole"),
 }
 
 

@@ -1,6 +1,6 @@
-"""Labelled videos on disk: a folder of class folders, or a list; and the split into training and validation.
+"""Labelled videos or images on disk: a folder of class folders, or a list; and the split into training and validation.
 
-Three layouts are told apart by what the folder holds:
+Three layouts are told apart by what the folder holds, as are videos (shown here) and images:
 
     DIR/train/<class>/*.mp4, DIR/val/<class>/*.mp4      split by the user
     DIR/train.csv, DIR/val.csv                           lists: one `path,label` a line
@@ -14,11 +14,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from morphmlp.config import SplitConfig
+from morphmlp.data.images import IMAGE_SUFFIXES
 from morphmlp.errors import DataError
 from morphmlp.files import read_class_names
 from morphmlp.formatting import shortened
@@ -26,16 +27,17 @@ from morphmlp.formatting import shortened
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"]
 )
-
+SUFFIXES = {"video": VIDEO_SUFFIXES, "image": IMAGE_SUFFIXES}
 
 MOST_DIGITS = 5  # of a label that is a number
 
 Key = TypeVar("Key", bound=Hashable)
+MediaKind = Literal["video", "image"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled video: `label` counts from 0 in the order of the set's classes."""
+    """One labelled video or image: `label` counts from 0 in the order of the set's classes."""
 
     path: Path
     label: int
@@ -43,14 +45,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled videos and their classes; `named` is False where the classes are only known by number."""
+    """Labelled files of one kind and their classes; `named` is False where the classes are only known by number."""
 
     samples: list[Sample]
     classes: list[str]
     named: bool = True
+    kind: MediaKind = "video"
+
+    @property
+    def unit(self) -> str:
+        """What the samples are called in messages: "videos" or "images"."""
+        return f"{self.kind}s"
 
     def relabelled(self, classes: list[str], *, source: str) -> "LabelledSet":
-        """The same videos with labels counted in another list of classes, matched by name, or by number if unnamed.
+        """The same samples with labels counted in another list of classes, matched by name, or by number if unnamed.
 
         Raises:
             DataError: a class of this set is not in the list; both sides are named.
@@ -58,7 +66,7 @@ class LabelledSet:
         if not self.named:
             if len(self.classes) > len(classes):
                 raise DataError(f"label {len(self.classes) - 1} is past the {len(classes)} classes of {source}")
-            return LabelledSet(self.samples, list(classes))
+            return replace(self, classes=list(classes), named=True)
         unknown = [name for name in self.classes if name not in classes]
         if unknown:
             raise DataError(
@@ -67,25 +75,37 @@ class LabelledSet:
             )
         position = {name: classes.index(name) for name in self.classes}
         samples = [replace(sample, label=position[self.classes[sample.label]]) for sample in self.samples]
-        return LabelledSet(samples, list(classes))
+        return replace(self, samples=samples, classes=list(classes))
+
+
+def media_kind(path: str | Path) -> MediaKind | None:
+    """What the ending of a file's name says that it is: "video", "image", or None where it says nothing."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return "video" if suffix in VIDEO_SUFFIXES else None
 
 
 def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> tuple[LabelledSet, LabelledSet]:
     """The training and validation sets below `root`, in any of the three layouts.
 
     Raises:
-        DataError: nothing usable is found, there are fewer than two classes, or a class lacks videos.
+        DataError: nothing usable is found, there are fewer than two classes, a class lacks files, or there are both
+            videos and images.
     """
     root = _existing(root)
     if _has_split(root, "train"):
         train = read_set(root, split="train")
         if not _has_split(root, "val"):
             raise DataError(f"{root} has train but no val; add {root / 'val'}, or give one folder of class folders")
-        val = read_set(root, split="val").relabelled(train.classes, source=f"{root}/train")
+        val = read_set(root, split="val")
+        if train.kind != val.kind:
+            raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
+        val = val.relabelled(train.classes, source=f"{root}/train")
         in_train, in_val = ({os.path.realpath(sample.path) for sample in part.samples} for part in (train, val))
         both = in_train & in_val
         if both:
-            raise DataError(f"{root}: {len(both)} videos stand in both train and val, such as {min(both)}")
+            raise DataError(f"{root}: {len(both)} {train.unit} stand in both train and val, such as {min(both)}")
     else:
         train, val = split_set(read_set(root), config or SplitConfig(), source=str(root))
     present = {train.classes[sample.label] for sample in train.samples}
@@ -95,7 +115,7 @@ def read_training_sets(root: str | Path, config: SplitConfig | None = None) -> t
 
 
 def read_set(root: str | Path, *, split: str | None = None) -> LabelledSet:
-    """One set of videos: a csv file, or a folder of class folders, or the named split of `root`.
+    """One set: a csv file, or a folder of class folders, or the named split of `root`.
 
     With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
     """
@@ -111,38 +131,62 @@ def evaluation_split(root: str | Path) -> str | None:
 
 
 def read_class_folders(root: Path) -> LabelledSet:
-    """Videos in `root/<class>/`, at any depth; classes in alphabetical order.
+    """Videos, or images, in `root/<class>/`, at any depth; classes in alphabetical order.
 
     Raises:
-        DataError: no class folder, or none with a video in it.
+        DataError: no class folder, one with nothing in it, or both videos and images.
     """
     try:
         folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error.strerror}") from None
     if not folders:
-        raise DataError(f"{root} holds no class folders; expected {root}/<class>/<video>.mp4, or a csv list")
-    videos = {folder.name: find_videos(folder) for folder in folders}
-    empty = [name for name, paths in videos.items() if not paths]
+        raise DataError(
+            f"{root} holds no class folders; expected {root}/<class>/ with videos or images in it, or a csv list"
+        )
+    files = {folder.name: find_media(folder) for folder in folders}
+    kind = _only_kind((path for paths in files.values() for path in paths), source=root)
+    empty = [name for name, paths in files.items() if not paths]
     if empty:
-        known = " ".join(sorted(VIDEO_SUFFIXES))
-        raise DataError(f"{root}: no videos in {shortened(empty)}; files are taken by their ending: {known}")
-    classes = list(videos)
-    return LabelledSet([Sample(path, label) for label, name in enumerate(classes) for path in videos[name]], classes)
+        known = " ".join(sorted(SUFFIXES[kind] if kind else VIDEO_SUFFIXES | IMAGE_SUFFIXES))
+        wanted = f"{kind}s" if kind else "videos or images"
+        raise DataError(f"{root}: no {wanted} in {shortened(empty)}; files are taken by their ending: {known}")
+    samples = [Sample(path, label) for label, paths in enumerate(files.values()) for path in paths]
+    return LabelledSet(samples, list(files), kind=kind or "video")
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """Files with a video's ending below `folder`, in alphabetical order; hidden files and folders are left out."""
+def find_media(folder: Path, kind: MediaKind | None = None) -> list[Path]:
+    """Videos and images below `folder`, or those of one kind, in alphabetical order.
+
+    They are told by their endings; hidden files and folders are left out.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename} cannot be listed: {error.strerror}")
 
+    wanted = {kind} if kind else set(SUFFIXES)
     paths = []
     for directory, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        videos = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")]
-        paths.extend(Path(directory, name) for name in videos)
+        found = [name for name in names if not name.startswith(".") and media_kind(name) in wanted]
+        paths.extend(Path(directory, name) for name in found)
     return sorted(paths)
+
+
+def _only_kind(paths: Iterable[Path], *, source: Path) -> MediaKind | None:
+    """The one kind that the files are of, None without files; an unknown ending counts as a video's."""
+    examples: dict[MediaKind, Path] = {}
+    for path in paths:
+        examples.setdefault(media_kind(path) or "video", path)
+    if len(examples) == 2:
+        raise DataError(
+            f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "
+            "move one kind elsewhere"
+        )
+    return next(iter(examples), None)
 
 
 def read_list(path: str | Path) -> LabelledSet:
@@ -152,7 +196,7 @@ def read_list(path: str | Path) -> LabelledSet:
     the file (one name a line), or stand for themselves.
 
     Raises:
-        DataError: naming the row that cannot be used.
+        DataError: naming the row that cannot be used, or a video and an image of the same list.
     """
     path = Path(path)
     rows = _read_rows(path)
@@ -173,7 +217,8 @@ def read_list(path: str | Path) -> LabelledSet:
         classes = sorted(set(labels))
         position = {name: i for i, name in enumerate(classes)}
     samples = [Sample(path.parent / name, position[label]) for _, name, label in rows]
-    return LabelledSet(samples, classes, named)
+    kind = _only_kind((sample.path for sample in samples), source=path)
+    return LabelledSet(samples, classes, named, kind or "video")
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, str]]:
@@ -195,31 +240,31 @@ def _read_rows(path: Path) -> list[tuple[int, str, str]]:
     return rows
 
 
-def split_set(videos: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
+def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
     """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
 
     Raises:
-        DataError: a class has one video only, a name does not fit the pattern, or a class is missing on one side.
+        DataError: a class has one file only, a name does not fit the pattern, or a class is missing on one side.
     """
-    counts = Counter(sample.label for sample in videos.samples)
-    single = [videos.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    counts = Counter(sample.label for sample in whole.samples)
+    single = [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
     if single:
         raise DataError(
-            f"{source}: one video only in {shortened(single)}: it cannot stand in both the training and the "
-            "validation part; add videos, remove the class, or give train and val folders"
+            f"{source}: one {whole.kind} only in {shortened(single)}: it cannot stand in both the training and the "
+            f"validation part; add {whole.unit}, remove the class, or give train and val folders"
         )
     if config.group_pattern is None:
-        held_out = _draw_by_class(videos.samples, config)
+        held_out = _draw_by_class(whole.samples, config)
     else:
-        held_out = _draw_groups(videos.samples, config)
-    train = LabelledSet([sample for sample in videos.samples if sample.path not in held_out], videos.classes)
-    val = LabelledSet([sample for sample in videos.samples if sample.path in held_out], videos.classes)
+        held_out = _draw_groups(whole.samples, config)
+    train = replace(whole, samples=[sample for sample in whole.samples if sample.path not in held_out])
+    val = replace(whole, samples=[sample for sample in whole.samples if sample.path in held_out])
     for part, name in ((train, "training"), (val, "validation")):
         present = {sample.label for sample in part.samples}
-        missing = [videos.classes[label] for label in counts if label not in present]
+        missing = [whole.classes[label] for label in counts if label not in present]
         if missing:
             raise DataError(
-                f"{source}: the {name} part has no video of {shortened(missing)}; "
+                f"{source}: the {name} part has no {whole.kind} of {shortened(missing)}; "
                 "change val_fraction, seed or group_pattern, or give train and val folders"
             )
     return train, val
@@ -238,7 +283,7 @@ def _draw_by_class(samples: list[Sample], config: SplitConfig) -> set[Path]:
 
 
 def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Path]:
-    """Held-out paths: all videos of a fraction of the groups, at least one group and never all."""
+    """Held-out paths: all files of a fraction of the groups, at least one group and never all."""
     groups = _grouped(samples, lambda sample: _group_of(sample.path, config.group_pattern or ""))
     if len(groups) < 2:
         raise DataError(

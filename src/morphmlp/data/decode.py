@@ -1,11 +1,11 @@
 """From a video file to RGB frames: probe it, read chosen frames, or let a sampling rule choose them.
 
-Decoding is PyAV's (FFmpeg inside the wheel). It is sequential and single-threaded: a loader runs one decoder a worker,
-where threads within each would only compete. Whatever is wrong with a file is one `MediaError` that names it.
+An image is a video of one frame: `read_clip` takes both. Videos are decoded by PyAV (FFmpeg inside the wheel),
+sequentially and in a single thread: a loader runs one decoder a worker, where threads within each would only compete.
+Whatever is wrong with a file is one `MediaError` that names it.
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
+from morphmlp.data.images import IMAGE_SUFFIXES, read_image, require_filled_file
 from morphmlp.errors import MediaError
 
 _UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
@@ -91,7 +92,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
 
 
 def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -> np.ndarray:
-    """Read the frames that `sample(num_frames, fps)` chooses.
+    """Read the frames that `sample(num_frames, fps)` chooses from a video, or from an image, which is one frame.
 
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
     (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
@@ -106,6 +107,8 @@ def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
     """
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return read_image(path)[None][list(sample(1, _UNKNOWN_FPS))]
     info = probe(path)
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
     if frames is not None:
@@ -221,7 +224,7 @@ def _average_fps(stream: av.VideoStream, packets: _Packets) -> float:
 @contextmanager
 def _open(path: str | Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file and its first video stream that is not a cover picture."""
-    _require_filled_file(path)
+    require_filled_file(path)
     with _errors_as_video_error(path, lambda: "cannot be opened as a video"):
         # Absolute, so that a colon in a relative name is not taken for a protocol; a title in an unknown encoding is
         # no reason to refuse the video.
@@ -240,18 +243,6 @@ def _open(path: str | Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield container, stream
-
-
-def _require_filled_file(path: str | Path) -> None:
-    """Raise the plain reasons first: FFmpeg's are vaguer, and it would wait for ever on a named pipe."""
-    with _errors_as_video_error(path, lambda: "cannot be opened"):
-        status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError(path, "is a folder, not a video file")
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError(path, "is not a regular file")
-    if status.st_size == 0:
-        raise MediaError(path, "is empty (0 bytes)")
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""From labelled videos to batches: what the loader's worker processes run.
+"""From labelled videos or images to batches: what the loader's worker processes run.
+
+An image is a video of one frame, and goes the same way: "video" stands for both.
 
 Everything random of a training clip follows from (seed, epoch, index): a run that is resumed, or that has another
 number of workers, sees the same clips.
@@ -6,7 +8,7 @@ number of workers, sees the same clips.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,7 +122,8 @@ class TestClips(Dataset):
         sample = self.samples[index]
         try:
             frames = read_clip(sample.path, self._all_indices)
-            self._refuse_strips(sample.path, frames)
+            if self.config.fit != "stretch":
+                refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:
             return BrokenSample(index, error.path, error.reason)
         views = []
@@ -129,11 +132,6 @@ class TestClips(Dataset):
                 clip = clip[np.random.default_rng(index).permutation(len(clip))]
             views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
         return SampleClips(torch.cat(views), sample.label, index)
-
-    def _refuse_strips(self, path: Path, frames: np.ndarray) -> None:
-        height, width = frames.shape[1:3]
-        if self.config.fit == "crop" and max(height, width) > MOST_ELONGATED * min(height, width):
-            raise MediaError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
 
     def _all_indices(self, num_frames: int, fps: float) -> list[int]:
         """The frames of all clips, one clip behind the other."""
@@ -159,6 +157,13 @@ class TestClips(Dataset):
         return [index for clip in clips for index in clip]
 
 
+def refuse_strips(path: Path, size: tuple[int, ...]) -> None:
+    """Raises MediaError where one of height and width is too much longer than the other."""
+    height, width = size
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise MediaError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
+
+
 class EpochSampler(Sampler[int]):
     """A fresh order for every epoch, from (seed, epoch) alone; an epoch can be entered at any sample."""
 
@@ -179,14 +184,16 @@ class EpochSampler(Sampler[int]):
         return self.num_samples - self.first
 
 
-def make_loader(dataset: Dataset, *, batch_size: int, workers: int, sampler: Any = None) -> DataLoader:
-    """A loader of `Batch`es; its workers leave Ctrl-C and SIGTERM to the main process."""
+def make_loader(
+    dataset: Dataset, *, batch_size: int, workers: int, sampler: Any = None, collate_fn: Callable = collate
+) -> DataLoader:
+    """A loader of what `collate_fn` makes; its workers leave Ctrl-C and SIGTERM to the main process."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_fn,
         worker_init_fn=_prepare_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

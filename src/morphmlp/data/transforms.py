@@ -1,9 +1,10 @@
 """From decoded frames to the clip that a model is given: the published test views, and random training clips.
 
-Frames are uint8 `[T, H, W, 3]` in RGB; clips are float32 `[3, T, h, w]`, normalised.
+Frames are uint8 `[T, H, W, 3]` in RGB; clips are float32 `[3, T, h, w]`, normalised. An image is a clip of one frame.
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,21 @@ from morphmlp.config import AugmentConfig, InputConfig
 def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
     """The crops of one clip at test time: `[T, H, W, 3]` uint8 -> `[num_crops, 3, T, h, w]` float32.
 
-    Frames are normalised, resized, then cropped, in the order of the released loaders. A stretched clip
-    shows the whole frame: it has one crop.
+    Frames are normalised, resized, then cropped, in the order of the released loaders. A clip that is stretched or
+    kept whole shows all of the frame: it is one view.
+
+    Images follow the same order, where torchvision's pipeline resizes first: it rounds the resized pixels to whole
+    levels and clips what bicubic overshoots at hard edges; here neither happens. Its centre crop lies a pixel further
+    right or down where the margin is 4k + 1 px: both round the half pixel, here up and there to the even side.
     """
+    size = frames.shape[1:3]
     if config.fit == "stretch":
         return _normalised(frames, config, size=config.crop)[None]
+    if config.fit == "whole":
+        return _normalised(frames, config, size=whole_size(*size, short_side=config.resize))[None]
     height, width = config.crop
     short_side = config.resize if num_crops == 1 else height
-    clip = _normalised(frames, config, size=resized_size(*frames.shape[1:3], short_side=short_side))
+    clip = _normalised(frames, config, size=resized_size(*size, short_side=short_side))
     offsets = crop_offsets(*clip.shape[-2:], crop=height)
     if num_crops == 1:
         offsets = [offsets[1 if config.one_crop == "center" else 0]]
@@ -36,7 +44,7 @@ def _normalised(frames: np.ndarray, config: InputConfig, *, size: tuple[int, int
     resized = []
     for frame in frames:
         pixels = normalise(torch.from_numpy(frame).permute(2, 0, 1)[:, None], config)
-        resized.append(resize(pixels, size, antialias=config.antialias))
+        resized.append(resize(pixels, size, interpolation=config.interpolation, antialias=config.antialias))
     return torch.cat(resized, dim=1)
 
 
@@ -55,6 +63,21 @@ def resized_size(height: int, width: int, *, short_side: int) -> tuple[int, int]
     return math.floor(height / width * short_side), short_side
 
 
+def whole_size(height: int, width: int, *, short_side: int, multiple: int = 32) -> tuple[int, int]:
+    """Height and width with the short side as given, the ratio kept, and each side rounded up to a multiple.
+
+    The long side is rounded to the nearest pixel first, so that 1024.3 px stay 1024 and do not become 1056.
+
+    >>> whole_size(683, 1024, short_side=512)  # 512 x 767.6
+    (512, 768)
+    >>> whole_size(500, 400, short_side=500)  # 625 x 500
+    (640, 512)
+    """
+    shortest = min(height, width)
+    rounded = [(2 * side * short_side + shortest) // (2 * shortest) for side in (height, width)]
+    return -(-rounded[0] // multiple) * multiple, -(-rounded[1] // multiple) * multiple
+
+
 def crop_offsets(height: int, width: int, *, crop: int) -> list[tuple[int, int]]:
     """Top and left of the three crops along the long side: start, centre (rounded up, as released) and end.
 
@@ -67,11 +90,14 @@ def crop_offsets(height: int, width: int, *, crop: int) -> list[tuple[int, int]]
     return [(top, 0), (top, left), (top, width - crop)]
 
 
-def resize(clip: Tensor, size: tuple[int, int], *, antialias: bool = False) -> Tensor:
-    """`[3, T, H, W]` float -> `[3, T, *size]`, bilinear."""
+def resize(clip: Tensor, size: tuple[int, int], *, interpolation: str = "bilinear", antialias: bool = False) -> Tensor:
+    """`[3, T, H, W]` float -> `[3, T, *size]`, "bilinear" or "bicubic"; bicubic can leave the range of the pixels.
+
+    The cubic kernel is Pillow's (a = -0.5) with antialiasing and OpenCV's (a = -0.75) without.
+    """
     if tuple(clip.shape[-2:]) == size:
         return clip
-    return F.interpolate(clip, size=size, mode="bilinear", align_corners=False, antialias=antialias)
+    return F.interpolate(clip, size=size, mode=interpolation, align_corners=False, antialias=antialias)
 
 
 def normalise(clip: Tensor, config: InputConfig) -> Tensor:
@@ -80,7 +106,7 @@ def normalise(clip: Tensor, config: InputConfig) -> Tensor:
         clip = clip.flip(0)
     mean = torch.tensor(config.mean)[:, None, None, None]
     std = torch.tensor(config.std)[:, None, None, None]
-    return (clip.float() / 255 - mean) / std
+    return (clip / 255).sub_(mean).div_(std)  # in place: a frame of full size can be large
 
 
 def training_clip(frames: np.ndarray, config: InputConfig, augment: AugmentConfig, *, seed: int) -> Tensor:
@@ -91,24 +117,30 @@ def training_clip(frames: np.ndarray, config: InputConfig, augment: AugmentConfi
     clip = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], as torchvision takes videos
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators too
-        clip = _augmentation(clip.shape[-2:], config, augment)(clip)
+        clip = _augmentation(_crop_ratio(frames.shape[1:3], config), config, augment)(clip)
         clip = normalise(clip.transpose(0, 1), config)
         if torch.rand(()) < augment.erase:
             _erase_box(clip)
     return clip
 
 
-def _augmentation(frame_size: tuple[int, ...], config: InputConfig, augment: AugmentConfig) -> Any:
+def _crop_ratio(frame_size: tuple[int, ...], config: InputConfig) -> float:
+    """Width over height of a random crop that is not distorted in the clip."""
+    height, width = frame_size if config.fit == "stretch" else config.crop
+    return width / height
+
+
+@lru_cache(maxsize=64)  # building the modules costs as much as a small image's crop; they keep no state
+def _augmentation(ratio: float, config: InputConfig, augment: AugmentConfig) -> Any:
     """Random crop, flip and colour changes on uint8 `[T, 3, H, W]`."""
     from torchvision.transforms import v2  # takes seconds to import
 
-    height, width = config.crop if config.fit == "crop" else frame_size
-    ratio = width / height  # of the undistorted crop
     steps: list[Any] = [
         v2.RandomResizedCrop(
             config.crop,
             scale=(augment.crop_area, 1.0),
             ratio=(ratio / augment.crop_ratio, ratio * augment.crop_ratio),
+            interpolation=v2.InterpolationMode(config.interpolation),
             antialias=config.antialias,
         ),
         v2.RandomHorizontalFlip(augment.flip),

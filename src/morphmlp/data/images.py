@@ -1,0 +1,123 @@
+"""From an image file to RGB pixels as a person sees them: upright, with transparency filled in.
+
+Decoding is Pillow's. Whatever is wrong with a file is one `MediaError` that names it, and none of Pillow's warnings.
+"""
+
+import os
+import stat
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from morphmlp.errors import MediaError
+
+IMAGE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"]
+)
+
+# 8192 x 8192: reading, normalising and resizing it takes 1.8 GB at the peak. A photograph of 64 megapixels fits.
+MOST_PIXELS = 2**26
+
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # others run programs (EPS), or are no pictures
+_EXIF_ORIENTATION = 0x0112
+
+# Orientation -> what turns the stored picture [H, W, 3] into the upright one; 1 is upright (EXIF 2.3, Sec. 4.6.4).
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, k=-1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image of any colour mode; the format is told by the content, not by the file's ending.
+
+    Transparent parts are filled with white, the page that most drawings are made for. 16-bit grey levels are divided
+    by 257, so that 65535 becomes 255. Of an animation or a document of several pages, the first picture is read.
+
+    Returns:
+        [H, W, 3] RGB, uint8, turned upright as the EXIF orientation says.
+
+    Raises:
+        MediaError: the file is missing, empty, not an image, cut off, or has more than `MOST_PIXELS` pixels, which is
+            found out before any is decoded.
+
+    >>> read_image("photograph.jpg").shape
+    (1536, 2048, 3)
+    """
+    require_filled_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which does not concern us, and of the size: see below
+            with Image.open(path, formats=_FORMATS) as image:
+                _refuse_giant(path, *image.size)
+                image.load()
+                return np.ascontiguousarray(_turned_upright(_to_rgb(path, image), image))
+    except MediaError:
+        raise
+    except UnidentifiedImageError:
+        raise MediaError(path, f"is not an image that can be read ({', '.join(_FORMATS)})") from None
+    except Image.DecompressionBombError as error:
+        raise MediaError(path, f"is too large ({error})") from None
+    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise MediaError(path, f"cannot be decoded as an image ({cause})") from None
+
+
+def require_filled_file(path: str | Path) -> None:
+    """Raise the plain reasons first: those of decoders are vaguer, and they would wait for ever on a named pipe.
+
+    Raises:
+        MediaError: there is no regular file with something in it.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise MediaError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise MediaError(path, "is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(path, "is not a regular file")
+    if status.st_size == 0:
+        raise MediaError(path, "is empty (0 bytes)")
+
+
+def _refuse_giant(path: str | Path, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise MediaError(path, f"is {width} x {height} px, above the {MOST_PIXELS} pixels that are read; scale it down")
+
+
+def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
+    """[H, W, 3] uint8 from any of Pillow's modes, as stored: not yet upright."""
+    if image.mode.startswith(("I", "F")):
+        return _from_deep_grey(path, image)
+    if image.has_transparency_data:
+        page = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(page, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _from_deep_grey(path: str | Path, image: Image.Image) -> np.ndarray:
+    """Grey levels of more than 8 bits, whichever type Pillow keeps them in; `convert` would clip them at 255."""
+    levels = np.asarray(image)
+    if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
+        raise MediaError(path, f"has grey levels that are not of 8 or 16 bits (mode {image.mode}); convert it")
+    grey = ((levels.astype(np.int32) + 128) // 257).astype(np.uint8)  # to the nearest: 65535 = 255 * 257
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _turned_upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """The picture turned as its EXIF block says; one that cannot be read says nothing."""
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # parsing what is damaged raises almost anything
+        return pixels
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return turn(pixels) if turn else pixels
