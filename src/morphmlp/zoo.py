@@ -1,4 +1,4 @@
-"""The named models (Sec. 3.3): `create_model` and `list_models`."""
+"""The named models (Sec. 3.3): `create_model`, `create_segmenter` and `list_models`."""
 
 import difflib
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from morphmlp.config import ModelConfig
 from morphmlp.errors import ConfigError
 from morphmlp.model import MorphMLP
 from morphmlp.resnet import MorphResNet
+from morphmlp.segmentation import Segmenter
 
 _PAPER: dict[str, Any] = {"widths": (112, 224, 392, 784), "chunk_lengths": (14, 28, 28, 49)}
 _IMAGE_T: dict[str, Any] = {
@@ -56,9 +57,34 @@ def create_model(name: str, **overrides: Any) -> MorphMLP:
     return build_model(model_config(name, **overrides))
 
 
+def create_segmenter(name: str, *, num_classes: int = 150, **overrides: Any) -> Segmenter:
+    """Builds a named image model under a Semantic FPN with fresh weights (Sec. 4.4).
+
+    Example:
+        >>> model = create_segmenter("morphmlp_image_t", num_classes=150, drop_path=0.1)
+
+    Raises:
+        ConfigError: a video model, an unknown name or field, or a value that is not allowed.
+    """
+    if model_config(name).temporal:
+        images = ", ".join(variant for variant, config in VARIANTS.items() if not config.temporal)
+        raise ConfigError(f"model {name!r} takes videos; a segmenter is built on an image model: {images}")
+    return _build_segmenter(model_config(name, **overrides | {"task": "segmentation", "num_classes": num_classes}))
+
+
 def build_model(config: ModelConfig) -> MorphMLP:
     """Builds the model of a configuration with fresh weights."""
+    if config.task == "segmentation":
+        return _build_segmenter(config)
     return MorphResNet(config) if config.style == "cnn" else MorphMLP(config)
+
+
+class ResNetSegmenter(Segmenter, MorphResNet):
+    """A segmenter in the CNN style: `Segmenter` adds its head to the parts of `MorphResNet`."""
+
+
+def _build_segmenter(config: ModelConfig) -> Segmenter:
+    return ResNetSegmenter(config) if config.style == "cnn" else Segmenter(config)
 
 
 def model_config(name: str, **overrides: Any) -> ModelConfig:
