@@ -149,9 +149,21 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
         frames: needed only for a clip length that the shapes do not tell, see `_released_frames`.
 
     Raises:
-        CheckpointError: the file holds something else than tensors, or names and shapes do not fit.
+        CheckpointError: the file holds something else than tensors, or names, shapes and `frames` do not fit.
     """
-    name = "the state dict" if isinstance(source, dict) else str(source)
+    model = read_released(source, frames=frames)
+    if frames not in (None, model.config.frames):
+        found = f"{model.config.frames} frames" if model.config.temporal else "an image model"
+        raise CheckpointError(
+            f"{_source_name(source)}: its shapes are not those of {frames} frames, but of {found}; "
+            f"`morphmlp convert FILE FOLDER --frames {frames}` carries it over"
+        )
+    return model
+
+
+def read_released(source: str | Path | dict[str, Any], *, frames: int | None = None) -> MorphMLP:
+    """As `load_released`, but of as many frames as the shapes tell where they are not those of `frames`."""
+    name = _source_name(source)
     state = _unwrap(source if isinstance(source, dict) else _read_pickle(Path(source)), name)
     config = _released_config(state, name, frames)
     with torch.device("meta"):
@@ -180,24 +192,42 @@ def convert_released(
     """Writes an authors' checkpoint as a checkpoint folder.
 
     Args:
-        labels: one of `PUBLISHED_LABELS`, whose class names the package carries, or a text file with one name a line.
-        protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else the one that the number of classes tells.
+        labels, protocol: see `released_info`.
         frames: see `load_released`.
 
     Raises:
         CheckpointError: the file, the labels or the protocol cannot be used, or do not fit each other.
     """
     model = load_released(file, frames=frames)
+    info = released_info(model, file, labels=labels, protocol=protocol)
+    save(model, folder, info)
+    return model, info
+
+
+def released_info(
+    model: MorphMLP, file: str | Path, *, labels: str | None = None, protocol: str | None = None
+) -> CheckpointInfo:
+    """What stands beside a released model that was read from `file`.
+
+    Args:
+        labels: one of `PUBLISHED_LABELS`, whose class names the package carries, or a text file with one name a line.
+        protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else the one that the number of classes tells.
+
+    Raises:
+        CheckpointError: the labels or the protocol cannot be used.
+    """
     protocol = protocol or (labels if labels in PUBLISHED_LABELS else _released_protocol(model.config))
     if protocol not in PUBLISHED_INPUTS:
         raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
-    info = CheckpointInfo(
+    return CheckpointInfo(
         input=PUBLISHED_INPUTS[protocol],
         labels=_read_labels(labels) if labels else [],
         training={"released": Path(file).name, "protocol": protocol},
     )
-    save(model, folder, info)
-    return model, info
+
+
+def _source_name(source: str | Path | dict[str, Any]) -> str:
+    return "the state dict" if isinstance(source, dict) else str(source)
 
 
 def _read_labels(labels: str) -> list[str]:
@@ -285,8 +315,6 @@ def _released_config(state: dict[str, Tensor], name: str, frames: int | None) ->
     if not num_classes:
         raise CheckpointError(f"{name}: head.weight is missing, so the number of classes is unknown")
     clip_length = _released_frames(state, widths, name, frames) if temporal else 1
-    if frames is not None and frames != clip_length:
-        raise CheckpointError(f"{name} is an image model; leave frames={frames} out")
     return ModelConfig.from_dict(config.to_dict() | {"num_classes": num_classes, "frames": clip_length})
 
 
@@ -297,11 +325,11 @@ def _released_frames(state: dict[str, Tensor], widths: tuple[int, ...], name: st
     may share their sizes with these (8 frames with 16), so they are taken only when `frames` says so.
     """
     sizes = [_length(state, f"blocks{stage}.0.t_fc.mlp_t.weight") for stage in (1, 2, 3, 4)]
-    for candidate in (16, 32, 8, 64) if frames is None else (frames,):
+    for candidate in (frames or 0, 16, 32, 8, 64):
         num_steps = math.ceil(candidate / 2)
         if num_steps > 0 and sizes == [num_steps * group_width(width, num_steps) for width in widths]:
             return candidate
-    tried = "16, 32, 8 or 64 frames" if frames is None else f"{frames} frames"
+    tried = "16, 32, 8 or 64 frames" if frames is None else f"{frames} frames, nor of 16, 32, 8 or 64"
     raise CheckpointError(f"{name}: temporal FCs of sizes {sizes} are not those of {tried}; give frames=N")
 
 
