@@ -3,7 +3,7 @@
 One class serves both: an image model is the same network on one frame, without temporal layers.
 """
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,7 +40,8 @@ class MorphMLP(nn.Module):
         self.checkpoint_info: Any = None  # what `checkpoints.load` found beside the weights, for `save` to write back
         self.gradient_checkpointing = config.gradient_checkpointing
         self.stem, self.downsamples, self.stages, self.norm = self._make_parts(config)
-        self.head = nn.Linear(config.map_widths[-1], config.num_classes)
+        self.num_features = config.map_widths[-1]  # channels that the head takes
+        self.head: nn.Module = nn.Linear(self.num_features, config.num_classes)
         self.init_weights()
 
     def _make_parts(self, config: ModelConfig) -> tuple[nn.Module, nn.ModuleList, nn.ModuleList, nn.Module]:
@@ -75,14 +76,8 @@ class MorphMLP(nn.Module):
         """The output of the four stages, each `[B, T', H_i, W_i, C_i]`: strides 4, 8, 16 and 32, sizes rounded up."""
         x = self.stem(self._check_input(x))
         maps = []
-        for stage, blocks in enumerate(self.stages):
-            if stage:
-                x = self.downsamples[stage - 1](x)
-            for block in blocks:  # type: ignore[union-attr]
-                if self.gradient_checkpointing and self.training:
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+        for stage in range(len(self.stages)):
+            x = self._run_stage(stage, x)
             maps.append(x)
         return maps
 
@@ -92,9 +87,18 @@ class MorphMLP(nn.Module):
 
     def reset_head(self, num_classes: int) -> None:
         """Replaces the classifier by a fresh one of `num_classes` outputs."""
-        self.config = ModelConfig.from_dict(asdict(self.config) | {"num_classes": num_classes})
-        self.head = nn.Linear(self.head.in_features, num_classes).to(self.head.weight)
+        self.config = replace(self.config, num_classes=num_classes)
+        self.head = nn.Linear(self.num_features, num_classes).to(next(self.parameters()))
         init_weights(self.head)
+
+    def _run_stage(self, stage: int, x: Tensor) -> Tensor:
+        """A stage, from 0, on the map of the one before it (of the stem): `[B, T', H, W, C]`."""
+        if stage:
+            x = self.downsamples[stage - 1](x)
+        recompute = self.gradient_checkpointing and self.training
+        for block in self.stages[stage]:  # type: ignore[union-attr]
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+        return x
 
     def _check_input(self, x: Tensor) -> Tensor:
         """Returns the input as a clip `[B, 3, T, H, W]`."""
