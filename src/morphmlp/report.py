@@ -32,22 +32,22 @@ def write_demo_page(
         strips: the videos to show; right and wrong predictions are told apart here.
     """
     shown_charts = "".join(_chart_html(caption, Path(png)) for caption, png in charts.items())
-    items = "".join(f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>" for name, value in facts)
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     right, wrong = ([strip for strip in strips if strip.is_right is flag] for flag in (True, False))
     sections = [
-        f"<header><h1>{_escape(title)}</h1><p>{_escape(intro)}</p></header>",
+        f"<header><h1>{escape(title)}</h1><p>{escape(intro)}</p></header>",
         f"<dl class='facts'>{items}</dl>" if facts else "",
         f"<section class='charts'>{shown_charts}</section>" if charts else "",
         _strips_html("Right predictions", right, "There are none: every video shown here is predicted wrong."),
         _strips_html("Wrong predictions", wrong, "There are none: every video shown here is predicted right."),
     ]
     with replaced_file(path) as file:
-        file.write(_PAGE.format(title=_escape(title), css=_CSS, body="\n".join(sections if strips else sections[:3])))
+        file.write(TEMPLATE.format(title=escape(title), css=CSS, body="\n".join(sections if strips else sections[:3])))
 
 
 def _chart_html(caption: str, png: Path) -> str:
-    source = _inline(png.read_bytes())
-    return f"<figure><img src='{source}' alt='{_escape(caption)}'><figcaption>{_escape(caption)}</figcaption></figure>"
+    source = inline(png.read_bytes())
+    return f"<figure><img src='{source}' alt='{escape(caption)}'><figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _strips_html(heading: str, strips: list[Strip], if_empty: str) -> str:
@@ -59,9 +59,9 @@ def _strips_html(heading: str, strips: list[Strip], if_empty: str) -> str:
 def _strip_html(strip: Strip) -> str:
     verdict, mark = ("right", "✓") if strip.is_right else ("wrong", "✗")
     bars = "".join(_bar_html(name, probability) for name, probability in strip.top)
-    label, predicted = _escape(strip.label), _escape(strip.top[0][0])
+    label, predicted = escape(strip.label), escape(strip.top[0][0])
     return (
-        f"<article class='{verdict}'><img src='{_inline(film_strip(strip.frames))}' "
+        f"<article class='{verdict}'><img src='{inline(film_strip(strip.frames))}' "
         f"alt='Frames of a video of {label}, in order'><dl><dt>label</dt><dd>{label}</dd><dt>predicted</dt>"
         f"<dd class='predicted'><span role='img' aria-label='{verdict}'>{mark}</span> {predicted}</dd></dl>"
         f"<ol>{bars}</ol></article>"
@@ -70,10 +70,10 @@ def _strip_html(strip: Strip) -> str:
 
 def _bar_html(name: str, probability: float) -> str:
     bar = f"<i aria-hidden='true'><b style='width:{100 * clamp(probability):.1f}%'></b></i>"
-    return f"<li><span>{_escape(name)}</span>{bar}<em>{percent(probability)}</em></li>"
+    return f"<li><span>{escape(name)}</span>{bar}<em>{percent(probability)}</em></li>"
 
 
-def _inline(picture: "bytes | Image") -> str:
+def inline(picture: "bytes | Image") -> str:
     """A data URL of a PNG file's bytes or, as JPEG, of a picture."""
     if isinstance(picture, bytes):
         return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
@@ -82,11 +82,11 @@ def _inline(picture: "bytes | Image") -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     return html.escape(encodable(text))
 
 
-_PAGE = """<!doctype html>
+TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -102,7 +102,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-_CSS = """
+CSS = """
 :root { --page: #fff; --card: #f6f7f8; --ink: #1f2328; --muted: #5f6772; --line: #e1e4e8; --accent: #0b7285;
   --right: #2b8a3e; --wrong: #c92a2a; }
 @media (prefers-color-scheme: dark) {
