@@ -167,6 +167,40 @@ def chunked_fc_without_padding(
     return result
 
 
+def convolution(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Table 8, `[B, T, H, W, C]` with a kernel `[C', C, k, k]` -> `[B, T, H, W, C']`: zeros beyond the edges."""
+    height, width = x.shape[2:4]
+    reach = kernel.shape[-1] // 2
+    result = bias.expand(*x.shape[:-1], -1).clone()
+    for row in range(height):
+        for column in range(width):
+            for down in range(-reach, reach + 1):
+                for right in range(-reach, reach + 1):
+                    if 0 <= row + down < height and 0 <= column + right < width:
+                        tap = kernel[:, :, down + reach, right + reach]
+                        result[:, :, row, column] += x[:, :, row + down, column + right] @ tap.T
+    return result
+
+
+def group_convolution(tokens: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """`[..., N, C]` with a kernel `[C, D, L]` -> `[..., N, C]`: group by group of D channels, zeros beyond the ends.
+
+    Token n reads the tokens n - (L - 1) // 2 to n + L // 2. With D = C it is a plain convolution.
+    """
+    num_tokens, channels = tokens.shape[-2:]
+    depth, length = kernel.shape[1:]
+    result = bias.expand(*tokens.shape[:-1], -1).clone()
+    for token in range(num_tokens):
+        for slot in range(length):
+            source = token - (length - 1) // 2 + slot
+            if not 0 <= source < num_tokens:
+                continue
+            for first in range(0, channels, depth):  # first channel of the group
+                group = slice(first, first + depth)
+                result[..., token, group] += tokens[..., source, group] @ kernel[group, :, slot].T
+    return result
+
+
 def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
     return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 

@@ -221,15 +221,6 @@ def test_init_takes_model_and_input_from_the_checkpoint(
     assert (model, info.input) == (tiny.model_config(2), tiny.INPUT)
 
 
-def test_init_with_other_frames_or_an_image_model_is_one_line(
-    data: Path, checkpoint: Path, image_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    train = ["train", data, "--out", tmp_path / "run", "--init"]
-    assert_one_error(run_main(capfd, *train, checkpoint, "--arch.frames", "8"), "does not fit", "frames: 4, 8")
-    assert_one_error(run_main(capfd, *train, image_checkpoint), "is an image model")
-    assert not (tmp_path / "run").exists()
-
-
 # Bad input
 
 
@@ -454,7 +445,7 @@ def test_released_image_file_is_converted_and_then_refuses_videos(
     assert (status, err) == (0, "")
     assert out == f"{folder}: morphmlp_image_t, images, 1000 classes without names, tested as imagenet\n"
     assert tiny.files_below(tmp_path) == ["image_t", "image_t/config.json", "image_t/model.safetensors"]
-    assert_one_error(run_main(capfd, "predict", folder, video), "is an image model (morphmlp_image_t)")
+    assert_one_error(run_main(capfd, "predict", folder, video), "is a video, but the checkpoint takes images")
 
 
 def test_conversion_refuses_what_does_not_fit(
@@ -567,3 +558,81 @@ def test_a_run_on_a_relative_folder_is_resumed_from_another_one(
     monkeypatch.chdir(tmp_path / "elsewhere")
     status, _, err = run_main(capfd, "train", "--out", "../run", "--resume")
     assert status == 0, err
+
+
+# Conversion to other frame counts
+
+
+@pytest.fixture(scope="module")
+def released_video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the released layout: video nano of 16 frames and 10 classes."""
+    torch.manual_seed(0)
+    state = MorphMLP(model_config("morphmlp_video_nano", num_classes=10)).state_dict()
+    path = tmp_path_factory.mktemp("released") / "nano.pyth"
+    torch.save({"model_state": {_released_name(name): value for name, value in state.items()}}, path)
+    return path
+
+
+def test_a_checkpoint_is_converted_to_other_frames_and_predicts(
+    checkpoint: Path, video: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "eight"
+    status, out, err = run_main(capfd, "convert", checkpoint, folder, "--frames", "8")
+    assert (status, err) == (0, "")
+    assert out == f"{folder}: tiny, 8 frames, 10 classes with names, carried from 4 to 8 frames\n"
+    (former, before), (model, after) = load_config(checkpoint), load_config(folder)
+    assert model.to_dict() == former.to_dict() | {"frames": 8}
+    assert (after.labels, after.input) == (before.labels, before.input)
+    assert after.training == before.training | {"conversions": ["carried from 4 to 8 frames"]}
+    assert run_main(capfd, "predict", folder, video, "--workers", "0")[0] == 0
+
+
+@pytest.mark.parametrize("kernel", ["center", "mean"])
+def test_an_image_checkpoint_is_converted_to_a_video_model_and_predicts(
+    kernel: str, image_checkpoint: Path, video: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    convert = ["convert", image_checkpoint, tmp_path / "out", "--frames", "4", "--kernel", kernel, "--json"]
+    status, out, err = run_main(capfd, *convert)
+    assert (status, err) == (0, "")
+    assert (json.loads(out)["model"]["temporal"], json.loads(out)["model"]["frames"]) == (True, 4)
+    conversions = [f"inflated from tiny to 4 frames ({kernel} kernel)"]
+    assert load_config(tmp_path / "out")[1].training["conversions"] == conversions
+    assert run_main(capfd, "predict", tmp_path / "out", video, "--workers", "0")[0] == 0
+
+
+def test_a_released_file_is_carried_to_frames_that_its_shapes_do_not_fit(
+    released_video_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    status, out, _ = run_main(capfd, "convert", released_video_file, tmp_path / "20", "--frames", "20")
+    assert status == 0
+    assert "morphmlp_video_nano, 20 frames, 10 classes without names, carried from 16 to 20 frames" in out
+    info = load_config(tmp_path / "20")[1]
+    assert (info.input.sampling, info.training["released"]) == ("dense", "nano.pyth")
+    # 8 frames have the shapes of 16: the file is taken to be of 8.
+    out = run_main(capfd, "convert", released_video_file, tmp_path / "8", "--frames", "8")[1]
+    assert "morphmlp_video_nano, 8 frames, 10 classes without names, tested as k400" in out
+
+
+def test_conversion_of_a_checkpoint_refuses_what_does_not_fit(
+    checkpoint: Path, image_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    convert, out = ["convert", checkpoint, tmp_path / "out"], tmp_path / "out"
+    assert_one_error(run_main(capfd, *convert), "a checkpoint needs no conversion, unless to --frames N")
+    eight = [*convert, "--frames", "8"]
+    assert_one_error(run_main(capfd, *eight, "--labels", "k400"), "which has labels and protocol; leave them out")
+    assert_one_error(run_main(capfd, *eight, "--kernel", "mean"), "--kernel is for image models")
+    assert_one_error(run_main(capfd, *convert, "--frames", "0"), "model.frames is 0; allowed: 1 or more")
+    assert_one_error(run_main(capfd, "convert", tmp_path, tmp_path / "out", "--frames", "8"), "is no checkpoint folder")
+    assert run_main(capfd, "convert", image_checkpoint, out, "--frames", "8", "--kernel", "last")[0] == 2
+    assert tiny.files_below(tmp_path) == []
+
+
+def test_a_checkpoint_can_be_converted_in_its_own_folder_when_told(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "own"
+    shutil.copytree(checkpoint, folder)
+    convert = ["convert", folder, folder, "--frames", "8"]
+    assert_one_error(run_main(capfd, *convert), "exists already", "--overwrite")
+    assert run_main(capfd, *convert, "--overwrite")[0] == 0
+    assert load_config(folder)[0].frames == 8

@@ -20,7 +20,8 @@ from morphmlp.config import (
     default_input,
 )
 from morphmlp.errors import ConfigError, UserError
-from morphmlp.zoo import VARIANTS, model_config
+from morphmlp.recipes import run_config
+from morphmlp.zoo import VARIANTS
 
 NANO = VARIANTS["morphmlp_video_nano"]
 RUN = RunConfig(data="videos", model=NANO, input=default_input(NANO), init="runs/old/best")
@@ -194,7 +195,7 @@ WRONG_RANGES: list[tuple[type[Config], dict[str, Any], str]] = [
     (InputConfig, {"stride": 0}, "input.stride is 0; allowed: 1 or more"),
     (InputConfig, {"target_fps": 0}, "input.target_fps is 0.0; allowed: above 0"),
     (InputConfig, {"crop": [31, 31]}, "input.crop is (31, 31); allowed: 32 px or more"),
-    (InputConfig, {"fit": "stretch", "num_crops": 3}, "input.num_crops is 3; allowed: 1 where fit is 'stretch'"),
+    (InputConfig, {"fit": "stretch", "num_crops": 3}, "input.num_crops is 3; allowed: 1 where fit is not 'crop'"),
     (InputConfig, {"crop": [32, 64]}, "input.crop is (32, 64); allowed: height and width equal, or fit = 'stretch'"),
     (InputConfig, {"resize": 223}, "input.resize is 223; allowed: at least crop (224 px)"),
     (InputConfig, {"std": [1, 0, 1]}, "input.std is (1.0, 0.0, 1.0); allowed: above 0"),
@@ -283,17 +284,11 @@ def test_the_hidden_width_is_rounded():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_can_be_built(name: str):
     recipe = yaml.safe_load((files("morphmlp") / "recipes" / name).read_text(encoding="utf-8"))
-    model = model_config(recipe.pop("model"), num_classes=10, **recipe.pop("arch", {}))
-    given_input = recipe.pop("input", {})
-    given_split = recipe.pop("split", {})
-    config = RunConfig(
-        data="videos",
-        model=model,
-        input=InputConfig.from_dict(default_input(model).to_dict() | given_input),
-        train=TrainConfig.from_dict(recipe),
-        split=SplitConfig.from_dict(given_split),
-    )
-    assert config.to_dict()["train"].items() >= {k: v for k, v in recipe.items() if k != "augment"}.items()
+    kind = "mask" if "masks" in recipe else "image" if "image" in recipe["model"] else "video"
+    config = run_config("data", num_classes=10, recipe=recipe, kind=kind)
+    settings = {name: value for name, value in recipe.items() if name in TrainConfig.__dataclass_fields__}
+    assert config.to_dict()["train"].items() >= {k: v for k, v in settings.items() if k != "augment"}.items()
+    assert config.model.name == recipe["model"]
     assert RunConfig.from_dict(config.to_dict()) == config
 
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphmlp.checkpoints import CheckpointInfo, convert_released, load, load_released, load_with_info, save
     from morphmlp.config import InputConfig, ModelConfig, TrainConfig
+    from morphmlp.inflation import inflate, resize_frames
     from morphmlp.model import MorphMLP
     from morphmlp.predict import Prediction, Predictor
-    from morphmlp.zoo import create_model, list_models
+    from morphmlp.segment import SegmentedImage, SegmentPredictor
+    from morphmlp.segmentation import Segmenter
+    from morphmlp.zoo import create_model, create_segmenter, list_models
 
 __all__ = [
     "CheckpointInfo",
@@ -24,22 +27,31 @@ __all__ = [
     "MorphMLP",
     "Prediction",
     "Predictor",
+    "SegmentPredictor",
+    "SegmentedImage",
+    "Segmenter",
     "TrainConfig",
     "convert_released",
     "create_model",
+    "create_segmenter",
+    "inflate",
     "list_models",
     "load",
     "load_released",
     "load_with_info",
+    "resize_frames",
     "save",
 ]
 
 _HOMES = {
     "checkpoints": ("CheckpointInfo", "convert_released", "load", "load_released", "load_with_info", "save"),
     "config": ("InputConfig", "ModelConfig", "TrainConfig"),
+    "inflation": ("inflate", "resize_frames"),
     "model": ("MorphMLP",),
     "predict": ("Prediction", "Predictor"),
-    "zoo": ("create_model", "list_models"),
+    "segment": ("SegmentPredictor", "SegmentedImage"),
+    "segmentation": ("Segmenter",),
+    "zoo": ("create_model", "create_segmenter", "list_models"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

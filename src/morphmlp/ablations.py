@@ -48,9 +48,9 @@ class SpatialConv(nn.Module):
 
 
 class GroupConv(nn.Conv1d):
-    """A convolution of L taps along tokens `[..., N, C]`, each group as wide as ChunkFC's: as many weights as its FC.
+    """A convolution of L taps along tokens `[..., N, C]`, in groups of as many channels as ChunkFC's.
 
-    Where L divides C there are L groups (Table 8).
+    Where L divides C there are L groups, and as many weights as in the FC over a chunk (Table 8).
     """
 
     def __init__(self, width: int, chunk_length: int):

@@ -106,10 +106,12 @@ class ModelConfig(Config):
         image_size: the height and width in px that the chunk lengths were chosen for; others work.
         spatial_op: "morphfc", or what Table 8 puts in its place: a 3 x 3 or 7 x 7 convolution, or group
             convolutions of 1 x L and L x 1.
-        branches: "hwc" (horizontal, vertical, channel), or "hw" without the channel branch (Table 9).
+        branches: "hwc" (horizontal, vertical, channel), or "hw" without the channel branch (Table 9); a 3 x 3 or 7 x 7
+            convolution has no branches.
         weighted_sum: False adds the branches up as they are (Table 9).
         style: "transformer" (Fig. 7), or "cnn": a ResNet whose 3 x 3 convolutions are MorphFC_s (Table 9); `widths`
-            are those inside its bottlenecks, a quarter of those between them.
+            are those inside its bottlenecks, a quarter of those between them. It has no MLPs, and over time a
+            convolution of 3 steps: the fields on these and Table 7's have no effect on it.
         temporal_op: "morphfc", or a convolution over 3 or 5 time steps in its place (Table 10).
         block: "sequential", or "parallel": both layers read the block's input (Table 7).
         order: "ts", temporal before spatial, or "st"; sequential blocks only (Table 7).
@@ -156,6 +158,11 @@ class ModelConfig(Config):
         self._require(hidden > 0, "mlp_ratio", "a hidden width of 1 or more")
         self._require(self.image_size >= 32, "image_size", "32 px or more")
         self._require(self.decoder_width >= 2, "decoder_width", "2 or more")
+        self._require(
+            self.style == "transformer" or not self.gradient_checkpointing,
+            "gradient_checkpointing",
+            "False for style 'cnn', whose batch normalisation would count each batch twice",
+        )
         self._require(self.task == "classification" or not self.temporal, "task", "'classification' for a video model")
 
     def hidden_width(self, width: int) -> int:
@@ -230,7 +237,7 @@ class InputConfig(Config):
             self._require(self.resize >= self.crop[0], "resize", f"at least crop ({self.crop[0]} px)")
         self._require(min(self.std) > 0, "std", "above 0")
         self._require(self.num_clips > 0, "num_clips", "1 or more")
-        self._require(self.resize >= 32, "resize", "32 px or more")
+        self._require(self.fit != "whole" or self.resize >= 32, "resize", "32 px or more")
         if self.fit != "crop":
             self._require(self.num_crops == 1, "num_crops", "1 where fit is not 'crop', as the whole frame is seen")
         self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
@@ -389,6 +396,10 @@ class RunConfig(Config):
     split: SplitConfig = field(default_factory=SplitConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     init: str | None = None
+
+    def validate(self) -> None:
+        if self.model.task == "segmentation" and self.input.fit != "whole":
+            raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: 'whole' for segmentation")
 
 
 def default_input(model: ModelConfig) -> InputConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morphmlp.config import RunConfig
-from morphmlp.data.datasets import find_videos
+from morphmlp.data.datasets import find_media
 from morphmlp.data.decode import probe, read_frames
 from morphmlp.data.synthetic import CLASSES, REVERSED, write_dataset
 from morphmlp.evaluate import evaluate_checkpoint, write_predictions, write_summary
@@ -36,7 +36,7 @@ def run_demo(out: str | Path, *, seed: int = 0) -> dict[str, Any]:
 
     in_order = evaluate_checkpoint(result.best, data)
     shuffled = evaluate_checkpoint(result.best, data, shuffle_frames=True)
-    held_out = find_videos(data / "val" / CLASSES[0])[0]
+    held_out = find_media(data / "val" / CLASSES[0])[0]
     _say(f"predicting {held_out}")
     for label, probability in Predictor(result.best)(held_out).top(3):
         _say(f"  {probability:6.1%}  {label}")

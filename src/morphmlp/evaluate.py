@@ -1,4 +1,7 @@
-"""Evaluation on a labelled set, with the published test protocol: several views a video, joined to one prediction."""
+"""Evaluation of a classifier with the published test protocol: several views a video, joined to one prediction.
+
+An image is a video of one frame: it goes the same way. Segmentation is evaluated in `segment.py`.
+"""
 
 import csv
 import json
@@ -16,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from morphmlp.checkpoints import CheckpointInfo, load_with_info
 from morphmlp.config import InputConfig, SplitConfig
-from morphmlp.data.datasets import LabelledSet, evaluation_split, read_set, read_training_sets
+from morphmlp.data.datasets import LabelledSet, MediaKind, evaluation_split, read_set, read_training_sets
 from morphmlp.data.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
@@ -24,7 +27,7 @@ from morphmlp.model import MorphMLP
 from morphmlp.tasks import Evaluation, SamplePrediction, join_views
 
 VIEWS_PER_BATCH = 32
-OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "confusion.png"])
+OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "per_class.csv", "confusion.png"])
 
 
 def evaluate_checkpoint(
@@ -41,31 +44,31 @@ def evaluate_checkpoint(
     precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluates a checkpoint folder on the videos of `data`.
+    """Evaluates a checkpoint folder on the videos or images of `data`.
 
     Args:
         split: "train", "val", "test" or "all"; by default the test or validation part where `data` has one, or what
             was held out of it when the checkpoint was trained on it, else all.
         num_clips, num_crops, aggregation: of the protocol; by default what the checkpoint was saved with.
         shuffle_frames: destroys the order of each clip's frames, to see what the order is worth.
-        progress: called with the videos done and the videos in all.
+        progress: called with the samples done and the samples in all.
 
     Raises:
-        CheckpointError, DataError: the checkpoint is for images, or its classes are not those of the data.
+        CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
     """
     model, info = load_classifier(checkpoint)
-    config = with_protocol(info.input, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
-    videos = _labelled_videos(data, split, model, info, checkpoint)
-    dataset = TestClips(videos.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
+    config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+    labelled = _labelled_samples(data, split, model, info, checkpoint)
+    dataset = TestClips(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=workers)
     model.to(resolve_device(device))
-    return evaluate(model, loader, videos, precision=precision, progress=progress)
+    return evaluate(model, loader, labelled, precision=precision, progress=progress)
 
 
 def evaluate(
     model: nn.Module,
     loader: DataLoader,
-    videos: LabelledSet,
+    labelled: LabelledSet,
     *,
     precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
@@ -73,34 +76,34 @@ def evaluate(
     """Evaluates a model on a loader over `TestClips`.
 
     Raises:
-        DataError: not one of the videos can be read.
+        DataError: not one of the samples can be read.
     """
     predictions, broken = [], []
     for index, result in predict_samples(model, loader, precision=precision):
-        sample = videos.samples[index]
+        sample = labelled.samples[index]
         if isinstance(result, BrokenSample):
             broken.append((result.path, result.reason))
         else:
             predictions.append(SamplePrediction(sample.path, sample.label, result))
         if progress:
-            progress(len(predictions) + len(broken), len(videos.samples))
+            progress(len(predictions) + len(broken), len(labelled.samples))
     if not predictions:
-        raise DataError(f"none of the {len(broken)} videos can be read; {broken[0][0]}: {broken[0][1]}")
-    return Evaluation(list(videos.classes), predictions, broken)
+        raise DataError(f"none of the {len(broken)} {labelled.unit} can be read; {broken[0][0]}: {broken[0][1]}")
+    return Evaluation(list(labelled.classes), predictions, broken, labelled.unit)
 
 
 @torch.no_grad()
 def predict_samples(
     model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
 ) -> Iterator[tuple[int, np.ndarray | BrokenSample]]:
-    """Index and probabilities `[classes]` of each video of a loader over `TestClips`, or why it cannot be read."""
+    """Index and probabilities `[classes]` of each sample of a loader over `TestClips`, or why it cannot be read."""
     dataset: Any = loader.dataset
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
         for batch in loader:
-            yield from ((video.index, video) for video in batch.broken)
+            yield from ((sample.index, sample) for sample in batch.broken)
             if not batch.indices:
                 continue
             with autocast(device, precision):
@@ -119,11 +122,28 @@ def make_test_loader(dataset: TestClips, *, workers: int) -> DataLoader:
 
 
 def load_classifier(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
-    """Loads a checkpoint folder and makes sure that it takes videos."""
+    """Loads a checkpoint folder and makes sure that it names classes of whole videos or images."""
     model, info = load_with_info(checkpoint)
-    if not model.config.temporal:
-        raise CheckpointError(f"{checkpoint} is an image model ({model.config.name}); videos need a video checkpoint")
+    if model.config.task != "classification":
+        raise CheckpointError(f"{checkpoint} is a segmenter ({model.config.name}); use `morphmlp segment`")
     return model, info
+
+
+def model_kind(model: MorphMLP) -> MediaKind:
+    """What a model takes, as `data.datasets.LabelledSet.kind` names it."""
+    return "video" if model.config.temporal else "image"
+
+
+def input_for_test(model: MorphMLP, info: CheckpointInfo, **changes: Any) -> InputConfig:
+    """The checkpoint's input with the parts of the test protocol that are not None.
+
+    Raises:
+        ConfigError: several clips are asked of an image model.
+    """
+    config = with_protocol(info.input, **changes)
+    if not model.config.temporal and config.num_clips > 1:
+        raise ConfigError(f"{config.num_clips} clips of an image: it is a single frame; leave out --clips")
+    return config
 
 
 def with_protocol(config: InputConfig, **changes: Any) -> InputConfig:
@@ -160,7 +180,7 @@ def require_own_folder(folder: Path) -> None:
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
-    """A csv row for each video: path, label, prediction, its probability, and that of every class."""
+    """A csv row for each sample: path, label, prediction, its probability, and that of every class."""
     with replaced_file(path) as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "predicted", "probability", *evaluation.labels])
@@ -175,7 +195,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation as plain values."""
     total = len(evaluation.predictions) + len(evaluation.broken)
     return {
-        "videos": total,
+        evaluation.unit: total,
         "evaluated": len(evaluation.predictions),
         "top1": evaluation.accuracy(1),
         "top5": evaluation.accuracy(5),
@@ -201,15 +221,20 @@ def _read_part(data: str | Path, split: str | None, info: CheckpointInfo) -> Lab
     return read_set(data, split=None if split == "all" else split or given_part)
 
 
-def _labelled_videos(
+def _labelled_samples(
     data: str | Path, split: str | None, model: MorphMLP, info: CheckpointInfo, checkpoint: str | Path
 ) -> LabelledSet:
-    videos = _read_part(data, split, info)
-    if info.labels:
-        return videos.relabelled(info.labels, source=str(checkpoint))
-    if len(videos.classes) != model.config.num_classes:
+    labelled = _read_part(data, split, info)
+    if labelled.kind != model_kind(model):
         raise DataError(
-            f"{data} has {len(videos.classes)} classes, but {checkpoint} has {model.config.num_classes} outputs and "
+            f"{data} holds {labelled.unit}, but {checkpoint} is a model of {model_kind(model)}s ({model.config.name}); "
+            f"give a folder of {model_kind(model)}s, or a checkpoint for {labelled.unit}"
+        )
+    if info.labels:
+        return labelled.relabelled(info.labels, source=str(checkpoint))
+    if len(labelled.classes) != model.config.num_classes:
+        raise DataError(
+            f"{data} has {len(labelled.classes)} classes, but {checkpoint} has {model.config.num_classes} outputs and "
             "no class names; convert it with --labels"
         )
-    return videos
+    return labelled

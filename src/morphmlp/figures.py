@@ -6,7 +6,7 @@ text and may hold anything: `$`, `<`, `[`, any script.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from morphmlp.tasks import Evaluation, SamplePrediction
 
 ACCENT, INK, MUTED, FAINT = "#0b7285", "#1f2328", "#6b7280", "#e5e7eb"
+TOP_1_AND_5 = (("top-1", "top1"), ("top-5", "top5"))  # names for people, and in the log
 MOST_CLASSES_NUMBERED = 30  # beyond it, the confusion matrix hides its numbers
 
 
@@ -104,10 +105,10 @@ def plot_curves(log_path: str | Path, png_path: str | Path, *, title: str | None
 
     rows = read_log(log_path)
     last_epoch = max((row["epoch"] for row in rows if "epoch" in row), default=0) or 1
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(figure_style()):
         figure = Figure(figsize=(11, 4.2), dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
         if title:
-            figure.suptitle(_drawable(title, longest=100), x=0.012, ha="left", fontsize=13, color=INK)
+            figure.suptitle(drawable(title, longest=100), x=0.012, ha="left", fontsize=13, color=INK)
         panels = figure.subplots(1, 2)
         _draw_losses(panels[0], rows)
         _draw_accuracies(panels[1], rows)
@@ -115,7 +116,7 @@ def plot_curves(log_path: str | Path, png_path: str | Path, *, title: str | None
             axes.set_xlabel("epoch")
             axes.set_xlim(0, 1.02 * last_epoch)
             axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=last_epoch >= 4))
-        _save(figure, png_path)
+        save_figure(figure, png_path)
 
 
 def _draw_losses(axes: "Axes", rows: list[dict[str, Any]]) -> None:
@@ -139,11 +140,13 @@ def _draw_accuracies(axes: "Axes", rows: list[dict[str, Any]]) -> None:
     axes.set_title("Validation accuracy")
     axes.set_ylim(0, 103)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
-    epochs, top1 = _series(rows, "val_top1")
-    label = f"top-1, best {percent(np.nanmax(top1, initial=0))}"
-    _plot(axes, epochs, 100 * top1, color=ACCENT, linewidth=1.8, marker="o", markersize=3.5, label=label)
-    epochs, top5 = _series(rows, "val_top5")
-    _plot(axes, epochs, 100 * top5, color=MUTED, linewidth=1.2, marker="o", markersize=2.5, label="top-5")
+    masks = any("val_miou" in row for row in rows)
+    main, second = (("mIoU", "miou"), ("pixel accuracy", "pixel_accuracy")) if masks else TOP_1_AND_5
+    epochs, values = _series(rows, f"val_{main[1]}")
+    label = f"{main[0]}, best {percent(np.nanmax(values, initial=0))}"
+    _plot(axes, epochs, 100 * values, color=ACCENT, linewidth=1.8, marker="o", markersize=3.5, label=label)
+    epochs, values = _series(rows, f"val_{second[1]}")
+    _plot(axes, epochs, 100 * values, color=MUTED, linewidth=1.2, marker="o", markersize=2.5, label=second[0])
     _add_legend(axes, loc="lower right", if_empty="no evaluation yet")
 
 
@@ -180,15 +183,36 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def plot_confusion(evaluation: "Evaluation", png_path: str | Path) -> None:
     """Draws the counts, a row for each label and a column for each prediction, coloured by the share of the row."""
+    top1, num_samples = percent(evaluation.accuracy()), len(evaluation.predictions)
+    draw_confusion(
+        evaluation.confusion(),
+        evaluation.labels,
+        png_path,
+        title=f"Top-1 {top1} of {num_samples:,} {evaluation.unit}",
+        note="colour: share of the row",
+        write_cells=_draw_counts,
+    )
+
+
+def draw_confusion(
+    counts: np.ndarray,
+    labels: Sequence[str],
+    png_path: str | Path,
+    *,
+    title: str,
+    note: str,
+    write_cells: Callable[["Axes", np.ndarray, np.ndarray], None],
+) -> None:
+    """Draws counts `[label, predicted]` by their share of the row; few cells are written into by `write_cells`."""
     import matplotlib
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
     from matplotlib.figure import Figure
 
-    counts, num_classes = evaluation.confusion(), len(evaluation.labels)
+    num_classes = len(labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     in_full = num_classes <= MOST_CLASSES_NUMBERED
     side = float(np.clip(0.45 * num_classes, 2.6, 9))  # inches
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(figure_style()):
         figure = Figure(figsize=(side, side), dpi=150)
         axes = figure.add_axes((0, 0, 1, 1))
         colours = LinearSegmentedColormap.from_list("share", ["#f1f3f5", "#74b6c2", ACCENT, "#07424d"])
@@ -199,12 +223,11 @@ def plot_confusion(evaluation: "Evaluation", png_path: str | Path) -> None:
         bar.outline.set_visible(False)  # type: ignore[operator]
         place.grid(visible=False)
         if in_full:
-            _draw_counts(axes, counts, shares)
-        _name_classes(axes, evaluation.labels, size=9 if num_classes <= 20 else 7)
-        top1, videos = percent(evaluation.accuracy()), len(evaluation.predictions)
-        axes.set_title(f"Top-1 {top1} of {videos:,} videos\n", fontsize=12, color=INK)
-        axes.text(0, 1 + 0.1 / side, "colour: share of the row", transform=axes.transAxes, color=MUTED, fontsize=9)
-        _save(figure, png_path, bbox_inches="tight", pad_inches=0.3)
+            write_cells(axes, counts, shares)
+        _name_classes(axes, labels, size=9 if num_classes <= 20 else 7)
+        axes.set_title(f"{title}\n", fontsize=12, color=INK)
+        axes.text(0, 1 + 0.1 / side, note, transform=axes.transAxes, color=MUTED, fontsize=9)
+        save_figure(figure, png_path, bbox_inches="tight", pad_inches=0.3)
 
 
 def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
@@ -221,7 +244,7 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
 def _name_classes(axes: "Axes", labels: Sequence[str], *, size: int) -> None:
     """Names at most 45 classes on each axis, evenly spaced."""
     step = math.ceil(len(labels) / 45)
-    names, places = [_drawable(name, longest=36) for name in labels[::step]], range(0, len(labels), step)
+    names, places = [drawable(name, longest=36) for name in labels[::step]], range(0, len(labels), step)
     note = "" if step == 1 else f" (1 in {step} named)"
     axes.set_xticks(places, names, fontsize=size, rotation=90 if step > 1 else 45, ha="right", rotation_mode="anchor")
     if step > 1:
@@ -248,7 +271,7 @@ def draw_overview(png_path: str | Path, strips: Sequence[Strip], evaluation: "Ev
     num_cells = math.ceil(len(strips) / 2) + (evaluation is not None)
     width, height = 1600, 2 * 30 + math.ceil(num_cells / 2) * _CELL_HEIGHT - _CELL_GAP
     corners = [(32 + 794 * (cell % 2), 30 + cell // 2 * _CELL_HEIGHT) for cell in range(num_cells)]
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(figure_style()):
         figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="none")
         card = FancyBboxPatch((20, 20), width - 40, height - 40, boxstyle="round,pad=20", color="#14171c", zorder=-1)
         figure.add_artist(card).set_transform(None)  # type: ignore[arg-type]
@@ -257,7 +280,7 @@ def draw_overview(png_path: str | Path, strips: Sequence[Strip], evaluation: "Ev
             _draw_strip(figure, strip, x=x, y=y + (index % 2) * _STRIP_PITCH)
         if evaluation is not None:
             _draw_result(figure, evaluation, x=corners[-1][0], y=corners[-1][1])
-        _save(figure, png_path, facecolor="none")
+        save_figure(figure, png_path, facecolor="none")
 
 
 _STRIP_HEIGHT, _STRIP_PITCH, _CELL_GAP = 76, 104, 20  # pixels; a strip is 742 wide: 8 frames of 91, 7 gaps of 2
@@ -288,14 +311,14 @@ def _draw_result(figure: "Figure", evaluation: "Evaluation", *, x: int, y: int) 
     _paste(figure, Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST), x=x, y=y + 24)
     x += side + 40
     _write(figure, x, y + 80, percent(evaluation.accuracy()), color="#66d9e8", fontsize=38)
-    videos = f"top-1 of {len(evaluation.predictions):,} videos, {len(evaluation.labels)} classes"
-    _write(figure, x, y + 128, videos, color="#e6e8eb", fontsize=12)
+    of_what = f"top-1 of {len(evaluation.predictions):,} {evaluation.unit}, {len(evaluation.labels)} classes"
+    _write(figure, x, y + 128, of_what, color="#e6e8eb", fontsize=12)
     _write(figure, x, y + 154, "left: its confusion matrix, a row for each label", color="#9aa3ad", fontsize=11)
 
 
 def _write(figure: "Figure", x: float, y: float, text: str, **options: Any) -> None:
     options = {"ha": "left", "va": "center", **options}
-    figure.text(x / figure.bbox.width, 1 - y / figure.bbox.height, _drawable(text, longest=60), **options)
+    figure.text(x / figure.bbox.width, 1 - y / figure.bbox.height, drawable(text, longest=60), **options)
 
 
 def _paste(figure: "Figure", picture: "Image", *, x: int, y: int) -> None:
@@ -307,11 +330,11 @@ def _as_words(class_name: str) -> str:
     return class_name.replace("_", " ")
 
 
-def _drawable(text: str, *, longest: int) -> str:
+def drawable(text: str, *, longest: int) -> str:
     """One line of at most `longest` characters, those that no font has replaced; matplotlib warns of each otherwise."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    fonts = [get_font(findfont(FontProperties(family=family))) for family in _font_families()]
+    fonts = [get_font(findfont(FontProperties(family=family))) for family in font_families()]
     text = " ".join(text.split())
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return "".join(
@@ -320,7 +343,7 @@ def _drawable(text: str, *, longest: int) -> str:
 
 
 @cache
-def _font_families() -> list[str]:
+def font_families() -> list[str]:
     """The fonts of choice that are installed; DejaVu Sans comes with matplotlib. Later ones fill in missing letters."""
     from matplotlib.font_manager import fontManager
 
@@ -337,7 +360,7 @@ def _font_families() -> list[str]:
     return [family for family in latin + others if family in installed]
 
 
-def _style() -> Any:
+def figure_style() -> Any:
     return {
         **dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), MUTED),
         **dict.fromkeys(("axes.edgecolor", "grid.color"), FAINT),
@@ -346,7 +369,7 @@ def _style() -> Any:
         "axes.grid": True,
         "axes.titlecolor": INK,
         "axes.titlelocation": "left",
-        "font.family": _font_families(),
+        "font.family": font_families(),
         "font.size": 10,
         "grid.linewidth": 0.6,
         "text.parse_math": False,  # class names may hold dollar signs
@@ -354,7 +377,7 @@ def _style() -> Any:
     }
 
 
-def _save(figure: "Figure", path: str | Path, **options: Any) -> None:
+def save_figure(figure: "Figure", path: str | Path, **options: Any) -> None:
     """Writes a PNG."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", **options)

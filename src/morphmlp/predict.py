@@ -1,4 +1,4 @@
-"""Prediction for single videos, folders and globs."""
+"""Prediction for single videos or images, folders and globs."""
 
 import csv
 import glob
@@ -9,16 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.data.datasets import Sample, find_videos
+from morphmlp.data.datasets import MediaKind, Sample, find_media, media_kind
 from morphmlp.data.loaders import BrokenSample, TestClips
 from morphmlp.errors import DataError, MediaError
-from morphmlp.evaluate import load_classifier, make_test_loader, predict_samples, resolve_device, with_protocol
+from morphmlp.evaluate import (
+    input_for_test,
+    load_classifier,
+    make_test_loader,
+    model_kind,
+    predict_samples,
+    resolve_device,
+)
 from morphmlp.files import replaced_file
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one video.
+    """What a model says of one video or image.
 
     Attributes:
         labels: class names, or numbers where the checkpoint has no names.
@@ -36,7 +43,7 @@ class Prediction:
 
 
 class Predictor:
-    """A checkpoint, ready for videos.
+    """A checkpoint, ready for videos, or for images if its model takes those.
 
     Example:
         >>> predict = Predictor("runs/demo/run/best")
@@ -44,12 +51,12 @@ class Predictor:
         [('moving_up', 0.97)]
 
     Args:
-        checkpoint: a checkpoint folder of a video model.
+        checkpoint: a checkpoint folder.
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        CheckpointError: the folder is no checkpoint of a video model.
+        CheckpointError: the folder is no checkpoint of a classifier.
     """
 
     def __init__(
@@ -65,14 +72,17 @@ class Predictor:
         self.model, self.info = load_classifier(checkpoint)
         self.model.to(resolve_device(device))
         self.precision = precision
-        self.input = with_protocol(self.info.input, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self.kind: MediaKind = model_kind(self.model)
+        self.input = input_for_test(
+            self.model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation
+        )
         self.labels = self.info.labels or [str(i) for i in range(self.model.config.num_classes)]
 
     def __call__(self, path: str | Path) -> Prediction:
-        """Predicts one video.
+        """Predicts one file.
 
         Raises:
-            MediaError: the file cannot be read as a video.
+            MediaError: the file cannot be read, or is not of the model's kind.
         """
         prediction = next(self.many([Path(path)], workers=0))
         if isinstance(prediction, MediaError):
@@ -81,7 +91,12 @@ class Predictor:
 
     def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
-        samples = [Sample(Path(path), label=-1) for path in paths]
+        for path in paths:
+            if media_kind(path) not in (self.kind, None):
+                yield MediaError(path, f"is a {media_kind(path)}, but the checkpoint takes {self.kind}s")
+        samples = [Sample(Path(path), label=-1) for path in paths if media_kind(path) in (self.kind, None)]
+        if not samples:
+            return
         loader = make_test_loader(TestClips(samples, self.model.config.frames, self.input), workers=workers)
         for index, result in predict_samples(self.model, loader, precision=self.precision):
             if isinstance(result, BrokenSample):
@@ -90,24 +105,24 @@ class Predictor:
                 yield Prediction(samples[index].path, self.labels, result)
 
 
-def expand_paths(patterns: list[str]) -> list[Path]:
-    """Files as they are, folders as the videos in them, and globs as what they match; each once.
+def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
+    """Files as they are, folders as the videos (or images) in them, and globs as what they match; each once.
 
     Raises:
-        DataError: a pattern or folder without a video.
+        DataError: a pattern without a file, or a folder without one of the kind.
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
         if not pattern:
             raise DataError("a path is empty; give files, folders or globs")
         if Path(pattern).is_dir():
-            found = find_videos(Path(pattern))
+            found = find_media(Path(pattern), kind)
         elif Path(pattern).exists() or not glob.has_magic(pattern):
             found = [Path(pattern)]
         else:
             found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).is_file()]
         if not found:
-            raise DataError(f"{pattern}: no videos found")
+            raise DataError(f"{pattern}: no {kind}s found")
         paths.update(dict.fromkeys(found))
     return list(paths)
 

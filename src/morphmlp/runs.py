@@ -21,13 +21,13 @@ class Progress:
     Attributes:
         step: optimizer steps done.
         evaluated_step: the step that was evaluated last.
-        best_top1, best_step: the best evaluation so far, and its step.
+        best_score, best_step: the best evaluation so far, and its step.
         clips, training_s: clips trained on, and the seconds that took, evaluations left out.
     """
 
     step: int = 0
     evaluated_step: int = 0
-    best_top1: float = -1.0
+    best_score: float = -1.0
     best_step: int = 0
     clips: int = 0
     training_s: float = 0.0
@@ -146,7 +146,7 @@ class RunFolder:
                 step = line["step"]
             except (ValueError, KeyError, TypeError):
                 break  # half-written when the run was killed
-            if step <= (progress.evaluated_step if "val_top1" in line else progress.step):
+            if step <= (progress.evaluated_step if "val_broken" in line else progress.step):
                 kept.append(text + "\n")
                 if "broken" in line:
                     broken.add(Path(line["broken"]))

@@ -21,7 +21,7 @@ def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
     from rich.text import Text
 
     done, broken = len(evaluation.predictions), evaluation.broken
-    lines = [f"{done} of {done + len(broken)} videos evaluated"]
+    lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated"]
     by_reason: dict[str, list[Path]] = defaultdict(list)
     for path, reason in broken:
         by_reason[reason].append(path)
@@ -31,57 +31,57 @@ def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
     figures = f"top-1 {percent(evaluation.accuracy())}   top-5 {percent(evaluation.accuracy(5))}"
     lines.append(f"{figures}   loss {evaluation.loss():.3f}")
     rows = evaluation.per_class()
-    if without := sum(row["videos"] == 0 for row in rows):
-        lines.append(f"{without} of {len(rows)} classes have no videos here")
-    return [Text(encodable("\n".join(lines))), *_class_tables(rows)]
+    if without := sum(row["samples"] == 0 for row in rows):
+        lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
+    return [Text(encodable("\n".join(lines))), *_class_tables(rows, evaluation.unit)]
 
 
-def _class_tables(rows: list[dict[str, Any]]) -> "list[Table]":
+def _class_tables(rows: list[dict[str, Any]], unit: str) -> "list[Table]":
     """One table, or where it would be long, the classes that are recognised best and worst."""
     if len(rows) <= MOST_CLASSES_IN_FULL:
-        return [_class_table(rows, title="Classes")]
-    ranked = sorted((row for row in rows if row["videos"]), key=lambda row: -row["recall"])
+        return [_class_table(rows, unit, title="Classes")]
+    ranked = sorted((row for row in rows if row["samples"]), key=lambda row: -row["recall"])
     if len(ranked) <= 20:
-        return [_class_table(ranked, title=f"The {len(ranked)} classes with videos")]
+        return [_class_table(ranked, unit, title=f"The {len(ranked)} classes with {unit}")]
     return [
-        _class_table(ranked[:10], title=f"The 10 best of {len(ranked)} classes"),
-        _class_table(ranked[-10:], title=f"The 10 worst of {len(ranked)} classes"),
+        _class_table(ranked[:10], unit, title=f"The 10 best of {len(ranked)} classes"),
+        _class_table(ranked[-10:], unit, title=f"The 10 worst of {len(ranked)} classes"),
     ]
 
 
-def _class_table(rows: list[dict[str, Any]], *, title: str) -> "Table":
+def _class_table(rows: list[dict[str, Any]], unit: str, *, title: str) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     table.add_column("class", overflow="fold")
-    for name in ("videos", "recall", "precision"):
+    for name in (unit, "recall", "precision"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         figures = [percent(row["recall"]), percent(row["precision"])]
-        table.add_row(Text(encodable(row["class"])), str(row["videos"]), *figures)
+        table.add_row(Text(encodable(row["class"])), str(row["samples"]), *figures)
     return table
 
 
 def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
-    """For the terminal: of each video (a name and its classes with probabilities, best first) a block of bars."""
+    """For the terminal: of each file (a name and its classes with probabilities, best first) a block of bars."""
     from rich import box
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("video", overflow="fold")
+    table.add_column("file", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, min_width=20)
-    for video, top in rows:
+    for file, top in rows:
         for rank, (name, probability) in enumerate(top):
             bar = ProgressBar(
                 total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan"
             )
-            cells = [Text(encodable(video if rank == 0 else "")), Text(encodable(name), style="" if rank else "bold")]
+            cells = [Text(encodable(file if rank == 0 else "")), Text(encodable(name), style="" if rank else "bold")]
             table.add_row(*cells, percent(probability), bar, end_section=rank == len(top) - 1)
     return table
 

@@ -1,20 +1,66 @@
-"""Loss and metrics of video classification."""
+"""What a training run asks of its task, and the loss and metrics of classification.
 
+Segmentation's are in `segment.py`.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
 
 from morphmlp.config import AugmentConfig
 
 
 @dataclass(frozen=True)
+class Scores:
+    """What an evaluation within a training says: figures by name, and how many samples were evaluated."""
+
+    figures: dict[str, float]
+    evaluated: int
+    broken: int
+
+
+class Task(Protocol):
+    """What a training run needs to know of its task.
+
+    Attributes:
+        unit: what the samples are, in the plural: "videos" or "images".
+        metric: the name of the figure, 0 to 1, whose best evaluation is kept; it stands in `Scores.figures`.
+        classes: names in the order of the labels.
+        train_paths: of the training samples; the loader's batches name samples by their place here.
+        num_val: validation samples.
+        fingerprint: tells whether a resumed run sees the samples that it was started with.
+    """
+
+    unit: str
+    metric: str
+    classes: list[str]
+    train_paths: list[Path]
+    num_val: int
+    fingerprint: str
+
+    def loader(self, sampler: Sampler[int]) -> DataLoader:
+        """Batches with `indices` and `broken`, of the items `epoch * len(train_paths) + index` of the sampler."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any, device: torch.device) -> Tensor:
+        """Mean loss of a batch, in float32."""
+        ...
+
+    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+        """Scores on the validation samples; `progress` is called with the samples done and in all."""
+        ...
+
+
+@dataclass(frozen=True)
 class SamplePrediction:
-    """What a model says of one video, its views joined: probabilities `[classes]`; label -1 where it is unknown."""
+    """What a model says of a video or image, its views joined: probabilities `[classes]`; label -1 if unknown."""
 
     path: Path
     label: int
@@ -31,20 +77,22 @@ class SamplePrediction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions for a labelled set; videos that could not be read stand apart and count nowhere else.
+    """Predictions for a labelled set; samples that could not be read stand apart and count nowhere else.
 
     Attributes:
         labels: class names in the order of the probabilities.
-        predictions: one for each video that was read.
+        predictions: one for each sample that was read.
         broken: path and reason of the others.
+        unit: what the samples are: "videos" or "images".
     """
 
     labels: list[str]
     predictions: list[SamplePrediction]
     broken: list[tuple[Path, str]] = field(default_factory=list)
+    unit: str = "videos"
 
     def accuracy(self, k: int = 1) -> float:
-        """Share of videos whose label is among the k most probable classes; NaN without videos."""
+        """Share of samples whose label is among the k most probable classes; NaN without samples."""
         hits = [prediction.label in prediction.top(k) for prediction in self.predictions]
         return float(np.mean(hits)) if hits else float("nan")
 
@@ -61,16 +109,16 @@ class Evaluation:
         return float(np.mean(values)) if values else float("nan")
 
     def per_class(self) -> list[dict[str, Any]]:
-        """For each class: name, videos, recall (its accuracy) and precision; None where there is nothing to divide."""
+        """For each class: name, samples, recall (its accuracy) and precision; None where there is nothing to divide."""
         confusion = self.confusion()
         rows = []
         for i, name in enumerate(self.labels):
-            videos, predicted, hits = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
+            samples, predicted, hits = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
             rows.append(
                 {
                     "class": name,
-                    "videos": videos,
-                    "recall": hits / videos if videos else None,
+                    "samples": samples,
+                    "recall": hits / samples if samples else None,
                     "precision": hits / predicted if predicted else None,
                 }
             )

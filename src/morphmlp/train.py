@@ -4,7 +4,6 @@ Nothing random has a state to carry: the clips follow from (seed, epoch, index),
 (seed, step). So a resumed run on the CPU is bit-equal to one that was never stopped.
 """
 
-import hashlib
 import io
 import math
 import os
@@ -23,23 +22,28 @@ from accelerate.state import AcceleratorState
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from morphmlp.checkpoints import CheckpointInfo, write_checkpoint
-from morphmlp.config import RunConfig
+from morphmlp.classification import ClassificationTask
+from morphmlp.config import MaskConfig, RunConfig, SplitConfig
 from morphmlp.console import TrainingDisplay
 from morphmlp.data.datasets import LabelledSet, read_training_sets
-from morphmlp.data.loaders import Batch, EpochSampler, TestClips, TrainingClips, make_loader
+from morphmlp.data.loaders import EpochSampler
+from morphmlp.data.masks import MaskSet, is_mask_data, read_mask_sets
 from morphmlp.errors import CheckpointError, ConfigError, DataError, UserError
-from morphmlp.evaluate import evaluate, make_test_loader, with_protocol
 from morphmlp.figures import plot_curves
 from morphmlp.files import replaced_folder
 from morphmlp.finetune import initial_model
 from morphmlp.model import MorphMLP
 from morphmlp.optim import lr_at, make_optimizer
 from morphmlp.runs import Progress, RunFolder
-from morphmlp.tasks import ClipMixer, Evaluation, seed_step, soft_cross_entropy
+from morphmlp.segmentation_task import SegmentationTask
+from morphmlp.tasks import Scores, Task, seed_step
 from morphmlp.zoo import build_model
 
-MOST_BROKEN = 0.1  # share of the training videos that may be unreadable
+METRIC_NAMES = {"top1": "top-1", "top5": "top-5", "miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+MOST_BROKEN = 0.1  # share of the training samples that may be unreadable
 FEW_BROKEN = 3  # so many may be in any case
+
+TrainingSets = tuple[LabelledSet, LabelledSet] | tuple[MaskSet, MaskSet]
 
 
 class NotFiniteError(UserError):
@@ -57,20 +61,29 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended; `best` is the checkpoint of the epoch with the highest validation top-1."""
+    """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`: "top1" or "miou"."""
 
     best: Path
-    best_top1: float
+    metric: str
+    best_score: float
     best_epoch: int
+    unit: str
     num_train: int
     num_val: int
     clips_per_s: float
 
 
+def read_sets(data: str | Path, split: SplitConfig, masks: MaskConfig | None = None) -> TrainingSets:
+    """The training and validation sets below `data`; what it holds decides: masks, images or videos."""
+    if is_mask_data(data):
+        return read_mask_sets(data, masks or MaskConfig(), split)
+    return read_training_sets(data, split)
+
+
 def train(
-    config: RunConfig, out: str | Path, *, overwrite: bool = False, sets: tuple[LabelledSet, LabelledSet] | None = None
+    config: RunConfig, out: str | Path, *, overwrite: bool = False, sets: TrainingSets | None = None
 ) -> TrainResult:
-    """Starts a run in a new folder; `sets` are the videos of `config.data` where they have been read already.
+    """Starts a run in a new folder; `sets` are the samples of `config.data` where they have been read already.
 
     Raises:
         UserError: data, configuration or folder cannot be used; nothing is left behind then.
@@ -79,10 +92,10 @@ def train(
     """
     folder = RunFolder(out)
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(config.data)):
-        raise ConfigError(f"{out} lies in the folder of videos, {config.data}; choose another --out")
+        raise ConfigError(f"{out} lies in the folder of data, {config.data}; choose another --out")
     with folder.locked():
         folder.check(overwrite=overwrite)
-        sets = sets or read_training_sets(config.data, config.split)
+        sets = sets or read_sets(config.data, config.split, config.masks)
         model, notes = initial_model(config, sets[0].classes)
         folder.create(config, overwrite=overwrite)
         try:
@@ -102,7 +115,7 @@ def resume(out: str | Path) -> TrainResult:
     config = folder.read_config()
     with folder.locked():
         folder.clear_leftovers()
-        sets = read_training_sets(config.data, config.split)
+        sets = read_sets(config.data, config.split, config.masks)
         if not folder.state.is_file():  # stopped before the first save
             model, notes = initial_model(config, sets[0].classes)
             folder.create(config, overwrite=True)
@@ -113,13 +126,20 @@ def resume(out: str | Path) -> TrainResult:
         return run.fit([f"resumes {out} behind step {step} of epoch {epoch + 1}"])
 
 
+def make_task(config: RunConfig, sets: TrainingSets) -> Task:
+    """What the run learns: `config.model.task`."""
+    if config.model.task == "segmentation":
+        return SegmentationTask(config, sets)  # type: ignore[arg-type]
+    return ClassificationTask(config, sets)  # type: ignore[arg-type]
+
+
 class _Run:
     """A run's state and its loop."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, sets: tuple[LabelledSet, LabelledSet], model: MorphMLP):
+    def __init__(self, config: RunConfig, folder: RunFolder, sets: TrainingSets, model: MorphMLP):
         settings = config.train
         self.config, self.settings, self.folder = config, settings, folder
-        self.train_set, self.val_set = sets
+        self.task = make_task(config, sets)
         self.progress = Progress()
         self.broken: set[Path] = set()
         self.caught_signal: int | None = None
@@ -131,15 +151,8 @@ class _Run:
         if self.accelerator.device.type == "cpu":
             # Threads that wait for a core in use by a decoding worker slow every matrix product down.
             torch.set_num_threads(max(1, (os.cpu_count() or 1) - settings.workers))
-        self.sampler = EpochSampler(len(self.train_set.samples), settings.seed)
-        clips = TrainingClips(
-            self.train_set.samples,
-            frames=config.model.frames,
-            config=config.input,
-            augment=settings.augment,
-            seed=settings.seed,
-        )
-        loader = make_loader(clips, batch_size=settings.batch_size, workers=settings.workers, sampler=self.sampler)
+        self.sampler = EpochSampler(len(self.task.train_paths), settings.seed)
+        loader = self.task.loader(self.sampler)
         self.steps_per_epoch = len(loader)
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.raw_model = model
@@ -148,11 +161,6 @@ class _Run:
         self.averaged = None
         if settings.ema:
             self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
-        self.mixer = ClipMixer(settings.augment, config.model.num_classes)
-        one_view = with_protocol(config.input, num_clips=1, num_crops=1)
-        self.val_loader = make_test_loader(
-            TestClips(self.val_set.samples, config.model.frames, one_view), workers=settings.workers
-        )
 
     def fit(self, notes: list[str]) -> TrainResult:
         """Trains to the last step; evaluates behind every `eval_every` epochs."""
@@ -172,10 +180,12 @@ class _Run:
                 raise Interrupted(self.caught_signal or signal.SIGINT, self.folder.path) from None
         return TrainResult(
             best=self.folder.best,
-            best_top1=self.progress.best_top1,
+            metric=self.task.metric,
+            best_score=self.progress.best_score,
             best_epoch=self.progress.best_step // self.steps_per_epoch,
-            num_train=len(self.train_set.samples),
-            num_val=len(self.val_set.samples),
+            unit=self.task.unit,
+            num_train=len(self.task.train_paths),
+            num_val=self.task.num_val,
             clips_per_s=self.progress.clips / max(self.progress.training_s, 1e-9),
         )
 
@@ -206,17 +216,14 @@ class _Run:
                 self._save_state()
                 started = time.perf_counter()
 
-    def _train_step(self, batch: Batch, lr: float) -> dict[str, float]:
+    def _train_step(self, batch: Any, lr: float) -> dict[str, float]:
         """One optimizer step: loss and gradient norm."""
         settings = self.settings
         seed_step(settings.seed, self.progress.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        device = self.accelerator.device
-        clips, soft_labels = self.mixer(batch.clips.to(device), batch.labels.to(device))
         with self.accelerator.autocast():
-            logits = self.model(clips)
-        loss = soft_cross_entropy(logits, soft_labels, label_smoothing=settings.augment.label_smoothing)
+            loss = self.task.loss(self.model, batch, self.accelerator.device)
         if not math.isfinite(loss.item()):
             self._fail_not_finite(batch, f"loss is {loss.item()}")
         self.accelerator.backward(loss)
@@ -229,25 +236,26 @@ class _Run:
             self.averaged.update_parameters(self.raw_model)
         return {"loss": loss.item(), "grad_norm": norm}
 
-    def _fail_not_finite(self, batch: Batch, what: str) -> None:
-        paths = ", ".join(str(self.train_set.samples[index].path) for index in batch.indices)
+    def _fail_not_finite(self, batch: Any, what: str) -> None:
+        paths = ", ".join(str(self.task.train_paths[index]) for index in batch.indices)
         state = f"the last good state is {self.folder.last}" if self.folder.state.exists() else "no state is saved yet"
         raise NotFiniteError(
             f"the {what} at step {self.progress.step + 1}, on the batch of: {paths}; {state}. "
-            "Look at these videos, or start anew with a lower --lr or --clip_grad, or with --precision fp32"
+            "Look at these {self.task.unit}, or start anew with a lower --lr or --clip_grad, or with --precision fp32"
         )
 
-    def _note_broken(self, batch: Batch, display: TrainingDisplay) -> None:
-        """Logs each unreadable video once, and stops when there are too many."""
-        for video in batch.broken:
-            if video.path not in self.broken:
-                self.broken.add(video.path)
-                display.broken(video.path, video.reason)
-                self.folder.append({"step": self.progress.step, "broken": str(video.path), "reason": video.reason})
-        if len(self.broken) > max(FEW_BROKEN, MOST_BROKEN * len(self.train_set.samples)):
+    def _note_broken(self, batch: Any, display: TrainingDisplay) -> None:
+        """Logs each unreadable sample once, and stops when there are too many."""
+        for sample in batch.broken:
+            if sample.path not in self.broken:
+                self.broken.add(sample.path)
+                display.broken(sample.path, sample.reason)
+                self.folder.append({"step": self.progress.step, "broken": str(sample.path), "reason": sample.reason})
+        total = len(self.task.train_paths)
+        if len(self.broken) > max(FEW_BROKEN, MOST_BROKEN * total):
             first = next(iter(sorted(self.broken)))
             raise DataError(
-                f"{len(self.broken)} of {len(self.train_set.samples)} training videos cannot be read, among them "
+                f"{len(self.broken)} of {total} training {self.task.unit} cannot be read, among them "
                 f"{first}: more than {MOST_BROKEN:.0%}; those met so far are named above"
             )
 
@@ -258,55 +266,57 @@ class _Run:
         return progress.step > progress.evaluated_step and within == 0 and at_interval
 
     def _evaluate_and_save(self, display: TrainingDisplay) -> None:
-        """Evaluates with one view a video, draws the curves, and saves the last and, if it is, the best checkpoint."""
+        """Evaluates, draws the curves, and saves the last and, if it is, the best checkpoint."""
 
         def shown(done: int, total: int) -> None:
             display.evaluating(done, total)
             self._stop_if_asked()
 
         progress = self.progress
-        result = evaluate(
-            self._model_to_save(), self.val_loader, self.val_set, precision=self.settings.precision, progress=shown
-        )
-        figures = {"val_top1": result.accuracy(1), "val_top5": result.accuracy(5), "val_loss": result.loss()}
+        scores = self.task.evaluate(self._model_to_save(), shown)
         epoch = progress.step // self.steps_per_epoch
-        self.folder.append({"step": progress.step, "epoch": epoch} | figures | {"val_broken": len(result.broken)})
+        figures = {f"val_{name}": value for name, value in scores.figures.items()}
+        self.folder.append({"step": progress.step, "epoch": epoch} | figures | {"val_broken": scores.broken})
         progress.evaluated_step = progress.step
-        if result.accuracy() > progress.best_top1:
-            progress.best_top1, progress.best_step = result.accuracy(), progress.step
+        score = scores.figures[self.task.metric]
+        if score > progress.best_score:
+            progress.best_score, progress.best_step = score, progress.step
             with replaced_folder(self.folder.best) as folder:
-                write_checkpoint(self._model_to_save(), folder, self._info(result))
+                write_checkpoint(self._model_to_save(), folder, self._info(scores))
         self._save_state()
         plot_curves(self.folder.log, self.folder.curves)
         display.say(
-            f"epoch {epoch}/{self.settings.epochs}  top-1 {result.accuracy():.3f} (best {progress.best_top1:.3f})  "
-            f"top-5 {result.accuracy(5):.3f}  loss {result.loss():.3f}  "
-            f"{progress.clips / max(progress.training_s, 1e-9):.0f} clips/s"
+            f"epoch {epoch}/{self.settings.epochs}  "
+            + "  ".join(f"{METRIC_NAMES.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
+            + f"  (best {METRIC_NAMES[self.task.metric]} {progress.best_score:.3f})  "
+            f"{progress.clips / max(progress.training_s, 1e-9):.0f} {self.task.unit}/s"
         )
 
     def _model_to_save(self) -> MorphMLP:
         return self.raw_model if self.averaged is None else self.averaged.module  # type: ignore[return-value]
 
-    def _info(self, result: Evaluation | None = None) -> CheckpointInfo:
+    def _info(self, scores: Scores | None = None) -> CheckpointInfo:
         """What the checkpoint says beside the weights."""
         progress = self.progress
         summary: dict[str, Any] = {
             "data": self.config.data,
-            "videos": len(self.train_set.samples),
+            self.task.unit: len(self.task.train_paths),
             "epochs": round(progress.step / self.steps_per_epoch, 3),
             "init": self.config.init,
             "split": self.config.split.to_dict(),
+            "masks": self.config.masks.to_dict(),
             "settings": self.settings.to_dict(),
         }
-        if result is not None:
-            summary |= {"val_top1": result.accuracy(), "val_videos": len(result.predictions)}
-        return CheckpointInfo(input=self.config.input, labels=list(self.train_set.classes), training=summary)
+        if scores is not None:
+            summary |= {f"val_{self.task.metric}": scores.figures[self.task.metric]}
+            summary |= {f"val_{self.task.unit}": scores.evaluated}
+        return CheckpointInfo(input=self.config.input, labels=list(self.task.classes), training=summary)
 
     def _save_state(self) -> None:
         """Writes `last`: a checkpoint like any other, and beside it what resuming needs."""
         state = {
             "progress": asdict(self.progress),
-            "data": self._fingerprint(),
+            "data": self.task.fingerprint,
             "model": self.raw_model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
@@ -332,9 +342,9 @@ class _Run:
         self.broken = self.folder.cut_log(self.progress)
 
     def _take_up(self, state: dict[str, Any]) -> None:
-        if state["data"] != self._fingerprint():
+        if state["data"] != self.task.fingerprint:
             raise DataError(
-                f"the videos of {self.config.data} are not those that the run was started with; "
+                f"the {self.task.unit} of {self.config.data} are not those that the run was started with; "
                 "restore them, or start a new run with --init"
             )
         self.progress = Progress(**state["progress"])
@@ -345,21 +355,16 @@ class _Run:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
-    def _fingerprint(self) -> str:
-        """Identifies the training videos by label and by path below the data folder, in order."""
-        samples = self.train_set.samples
-        lines = "\n".join(f"{os.path.relpath(s.path, self.config.data)}\t{s.label}" for s in samples)
-        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
-
     def _announce(self, display: TrainingDisplay, notes: list[str]) -> None:
         model = self.config.model
         parameters = sum(parameter.numel() for parameter in self.raw_model.parameters())
+        size = " x ".join(map(str, self.config.input.crop))
+        frames = f"{model.frames} frames at " if model.temporal else ""
         display.say(
-            f"{model.name}, {model.frames} frames at {self.config.input.crop[0]} x {self.config.input.crop[1]} px, "
-            f"{parameters / 1e6:.2f} M parameters, on {self.accelerator.device}"
+            f"{model.name}, {frames}{size} px, {parameters / 1e6:.2f} M parameters, on {self.accelerator.device}"
         )
         display.say(
-            f"{len(self.train_set.samples)} training and {len(self.val_set.samples)} validation videos of "
+            f"{len(self.task.train_paths)} training and {self.task.num_val} validation {self.task.unit} of "
             f"{model.num_classes} classes; {self.settings.epochs} epochs of {self.steps_per_epoch} steps"
         )
         for note in notes:

@@ -12,11 +12,11 @@ def run(arguments: list[str]) -> int:
     parser = make_parser(
         "predict",
         "CHECKPOINT PATH...",
-        "Predicts files, folders and globs.",
+        "Predicts files, folders and globs: videos or images, as the checkpoint takes them.",
         "morphmlp predict runs/mine/best clip.mp4 more_clips --top 3 --csv predictions.csv",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
-    parser.add_argument("paths", type=str, nargs="+", help="video files, folders or globs")
+    parser.add_argument("paths", type=str, nargs="+", help="files, folders or globs")
     parser.add_argument("--top", type=PositiveInt, default=5, help="classes to show")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=str | None, help="write a csv file too")
@@ -28,10 +28,10 @@ def run(arguments: list[str]) -> int:
     from morphmlp.errors import MediaError
     from morphmlp.tables import prediction_table, print_all
 
-    paths = prediction.expand_paths(options.paths)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options))
+    paths = prediction.expand_paths(options.paths, predictor.kind)
     results = []
-    with counting("videos", enabled=not options.json) as progress:
+    with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
             results.append(result)
             progress(len(results), len(paths))

@@ -1,0 +1,96 @@
+"""`morphmlp ablate`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
+
+from morphmlp.commands.parsing import make_parser, print_json
+from morphmlp.config import SplitConfig
+from morphmlp.errors import ConfigError
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    parser = make_parser(
+        "ablate",
+        "TABLE",
+        "Trains the designs of one of the paper's Tables 6 to 10 side by side, on the same batches: a small-scale\n"
+        "proxy. Writes the paper's figures beside ours, with the spread over seeds, as a table and a plot. After an\n"
+        "interruption the same command goes on behind the last seed that was done.",
+        "morphmlp ablate 7 --steps 300 --seeds 3 --out runs/table7",
+    )
+    parser.add_argument("table", type=int, help="6, 7, 8, 9 or 10")
+    parser.add_argument("--data", type=str | None, help="labelled videos or images; default: rendered videos")
+    parser.add_argument("--out", type=str | None, help="folder of the results; default runs/tableN")
+    parser.add_argument("--steps", type=PositiveInt, default=300, help="batches that each design sees")
+    parser.add_argument("--seeds", type=PositiveInt, default=3, help="repetitions")
+    parser.add_argument("--recipe", type=str | None, help="YAML file of `train`: model, input, augmentation, rates")
+    parser.add_argument("--batch_size", type=int | None, help="clips a step; default: the recipe's")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+
+    from morphmlp.ablate import run_ablation
+    from morphmlp.ablation_report import ablation_tables, comparable_column, plot_ablation, report
+    from morphmlp.files import replaced_file
+    from morphmlp.tables import print_all
+
+    out = Path(options.out or f"runs/table{options.table}")
+    config, sets = _configure(options, out)
+    results = run_ablation(
+        options.table,
+        config,
+        sets,
+        out,
+        steps=options.steps,
+        seeds=options.seeds,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    column = comparable_column(results, video=config.model.temporal)
+    facts = {"data": config.data, "model": config.model.name, "steps": options.steps, "batch": config.train.batch_size}
+    shown = report(options.table, results, column=column, facts=facts)
+    if options.json:
+        print_json(shown)
+    else:
+        print_all(ablation_tables(options.table, results, column))
+    with replaced_file(out / "table.json") as file:
+        json.dump(shown, file, indent=2)
+    plot_ablation(options.table, results, column, out / "plot.png")
+    print(f"table.json and plot.png are in {out}", file=sys.stderr)
+    return 0
+
+
+def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
+    """The run's configuration and its two sets; the embedded videos are rendered where no data is given."""
+    from morphmlp.data.synthetic import write_dataset
+    from morphmlp.recipes import load_recipe, run_config
+    from morphmlp.train import read_sets
+
+    if options.data is None:
+        data = out / "data"
+        if not data.exists():
+            print(f"rendering videos into {data}", file=sys.stderr, flush=True)
+            write_dataset(data, train_per_class=60, val_per_class=20, seed=0)
+        recipe = load_recipe("demo")
+    else:
+        data, recipe = options.data, {}
+    if options.recipe is not None:
+        recipe = _read_recipe(options.recipe)
+    if options.batch_size is not None:
+        recipe |= {"batch_size": options.batch_size}
+    sets = read_sets(data, SplitConfig.from_dict(recipe.get("split") or {}))
+    return run_config(data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind), sets
+
+
+def _read_recipe(path: str) -> dict[str, Any]:
+    try:
+        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as a recipe: {' '.join(str(error).split())}") from None
+    if not isinstance(recipe, dict):
+        raise ConfigError(f"{path} holds no names with values; see the recipes that `morphmlp train --config` takes")
+    return recipe

@@ -1,0 +1,55 @@
+"""Training a segmenter: the task that `train.py` runs on images with masks (Sec. 4.4)."""
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from morphmlp.config import RunConfig
+from morphmlp.data.mask_loaders import MaskBatch, TestMasks, TrainingMasks, make_mask_loader, make_test_loader
+from morphmlp.data.mask_transforms import IGNORED
+from morphmlp.data.masks import MaskSet
+from morphmlp.segment import evaluate_masks
+from morphmlp.tasks import Scores
+
+
+class SegmentationTask:
+    """Cross-entropy on random crops; evaluated on whole images at the size of their annotation. See `tasks.Task`."""
+
+    unit = "images"
+    metric = "miou"
+
+    def __init__(self, config: RunConfig, sets: tuple[MaskSet, MaskSet]):
+        self.config = config
+        self.train_set, self.val_set = sets
+        self.classes = list(self.train_set.classes)
+        self.train_paths = [sample.path for sample in self.train_set.samples]
+        self.num_val = len(self.val_set.samples)
+        self.fingerprint = self._fingerprint()
+        self.val_loader = make_test_loader(TestMasks(self.val_set, config.input), workers=config.train.workers)
+
+    def loader(self, sampler: Sampler[int]) -> DataLoader:
+        settings = self.config.train
+        crops = TrainingMasks(self.train_set, config=self.config.input, augment=settings.augment, seed=settings.seed)
+        return make_mask_loader(crops, batch_size=settings.batch_size, workers=settings.workers, sampler=sampler)
+
+    def loss(self, model: nn.Module, batch: MaskBatch, device: torch.device) -> Tensor:
+        logits = model(batch.images.to(device)).float()
+        losses = F.cross_entropy(logits, batch.masks.to(device), ignore_index=IGNORED, reduction="sum")
+        # Not the mean: of a batch whose pixels are all ignored it would be NaN.
+        return losses / (batch.masks != IGNORED).sum().clamp(min=1).to(device)
+
+    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+        precision = self.config.train.precision
+        result = evaluate_masks(model, self.val_loader, self.val_set, precision=precision, progress=progress)
+        figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
+        return Scores(figures, evaluated=result.num_images, broken=len(result.broken))
+
+    def _fingerprint(self) -> str:
+        """Identifies the training images by their paths below the data folder, in order."""
+        lines = "\n".join(os.path.relpath(path, self.config.data) for path in self.train_paths)
+        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
