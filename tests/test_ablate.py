@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from morphmlp import ablate
 from morphmlp.ablate import RowResult, proxy_overrides, run_ablation, table_rows
@@ -181,6 +180,14 @@ def test_pairs_are_compared_by_their_differences_seed_by_seed():
     assert compare_orders(rows, "SSV1 top-1")[0]["verdict"] == "disagrees"
 
 
+def test_a_difference_that_three_seeds_may_show_by_chance_is_not_told_apart():
+    # Differences 0.01, 0.02, 0.03: the mean is 3.5 standard errors from zero, which t with 2 degrees needs 4.3 of.
+    rows = [result("a", 51, 0.31, 0.42, 0.53), result("b", 50, 0.30, 0.40, 0.50)]
+    assert compare_orders(rows, "SSV1 top-1")[0]["verdict"] == "not told apart"
+    rows[0] = result("a", 51, 0.315, 0.42, 0.525)  # 0.015, 0.02, 0.025: 6.9 standard errors
+    assert compare_orders(rows, "SSV1 top-1")[0]["verdict"] == "agrees"
+
+
 def test_one_seed_tells_nothing_apart():
     (pair,) = compare_orders([result("a", 50, 0.1), result("b", 51, 0.9)], "SSV1 top-1")
     assert pair["verdict"] == "not told apart"
@@ -236,10 +243,24 @@ def test_the_command_refuses_a_recipe_that_is_none(data: Path, tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_start_from_the_same_random_state_for_every_row(config: RunConfig):
-    rows = table_rows(7, config.model)
-    starts = []
-    for row in rows:
-        ablate.seed_step(0, 0)
-        starts.append(ablate.build_model(row.model).state_dict())
-    assert all(torch.equal(start["head.weight"], starts[0]["head.weight"]) for start in starts)
+def test_the_command_refuses_what_it_cannot_compare_before_any_work(data: Path, tmp_path: Path):
+    for kind in ("images", "annotations"):
+        (tmp_path / "masks" / kind).mkdir(parents=True)
+    (tmp_path / "init.yaml").write_text(f"init: {tmp_path}\n")
+    for arguments, message in (
+        (["3"], "table 3 compares no designs; allowed: 6, 7, 8, 9, 10"),
+        (["7", "--data", tmp_path / "masks"], "holds masks, and `ablate` compares classifiers"),
+        (["7", "--data", data, "--recipe", tmp_path / "init.yaml"], "init is"),
+    ):
+        process = tiny.run_command("ablate", *arguments, "--out", tmp_path / "out")
+        assert process.returncode == 1
+        assert message in process.stderr
+        assert len(process.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_result_is_named(config: RunConfig, tmp_path: Path):
+    run(config, tmp_path / "out")
+    (tmp_path / "out" / "results.jsonl").write_text('{"seed": 0')
+    with pytest.raises(ConfigError, match=r"results.jsonl is damaged .*; remove .*out, or choose another --out"):
+        run(config, tmp_path / "out")

@@ -359,6 +359,18 @@ def test_each_design_trains_a_step_that_reaches_every_parameter(name, design):
 
 
 @pytest.mark.parametrize(("name", "design"), DESIGNS)
+def test_from_its_real_start_every_parameter_of_a_design_learns_by_the_second_step(name, design):
+    """Zeros at the start must not be zeros for ever, as behind a batch normalisation and a ReLU."""
+    model = create_model(name, **{"depths": (1, 1, 1, 1), "num_classes": 5} | design).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(clips(name, 64, 64)), torch.tensor([0, 3])).backward()
+        optimizer.step()
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
+
+
+@pytest.mark.parametrize(("name", "design"), DESIGNS)
 def test_each_design_is_saved_and_loaded_with_equal_logits(name, design, tmp_path):
     model, x = small(name, design).eval(), clips(name, 64, 64)
     save(model, tmp_path / "checkpoint")

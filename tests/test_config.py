@@ -20,7 +20,7 @@ from morphmlp.config import (
     default_input,
 )
 from morphmlp.errors import ConfigError, UserError
-from morphmlp.recipes import run_config
+from morphmlp.recipes import DEFAULT_MODELS, run_config
 from morphmlp.zoo import VARIANTS
 
 NANO = VARIANTS["morphmlp_video_nano"]
@@ -187,7 +187,7 @@ WRONG_RANGES: list[tuple[type[Config], dict[str, Any], str]] = [
     (ModelConfig, model_fields(chunk_lengths=[1, 0, 1, 1]), "model.chunk_lengths is (1, 0, 1, 1); allowed: four pos"),
     (ModelConfig, model_fields(widths=[8, 8, 3, 8]), "model.widths is (8, 8, 3, 8); allowed: at least 4 channels"),
     (ModelConfig, model_fields(num_classes=0), "model.num_classes is 0; allowed: 1 or more"),
-    (ModelConfig, model_fields(frames=0), "model.frames is 0; allowed: 1 or more"),
+    (ModelConfig, model_fields(frames=0), "model.frames is 0; allowed: 1 to 1024"),
     (ModelConfig, model_fields(temporal=False), "model.frames is 16; allowed: 1 for an image model"),
     (ModelConfig, model_fields(drop_path=1), "model.drop_path is 1.0; allowed: 0 <= rate < 1"),
     (ModelConfig, model_fields(mlp_ratio=0), "model.mlp_ratio is 0.0; allowed: a hidden width of 1 or more"),
@@ -284,11 +284,11 @@ def test_the_hidden_width_is_rounded():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_can_be_built(name: str):
     recipe = yaml.safe_load((files("morphmlp") / "recipes" / name).read_text(encoding="utf-8"))
-    kind = "mask" if "masks" in recipe else "image" if "image" in recipe["model"] else "video"
+    kind = "mask" if "masks" in recipe else "image" if "image" in recipe.get("model", "") else "video"
     config = run_config("data", num_classes=10, recipe=recipe, kind=kind)
     settings = {name: value for name, value in recipe.items() if name in TrainConfig.__dataclass_fields__}
     assert config.to_dict()["train"].items() >= {k: v for k, v in settings.items() if k != "augment"}.items()
-    assert config.model.name == recipe["model"]
+    assert config.model.name == recipe.get("model", DEFAULT_MODELS[kind])
     assert RunConfig.from_dict(config.to_dict()) == config
 
 

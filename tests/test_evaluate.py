@@ -23,7 +23,7 @@ from morphmlp.data.loaders import TestClips
 from morphmlp.data.sampling import sparse_indices
 from morphmlp.data.synthetic import CLASSES
 from morphmlp.data.transforms import eval_views as crops_of
-from morphmlp.errors import CheckpointError, ConfigError, DataError
+from morphmlp.errors import ConfigError, DataError
 from morphmlp.evaluate import evaluate_checkpoint
 
 
@@ -164,7 +164,7 @@ def test_checkpoint_without_names_takes_a_set_of_as_many_classes_only(data: Path
 
 
 def test_image_checkpoint_is_refused(image_checkpoint: Path, data: Path):
-    with pytest.raises(CheckpointError, match=r"is an image model \(tiny\); videos need a video checkpoint"):
+    with pytest.raises(DataError, match=r"holds videos, but .* is a model of images \(tiny\); give a folder of images"):
         evaluate_checkpoint(image_checkpoint, data)
 
 

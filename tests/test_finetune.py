@@ -41,7 +41,8 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(init: Path | None, classes: list[str], **fields):
     """`initial_model` of a tiny model with these fields."""
     model = tiny.model_config(len(classes), **fields)
-    return initial_model(RunConfig("data", model, tiny.INPUT, init=None if init is None else str(init)), classes)
+    given = default_input(model) if model.task == "segmentation" else tiny.INPUT
+    return initial_model(RunConfig("data", model, given, init=None if init is None else str(init)), classes)
 
 
 def assert_same_weights(model: torch.nn.Module, expected: torch.nn.Module, *, but: str = "nothing") -> None:

@@ -179,7 +179,7 @@ def test_a_named_image_model_becomes_the_video_model_of_the_same_widths():
         ({"temporal": False, "frames": 1, "task": "segmentation"}, {}, "is a segmenter; inflate the classifier"),
         ({"temporal": False, "frames": 1, "style": "cnn"}, {}, "model.style is 'cnn'; allowed: 'transformer'"),
         ({"temporal": False, "frames": 1}, {"kernel": "first"}, "kernel is 'first'; allowed: 'center', 'mean'"),
-        ({"temporal": False, "frames": 1}, {"frames": 0}, "model.frames is 0; allowed: 1 or more"),
+        ({"temporal": False, "frames": 1}, {"frames": 0}, "model.frames is 0; allowed: 1 to 1024"),
     ],
 )
 def test_what_cannot_be_inflated_is_refused(fields, options, message):
@@ -336,3 +336,9 @@ def test_a_slow_clip_at_twice_the_frames_gives_nearly_the_same_logits(widths, me
 def test_an_image_model_has_no_frames_to_resize():
     with pytest.raises(ConfigError, match="is an image model, which has no frames; `inflate` makes a video model"):
         resize_frames(image_model(), 8)
+
+
+@pytest.mark.parametrize("field", [{"widths": (8, 8, 8, 8)}, {"spatial_op": "conv3"}, {"chunk_lengths": (1, 1, 1, 1)}])
+def test_fields_that_the_weights_depend_on_are_refused(field: dict):
+    with pytest.raises(ConfigError, match=f"{next(iter(field))} cannot be given"):
+        inflate(image_model(), **field)

@@ -370,7 +370,7 @@ def test_reset_head_replaces_the_classifier_alone():
         ("morphmlp_video_nano", {"frame": 8}, "no field 'frame'; did you mean frames"),
         ("morphmlp_video_nano", {"zzz": 8}, "no field 'zzz'; known: depths, widths"),
         ("morphmlp_video_nano", {"num_classes": 0}, "model.num_classes is 0; allowed: 1 or more"),
-        ("morphmlp_video_nano", {"frames": 0}, "model.frames is 0; allowed: 1 or more"),
+        ("morphmlp_video_nano", {"frames": 0}, "model.frames is 0; allowed: 1 to 1024"),
         ("morphmlp_video_nano", {"frames": "16"}, "model.frames is '16'; allowed: a value of type int"),
         ("morphmlp_video_nano", {"frames": True}, "model.frames is True; allowed: a value of type int"),
         ("morphmlp_video_nano", {"drop_path": 1.0}, "model.drop_path is 1.0; allowed: 0 <= rate < 1"),

@@ -87,9 +87,9 @@ def test_checkpoint_without_names_counts_its_classes(data: Path, tmp_path: Path)
     assert {label for label, _ in prediction.top()} == {"0", "1", "2"}
 
 
-def test_image_checkpoint_and_missing_checkpoint_are_refused(image_checkpoint: Path, tmp_path: Path):
-    with pytest.raises(CheckpointError, match="is an image model"):
-        Predictor(image_checkpoint)
+def test_a_video_for_an_image_model_and_a_missing_checkpoint_are_refused(image_checkpoint: Path, tmp_path: Path):
+    with pytest.raises(MediaError, match="is a video, but the checkpoint takes images"):
+        Predictor(image_checkpoint)("x.mp4")
     with pytest.raises(CheckpointError, match="is no checkpoint folder"):
         Predictor(tmp_path / "missing")
 
@@ -99,26 +99,30 @@ def test_image_checkpoint_and_missing_checkpoint_are_refused(image_checkpoint: P
 
 def test_files_stand_as_they_are_and_each_once(folder: Path):
     given = [str(folder / "notes.txt"), str(folder / "missing.mp4"), str(folder / "notes.txt")]
-    assert expand_paths(given) == [folder / "notes.txt", folder / "missing.mp4"]
+    assert expand_paths(given, "video") == [folder / "notes.txt", folder / "missing.mp4"]
 
 
 def test_folder_is_searched_for_videos_at_any_depth(folder: Path):
-    names = [str(path.relative_to(folder)) for path in expand_paths([str(folder)])]
+    names = [str(path.relative_to(folder)) for path in expand_paths([str(folder)], "video")]
     assert sorted(names) == ["a.mp4", "b.MKV", "deep/er/c.webm", "take 1.mp4", "take [1].mp4"]
 
 
 def test_globs_match_files_only(folder: Path):
-    assert expand_paths([str(folder / "*.mp4")]) == [folder / "a.mp4", folder / "take 1.mp4", folder / "take [1].mp4"]
-    assert folder / "deep/er/c.webm" in expand_paths([str(folder / "**" / "*.webm")])
-    assert folder / "deep" not in expand_paths([str(folder / "*")])
+    assert expand_paths([str(folder / "*.mp4")], "video") == [
+        folder / "a.mp4",
+        folder / "take 1.mp4",
+        folder / "take [1].mp4",
+    ]
+    assert folder / "deep/er/c.webm" in expand_paths([str(folder / "**" / "*.webm")], "video")
+    assert folder / "deep" not in expand_paths([str(folder / "*")], "video")
 
 
 def test_name_with_brackets_that_exists_is_no_glob(folder: Path):
-    assert expand_paths([str(folder / "take [1].mp4")]) == [folder / "take [1].mp4"]
+    assert expand_paths([str(folder / "take [1].mp4")], "video") == [folder / "take [1].mp4"]
 
 
 def test_folder_and_a_file_in_it_give_the_file_once(folder: Path):
-    paths = expand_paths([str(folder / "a.mp4"), str(folder)])
+    paths = expand_paths([str(folder / "a.mp4"), str(folder)], "video")
     assert paths[0] == folder / "a.mp4"
     assert paths.count(folder / "a.mp4") == 1
 
@@ -127,7 +131,7 @@ def test_folder_and_a_file_in_it_give_the_file_once(folder: Path):
 def test_pattern_or_folder_without_a_video_is_an_error(pattern: str, folder: Path):
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="no videos found"):
-        expand_paths([str(folder / pattern)])
+        expand_paths([str(folder / pattern)], "video")
 
 
 # Output

@@ -322,7 +322,7 @@ def test_names_in_tables_are_not_markup():
 def test_predictions_are_printed_as_a_block_for_each_video():
     rows = [("a[1].mp4", [("up", 0.91), ("down", 0.05)]), ("b.mp4", [("[b]", 1.0), ("up", NAN)])]
     lines = [line.split() for line in print_to_text(prediction_table(rows)).splitlines() if line.strip()]
-    assert lines[0] == ["video", "class", "probability"]
+    assert lines[0] == ["file", "class", "probability"]
     assert [line[:3] for line in lines[2:]] == [
         ["a[1].mp4", "up", "91.0%"],
         ["down", "5.0%", "━"],

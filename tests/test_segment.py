@@ -30,19 +30,15 @@ from morphmlp.data.mask_loaders import TestMasks, make_test_loader
 from morphmlp.data.mask_transforms import whole_image
 from morphmlp.data.masks import read_mask_set
 from morphmlp.errors import CheckpointError, DataError, MediaError
-from morphmlp.overlays import palette
-from morphmlp.segment import (
+from morphmlp.mask_evaluation import (
     MaskEvaluation,
-    SegmentedImage,
-    SegmentPredictor,
-    area_table,
     evaluate_masks,
     mask_summary,
     mask_tables,
-    most_probable,
-    total_cross_entropy,
     write_mask_evaluation,
 )
+from morphmlp.overlays import palette
+from morphmlp.segment import SegmentedImage, SegmentPredictor, area_table, most_probable, total_cross_entropy
 from morphmlp.zoo import build_model
 
 INPUT = InputConfig(fit="whole", resize=32, crop=(32, 32))

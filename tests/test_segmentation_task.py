@@ -13,11 +13,12 @@ import morphmlp.train as training
 from morphmlp.config import AugmentConfig, InputConfig, MaskConfig, RunConfig, TrainConfig
 from morphmlp.data.mask_loaders import MaskBatch
 from morphmlp.data.masks import read_mask_sets
+from morphmlp.errors import DataError
 from morphmlp.segmentation_task import SegmentationTask
 from morphmlp.zoo import build_model
 
 CLASSES = ["sky", "road", "car"]
-INPUT = InputConfig(fit="whole", resize=32, crop=(32, 32))
+INPUT = InputConfig(fit="whole", resize=64, crop=(64, 64))
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +53,8 @@ def run_config(data: Path, **settings: object) -> RunConfig:
 
 
 def test_a_segmenter_learns_which_colour_is_which(scenes: Path, tmp_path: Path):
-    result = training.train(run_config(scenes, epochs=12, ema=0.0), tmp_path / "run")
+    plain = AugmentConfig(color=0.0, scale=(1.0, 1.0)).to_dict()
+    result = training.train(run_config(scenes, epochs=12, lr=0.02, augment=plain), tmp_path / "run")
     assert (result.metric, result.unit, result.num_train, result.num_val) == ("miou", "images", 12, 4)
     assert result.best_score > 0.6  # a constant answer has at most a third
     evaluations = [line for line in tiny.read_log(tmp_path / "run") if "val_miou" in line]
@@ -93,7 +95,7 @@ def test_the_verbs_train_evaluate_and_segment(scenes: Path, tmp_path: Path):
     run = tmp_path / "run"
     arch = ["--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"]
     arch += ["--arch.image_size", "32", "--arch.decoder_width", "8"]
-    size = ["--input.resize", "32", "--input.crop", "[32,32]"]
+    size = ["--input.resize", "64", "--input.crop", "[64,64]"]
     options = ["--epochs", "1", "--batch_size", "4", "--workers", "0", "--masks.ignore-index", "3"]
     trained = tiny.run_command("train", scenes, "--out", run, *arch, *size, *options)
     assert trained.returncode == 0, trained.stderr
@@ -117,7 +119,7 @@ def test_the_verbs_train_evaluate_and_segment(scenes: Path, tmp_path: Path):
     ("arguments", "message"),
     [
         (["--model", "morphmlp_video_nano"], "video"),
-        (["--masks.ignore-index", "200"], "ignore_index"),  # then 3 is a label outside the classes
+        (["--masks.ignore-index", "200"], "12 of 12 training images cannot be read"),  # 3 is then no class
     ],
 )
 def test_what_cannot_be_trained_is_one_line(scenes: Path, tmp_path: Path, arguments: list[str], message: str):
@@ -136,3 +138,32 @@ def test_views_in_time_are_refused_for_a_segmenter(scenes: Path, tmp_path: Path)
     process = tiny.run_command("evaluate", tmp_path / "run" / "best", scenes, "--clips", "2")
     assert process.returncode == 1
     assert "sees the whole image once; leave out --clips" in process.stderr
+
+
+def test_the_fields_of_the_training_are_kept_beside_those_given_to_evaluate(scenes: Path, tmp_path: Path):
+    """3 is ignored because the training said so, though another field is given."""
+    training.train(run_config(scenes, epochs=1), tmp_path / "run")
+    arguments = ["evaluate", tmp_path / "run" / "best", scenes, "--workers", "0", "--json"]
+    plain, given = (tiny.run_command(*arguments, *more) for more in ([], ["--masks.reduce_zero_label", "false"]))
+    assert plain.returncode == 0, plain.stderr
+    assert given.stdout == plain.stdout
+    changed = tiny.run_command(*arguments, "--masks.ignore_index", "2")
+    assert changed.returncode == 1  # 3 is now a value outside the classes
+    assert "none of the 4 images can be read" in changed.stderr
+
+
+def test_crops_that_leave_one_token_are_refused(scenes: Path, tmp_path: Path):
+    process = tiny.run_command("train", scenes, "--out", tmp_path / "run", "--input.crop", "[32,64]")
+    assert process.returncode == 1
+    assert "input.crop is (32, 64); allowed: 64 px or more for segmentation" in process.stderr
+
+
+def test_a_validation_part_without_classes_is_named(scenes: Path, tmp_path: Path):
+    import shutil
+
+    data = tmp_path / "set"
+    shutil.copytree(scenes, data)
+    for path in (data / "annotations" / "val").iterdir():
+        Image.fromarray(np.full((48, 64), 3, dtype=np.uint8)).save(path)
+    with pytest.raises(DataError, match=r"no pixel of the 4 validation images has a class; --masks.ignore_index is 3"):
+        training.train(run_config(data, epochs=1), tmp_path / "run")

@@ -74,7 +74,7 @@ def test_recall_and_precision_of_each_class_are_those_of_torchmetrics(case: tupl
     assert [row["recall"] or 0.0 for row in rows] == pytest.approx(recall, abs=1e-6)
     assert [row["precision"] or 0.0 for row in rows] == pytest.approx(precision, abs=1e-6)
     assert [row["class"] for row in rows] == evaluation.labels
-    assert [row["videos"] for row in rows] == torch.bincount(labels, minlength=num_classes).tolist()
+    assert [row["samples"] for row in rows] == torch.bincount(labels, minlength=num_classes).tolist()
 
 
 @over_cases
@@ -87,7 +87,7 @@ def test_the_loss_is_the_mean_negative_log_likelihood(case: tuple[Evaluation, Te
 
 def test_a_class_without_videos_or_predictions_has_no_recall_or_precision():
     rows = evaluation_of([(0, [0.7, 0.2, 0.1]), (0, [0.1, 0.8, 0.1])]).per_class()
-    assert [(row["class"], row["videos"], row["recall"], row["precision"]) for row in rows] == [
+    assert [(row["class"], row["samples"], row["recall"], row["precision"]) for row in rows] == [
         ("a", 2, 0.5, 1.0),
         ("b", 0, None, 0.0),
         ("c", 0, None, None),

@@ -150,14 +150,14 @@ def test_run_can_be_stopped_during_the_evaluation(
     never_stopped: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings, whole = never_stopped
-    evaluate = training.evaluate
+    evaluate = classification.evaluate
 
     def evaluate_and_stop(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(training, "evaluate", evaluate)
+        monkeypatch.setattr(classification, "evaluate", evaluate)
         signal.raise_signal(signal.SIGTERM)
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(training, "evaluate", evaluate_and_stop)
+    monkeypatch.setattr(classification, "evaluate", evaluate_and_stop)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(data, **settings), tmp_path / "run")
     assert len(tiny.losses(tmp_path / "run")) == 10  # the evaluation is due behind epoch 2 and not logged yet
@@ -473,7 +473,7 @@ def test_the_end_of_each_epoch_is_saved_evaluated_or_not(data: Path, tmp_path: P
 
 def test_out_in_the_folder_of_videos_is_refused(data: Path, tmp_path: Path):
     videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
-    with pytest.raises(ConfigError, match="lies in the folder of videos"):
+    with pytest.raises(ConfigError, match="lies in the folder of data"):
         training.train(tiny.run_config(videos), videos / "run")
     assert not (videos / "run").exists()
 

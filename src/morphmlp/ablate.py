@@ -99,13 +99,18 @@ def run_ablation(
 
 def table_rows(table: int, base: ModelConfig) -> list[TableRow]:
     """The rows of Tables 6 to 10 as changes of a model, which may be smaller than the paper's."""
-    if table not in ABLATIONS:
-        raise ConfigError(f"table {table} compares no designs; allowed: {', '.join(map(str, ABLATIONS))}")
+    require_designs(table)
     rows = []
     for row in ABLATIONS[table]:
         overrides = proxy_overrides(dict(row.overrides), base)
         rows.append(TableRow(row, overrides, ModelConfig.from_dict(base.to_dict() | overrides)))
     return rows
+
+
+def require_designs(table: int) -> None:
+    """Raises ConfigError where a table compares no designs."""
+    if table not in ABLATIONS:
+        raise ConfigError(f"table {table} compares no designs; allowed: {', '.join(map(str, ABLATIONS))}")
 
 
 def proxy_overrides(overrides: dict[str, Any], base: ModelConfig) -> dict[str, Any]:
@@ -118,8 +123,9 @@ def proxy_overrides(overrides: dict[str, Any], base: ModelConfig) -> dict[str, A
     >>> proxy_overrides({"chunk_lengths": (14, 28, 28, 49)}, model_config("morphmlp_video_nano"))
     {'chunk_lengths': (4, 8, 8, 4)}
 
-    3 of 7 tokens become 1 of 2: that row's FCs do not mix tokens at all at 64 px. The depths and widths of a ResNet-50
-    (Table 9) give way to those of the small model.
+    At 64 px 3 tokens become 1, so that row's FCs do not mix tokens at all; and stage 4's 14 becomes the whole map, so
+    that row takes the form with one spatial branch there. The depths and widths of a ResNet-50 (Table 9) give way to
+    those of the small model.
     """
     if base.image_size == PAPER_SIZE:
         return overrides
@@ -222,25 +228,38 @@ class _Results:
         self.path = folder / "results.jsonl"
         settings_path = folder / "settings.json"
         if settings_path.is_file():
-            if json.loads(settings_path.read_text(encoding="utf-8")) != settings:
+            if self._read(settings_path) != [settings]:
                 raise ConfigError(f"{folder} holds an ablation with other settings; choose another --out")
         elif folder.exists() and any(entry.name != "data" for entry in folder.iterdir()):
             raise ConfigError(f"{folder} is not empty and holds no ablation; choose another --out")
         else:
             with replaced_file(settings_path) as file:
-                json.dump(settings, file, indent=2)
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        self.seeds: dict[int, list[dict[str, Any]]] = {line["seed"]: line["rows"] for line in map(json.loads, lines)}
+                file.write(json.dumps(settings) + "\n")
+        lines = self._read(self.path) if self.path.is_file() else []
+        self.seeds: dict[int, list[dict[str, Any]]] = {line["seed"]: line["rows"] for line in lines}
+
+    @staticmethod
+    def _read(path: Path) -> list[dict[str, Any]]:
+        """The objects of a file of JSON lines."""
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if not all(isinstance(line, dict) for line in lines):
+                raise ValueError("no objects")
+        except ValueError as error:
+            raise ConfigError(f"{path} is damaged ({error}); remove {path.parent}, or choose another --out") from None
+        return lines
 
     def has(self, seed: int) -> bool:
         return seed in self.seeds
 
     def add(self, seed: int, outcomes: list[dict[str, Any]]) -> None:
+        """Keeps what the rows of a table came to with a seed."""
         self.seeds[seed] = outcomes
         with replaced_file(self.path) as file:
             file.writelines(json.dumps({"seed": seed, "rows": rows}) + "\n" for seed, rows in self.seeds.items())
 
     def by_row(self, rows: list[TableRow], seeds: int) -> list[RowResult]:
+        """The results of the first `seeds` seeds, a row of the table each."""
         results = []
         for index, row in enumerate(rows):
             outcomes = [self.seeds[seed][index] for seed in range(seeds)]

@@ -89,14 +89,17 @@ class SpatialGroupConv(SpatialFC):
 class TemporalConv(nn.Module):
     """A k x 1 x 1 convolution over time in place of MorphFC_t, its projection included (Table 10).
 
-    It starts at zero, like MorphFC_t: the block begins as an image block.
+    Args:
+        starts_at_zero: like MorphFC_t, so that the block begins as an image block; not in front of a batch
+            normalisation and a ReLU, which zeros would pass no gradient through, ever.
     """
 
-    def __init__(self, width: int, kernel_size: int):
+    def __init__(self, width: int, kernel_size: int, *, starts_at_zero: bool = True):
         super().__init__()
         self.conv = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2)
-        nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        if starts_at_zero:
+            nn.init.zeros_(self.conv.weight)
+            nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T', H, W, C]` -> the same shape."""

@@ -56,6 +56,8 @@ def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None
     """
     folder, info = Path(folder), info or _info_of(model)
     num_classes = model.config.num_classes
+    if isinstance(model.head, torch.nn.Identity):
+        raise CheckpointError("the model has no classifier, which a checkpoint holds; give it one by reset_head")
     if info.labels and len(info.labels) != num_classes:
         raise CheckpointError(f"{len(info.labels)} labels for a model of {num_classes} classes: give one name a class")
     if folder.exists() and not folder.is_dir():

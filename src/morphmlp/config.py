@@ -88,6 +88,9 @@ class Config:
             raise ConfigError(f"{self._label()}.{name} is {getattr(self, name)!r}; allowed: {allowed}")
 
 
+MOST_FRAMES = 1024  # of a clip: the weights of a temporal FC grow with the square of its steps
+
+
 @dataclass(frozen=True)
 class ModelConfig(Config):
     """What a MorphMLP is built from (Sec. 3.3).
@@ -151,7 +154,7 @@ class ModelConfig(Config):
             self._require(len(values) == 4 and min(values) > 0, name, "four positive integers, one for each stage")
         self._require(all(width >= 4 for width in self.widths), "widths", "at least 4 channels a stage")
         self._require(self.num_classes > 0, "num_classes", "1 or more")
-        self._require(self.frames > 0, "frames", "1 or more")
+        self._require(0 < self.frames <= MOST_FRAMES, "frames", f"1 to {MOST_FRAMES}")
         self._require(self.temporal or self.frames == 1, "frames", "1 for an image model")
         self._require(0 <= self.drop_path < 1, "drop_path", "0 <= rate < 1")
         hidden = min(self.hidden_width(width) for width in self.widths)
@@ -398,8 +401,15 @@ class RunConfig(Config):
     init: str | None = None
 
     def validate(self) -> None:
-        if self.model.task == "segmentation" and self.input.fit != "whole":
-            raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: 'whole' for segmentation")
+        segmentation = self.model.task == "segmentation"
+        if segmentation != (self.input.fit == "whole"):
+            allowed = "'whole' for segmentation" if segmentation else "'crop' or 'stretch' for classification"
+            raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: {allowed}")
+        if segmentation and min(self.input.crop) < 64:
+            # Of a batch of one, a last map of one token would leave batch normalisation a single value.
+            raise ConfigError(f"input.crop is {self.input.crop}; allowed: 64 px or more for segmentation")
+        if not self.model.temporal and self.input.num_clips > 1:
+            raise ConfigError(f"input.num_clips is {self.input.num_clips}; allowed: 1 for images")
 
 
 def default_input(model: ModelConfig) -> InputConfig:

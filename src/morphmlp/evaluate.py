@@ -7,7 +7,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,24 +92,30 @@ def evaluate(
     return Evaluation(list(labelled.classes), predictions, broken, labelled.unit)
 
 
-@torch.no_grad()
 def predict_samples(
     model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
 ) -> Iterator[tuple[int, np.ndarray | BrokenSample]]:
     """Index and probabilities `[classes]` of each sample of a loader over `TestClips`, or why it cannot be read."""
     dataset: Any = loader.dataset
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in loader:
             yield from ((sample.index, sample) for sample in batch.broken)
             if not batch.indices:
                 continue
-            with autocast(device, precision):
+            with torch.no_grad(), autocast(device, precision):
                 logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
             probabilities = join_views(logits, num_videos=len(batch.indices), aggregation=dataset.config.aggregation)
             yield from zip(batch.indices, probabilities.cpu().numpy(), strict=True)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
     finally:
         model.train(was_training)
 
@@ -171,12 +177,6 @@ def autocast(device: torch.device, precision: str) -> Any:
     if precision not in dtypes:
         raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
     return torch.autocast(device.type, dtypes[precision]) if dtypes[precision] else nullcontext()
-
-
-def require_own_folder(folder: Path) -> None:
-    """Raises DataError where `folder` is a file, or holds anything but an earlier evaluation."""
-    if folder.exists() and (not folder.is_dir() or not {path.name for path in folder.iterdir()} <= OUTPUT_FILES):
-        raise DataError(f"{folder} holds something else than an evaluation; choose another --out")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:

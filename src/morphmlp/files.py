@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -119,3 +119,9 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def require_own_folder(folder: Path, files: Collection[str], *, what: str) -> None:
+    """Raises DataError where `folder` is a file, or holds anything but `files`, those of an earlier `what`."""
+    if folder.exists() and (not folder.is_dir() or not {path.name for path in folder.iterdir()} <= set(files)):
+        raise DataError(f"{folder} holds something else than {what}; choose another --out")

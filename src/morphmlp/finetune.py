@@ -6,13 +6,11 @@ from torch import Tensor
 from morphmlp.checkpoints import load_with_info
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.inflation import inflated_weights, resize_frames
+from morphmlp.inflation import SPATIAL_FIELDS, inflated_weights, resize_frames
 from morphmlp.model import MorphMLP
 from morphmlp.tasks import seed_step
 from morphmlp.zoo import build_model
 
-SPATIAL_FIELDS = ("depths", "widths", "chunk_lengths", "last_chunk_is_map", "mlp_ratio", "style")
-SPATIAL_FIELDS += ("spatial_op", "branches", "weighted_sum")
 TEMPORAL_FIELDS = ("temporal_op", "block", "order", "residual")
 BACKBONE = ("stem.", "downsamples.", "stages.")
 

@@ -25,6 +25,10 @@ TAPS: dict[str, tuple[float, float, float]] = {"center": (0.0, 1.0, 0.0), "mean"
 STEM_KERNEL = "stem.conv1.weight"
 CLASSIFIER = ("head.weight", "head.bias")
 
+# What the shapes of an image model's weights, or their meaning, depend on.
+SPATIAL_FIELDS = ("depths", "widths", "chunk_lengths", "last_chunk_is_map", "mlp_ratio", "style")
+SPATIAL_FIELDS += ("spatial_op", "branches", "weighted_sum")
+
 
 def inflate(
     image_model: MorphMLP | str | Path, *, frames: int = 16, kernel: Kernel = "center", **overrides: Any
@@ -53,11 +57,13 @@ def inflate(
         'morphmlp_video_nano'
 
     Raises:
-        ConfigError: a video model, a segmenter, or the CNN style, whose normalised convolutions over time are no
-            identity at any start.
+        ConfigError: a field that the image model's weights depend on, a video model, a segmenter, or the CNN style,
+            whose normalised convolutions over time are no identity at any start.
         CheckpointError: the checkpoint cannot be read.
     """
     source = image_model if isinstance(image_model, MorphMLP) else load(image_model)
+    if fixed := [name for name in overrides if name in SPATIAL_FIELDS]:
+        raise ConfigError(f"{', '.join(fixed)} cannot be given: the image model's weights are of its own")
     video = build_model(video_config(source.config, frames=frames, **overrides)).to(next(source.parameters()))
     weights = inflated_weights(source.state_dict(), kernel)
     if video.config.num_classes != source.config.num_classes:

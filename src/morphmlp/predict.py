@@ -91,9 +91,10 @@ class Predictor:
 
     def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
+        other = "an image" if self.kind == "video" else "a video"
         for path in paths:
             if media_kind(path) not in (self.kind, None):
-                yield MediaError(path, f"is a {media_kind(path)}, but the checkpoint takes {self.kind}s")
+                yield MediaError(path, f"is {other}, but the checkpoint takes {self.kind}s")
         samples = [Sample(Path(path), label=-1) for path in paths if media_kind(path) in (self.kind, None)]
         if not samples:
             return

@@ -82,7 +82,7 @@ class Bottleneck(nn.Module):
         self.norm1 = TokenBatchNorm(width)
         self.spatial = make_spatial(config, width, config.chunk_lengths[stage], whole_map=whole_map)
         self.norm2 = TokenBatchNorm(width)
-        self.temporal = TemporalConv(width, 3) if config.temporal else None
+        self.temporal = TemporalConv(width, 3, starts_at_zero=False) if config.temporal else None
         self.temporal_norm = TokenBatchNorm(width) if config.temporal else None
         self.expand = nn.Linear(width, out_width, bias=False)
         self.norm3 = TokenBatchNorm(out_width)

@@ -13,7 +13,7 @@ from morphmlp.config import RunConfig
 from morphmlp.data.mask_loaders import MaskBatch, TestMasks, TrainingMasks, make_mask_loader, make_test_loader
 from morphmlp.data.mask_transforms import IGNORED
 from morphmlp.data.masks import MaskSet
-from morphmlp.segment import evaluate_masks
+from morphmlp.mask_evaluation import evaluate_masks
 from morphmlp.tasks import Scores
 
 

@@ -33,34 +33,45 @@ def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
     rows = evaluation.per_class()
     if without := sum(row["samples"] == 0 for row in rows):
         lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
-    return [Text(encodable("\n".join(lines))), *_class_tables(rows, evaluation.unit)]
-
-
-def _class_tables(rows: list[dict[str, Any]], unit: str) -> "list[Table]":
-    """One table, or where it would be long, the classes that are recognised best and worst."""
-    if len(rows) <= MOST_CLASSES_IN_FULL:
-        return [_class_table(rows, unit, title="Classes")]
-    ranked = sorted((row for row in rows if row["samples"]), key=lambda row: -row["recall"])
-    if len(ranked) <= 20:
-        return [_class_table(ranked, unit, title=f"The {len(ranked)} classes with {unit}")]
+    columns = {evaluation.unit: "samples", "recall": "recall", "precision": "precision"}
     return [
-        _class_table(ranked[:10], unit, title=f"The 10 best of {len(ranked)} classes"),
-        _class_table(ranked[-10:], unit, title=f"The 10 worst of {len(ranked)} classes"),
+        Text(encodable("\n".join(lines))),
+        *class_tables(rows, columns, rank="recall", what=f"with {evaluation.unit}"),
     ]
 
 
-def _class_table(rows: list[dict[str, Any]], unit: str, *, title: str) -> "Table":
+def class_tables(rows: list[dict[str, Any]], columns: dict[str, str], *, rank: str, what: str) -> "list[Table]":
+    """One table of the classes, or where it would be long, those with the highest and the lowest figure.
+
+    Args:
+        columns: heading and key of a row; counts are shown as they are, other figures in percent.
+        rank: the key of the figure; classes without it are left out of a long table.
+        what: says which classes have the figure.
+    """
+    if len(rows) <= MOST_CLASSES_IN_FULL:
+        return [_class_table(rows, columns, title="Classes")]
+    ranked = sorted((row for row in rows if row[rank] is not None), key=lambda row: -row[rank])
+    if len(ranked) <= MOST_CLASSES_IN_FULL:
+        return [_class_table(ranked, columns, title=f"The {len(ranked)} classes {what}")]
+    return [
+        _class_table(ranked[:10], columns, title=f"The 10 best of {len(ranked)} classes"),
+        _class_table(ranked[-10:], columns, title=f"The 10 worst of {len(ranked)} classes"),
+    ]
+
+
+def _class_table(rows: list[dict[str, Any]], columns: dict[str, str], *, title: str) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     table.add_column("class", overflow="fold")
-    for name in (unit, "recall", "precision"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        figures = [percent(row["recall"]), percent(row["precision"])]
-        table.add_row(Text(encodable(row["class"])), str(row["samples"]), *figures)
+        values = [row[key] for key in columns.values()]
+        cells = [f"{value:,}" if isinstance(value, int) else percent(value) for value in values]
+        table.add_row(Text(encodable(row["class"])), *cells)
     return table
 
 
@@ -90,7 +101,11 @@ def print_all(renderables: "Iterable[RenderableType]") -> None:
     """Prints tables and lines to standard output; wide enough for paths where that is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # for the command line, instead of an exit with status 1
+
+    console = PipeConsole(highlight=False)
     if not console.is_terminal:
         console.width = 240
     for renderable in renderables:

@@ -241,7 +241,7 @@ class _Run:
         state = f"the last good state is {self.folder.last}" if self.folder.state.exists() else "no state is saved yet"
         raise NotFiniteError(
             f"the {what} at step {self.progress.step + 1}, on the batch of: {paths}; {state}. "
-            "Look at these {self.task.unit}, or start anew with a lower --lr or --clip_grad, or with --precision fp32"
+            f"Look at these {self.task.unit}, or start anew with a lower --lr or --clip_grad, or with --precision fp32"
         )
 
     def _note_broken(self, batch: Any, display: TrainingDisplay) -> None:
@@ -252,7 +252,7 @@ class _Run:
                 display.broken(sample.path, sample.reason)
                 self.folder.append({"step": self.progress.step, "broken": str(sample.path), "reason": sample.reason})
         total = len(self.task.train_paths)
-        if len(self.broken) > max(FEW_BROKEN, MOST_BROKEN * total):
+        if len(self.broken) == total or len(self.broken) > max(FEW_BROKEN, MOST_BROKEN * total):
             first = next(iter(sorted(self.broken)))
             raise DataError(
                 f"{len(self.broken)} of {total} training {self.task.unit} cannot be read, among them "
@@ -279,6 +279,12 @@ class _Run:
         self.folder.append({"step": progress.step, "epoch": epoch} | figures | {"val_broken": scores.broken})
         progress.evaluated_step = progress.step
         score = scores.figures[self.task.metric]
+        if math.isnan(score):
+            masks = self.config.masks
+            raise DataError(
+                f"no pixel of the {self.task.num_val} validation images has a class; --masks.ignore_index is "
+                f"{masks.ignore_index} and --masks.reduce_zero_label {masks.reduce_zero_label}: look at the annotations"
+            )
         if score > progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             with replaced_folder(self.folder.best) as folder:

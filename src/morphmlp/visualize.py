@@ -24,7 +24,7 @@ from morphmlp.data.datasets import Sample
 from morphmlp.data.images import IMAGE_SUFFIXES
 from morphmlp.data.loaders import BrokenSample, TestClips
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.evaluate import resolve_device, with_protocol
+from morphmlp.evaluate import evaluating, resolve_device, with_protocol
 from morphmlp.layers import ChunkFC, SpatialFC, TemporalFC
 from morphmlp.model import MorphMLP
 
@@ -218,7 +218,7 @@ def token_matrix(fc: ChunkFC) -> Tensor:
 
 def class_shares(model: MorphMLP, clip: Tensor) -> Tensor:
     """Probabilities of the classes, `[K]`; of a segmenter, the share of the pixels that each class gets."""
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         logits = model(clip)[0]
     if logits.dim() == 1:
         return logits.softmax(dim=0)
@@ -231,7 +231,7 @@ def feature_map(model: MorphMLP, clip: Tensor, stage: int) -> Tensor:
     Root mean square over the channels. The plain norm would say little: a stage starts with a LayerNorm, which gives
     all tokens the same.
     """
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         features = model.forward_features(clip)[stage - 1][0]  # [T', h, w, C]
     return (features - features.mean(dim=(0, 1, 2))).square().mean(dim=-1).sqrt()
 
@@ -243,7 +243,7 @@ def branch_weights(model: MorphMLP, clip: Tensor) -> list[BlockBranches]:
         for stage, block, layers in _blocks(model)
         if isinstance(layers.spatial, SpatialFC) and layers.spatial.branch_weights is not None
     ]
-    with _evaluating(model), torch.no_grad(), _recorded(module for *_, module in weighted) as outputs:
+    with evaluating(model), torch.no_grad(), _recorded(module for *_, module in weighted) as outputs:
         model(clip)
     # [branches, 1, 1, 1, 1, C] -> [branches, C]
     return [
@@ -260,7 +260,7 @@ def grad_cams(model: MorphMLP, clip: Tensor, target: int, *, stages: Iterable[in
     The gradients go to the maps alone: no parameter's `grad` changes.
     """
     ends = {stage: model.stages[stage - 1][-1] for stage in stages}  # type: ignore[index]
-    with _evaluating(model), torch.enable_grad(), _recorded(ends.values()) as outputs:
+    with evaluating(model), torch.enable_grad(), _recorded(ends.values()) as outputs:
         # A frozen model would keep no graph, so it starts at the clip.
         score = _class_score(model(clip.detach().requires_grad_()), target)
         maps = [outputs[end] for end in ends.values()]  # each [1, T', h, w, C]
@@ -312,14 +312,3 @@ def _recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode while the body runs."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphmlp import visualize_figures as figures
-from morphmlp.errors import DataError
-from morphmlp.files import replaced_folder
+from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import percent
 from morphmlp.report import CSS, TEMPLATE, escape, inline
 from morphmlp.visualize import BlockBranches, Insight, MixingFC, left_out
@@ -46,17 +45,11 @@ def write_insight(insight: Insight, folder: str | Path, *, checkpoint: str | Pat
         DataError: `folder` is a file, or holds anything but an earlier visualization.
     """
     folder = Path(folder)
-    require_own_folder(folder)
+    require_own_folder(folder, {PAGE, *PICTURES}, what="a visualization")
     with replaced_folder(folder) as temporary:
         parts = _draw_parts(insight, temporary)
         (temporary / PAGE).write_text(_page(insight, parts, temporary, checkpoint, path), encoding="utf-8")
     return [folder / PAGE, *(folder / part.file for part in parts if part.file)]
-
-
-def require_own_folder(folder: Path) -> None:
-    """Raises DataError where `folder` is a file, or holds anything but an earlier visualization."""
-    if folder.exists() and (not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {PAGE, *PICTURES}):
-        raise DataError(f"{folder} holds something else than a visualization; choose another --out")
 
 
 def _draw_parts(insight: Insight, folder: Path) -> list[Part]:

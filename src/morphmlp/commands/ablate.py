@@ -11,7 +11,7 @@ from jsonargparse.typing import PositiveInt
 
 from morphmlp.commands.parsing import make_parser, print_json
 from morphmlp.config import SplitConfig
-from morphmlp.errors import ConfigError
+from morphmlp.errors import ConfigError, DataError
 
 
 def run(arguments: list[str]) -> int:
@@ -34,11 +34,12 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
-    from morphmlp.ablate import run_ablation
+    from morphmlp.ablate import require_designs, run_ablation
     from morphmlp.ablation_report import ablation_tables, comparable_column, plot_ablation, report
     from morphmlp.files import replaced_file
     from morphmlp.tables import print_all
 
+    require_designs(options.table)
     out = Path(options.out or f"runs/table{options.table}")
     config, sets = _configure(options, out)
     results = run_ablation(
@@ -51,7 +52,8 @@ def run(arguments: list[str]) -> int:
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     column = comparable_column(results, video=config.model.temporal)
-    facts = {"data": config.data, "model": config.model.name, "steps": options.steps, "batch": config.train.batch_size}
+    facts = {"data": config.data, "validation": len(sets[1].samples), "model": config.model.name}
+    facts |= {"steps": options.steps, "batch": config.train.batch_size}
     shown = report(options.table, results, column=column, facts=facts)
     if options.json:
         print_json(shown)
@@ -66,9 +68,10 @@ def run(arguments: list[str]) -> int:
 
 def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     """The run's configuration and its two sets; the embedded videos are rendered where no data is given."""
+    from morphmlp.data.datasets import read_training_sets
+    from morphmlp.data.masks import is_mask_data
     from morphmlp.data.synthetic import write_dataset
     from morphmlp.recipes import load_recipe, run_config
-    from morphmlp.train import read_sets
 
     if options.data is None:
         data = out / "data"
@@ -82,7 +85,11 @@ def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
         recipe = _read_recipe(options.recipe)
     if options.batch_size is not None:
         recipe |= {"batch_size": options.batch_size}
-    sets = read_sets(data, SplitConfig.from_dict(recipe.get("split") or {}))
+    if recipe.get("init") is not None:
+        raise ConfigError(f"init is {recipe['init']}; allowed: none, as the designs start from fresh weights")
+    if is_mask_data(data):
+        raise DataError(f"{data} holds masks, and `ablate` compares classifiers; give class folders or lists")
+    sets = read_training_sets(data, SplitConfig.from_dict(recipe.get("split") or {}))
     return run_config(data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind), sets
 
 

@@ -3,12 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
 from morphmlp.commands.parsing import add_protocol, make_parser, print_json, protocol
 from morphmlp.config import MaskConfig
 from morphmlp.errors import ConfigError
+from morphmlp.files import require_own_folder
 
 
 def run(arguments: list[str]) -> int:
@@ -24,19 +26,24 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("data", type=str, help="labelled videos, images or masks, in any layout that train takes")
     parser.add_argument("--split", type=str | None, help="train, val, test or all")
     parser.add_argument("--shuffle_frames", action="store_true", help="destroy the order of a video's frames")
-    parser.add_argument("--masks", type=MaskConfig | None, help="how annotations are read; default: as in training")
     parser.add_argument("--out", type=str | None, help="folder for figures and tables; default CHECKPOINT-evaluation")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
+    parser.add_class_arguments(
+        MaskConfig, "masks", help="How annotations are read; what is not given is as in training"
+    )
     options = parser.parse_args(arguments)
+    given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp import evaluate as evaluation
     from morphmlp.checkpoints import load_config
 
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
-    evaluation.require_own_folder(out)
+    require_own_folder(out, evaluation.OUTPUT_FILES, what="an evaluation")
     if load_config(options.checkpoint)[0].task == "segmentation":
-        _evaluate_masks(options, out)
+        _evaluate_masks(options, given.get("masks"), out)
+    elif given.get("masks"):
+        raise ConfigError(f"--masks is for segmenters; {options.checkpoint} names classes of whole files")
     else:
         _evaluate_labels(options, out)
     return 0
@@ -48,8 +55,6 @@ def _evaluate_labels(options: Namespace, out: Path) -> None:
     from morphmlp.figures import plot_confusion
     from morphmlp.tables import evaluation_tables, print_all
 
-    if options.masks is not None:
-        raise ConfigError(f"--masks is for segmenters; {options.checkpoint} names classes of whole files")
     with counting("files", enabled=not options.json) as progress:
         result = evaluation.evaluate_checkpoint(
             options.checkpoint,
@@ -71,30 +76,31 @@ def _evaluate_labels(options: Namespace, out: Path) -> None:
     print(f"summary.json, predictions.csv and confusion.png are in {out}", file=sys.stderr)
 
 
-def _evaluate_masks(options: Namespace, out: Path) -> None:
-    from morphmlp import segment
+def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path) -> None:
+    from morphmlp import mask_evaluation
     from morphmlp.console import counting
     from morphmlp.tables import print_all
 
     views = {"--clips": options.clips, "--crops": options.crops, "--aggregation": options.aggregation}
-    given = [name for name, value in views.items() if value is not None]
-    if given or options.shuffle_frames:
-        names = ", ".join(given or ["--shuffle-frames"])
-        raise ConfigError(f"{options.checkpoint} is a segmenter, which sees the whole image once; leave out {names}")
+    given = [name for name, value in views.items() if value is not None] + ["--shuffle_frames"] * options.shuffle_frames
+    if given:
+        raise ConfigError(
+            f"{options.checkpoint} is a segmenter, which sees the whole image once; leave out {', '.join(given)}"
+        )
     with counting("images", enabled=not options.json) as progress:
-        result = segment.evaluate_mask_checkpoint(
+        result = mask_evaluation.evaluate_mask_checkpoint(
             options.checkpoint,
             options.data,
             split=options.split,
-            masks=options.masks and MaskConfig.from_dict(options.masks.as_dict()),
+            masks=masks,
             workers=options.workers,
             device=options.device,
             precision=options.precision,
             progress=progress,
         )
     if options.json:
-        print_json(segment.mask_summary(result))
+        print_json(mask_evaluation.mask_summary(result))
     else:
-        print_all(segment.mask_tables(result))
-    segment.write_mask_evaluation(result, out)
+        print_all(mask_evaluation.mask_tables(result))
+    mask_evaluation.write_mask_evaluation(result, out)
     print(f"the figures are in {out}", file=sys.stderr)

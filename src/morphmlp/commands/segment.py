@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from morphmlp.segment import SegmentedImage
 
+MOST_NAME_BYTES = 255  # of a file name, on the usual file systems
+
 
 def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
@@ -75,7 +77,14 @@ def _plan_outputs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> list[
     Raises:
         ConfigError: one of them would take the place of an image to read, or, without `overwrite`, of any file.
     """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; choose another --out")
     outputs = [(out / f"{name}_mask.png", out / f"{name}_overlay.png") for name in output_names(paths)]
+    for path in (path for pair in outputs for path in pair):
+        if len(os.fsencode(path.name)) > MOST_NAME_BYTES:
+            raise ConfigError(f"{path.name} is longer than {MOST_NAME_BYTES} bytes; give the image a shorter name")
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder, where a picture is to be written; choose another --out")
     existing = [path for pair in outputs for path in pair if path.exists()]
     inputs = {os.path.realpath(path) for path in paths}
     if read_too := [str(path) for path in existing if os.path.realpath(path) in inputs]:
@@ -121,13 +130,21 @@ def _write_pictures(result: "SegmentedImage | MediaError", mask: Path, overlay: 
 
     if isinstance(result, MediaError):
         return {"path": str(result.path), "error": result.reason}
-    _write_png(mask_picture(result.mask, len(result.labels)), mask)
-    _write_png(draw_overlay(result.image, result.mask, result.labels), overlay)
+    pictures = {
+        mask: _png(mask_picture(result.mask, len(result.labels))),
+        overlay: _png(draw_overlay(result.image, result.mask, result.labels)),
+    }
+    try:
+        for path, picture in pictures.items():
+            replace_bytes(path, picture)
+    except OSError:
+        mask.unlink(missing_ok=True)  # not one of the two without the other
+        raise
     areas = {name: round(share, 6) for name, share in result.areas()}
     return {"path": str(result.path), "mask": str(mask), "overlay": str(overlay), "areas": areas}
 
 
-def _write_png(picture: "Image", path: Path) -> None:
+def _png(picture: "Image") -> bytes:
     buffer = BytesIO()
     picture.save(buffer, "PNG")
-    replace_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

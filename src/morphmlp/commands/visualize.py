@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from morphmlp.commands.parsing import make_parser, print_json
+from morphmlp.files import require_own_folder
 
 
 def run(arguments: list[str]) -> int:
@@ -26,9 +27,10 @@ def run(arguments: list[str]) -> int:
     from morphmlp.formatting import encodable, percent
     from morphmlp.tables import print_all
     from morphmlp.visualize import look_inside
-    from morphmlp.visualize_report import branch_rows, branch_table, require_own_folder, write_insight
+    from morphmlp.visualize_report import PAGE, PICTURES, branch_rows, branch_table, write_insight
 
-    require_own_folder(Path(options.out))  # before minutes are spent on a large model
+    # Before minutes are spent on a large model.
+    require_own_folder(Path(options.out), {PAGE, *PICTURES}, what="a visualization")
     insight = look_inside(
         options.checkpoint,
         options.path,

@@ -64,8 +64,8 @@ def read_image(path: str | Path) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise MediaError(path, f"is not an image that can be read ({', '.join(_FORMATS)})") from None
-    except Image.DecompressionBombError as error:
-        raise MediaError(path, f"is too large ({error})") from None
+    except Image.DecompressionBombError:
+        raise MediaError(path, f"has more than {MOST_PIXELS:,} pixels; shrink it first") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MediaError(path, f"cannot be decoded as an image ({cause})") from None

@@ -10,10 +10,12 @@ import yaml
 
 from morphmlp.checkpoints import CheckpointInfo, load_config
 from morphmlp.config import InputConfig, MaskConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig, default_input
+from morphmlp.data.masks import PACKAGED_LABELS
 from morphmlp.errors import ConfigError
 from morphmlp.inflation import carried_input, video_config
 from morphmlp.zoo import model_config
 
+PARTS = ("input", "split", "masks")  # of a recipe, beside `arch` and the fields of TrainConfig
 DEFAULT_MODELS = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano", "mask": "morphmlp_image_nano"}
 
 
@@ -36,10 +38,15 @@ def run_config(
         ConfigError: an unknown name, a value that is not allowed, or a model that does not take this kind of data.
         CheckpointError: the checkpoint of `init` cannot be read.
     """
+    for part in ("arch", *PARTS):
+        if not isinstance(recipe.get(part) or {}, dict):
+            raise ConfigError(f"{part} is {recipe[part]!r}; allowed: names with values")
     recipe = dict(recipe)
     name, init = recipe.pop("model", None), recipe.pop("init", None)
     fields = (recipe.pop("arch", None) or {}) | {"num_classes": num_classes}
-    parts = {part: recipe.pop(part, None) or {} for part in ("input", "split", "masks")}
+    parts = {part: recipe.pop(part, None) or {} for part in PARTS}
+    if parts["masks"].get("labels") not in (None, *PACKAGED_LABELS):  # a file, which is read again when resuming
+        parts["masks"] = parts["masks"] | {"labels": os.path.abspath(parts["masks"]["labels"])}
     if init is None:
         model = _named_model(name or DEFAULT_MODELS[kind], fields, data, kind)
         base_input = default_input(model)
