@@ -1,6 +1,5 @@
 """Training a classifier of videos or images: the task that `train.py` runs."""
 
-import hashlib
 import os
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from morphmlp.config import RunConfig
 from morphmlp.data.datasets import LabelledSet
 from morphmlp.data.loaders import Batch, TestClips, TrainingClips, make_loader
 from morphmlp.evaluate import evaluate, make_test_loader, with_protocol
-from morphmlp.tasks import ClipMixer, Scores, soft_cross_entropy
+from morphmlp.tasks import ClipMixer, Scores, fingerprint, soft_cross_entropy
 
 
 class ClassificationTask:
@@ -27,7 +26,8 @@ class ClassificationTask:
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.num_val = len(self.val_set.samples)
-        self.fingerprint = self._fingerprint()
+        samples = self.train_set.samples
+        self.fingerprint = fingerprint(f"{os.path.relpath(s.path, config.data)}\t{s.label}" for s in samples)
         self.mixer = ClipMixer(config.train.augment, config.model.num_classes)
         one_view = with_protocol(config.input, num_clips=1, num_crops=1)
         self.val_loader = make_test_loader(
@@ -55,9 +55,3 @@ class ClassificationTask:
         result = evaluate(model, self.val_loader, self.val_set, precision=precision, progress=progress)
         figures = {"top1": result.accuracy(1), "top5": result.accuracy(5), "loss": result.loss()}
         return Scores(figures, evaluated=len(result.predictions), broken=len(result.broken))
-
-    def _fingerprint(self) -> str:
-        """Identifies the training samples by label and by path below the data folder, in order."""
-        samples = self.train_set.samples
-        lines = "\n".join(f"{os.path.relpath(s.path, self.config.data)}\t{s.label}" for s in samples)
-        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()

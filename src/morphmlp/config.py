@@ -178,6 +178,12 @@ class ModelConfig(Config):
         return math.ceil(self.frames / 2)
 
     @property
+    def drop_path_rates(self) -> list[float]:
+        """Stochastic depth of each block of the network: linear from 0 to `drop_path`."""
+        num_blocks = sum(self.depths)
+        return [self.drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
+
+    @property
     def map_widths(self) -> tuple[int, ...]:
         """Channels of the four maps that a backbone gives."""
         return tuple(width * (4 if self.style == "cnn" else 1) for width in self.widths)

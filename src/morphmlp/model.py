@@ -49,8 +49,7 @@ class MorphMLP(nn.Module):
         downsamples = nn.ModuleList(
             Downsample(width, out_width) for width, out_width in zip(config.widths, config.widths[1:], strict=False)
         )
-        num_blocks = sum(config.depths)
-        drop_path_rates = iter([config.drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)])
+        drop_path_rates = iter(config.drop_path_rates)
         stages = nn.ModuleList(
             nn.ModuleList(Block(config, stage, drop_path=next(drop_path_rates)) for _ in range(depth))
             for stage, depth in enumerate(config.depths)

@@ -23,8 +23,7 @@ class MorphResNet(MorphMLP):
     """
 
     def _make_parts(self, config: ModelConfig) -> tuple[nn.Module, nn.ModuleList, nn.ModuleList, nn.Module]:
-        num_blocks = sum(config.depths)
-        drop_path_rates = iter([config.drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)])
+        drop_path_rates = iter(config.drop_path_rates)
         in_widths = (config.widths[0], *config.map_widths)
         stages = nn.ModuleList(
             nn.ModuleList(

@@ -1,6 +1,5 @@
 """Training a segmenter: the task that `train.py` runs on images with masks (Sec. 4.4)."""
 
-import hashlib
 import os
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from morphmlp.data.mask_loaders import MaskBatch, TestMasks, TrainingMasks, make
 from morphmlp.data.mask_transforms import IGNORED
 from morphmlp.data.masks import MaskSet
 from morphmlp.mask_evaluation import evaluate_masks
-from morphmlp.tasks import Scores
+from morphmlp.tasks import Scores, fingerprint
 
 
 class SegmentationTask:
@@ -29,7 +28,7 @@ class SegmentationTask:
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.num_val = len(self.val_set.samples)
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
         self.val_loader = make_test_loader(TestMasks(self.val_set, config.input), workers=config.train.workers)
 
     def loader(self, sampler: Sampler[int]) -> DataLoader:
@@ -48,8 +47,3 @@ class SegmentationTask:
         result = evaluate_masks(model, self.val_loader, self.val_set, precision=precision, progress=progress)
         figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
         return Scores(figures, evaluated=result.num_images, broken=len(result.broken))
-
-    def _fingerprint(self) -> str:
-        """Identifies the training images by their paths below the data folder, in order."""
-        lines = "\n".join(os.path.relpath(path, self.config.data) for path in self.train_paths)
-        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()

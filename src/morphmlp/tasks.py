@@ -1,9 +1,10 @@
 """What a training run asks of its task, and the loss and metrics of classification.
 
-Segmentation's are in `segment.py`.
+Segmentation's metrics are in `mask_evaluation.py`.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +57,11 @@ class Task(Protocol):
     def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
         """Scores on the validation samples; `progress` is called with the samples done and in all."""
         ...
+
+
+def fingerprint(lines: Iterable[str]) -> str:
+    """A short name of the training samples, a line each, for `Task.fingerprint`."""
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
