@@ -238,7 +238,7 @@ UNUSABLE = {
     "no pixels": "cannot be decoded as an image",
     "above the limit": "is 8192 x 8193 px, above the 67108864 pixels that are read; scale it down",
     "Pillow warns": "is 12000 x 12000 px, above the 67108864 pixels",
-    "Pillow refuses": "is too large",
+    "Pillow refuses": "shrink it first",
 }
 
 
