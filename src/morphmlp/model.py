@@ -46,6 +46,7 @@ class MorphMLP(nn.Module):
 
     def _make_parts(self, config: ModelConfig) -> tuple[nn.Module, nn.ModuleList, nn.ModuleList, nn.Module]:
         """Stem, what stands between the stages, the stages, and the norm before the head."""
+        stem = Stem(config.widths[0], temporal=config.temporal)
         downsamples = nn.ModuleList(
             Downsample(width, out_width) for width, out_width in zip(config.widths, config.widths[1:], strict=False)
         )
@@ -54,7 +55,7 @@ class MorphMLP(nn.Module):
             nn.ModuleList(Block(config, stage, drop_path=next(drop_path_rates)) for _ in range(depth))
             for stage, depth in enumerate(config.depths)
         )
-        return Stem(config.widths[0], temporal=config.temporal), downsamples, stages, nn.LayerNorm(config.widths[-1])
+        return stem, downsamples, stages, nn.LayerNorm(config.widths[-1])
 
     def init_weights(self) -> None:
         """All initialisation, in one place."""
