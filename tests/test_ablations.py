@@ -313,7 +313,7 @@ def test_branches_are_weighted_or_added_and_projected(layer_class, whole_map, ch
     [("conv3", SpatialConv, (3, 3)), ("conv7", SpatialConv, (7, 7)), ("groupconv", SpatialGroupConv, (4,))],
 )
 def test_spatial_op_names_the_layer_and_its_kernel(spatial_op, layer_class, kernel_size):
-    layer = make_spatial(ModelConfig(**TINY, spatial_op=spatial_op), 8, 4, whole_map=False)
+    layer = make_spatial(ModelConfig(**TINY, spatial_op=spatial_op), 0)
     assert type(layer) is layer_class
     convolution = layer.conv if layer_class is SpatialConv else layer.horizontal
     assert convolution.kernel_size == kernel_size
@@ -328,7 +328,7 @@ def test_temporal_op_names_the_kernel(temporal_op, kernel_size):
 
 def test_the_default_layers_are_the_published_ones():
     config = ModelConfig(**TINY)
-    assert type(make_spatial(config, 8, 4, whole_map=False)) is SpatialFC
+    assert type(make_spatial(config, 0)) is SpatialFC
     assert type(make_temporal(config, 8)) is TemporalFC
 
 

@@ -93,7 +93,7 @@ def run_ablation(
     results = _Results(Path(out), {"table": table, "steps": steps, "config": config.to_dict()})
     for seed in range(seeds):
         if not results.has(seed):
-            results.add(seed, _train_rows(rows, _with_seed(config, seed, steps), sets, steps=steps, say=say))
+            results.add(seed, _train_rows(rows, _with_seed(config, seed), sets, steps=steps, say=say))
     return results.by_row(rows, seeds)
 
 
@@ -142,8 +142,8 @@ def _proportional(length: int, paper_row: int, row: int) -> int:
     return min(max(round(length * row / paper_row), 1), row * row)
 
 
-def _with_seed(config: RunConfig, seed: int, steps: int) -> RunConfig:
-    """One pass of `steps` steps: epochs have no meaning here but for the warm-up, a tenth of the steps."""
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    """One pass over all steps: epochs have no meaning here but for the warm-up, a tenth of the steps."""
     return replace(config, train=replace(config.train, seed=seed, epochs=1, warmup_epochs=0.1, ema=0.0))
 
 

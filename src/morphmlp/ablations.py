@@ -12,15 +12,16 @@ from morphmlp.layers import SpatialFC, TemporalFC, group_width
 KERNEL_SIZES = {"conv3": 3, "conv5": 5, "conv7": 7}
 
 
-def make_spatial(config: ModelConfig, width: int, chunk_length: int, *, whole_map: bool) -> nn.Module:
-    """The spatial layer of a block, `[B, T, H, W, C]` -> the same shape, by `spatial_op` (Table 8)."""
+def make_spatial(config: ModelConfig, stage: int) -> nn.Module:
+    """The spatial layer of a stage's blocks, `[B, T, H, W, C]` -> the same shape, by `spatial_op` (Table 8)."""
+    width = config.widths[stage]
     if config.spatial_op in KERNEL_SIZES:
         return SpatialConv(width, KERNEL_SIZES[config.spatial_op])
     layer = SpatialGroupConv if config.spatial_op == "groupconv" else SpatialFC
     return layer(
         width,
-        chunk_length,
-        whole_map=whole_map,
+        config.chunk_lengths[stage],
+        whole_map=stage == len(config.depths) - 1 and config.last_chunk_is_map,
         channel_branch="c" in config.branches,
         weighted_sum=config.weighted_sum,
     )

@@ -22,13 +22,7 @@ from morphmlp.config import MaskConfig, SplitConfig
 from morphmlp.data.loaders import BrokenSample
 from morphmlp.data.mask_loaders import TestMasks, make_test_loader
 from morphmlp.data.mask_transforms import IGNORED
-from morphmlp.data.masks import (
-    MaskSet,
-    evaluation_mask_split,
-    is_mask_data,
-    read_mask_set,
-    read_mask_sets,
-)
+from morphmlp.data.masks import MaskSet, evaluation_mask_split, is_mask_data, read_mask_set, read_mask_sets
 from morphmlp.errors import DataError
 from morphmlp.evaluate import evaluating, resolve_device
 from morphmlp.files import replaced_file
@@ -39,8 +33,6 @@ from morphmlp.tables import class_tables
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-VALUES_AT_ONCE = 2**26  # logits at the size of a picture: 256 MB
 
 
 @dataclass

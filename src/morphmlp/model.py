@@ -139,14 +139,13 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, stage: int, *, drop_path: float):
         super().__init__()
         width = config.widths[stage]
-        whole_map = stage == len(config.depths) - 1 and config.last_chunk_is_map
         self.parallel = config.block == "parallel"
         self.temporal_first = config.order == "ts"
         self.skip = config.residual == "skip"
         self.temporal_norm = nn.LayerNorm(width) if config.temporal else None
         self.temporal = make_temporal(config, width) if config.temporal else None
         self.spatial_norm = nn.LayerNorm(width)
-        self.spatial = make_spatial(config, width, config.chunk_lengths[stage], whole_map=whole_map)
+        self.spatial = make_spatial(config, stage)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = MLP(width, config.hidden_width(width))
         self.drop_path = DropPath(drop_path)

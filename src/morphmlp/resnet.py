@@ -75,11 +75,10 @@ class Bottleneck(nn.Module):
         super().__init__()
         width = config.widths[stage]
         out_width = EXPANSION * width
-        whole_map = stage == len(config.depths) - 1 and config.last_chunk_is_map
         self.stride = stride
         self.reduce = nn.Linear(in_width, width, bias=False)
         self.norm1 = TokenBatchNorm(width)
-        self.spatial = make_spatial(config, width, config.chunk_lengths[stage], whole_map=whole_map)
+        self.spatial = make_spatial(config, stage)
         self.norm2 = TokenBatchNorm(width)
         self.temporal = TemporalConv(width, 3, starts_at_zero=False) if config.temporal else None
         self.temporal_norm = TokenBatchNorm(width) if config.temporal else None

@@ -14,9 +14,7 @@ from morphmlp.checkpoints import CheckpointInfo, load_with_info
 from morphmlp.data.images import read_image
 from morphmlp.data.loaders import refuse_strips
 from morphmlp.data.mask_transforms import IGNORED, whole_image
-from morphmlp.data.masks import (
-    MOST_CLASSES,
-)
+from morphmlp.data.masks import MOST_CLASSES
 from morphmlp.errors import CheckpointError, MediaError
 from morphmlp.evaluate import autocast, evaluating, resolve_device
 from morphmlp.formatting import encodable, percent

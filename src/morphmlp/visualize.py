@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from morphmlp.ablations import KERNEL_SIZES
 from morphmlp.checkpoints import load_with_info
 from morphmlp.config import InputConfig, ModelConfig
-from morphmlp.data.datasets import Sample
-from morphmlp.data.images import IMAGE_SUFFIXES
+from morphmlp.data.datasets import Sample, media_kind
 from morphmlp.data.loaders import BrokenSample, TestClips
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.evaluate import evaluating, resolve_device, with_protocol
@@ -148,7 +147,7 @@ def read_view(path: str | Path, model: MorphMLP, config: InputConfig) -> Tensor:
     Raises:
         MediaError: the file cannot be read, or is not of the model's kind.
     """
-    is_image = Path(path).suffix.lower() in IMAGE_SUFFIXES
+    is_image = media_kind(path) == "image"
     if is_image == model.config.temporal:
         found, wanted = ("an image", "videos") if is_image else ("no image by its name", "images")
         raise MediaError(path, f"is {found}, but {model.config.name} is a model of {wanted}")

@@ -27,9 +27,8 @@ from morphmlp.files import read_class_names
 from morphmlp.formatting import shortened
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("test",)}
-PACKAGED_LABELS = (
-    "ade20k",
-)  # text files in `labels/`; ADE20K calls two classes "screen", ours the first "screen door"
+# Text files in `labels/`; ADE20K calls two classes "screen", ours the first "screen door".
+PACKAGED_LABELS = ("ade20k",)
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
 _UNKNOWN = 254  # of `_class_table`: a value outside the classes
