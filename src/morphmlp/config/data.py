@@ -1,0 +1,67 @@
+"""How a data set's files are read and split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from morphmlp.config.base import Config
+
+
+@dataclass(frozen=True)
+class SplitConfig(Config):
+    """How a folder without `train` and `val` is split.
+
+    Attributes:
+        val_fraction: share of each class's videos, or of the groups, that goes to validation.
+        group_pattern: regular expression on the file name; its first group (or the whole match) names what
+            must not stand on both sides, such as a speaker: `^([FM]\\d+)_`.
+        seed: of the draw.
+    """
+
+    val_fraction: float = 0.2
+    group_pattern: str | None = None
+    seed: int = 0
+
+    def validate(self) -> None:
+        self._require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
+        self._require(self.seed >= 0, "seed", "0 or more")
+
+
+@dataclass(frozen=True)
+class ListConfig(Config):
+    """Where the lists of a set of videos or images are, and how they are read.
+
+    Attributes:
+        train, val: list files; None looks for `train` and `val` with .csv, .txt or .json in the data folder.
+        prefix: folder that the names in lists are relative to; None takes the data folder, then the list's.
+        labels: class names in the order of the labels: "k400", "ssv1", "ssv2", or a text file with one name a line;
+            None takes `classes.txt` or `labels.json` of the data folder.
+        first_label: the number of the first class in the lists, 0 or 1; None refuses lists that seem to count from 1.
+        frame_folders: a folder of images is a video, also in class folders; an entry of a list is one in any case.
+    """
+
+    train: str | None = None
+    val: str | None = None
+    prefix: str | None = None
+    labels: str | None = None
+    first_label: Literal[0, 1] | None = None
+    frame_folders: bool = False
+
+
+@dataclass(frozen=True)
+class MaskConfig(Config):
+    """How the annotations of a segmentation set are read.
+
+    Attributes:
+        labels: class names: "ade20k", or a text file with one name a line; None takes `classes.txt` of the data.
+        ignore_index: the value of pixels without a class, beside 255, which never has one (CamVid: 11).
+        reduce_zero_label: 0 means "no class" and the values 1 to N the classes 0 to N - 1 (ADE20K).
+    """
+
+    labels: str | None = None
+    ignore_index: int = 255
+    reduce_zero_label: bool = False
+
+    def validate(self) -> None:
+        self._require(0 <= self.ignore_index <= 65535, "ignore_index", "0 to 65535")

@@ -1,0 +1,114 @@
+"""A training run, and all that it depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from morphmlp.config.base import Config
+from morphmlp.config.data import ListConfig, MaskConfig, SplitConfig
+from morphmlp.config.inputs import AugmentConfig, InputConfig
+from morphmlp.config.model import ModelConfig
+from morphmlp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """One training run.
+
+    Attributes:
+        epochs: passes over the training videos.
+        batch_size: videos a step, over all processes; each gives `augment.repeats` clips.
+        accumulate: parts that each process computes its share of a step in, one after the other, to save memory; the
+            step is the same to rounding, but for batch normalisation and mixing, which see a part at a time.
+        lr: peak learning rate of AdamW, for this batch size: it is not scaled by the number of processes.
+        min_lr: learning rate at the end.
+        warmup_lr: learning rate at the start; None for `min_lr`.
+        warmup_epochs: linear warm-up from `warmup_lr`, then cosine to `min_lr`.
+        layer_decay: factor on the learning rate from each block to the one before it; 1 trains all alike.
+        weight_decay: on matrices and kernels only.
+        clip_grad: largest gradient norm; None does not clip.
+        ema: decay of the averaged weights that are evaluated and saved; 0 uses the trained weights themselves.
+        ema_aside: evaluate and save the trained weights, and the averaged ones as a third checkpoint, `averaged`.
+        balanced: draw every class equally often.
+        sync_batchnorm: batch normalisation over the batches of all processes.
+        fsdp: shard weights, gradients and optimizer state over the processes.
+        max_broken: share of the training videos that may be unreadable before the run stops.
+        eval_every: epochs between two evaluations; the last epoch is always evaluated.
+        save_every: steps between two saves of the full state, beside the one at the end of each epoch; 0 for none.
+        precision: "fp32", or mixed with "bf16" or "fp16".
+        workers: processes that decode; 0 decodes in the training process.
+        trackers: where figures are sent to beside the log: "tensorboard", "wandb".
+        seed: of everything random.
+    """
+
+    epochs: int = 30
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 5e-4
+    min_lr: float = 1e-6
+    warmup_lr: float | None = None
+    warmup_epochs: float = 3.0
+    layer_decay: float = 1.0
+    weight_decay: float = 0.05
+    clip_grad: float | None = 20.0
+    ema: float = 0.0
+    ema_aside: bool = False
+    balanced: bool = False
+    sync_batchnorm: bool = False
+    fsdp: bool = False
+    max_broken: float = 0.1
+    eval_every: int = 1
+    save_every: int = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    workers: int = 2
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    seed: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def validate(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "eval_every"):
+            self._require(getattr(self, name) > 0, name, "1 or more")
+        for name in ("warmup_epochs", "weight_decay", "save_every", "workers", "seed"):
+            self._require(getattr(self, name) >= 0, name, "0 or more")
+        self._require(self.lr > 0, "lr", "above 0")
+        self._require(0 <= self.min_lr <= self.lr, "min_lr", f"0 to lr ({self.lr})")
+        self._require(self.warmup_lr is None or 0 <= self.warmup_lr <= self.lr, "warmup_lr", f"0 to lr ({self.lr})")
+        self._require(0 < self.layer_decay <= 1, "layer_decay", "above 0, at most 1")
+        self._require(self.clip_grad is None or self.clip_grad > 0, "clip_grad", "above 0, or None")
+        self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
+        self._require(self.ema > 0 or not self.ema_aside, "ema_aside", "False where ema is 0")
+        self._require(0 <= self.max_broken <= 1, "max_broken", "0 to 1")
+        if self.fsdp:
+            self._require(self.ema == 0, "ema", "0 with fsdp")
+            self._require(self.precision != "fp16", "precision", "'fp32' or 'bf16' with fsdp")
+
+
+@dataclass(frozen=True)
+class RunConfig(Config):
+    """All that a training run depends on; stands in the run folder as `config.json`.
+
+    Attributes:
+        data: the folder or lists that were trained on.
+        init: the checkpoint that the weights started from; None for fresh weights.
+    """
+
+    data: str
+    model: ModelConfig
+    input: InputConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    lists: ListConfig = field(default_factory=ListConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    init: str | None = None
+
+    def validate(self) -> None:
+        segmentation = self.model.task == "segmentation"
+        if segmentation != (self.input.fit == "whole"):
+            allowed = "'whole' for segmentation" if segmentation else "'crop' or 'stretch' for classification"
+            raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: {allowed}")
+        if segmentation and min(self.input.crop) < 64:
+            # Of a batch of one, a last map of one token would leave batch normalisation a single value.
+            raise ConfigError(f"input.crop is {self.input.crop}; allowed: 64 px or more for segmentation")
+        if not self.model.temporal and self.input.num_clips > 1:
+            raise ConfigError(f"input.num_clips is {self.input.num_clips}; allowed: 1 for images")

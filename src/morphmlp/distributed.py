@@ -1,0 +1,54 @@
+"""The processes that torchrun starts: which one this is, and what they tell one another."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def rank() -> int:
+    """Number of this process, from 0; 0 where there is only one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, which is that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    """Processes on all machines together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process is the one that prints and writes files."""
+    return rank() == 0
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Connects the processes for the body, to gather results on the CPU; nothing to do for a single one."""
+    from torch import distributed
+
+    if world_size() == 1 or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def gather(items: list[Item]) -> list[Item]:
+    """The items of all processes, one process after the other, on each of them."""
+    if world_size() == 1:
+        return items
+    from torch import distributed
+
+    parts: list[list[Item]] = [[] for _ in range(world_size())]
+    distributed.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
