@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from morphmlp.config import PUBLISHED_INPUTS, InputConfig, ModelConfig, default_input
+from morphmlp.config import PUBLISHED_INPUTS, PUBLISHED_LABELS, InputConfig, ModelConfig, default_input
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.files import read_class_names, replaced_folder
 from morphmlp.formatting import shortened
@@ -28,7 +28,6 @@ from morphmlp.zoo import VARIANTS, build_model
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-PUBLISHED_LABELS = ("k400", "ssv1", "ssv2")  # text files in `labels/`
 
 
 @dataclass

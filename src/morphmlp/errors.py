@@ -3,6 +3,7 @@
 Everything else that is raised is a defect of ours and keeps its traceback.
 """
 
+import os
 from pathlib import Path
 
 
@@ -25,7 +26,7 @@ class DataError(UserError):
 class MediaError(UserError):
     """A file cannot be decoded as a video or an image; `path` is the file and `reason` says why."""
 
-    def __init__(self, path: str | Path, reason: str):
+    def __init__(self, path: str | os.PathLike[str], reason: str):
         super().__init__(f"{path}: {reason}")
         self.path = Path(path)
         self.reason = reason

@@ -10,19 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphmlp.config import SplitConfig
+from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data import datasets
-from morphmlp.data.datasets import (
-    LabelledSet,
-    Sample,
-    find_media,
-    media_kind,
-    read_class_folders,
-    read_list,
-    read_set,
-    read_training_sets,
-    split_set,
-)
+from morphmlp.data.datasets import find_media, read_class_folders, read_set, read_training_sets
+from morphmlp.data.labelled import LabelledSet, Sample
+from morphmlp.data.lists import read_list
+from morphmlp.data.sources import FrameFolder, Source, TarMember, media_kind
+from morphmlp.data.splits import split_set
 from morphmlp.errors import DataError
 
 over_cases = settings(max_examples=60, deadline=None, derandomize=True)
@@ -43,7 +37,7 @@ def write(path: Path, text: str | bytes) -> Path:
 
 def listed(videos: LabelledSet, root: Path) -> list[tuple[str, str]]:
     """Relative path and class name of each video."""
-    return [(str(sample.path.relative_to(root)), videos.classes[sample.label]) for sample in videos.samples]
+    return [(os.path.relpath(sample.path, root), videos.classes[sample.label]) for sample in videos.samples]
 
 
 def paths_of(videos: LabelledSet) -> set[Path]:
@@ -152,6 +146,7 @@ def test_train_and_val_folders_are_taken_as_they_are(tmp_path: Path):
 
 
 def test_train_and_val_lists_are_taken_as_they_are(tmp_path: Path):
+    touch(tmp_path, "x/1.mp4", "x/2.mp4", "x/3.mp4")
     write(tmp_path / "train.csv", "x/1.mp4,b\nx/2.mp4,a\n")
     write(tmp_path / "val.csv", "x/3.mp4,b\n")
     train, val = read_training_sets(tmp_path)
@@ -161,12 +156,13 @@ def test_train_and_val_lists_are_taken_as_they_are(tmp_path: Path):
 
 
 def test_a_list_and_a_folder_can_stand_side_by_side(tmp_path: Path):
-    touch(tmp_path, "val/a/1.mp4")
+    touch(tmp_path, "val/a/1.mp4", "1.mp4", "2.mp4")
     write(tmp_path / "train.csv", "1.mp4,a\n2.mp4,b\n")
     assert read_training_sets(tmp_path)[1] == LabelledSet([Sample(tmp_path / "val/a/1.mp4", 0)], ["a", "b"])
 
 
 def test_a_single_list_is_split(tmp_path: Path):
+    touch(tmp_path, "0.mp4")
     path = write(tmp_path / "all.csv", "".join(f"{i}.mp4,{'ab'[i % 2]}\n" for i in range(10)))
     train, val = read_training_sets(path)
     assert (len(train.samples), len(val.samples)) == (8, 2)
@@ -235,12 +231,14 @@ def test_train_and_val_folders_of_images_are_taken_as_they_are(tmp_path: Path):
 
 
 def test_a_list_of_images_is_a_set_of_images_and_so_are_its_parts(tmp_path: Path):
+    touch(tmp_path, "0.png")
     path = write(tmp_path / "all.csv", "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10)))
     assert read_list(path).kind == "image"
     assert [part.kind for part in read_training_sets(path)] == ["image", "image"]
 
 
 def test_a_file_in_a_list_whose_ending_says_nothing_is_taken_for_a_video(tmp_path: Path):
+    touch(tmp_path, "x", "y.y4m", "z.mp4")
     assert read_list(write(tmp_path / "l.csv", "x,a\ny.y4m,b\nz.mp4,b\n")).kind == "video"
 
 
@@ -252,6 +250,7 @@ def test_class_folders_with_both_kinds_are_refused_with_an_example_of_each(tmp_p
 
 
 def test_a_list_with_both_kinds_is_refused_with_an_example_of_each(tmp_path: Path):
+    touch(tmp_path, "1.jpg", "2.mp4")
     path = write(tmp_path / "l.csv", "1.jpg,a\n2.mp4,b\n")
     message = f"{path} holds both videos and images, such as {tmp_path}/2.mp4 and {tmp_path}/1.jpg"
     with pytest.raises(DataError, match=re.escape(message)):
@@ -271,6 +270,7 @@ def test_what_is_said_of_images_calls_them_images(tmp_path: Path):
     touch(tmp_path, "single/a/1.jpg", "single/a/2.jpg", "single/b/1.jpg")
     with pytest.raises(DataError, match=r"one image only in b: .*; add images, remove"):
         read_training_sets(tmp_path / "single")
+    touch(tmp_path, "a.jpg", "b.jpg")
     write(tmp_path / "train.csv", "a.jpg,x\nb.jpg,y\n")
     write(tmp_path / "val.csv", "a.jpg,x\n")
     with pytest.raises(DataError, match="1 images stand in both train and val"):
@@ -319,6 +319,7 @@ def test_one_class_is_too_few(tmp_path: Path):
 
 
 def test_one_class_that_has_a_number_above_0_is_too_few(tmp_path: Path):
+    touch(tmp_path, "1.mp4", "2.mp4")
     with pytest.raises(DataError, match=r"holds one class \(3\): at least two"):
         read_training_sets(write(tmp_path / "all.csv", "1.mp4,3\n2.mp4,3\n"))
 
@@ -419,7 +420,8 @@ def test_the_seed_decides_the_split():
 
 def test_classes_are_drawn_independently():
     _, val = split_set(made_set([50, 50]), SplitConfig(), source="x")
-    assert {s.path.name for s in val.samples if s.label == 0} != {s.path.name for s in val.samples if s.label == 1}
+    names = [{os.path.basename(s.path) for s in val.samples if s.label == label} for label in (0, 1)]
+    assert names[0] != names[1]
 
 
 def test_the_order_of_the_videos_is_kept():
@@ -494,143 +496,96 @@ def test_groups_that_leave_a_class_out_of_one_part_are_refused():
         split_set(videos, SplitConfig(group_pattern=r"^F\d"), source="x")
 
 
-# Lists
+# Folders of frames
 
 
-ROWS = [("x/1.mp4", "run"), ("y 2.mp4", "jump high"), ("z.mp4", "run")]
+def test_with_frame_folders_a_folder_of_images_is_a_video(tmp_path: Path):
+    touch(tmp_path, "a/2/1.jpg", "a/2/2.jpg", "a/1/1.png", "a/deep/3/1.jpg", "a/x.mp4", "b/10/1.jpg", "b/.hidden/1.jpg")
+    videos = read_set(tmp_path, lists=ListConfig(frame_folders=True))
+    assert (videos.kind, videos.classes) == ("video", ["a", "b"])
+    assert [path for path, _ in listed(videos, tmp_path)] == ["a/1", "a/2", "a/deep/3", "a/x.mp4", "b/10"]
+    assert read_set(tmp_path / "b", lists=ListConfig()).kind == "image"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "x/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
-        "x/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run",
-        "path,label\nx/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
-        "Path, Label\r\nx/1.mp4,run\r\ny 2.mp4,jump high\r\nz.mp4,run\r\n",
-        "\ufeffpath,label\nx/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
-        "\ufeffx/1.mp4,run\ny 2.mp4,jump high\nz.mp4,run\n",
-        " x/1.mp4 , run \ny 2.mp4,  jump high\t\n z.mp4,run\n",
-        '"x/1.mp4","run"\n"y 2.mp4", "jump high"\nz.mp4,run\n',
-        "x/1.mp4,run\n\n  \n,\ny 2.mp4,jump high\nz.mp4,run\n\n",
-    ],
-    ids=["plain", "no end", "header", "windows", "bom and header", "bom", "spaces", "quotes", "blank rows"],
-)
-def test_a_list_is_read_however_it_was_written(tmp_path: Path, text: str):
-    videos = read_list(write(tmp_path / "l.csv", text))
-    assert videos.classes == ["jump high", "run"]
-    assert listed(videos, tmp_path) == ROWS
+def test_frame_folders_of_train_and_val_are_taken_as_they_are(tmp_path: Path):
+    touch(tmp_path, "train/a/1/1.jpg", "train/b/2/1.jpg", "val/b/3/1.jpg")
+    _, val = read_training_sets(tmp_path, lists=ListConfig(frame_folders=True))
+    assert listed(val, tmp_path) == [("val/b/3", "b")]
 
 
-def test_commas_in_quoted_names_and_other_scripts_are_kept(tmp_path: Path):
-    videos = read_list(write(tmp_path / "l.csv", '"a, b.mp4","čaj, hot"\n一.mp4,挥手\n'))
-    assert listed(videos, tmp_path) == [("a, b.mp4", "čaj, hot"), ("一.mp4", "挥手")]
+def test_images_right_below_a_class_are_no_frames(tmp_path: Path):
+    touch(tmp_path, "a/1/1.jpg", "b/1.jpg")
+    with pytest.raises(DataError, match="b holds images itself; with frame_folders, each video needs a folder"):
+        read_set(tmp_path, lists=ListConfig(frame_folders=True))
 
 
-def test_absolute_paths_stay_absolute(tmp_path: Path):
-    videos = read_list(write(tmp_path / "l.csv", "/elsewhere/x.mp4,a\n"))
-    assert videos.samples == [Sample(Path("/elsewhere/x.mp4"), 0)]
+def test_a_class_without_frame_folders_is_named(tmp_path: Path):
+    touch(tmp_path, "a/1/1.jpg", "b/1/notes.txt")
+    with pytest.raises(DataError, match="no videos in b; expected folders of images, or video files"):
+        read_set(tmp_path, lists=ListConfig(frame_folders=True))
 
 
-def test_integer_labels_stand_for_themselves(tmp_path: Path):
-    videos = read_list(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,2\n"))
-    assert videos.classes == [str(i) for i in range(11)]
-    assert [sample.label for sample in videos.samples] == [10, 2]
+def test_sources_of_all_types_are_split_alike_whatever_their_order():
+    sources: list[Source] = [FrameFolder(Path("clip"), first, 10) for first in range(0, 100, 10)]
+    sources += [TarMember(Path("0.tar"), f"{i}.mp4", 512 * i, 9) for i in range(10)]
+    samples = [Sample(source, 0) for source in sources]
+    config = SplitConfig(val_fraction=0.4, seed=3)
+    train, val = split_set(LabelledSet(samples, ["a"]), config, source="x")
+    again = split_set(LabelledSet(samples[::-1], ["a"]), config, source="x")[1]
+    assert (len(train.samples), len(val.samples)) == (12, 8)
+    assert {sample.path for sample in val.samples} == {sample.path for sample in again.samples}
 
 
-def test_integers_among_names_are_names(tmp_path: Path):
-    assert read_list(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,two\n")).classes == ["10", "two"]
+# Odd folders and names
 
 
-@pytest.mark.parametrize("text", ["b\na\nc d\n", "b\r\na\r\nc d", "\ufeffb\na\nc d\n\n\n", " b\na \nc d\n"])
-def test_integer_labels_take_their_names_from_the_file_beside(tmp_path: Path, text: str):
-    write(tmp_path / "classes.txt", text)
-    videos = read_list(write(tmp_path / "l.csv", "x.mp4,2\ny.mp4,0\n"))
-    assert videos.classes == ["b", "a", "c d"]
-    assert listed(videos, tmp_path) == [("x.mp4", "c d"), ("y.mp4", "b")]
+def test_a_link_in_a_circle_below_a_class_folder_is_not_followed(tmp_path: Path):
+    touch(tmp_path, "a/1.mp4", "b/2.mp4")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to("self")
+    (tmp_path / "c").symlink_to("c")  # leads nowhere
+    for config in (ListConfig(), ListConfig(frame_folders=True)):
+        assert listed(read_set(tmp_path, lists=config), tmp_path) == [("a/1.mp4", "a"), ("b/2.mp4", "b")]
 
 
-def test_a_label_past_the_named_classes_is_refused_with_its_row(tmp_path: Path):
-    write(tmp_path / "classes.txt", "a\nb\n")
-    path = write(tmp_path / "l.csv", "path,label\nx.mp4,1\ny.mp4,2\n")
-    message = f"{path}, row 3: label 2, but {tmp_path / 'classes.txt'} names 2 classes"
-    with pytest.raises(DataError, match=re.escape(message)):
-        read_list(path)
+def test_a_class_folder_that_links_to_what_it_lies_in_is_refused(tmp_path: Path):
+    touch(tmp_path, "set/a/1.mp4", "set/b/2.mp4")
+    (tmp_path / "set" / "loop").symlink_to(tmp_path)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path}/set/loop is a link to {tmp_path}, which it lies in")):
+        read_class_folders(tmp_path / "set")
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("a\nb\na\n", "line 3: 'a' stands there twice"),
-        ("a\n\nb\n", "line 2 is empty"),
-        (b"a\n\xff\n", "cannot be read"),
-    ],
-)
-def test_a_file_of_class_names_that_cannot_be_used_is_refused(tmp_path: Path, text: str | bytes, reason: str):
-    path = write(tmp_path / "classes.txt", text)
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))},? {reason}"):
-        read_list(write(tmp_path / "l.csv", "x.mp4,0\n"))
+def test_names_may_start_with_a_dash_and_need_not_be_utf8(tmp_path: Path):
+    try:
+        touch(tmp_path, "-a/--x.mp4", os.fsdecode(b"b/caf\xe9.mp4"))
+    except OSError:
+        pytest.skip("this file system does not take the name")
+    videos = read_class_folders(tmp_path)
+    assert [path for path, _ in listed(videos, tmp_path)] == ["-a/--x.mp4", os.fsdecode(b"b/caf\xe9.mp4")]
+    assert all(os.path.exists(sample.path) for sample in videos.samples)
 
 
-@pytest.mark.parametrize(
-    ("text", "row"),
-    [
-        ("x.mp4,a\ny.mp4 1\n", 2),
-        ("path,label\nx.mp4,a,3\n", 2),
-        ("x.mp4\n", 1),
-        ("x.mp4,a\n\ny.mp4,\n", 3),
-        ("x.mp4,a\n,b\n", 2),
-        ("folder 37 5\n", 1),
-    ],
-)
-def test_a_row_that_is_not_two_values_is_refused_with_its_number(tmp_path: Path, text: str, row: int):
-    path = write(tmp_path / "l.csv", text)
-    with pytest.raises(DataError, match=re.escape(f"{path}, row {row}: ") + r"\[.*\] is not path,label"):
-        read_list(path)
+def test_class_folders_take_their_order_from_named_labels(tmp_path: Path):
+    touch(tmp_path, "marching/1.mp4", "riding_a_bike/2.mp4")
+    videos = read_set(tmp_path, lists=ListConfig(labels="k400"))
+    assert (len(videos.classes), videos.classes[:2]) == (400, ["riding a bike", "marching"])
+    assert [sample.label for sample in videos.samples] == [1, 0]
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "path,label\n", "\ufeff"])
-def test_a_list_without_rows_is_refused(tmp_path: Path, text: str):
-    path = write(tmp_path / "l.csv", text)
-    with pytest.raises(DataError, match=re.escape(f"{path} holds no rows; expected one path,label a line")):
-        read_list(path)
+def test_class_names_match_but_for_brackets_and_underscores():
+    videos = LabelledSet([Sample(Path("x"), 0), Sample(Path("y"), 1)], ["Holding [something]", "riding_a bike"])
+    relabelled = videos.relabelled(["riding a bike", "Holding something"], source="model")
+    assert [sample.label for sample in relabelled.samples] == [1, 0]
 
 
-@pytest.mark.parametrize("data", [b"\x00\x00\x00 ftypisom\xff\xfe", b"\x89PNG\r\n", "x.mp4,ä".encode("latin-1")])
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes):
-    path = write(tmp_path / "video.mp4", data)
-    with pytest.raises(DataError, match=re.escape(f"{path} cannot be read as a csv list: ")):
-        read_training_sets(path)
+def test_a_name_that_matches_two_others_is_unknown():
+    videos = LabelledSet([Sample(Path("x"), 0)], ["a b"])
+    with pytest.raises(DataError, match="1 of 1 classes of the data are not among the 2 of model"):
+        videos.relabelled(["a_b", "a [b]"], source="model")
+    assert videos.relabelled(["a_b", "a b"], source="model").samples[0].label == 1
 
 
-def test_a_list_that_is_missing_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"l\.csv cannot be read as a csv list: .*No such file"):
-        read_list(tmp_path / "l.csv")
-
-
-def test_a_val_list_may_lack_the_highest_labels(tmp_path: Path):
-    write(tmp_path / "train.csv", "1.mp4,0\n2.mp4,1\n3.mp4,2\n")
-    write(tmp_path / "val.csv", "4.mp4,1\n")
-    train, val = read_training_sets(tmp_path)
-    assert train.classes == val.classes == ["0", "1", "2"]
-    assert val.samples == [Sample(tmp_path / "4.mp4", 1)]
-
-
-def test_a_list_of_class_numbers_is_matched_to_names_by_position(tmp_path: Path):
-    (tmp_path / "val.csv").write_text("a.mp4,2\nb.mp4,0\n")
-    videos = read_list(tmp_path / "val.csv").relabelled(["x", "y", "z"], source="the checkpoint")
-    assert [(sample.label, videos.classes[sample.label]) for sample in videos.samples] == [(2, "z"), (0, "x")]
-    with pytest.raises(DataError, match="label 2 is past the 2 classes of the checkpoint"):
-        read_list(tmp_path / "val.csv").relabelled(["x", "y"], source="the checkpoint")
-
-
-def test_a_label_that_is_no_class_number_is_refused(tmp_path: Path):
-    (tmp_path / "val.csv").write_text("a.mp4,20240101\nb.mp4,0\n")
-    with pytest.raises(DataError, match="label 20240101 is no class number"):
-        read_list(tmp_path / "val.csv")
-
-
-def test_a_video_in_train_and_val_is_refused(tmp_path: Path):
-    (tmp_path / "train.csv").write_text("a.mp4,x\nb.mp4,y\n")
-    (tmp_path / "val.csv").write_text("./a.mp4,x\n")
-    with pytest.raises(DataError, match="1 videos stand in both train and val"):
-        read_training_sets(tmp_path)
+def test_a_val_list_that_is_named_comes_before_a_test_folder(tmp_path: Path):
+    touch(tmp_path, "test/a/1.mp4")
+    assert datasets.evaluation_split(tmp_path) == "test"
+    assert datasets.evaluation_split(tmp_path, ListConfig(val="anywhere.csv")) == "val"

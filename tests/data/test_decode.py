@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from morphmlp.data.decode import VideoInfo, probe, read_clip, read_frames
+from morphmlp.data.sources import TarMember
 from morphmlp.errors import MediaError
 
 HEIGHT, WIDTH = 48, 64
@@ -237,6 +238,55 @@ def test_what_is_wrong_with_an_image_is_said_of_an_image(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no picture" * 100)
     with pytest.raises(MediaError, match="is not an image that can be read"):
         read_clip(tmp_path / "x.jpg", lambda num_frames, fps: [0])
+
+
+def inside(path, shard, *, before=b"x" * 700, after=b"y" * 900):
+    """The file as a part of a larger one, as a tar archive holds it."""
+    content = path.read_bytes()
+    shard.write_bytes(before + content + after)
+    return TarMember(shard, f"deep/{path.name}", len(before), len(content))
+
+
+@pytest.mark.parametrize("name", ["0.tar", "we:ird, na%me?.tar", os.fsdecode(b"caf\xe9.tar")])
+def test_a_member_of_a_shard_is_read_as_the_file_is(grey_video, tmp_path, name):
+    try:
+        member = inside(grey_video, tmp_path / name)
+    except OSError:
+        pytest.skip("this file system does not take the name")
+    assert probe(member) == probe(grey_video)
+    np.testing.assert_array_equal(read_frames(member, [29, 0, 7]), read_frames(grey_video, [29, 0, 7]))
+    clips = [read_clip(source, lambda num_frames, fps: [0, num_frames - 1]) for source in (member, grey_video)]
+    np.testing.assert_array_equal(*clips)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".avi", "mpeg4"), (".ts", "libx264")])
+def test_members_of_other_containers_are_read(tmp_path, suffix, codec):
+    path = encode(tmp_path / f"video{suffix}", grey_frames(20), codec=codec, options={"bf": "2"})
+    video = encode(tmp_path / "next.mp4", grey_frames(5))
+    member = inside(path, tmp_path / "0.tar", after=video.read_bytes())  # the neighbour is no part of it
+    assert probe(member) == probe(path)
+    np.testing.assert_array_equal(read_frames(member, range(20)), read_frames(path, range(20)))
+
+
+def test_an_image_in_a_shard_is_a_video_of_one_frame(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    member = inside(tmp_path / "picture.png", tmp_path / "0.tar")
+    np.testing.assert_array_equal(read_clip(member, lambda *_: [0, 0]), np.stack([picture] * 2))
+    with pytest.raises(MediaError, match=r"0\.tar/deep/picture\.png: cannot be decoded as an image|is not an image"):
+        read_clip(TarMember(member.shard, member.name, 0, 600), lambda *_: [0])
+
+
+def test_a_member_that_is_broken_or_past_the_end_of_its_shard_is_one_named_error(grey_video, tmp_path, capfd):
+    member = inside(grey_video, tmp_path / "0.tar")
+    nonsense = TarMember(member.shard, "x.mp4", 0, 600)
+    with pytest.raises(MediaError, match=r"^[^\n]*0\.tar/x\.mp4: cannot be opened as a video"):
+        read_frames(nonsense, [0])
+    os.truncate(member.shard, 1000)
+    with pytest.raises(MediaError, match=r"0\.tar is cut off: 1000 bytes, but the member ends at byte") as caught:
+        probe(member)
+    assert caught.value.path == tmp_path / "0.tar/deep/grey.mp4"
+    assert capfd.readouterr() == ("", "")
 
 
 def hide_last_frames(source, path, *, num_shown):

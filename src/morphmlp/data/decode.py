@@ -1,15 +1,15 @@
-"""From a video file to RGB frames: probe it, read chosen frames, or let a sampling rule choose them.
+"""From a video to RGB frames: probe it, read chosen frames, or let a sampling rule choose them.
 
-An image is a video of one frame: `read_clip` takes both. Videos are decoded by PyAV (FFmpeg inside the wheel),
-sequentially and in a single thread: a loader runs one decoder a worker, where threads within each would only compete.
-Whatever is wrong with a file is one `MediaError` that names it.
+A video is a file, a member of a tar shard, or a folder of frames; an image is a video of one frame, and `read_clip`
+takes it too. Files are decoded by PyAV (FFmpeg inside the wheel), sequentially and in a single thread: a loader runs
+one decoder a worker, where threads within each would only compete. Whatever is wrong with a video is one `MediaError`
+that names it.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
@@ -18,7 +18,9 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-from morphmlp.data.images import IMAGE_SUFFIXES, read_image, require_filled_file
+from morphmlp.data.frame_folders import frame_size, is_frame_folder, list_frames, read_frame_files
+from morphmlp.data.images import read_image, require_filled_file
+from morphmlp.data.sources import TarMember, media_kind, read_member, require_whole_member
 from morphmlp.errors import MediaError
 
 _UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
@@ -41,10 +43,11 @@ class VideoInfo:
     codec: str
 
 
-def probe(path: str | Path) -> VideoInfo:
-    """Describe the video in a file: one frame is decoded, the rest is only counted.
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Describe a video: one frame is decoded, the rest is only counted.
 
-    The count is that of the packets, as the one in the header may be missing or wrong.
+    The count is that of the packets, as the one in the header may be missing or wrong. A folder of frames has no rate
+    of its own: 30 a second are taken.
 
     Raises:
         MediaError: the file is missing, unreadable, not a video, or holds no frame that can be decoded.
@@ -52,6 +55,8 @@ def probe(path: str | Path) -> VideoInfo:
     >>> probe("juggle.mp4")
     VideoInfo(num_frames=247, fps=24.0, height=720, width=1280, rotation_degrees=0, duration_s=10.2916..., codec='h264')
     """
+    if is_frame_folder(path):
+        return _probe_folder(path)
     with _open(path) as (container, stream):
         frame, packets = _scan(path, container, stream)
         rotation_degrees = _rotation_degrees(frame)
@@ -68,7 +73,21 @@ def probe(path: str | Path) -> VideoInfo:
         )
 
 
-def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
+def _probe_folder(folder: str | os.PathLike[str]) -> VideoInfo:
+    files = list_frames(folder)
+    height, width = frame_size(folder, files)
+    return VideoInfo(
+        num_frames=len(files),
+        fps=_UNKNOWN_FPS,
+        height=height,
+        width=width,
+        rotation_degrees=0,
+        duration_s=len(files) / _UNKNOWN_FPS,
+        codec="frames",
+    )
+
+
+def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndarray:
     """Read the frames at `indices` in one pass over the video; 0 is the first frame shown.
 
     The indices may come in any order and repeat, so that several clips of a video are read at once: pass their
@@ -85,13 +104,17 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     >>> read_frames("juggle.mp4", [0, 100, 100]).shape
     (3, 720, 1280, 3)
     """
+    if not len(indices) or min(indices) < 0:
+        raise ValueError(f"indices={list(indices)}: give one or more frame numbers, from 0 on")
+    if is_frame_folder(path):
+        return read_frame_files(path, list_frames(path), indices)
     frames, num_decoded = _decode(path, indices)
     if frames is None:
         raise MediaError(path, f"holds {num_decoded} frames, so there is no frame {max(indices)} (the first is 0)")
     return frames
 
 
-def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -> np.ndarray:
+def read_clip(path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]]) -> np.ndarray:
     """Read the frames that `sample(num_frames, fps)` chooses from a video, or from an image, which is one frame.
 
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
@@ -107,8 +130,12 @@ def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
     """
-    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
-        return read_image(path)[None][list(sample(1, _UNKNOWN_FPS))]
+    if is_frame_folder(path):
+        files = list_frames(path)
+        return read_frame_files(path, files, sample(len(files), _UNKNOWN_FPS))
+    if media_kind(path) == "image":
+        content = read_member(path) if isinstance(path, TarMember) else None
+        return read_image(path, content=content)[None][list(sample(1, _UNKNOWN_FPS))]
     info = probe(path)
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
     if frames is not None:
@@ -116,14 +143,11 @@ def read_clip(path: str | Path, sample: Callable[[int, float], Sequence[int]]) -
     return read_frames(path, sample(num_decoded, info.fps))
 
 
-def _decode(path: str | Path, indices: Sequence[int]) -> tuple[np.ndarray | None, int]:
+def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.ndarray | None, int]:
     """Return the wanted frames [T, H, W, 3] and the number decoded; None if the video ended before the last of them."""
     positions: dict[int, list[int]] = {}  # index in the video -> where it goes in the result
     for position, index in enumerate(indices):
         positions.setdefault(int(index), []).append(position)
-    if not positions or min(positions) < 0:
-        raise ValueError(f"indices={list(indices)}: give one or more frame numbers, from 0 on")
-
     wanted: np.ndarray | None = None
     first: av.VideoFrame | None = None
     num_decoded = 0
@@ -144,7 +168,9 @@ def _decode(path: str | Path, indices: Sequence[int]) -> tuple[np.ndarray | None
     return None, num_decoded
 
 
-def _iterate_frames(path: str | Path, container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _iterate_frames(
+    path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
     """Yield the frames in the order in which they are shown, which is the one in which decoders give them out.
 
     Their timestamps are not used: an AVI file has none, and those made up for it are not in order.
@@ -157,7 +183,7 @@ def _iterate_frames(path: str | Path, container: InputContainer, stream: av.Vide
 
 
 def _to_rgb(
-    path: str | Path, frame: av.VideoFrame, *, first: av.VideoFrame, reformatter: VideoReformatter
+    path: str | os.PathLike[str], frame: av.VideoFrame, *, first: av.VideoFrame, reformatter: VideoReformatter
 ) -> np.ndarray:
     """Convert a frame of any pixel format, matrix, range and depth to RGB [H, W, 3] uint8, sized and turned as `first`.
 
@@ -193,7 +219,9 @@ class _Packets:
             self.end = until if self.end is None else max(self.end, until)
 
 
-def _scan(path: str | Path, container: InputContainer, stream: av.VideoStream) -> tuple[av.VideoFrame, _Packets]:
+def _scan(
+    path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream
+) -> tuple[av.VideoFrame, _Packets]:
     """Count the packets to be shown and return the first frame, which alone knows the display rotation."""
     packets = _Packets()
     first_frame: av.VideoFrame | None = None
@@ -222,13 +250,12 @@ def _average_fps(stream: av.VideoStream, packets: _Packets) -> float:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+def _open(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file and its first video stream that is not a cover picture."""
-    require_filled_file(path)
+    address = _address(path)
     with _errors_as_video_error(path, lambda: "cannot be opened as a video"):
-        # Absolute, so that a colon in a relative name is not taken for a protocol; a title in an unknown encoding is
-        # no reason to refuse the video.
-        container = av.open(os.path.abspath(path), metadata_errors="ignore")
+        # A title in an unknown encoding is no reason to refuse the video.
+        container = av.open(address, metadata_errors="ignore")
     with container:
         if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
             raise MediaError(path, "is a text file, not a video")
@@ -245,8 +272,17 @@ def _open(path: str | Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         yield container, stream
 
 
+def _address(path: str | os.PathLike[str]) -> str:
+    """What FFmpeg is to open: a part of a shard, or a file by its absolute name, whose colons are no protocol."""
+    if isinstance(path, TarMember):
+        require_whole_member(path)
+        return f"subfile,,start,{path.offset},end,{path.offset + path.size},,:{os.path.abspath(path.shard)}"
+    require_filled_file(path)
+    return os.path.abspath(path)
+
+
 @contextmanager
-def _errors_as_video_error(path: str | Path, describe: Callable[[], str]) -> Iterator[None]:
+def _errors_as_video_error(path: str | os.PathLike[str], describe: Callable[[], str]) -> Iterator[None]:
     """Turn what FFmpeg, PyAV and the file system raise into a `MediaError` that starts with `describe()`."""
     try:
         yield

@@ -3,11 +3,12 @@
 Decoding is Pillow's. Whatever is wrong with a file is one `MediaError` that names it, and none of Pillow's warnings.
 """
 
+import io
 import os
 import stat
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -34,13 +35,17 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: np.rot90(pixels),
 }
+_ON_ITS_SIDE = frozenset([5, 6, 7, 8])  # height and width are exchanged
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) -> np.ndarray:
     """Read an image of any colour mode; the format is told by the content, not by the file's ending.
 
     Transparent parts are filled with white, the page that most drawings are made for. 16-bit grey levels are divided
     by 257, so that 65535 becomes 255. Of an animation or a document of several pages, the first picture is read.
+
+    Args:
+        content: the bytes, where `path` is only the name in messages.
 
     Returns:
         [H, W, 3] RGB, uint8, turned upright as the EXIF orientation says.
@@ -52,14 +57,33 @@ def read_image(path: str | Path) -> np.ndarray:
     >>> read_image("photograph.jpg").shape
     (1536, 2048, 3)
     """
-    require_filled_file(path)
+    with _opened(path, content) as image:
+        _refuse_giant(path, *image.size)
+        image.load()
+        return np.ascontiguousarray(_turned_upright(_to_rgb(path, image), image))
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width, in pixels, that `read_image` gives a picture; no pixel is decoded.
+
+    Raises:
+        MediaError: the file is missing, empty or not an image.
+    """
+    with _opened(path, None) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) in _ON_ITS_SIDE else (height, width)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
+    """An image of which the header is read; what goes wrong until it is closed becomes one `MediaError`."""
+    if content is None:
+        require_filled_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which does not concern us, and of the size: see below
-            with Image.open(path, formats=_FORMATS) as image:
-                _refuse_giant(path, *image.size)
-                image.load()
-                return np.ascontiguousarray(_turned_upright(_to_rgb(path, image), image))
+            with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
+                yield image
     except MediaError:
         raise
     except UnidentifiedImageError:
@@ -71,7 +95,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise MediaError(path, f"cannot be decoded as an image ({cause})") from None
 
 
-def require_filled_file(path: str | Path) -> None:
+def require_filled_file(path: str | os.PathLike[str]) -> None:
     """Raise the plain reasons first: those of decoders are vaguer, and they would wait for ever on a named pipe.
 
     Raises:
@@ -89,12 +113,12 @@ def require_filled_file(path: str | Path) -> None:
         raise MediaError(path, "is empty (0 bytes)")
 
 
-def _refuse_giant(path: str | Path, width: int, height: int) -> None:
+def _refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise MediaError(path, f"is {width} x {height} px, above the {MOST_PIXELS} pixels that are read; scale it down")
 
 
-def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
+def _to_rgb(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:
     """[H, W, 3] uint8 from any of Pillow's modes, as stored: not yet upright."""
     if image.mode.startswith(("I", "F")):
         return _from_deep_grey(path, image)
@@ -104,7 +128,7 @@ def _to_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _from_deep_grey(path: str | Path, image: Image.Image) -> np.ndarray:
+def _from_deep_grey(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:
     """Grey levels of more than 8 bits, whichever type Pillow keeps them in; `convert` would clip them at 255."""
     levels = np.asarray(image)
     if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
@@ -114,10 +138,15 @@ def _from_deep_grey(path: str | Path, image: Image.Image) -> np.ndarray:
 
 
 def _turned_upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """The picture turned as its EXIF block says; one that cannot be read says nothing."""
+    """The picture turned as its EXIF block says."""
+    turn = _TURNS.get(_orientation(image))
+    return turn(pixels) if turn else pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    """What the EXIF block says; one that cannot be read says nothing, which is 1."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
     except Exception:  # parsing what is damaged raises almost anything
-        return pixels
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return turn(pixels) if turn else pixels
+        return 1
+    return orientation if isinstance(orientation, int) else 1

@@ -1,0 +1,259 @@
+"""Labelled videos or images as a set with classes: how written labels become class numbers from 0.
+
+Labels are names or numbers. Names are put in alphabetical order unless a label file gives theirs; numbers stand for the
+lines of a label file, or for themselves.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from morphmlp.config import PUBLISHED_LABELS
+from morphmlp.data.sources import MediaKind, Source, media_kind
+from morphmlp.errors import DataError
+from morphmlp.files import read_class_names
+from morphmlp.formatting import shortened
+
+LABEL_FILES = ("classes.txt", "labels.json", "something-something-v2-labels.json")
+
+MOST_DIGITS = 5  # of a label that is a number
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled video or image: `label` counts from 0 in the order of the set's classes."""
+
+    path: Source
+    label: int
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled files of one kind and their classes.
+
+    Attributes:
+        named: False where the classes are only known by number.
+        num_duplicates: rows of a list that said again what an earlier row says, and were left out.
+    """
+
+    samples: list[Sample]
+    classes: list[str]
+    named: bool = True
+    kind: MediaKind = "video"
+    num_duplicates: int = 0
+
+    @property
+    def unit(self) -> str:
+        """What the samples are called in messages: "videos" or "images"."""
+        return f"{self.kind}s"
+
+    def relabelled(self, classes: list[str], *, source: str) -> "LabelledSet":
+        """The same samples with labels counted in another list of classes, matched by name, or by number if unnamed.
+
+        Names match as they are, or but for brackets and underscores: `Holding [something]` is `Holding something`.
+
+        Raises:
+            DataError: a class of this set is not in the list; both sides are named.
+        """
+        if not self.named:
+            if len(self.classes) > len(classes):
+                raise DataError(
+                    f"label {len(self.classes) - 1} is past the {len(classes)} classes of {source}, which count from "
+                    "0; labels that count from 1 need --lists.first_label 1"
+                )
+            return replace(self, classes=list(classes), named=True)
+        position = _positions(classes)
+        unknown = [name for name in self.classes if _find(name, position) is None]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
+                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}"
+            )
+        new_labels = [_find(name, position) for name in self.classes]
+        samples = [replace(sample, label=new_labels[sample.label]) for sample in self.samples]
+        return replace(self, samples=samples, classes=list(classes))
+
+
+def _positions(classes: Sequence[str]) -> dict[str, int]:
+    """Where each name stands; plainer spellings lead there too, unless they are another's name or several share one."""
+    shared = Counter(_plain(name) for name in classes)
+    plain = {_plain(name): i for i, name in enumerate(classes) if shared[_plain(name)] == 1}
+    return plain | {name: i for i, name in enumerate(classes)}
+
+
+def _find(name: str, position: dict[str, int]) -> int | None:
+    return position.get(name, position.get(_plain(name)))
+
+
+def _plain(name: str) -> str:
+    """`riding_a_bike` and `Holding [something]` as other lists write them: `riding a bike`, `Holding something`."""
+    return re.sub(r"[\s_]+", " ", re.sub(r"[\[\]]", "", name)).strip()
+
+
+def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | None:
+    """The one kind that the files are of, None without files; an unknown ending counts as a video's.
+
+    Raises:
+        DataError: both kinds; an example of each is named.
+    """
+    examples: dict[MediaKind, Source] = {}
+    for path in paths:
+        examples.setdefault(media_kind(path) or "video", path)
+    if len(examples) == 2:
+        raise DataError(
+            f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "
+            "move one kind elsewhere"
+        )
+    return next(iter(examples), None)
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Class names in the order of the labels, and where they stand."""
+
+    names: list[str]
+    source: str
+
+
+def find_class_names(labels: str | None, folders: Sequence[Path]) -> ClassNames | None:
+    """The names that `labels` says (see `ListConfig`), or those of the first label file in `folders`.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    if labels in PUBLISHED_LABELS:
+        text = (files("morphmlp") / "labels" / f"{labels}.txt").read_text(encoding="utf-8")
+        return ClassNames(text.splitlines(), source=f"labels {labels}")
+    if labels is not None:
+        path = Path(labels)
+        if not path.is_file():
+            raise DataError(f"labels {labels!r}: neither {', '.join(PUBLISHED_LABELS)} nor a file")
+    else:
+        candidates = (folder / name for folder in folders for name in LABEL_FILES)
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            return None
+    names = _read_label_map(path) if path.suffix.lower() == ".json" else read_class_names(path)
+    return ClassNames(names, source=str(path))
+
+
+def _read_label_map(path: Path) -> list[str]:
+    """Names in order from `{"Approaching something with your camera": "0", ...}`, or from a list of names."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if isinstance(content, list):
+            content = {name: i for i, name in enumerate(content)}
+        names = {int(number): str(name) for name, number in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f'{path} is no label map {{"class name": number, ...}}: {error}') from None
+    if not names or sorted(names) != list(range(len(content))):
+        raise DataError(f"{path}: its {len(content)} classes are not numbered from 0 to {len(content) - 1}")
+    return [names[i] for i in range(len(names))]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A video or an image with its label as written, and where that stands: "row 3"."""
+
+    where: str
+    path: Source
+    label: str
+
+
+def labelled_set(
+    entries: Sequence[Entry],
+    *,
+    origin: str | Path,
+    names: ClassNames | None,
+    first_label: int | None = None,
+    training: bool = False,
+) -> LabelledSet:
+    """Entries as a set; repeated ones are taken once.
+
+    Args:
+        origin: what messages call the list.
+        first_label: the number of the first class; None takes 0, and refuses labels that seem to count from 1.
+        training: every class is expected, so that unnamed labels without a 0 seem to count from 1.
+
+    Raises:
+        DataError: naming the entry whose label cannot be used, or that contradicts another; or there are both kinds.
+    """
+    if all(re.fullmatch(r"[0-9]+", entry.label) for entry in entries):
+        labels, classes = _from_numbers(
+            entries, origin=origin, names=names, first_label=first_label, from_zero=not training
+        )
+        named = names is not None
+    else:
+        labels, classes = _from_names(entries, origin=origin, names=names)
+        named = True
+    samples = _without_duplicates(entries, labels, origin=origin)
+    kind = only_kind((sample.path for sample in samples), source=origin)
+    return LabelledSet(samples, classes, named, kind or "video", len(entries) - len(samples))
+
+
+def _from_numbers(
+    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None, first_label: int | None, from_zero: bool
+) -> tuple[list[int], list[str]]:
+    """Labels from 0, and the classes; `from_zero` where unnamed labels may lack a 0."""
+    first = first_label or 0
+    for entry in entries:
+        if len(entry.label.lstrip("0")) > MOST_DIGITS:
+            raise DataError(
+                f"{origin}, {entry.where}: label {entry.label[:20]} is no class number; expected one from {first} on, "
+                "or a name"
+            )
+    numbers = [int(entry.label) for entry in entries]
+    lowest, highest = min(numbers), max(numbers)
+    if names is None and first_label is None and lowest == 1 and not from_zero:
+        raise DataError(
+            f"{origin}, {entries[numbers.index(1)].where}: label 1 is the smallest, and classes count from 0; give "
+            "--lists.first_label 1 if 1 is the first class, or --lists.first_label 0 if class 0 merely has no samples"
+        )
+    if lowest < first:
+        raise DataError(f"{origin}, {entries[numbers.index(lowest)].where}: label {lowest}, but first_label is {first}")
+    classes = names.names if names else [str(number) for number in range(first, highest + 1)]
+    for number, entry in zip(numbers, entries, strict=True):
+        if names and number - first >= len(classes):
+            advice = ""
+            if first_label is None and lowest > 0 and highest == len(classes):
+                advice = "; give --lists.first_label 1 if the labels count from 1"
+            raise DataError(
+                f"{origin}, {entry.where}: label {number}, but {names.source} names {len(classes)} classes"
+                f"{f' and first_label is {first}' if first else ''}{advice}"
+            )
+    return [number - first for number in numbers], list(classes)
+
+
+def _from_names(
+    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None
+) -> tuple[list[int], list[str]]:
+    classes = names.names if names else sorted({entry.label for entry in entries})
+    position = _positions(classes)
+    labels = []
+    for entry in entries:
+        label = _find(entry.label, position)
+        if label is None:
+            source = names.source if names else origin
+            raise DataError(
+                f"{origin}, {entry.where}: class {entry.label!r} is not among the {len(classes)} of {source}: "
+                f"{shortened(classes)}"
+            )
+        labels.append(label)
+    return labels, list(classes)
+
+
+def _without_duplicates(entries: Sequence[Entry], labels: list[int], *, origin: str | Path) -> list[Sample]:
+    """One sample for each source."""
+    seen: dict[Source, int] = {}  # source -> where it first stands
+    for i, (entry, label) in enumerate(zip(entries, labels, strict=True)):
+        before = seen.setdefault(entry.path, i)
+        if labels[before] != label:
+            raise DataError(
+                f"{origin}, {entry.where}: {entry.path} has label {entry.label}, but {entries[before].label} in "
+                f"{entries[before].where}; which one is right? Remove the other"
+            )
+    return [Sample(source, labels[i]) for source, i in seen.items()]
