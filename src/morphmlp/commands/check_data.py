@@ -1,0 +1,84 @@
+"""`morphmlp check-data`."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveFloat, PositiveInt
+
+from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.config import ListConfig, MaskConfig, SplitConfig
+
+if TYPE_CHECKING:
+    from morphmlp.check_report import CheckReport
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    options = _read_options(arguments)
+
+    from morphmlp.check_data import check_data, results_folder
+    from morphmlp.check_tables import check_tables
+    from morphmlp.console import counting
+    from morphmlp.tables import print_all
+
+    plain = options.as_dict()
+    folder = results_folder(options.data, options.out)
+    try:
+        with counting("files", enabled=not options.json) as progress:
+            report = check_data(
+                options.data,
+                folder,
+                frames=options.frames,
+                all_frames=options.all_frames,
+                workers=options.workers,
+                timeout_s=options.timeout,
+                fresh=options.fresh,
+                lists=ListConfig.from_dict(plain["lists"]),
+                split=SplitConfig.from_dict(plain["split"]),
+                masks=MaskConfig.from_dict(plain["masks"]),
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print(f"what was found so far is in {folder}; the same command goes on from there", file=sys.stderr)
+        raise
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        print_all(check_tables(report))
+    _say_where(report, str(folder))
+    return USER_ERROR if report.broken else 0
+
+
+def _read_options(arguments: list[str]) -> Namespace:
+    parser = make_parser(
+        "check-data",
+        "DIR",
+        "Opens every file of DIR, which is anything that train takes or a folder of loose files, and decodes it at\n"
+        "sampled frames. Writes report.json, files.csv (a row for each file) and lists of the readable files, on\n"
+        "which train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken.",
+        "morphmlp check-data my_videos --frames 16 --workers 8",
+    )
+    parser.add_argument("data", type=str, help="folder, or list of `path,label` rows")
+    parser.add_argument("--out", type=str | None, help="folder for the results; default DIR-check")
+    parser.add_argument("--frames", type=PositiveInt, default=16, help="of a clip; shorter videos are named")
+    parser.add_argument("--all_frames", action="store_true", help="decode every frame, not up to the last sampled one")
+    parser.add_argument("--workers", type=PositiveInt, help="processes that decode; default: one a core")
+    parser.add_argument("--timeout", type=PositiveFloat, default=60.0, help="seconds after which a file is given up")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier check found out")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_class_arguments(ListConfig, "lists")
+    parser.add_class_arguments(SplitConfig, "split")
+    parser.add_class_arguments(MaskConfig, "masks")
+    return parser.parse_args(arguments)
+
+
+def _say_where(report: "CheckReport", folder: str) -> None:
+    """Where the results are, on standard error."""
+    print(f"report.json and files.csv are in {folder}", file=sys.stderr)
+    if report.clean_note:
+        print(report.clean_note, file=sys.stderr)
+    elif report.clean:
+        names = " and ".join(path.name for path in report.clean)
+        rest = f", without the {len(report.broken):,} broken" if report.broken else ""
+        print(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}", file=sys.stderr)
