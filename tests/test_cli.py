@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+import yaml
 from conftest import save_tiny
 from recorded_values import draw_tensor
 
 from morphmlp import cli
 from morphmlp.checkpoints import CheckpointInfo, _released_name, load_config
+from morphmlp.config import PUBLISHED_INPUTS
 from morphmlp.model import MorphMLP
+from morphmlp.recipes import load_recipe
 from morphmlp.zoo import model_config
 
-VERBS = ["demo", "train", "evaluate", "predict", "segment", "convert", "visualize", "ablate", "models", "table"]
+VERBS = ["demo", "check-data", "train", "evaluate", "predict", "segment", "convert"]
+VERBS += ["visualize", "ablate", "models", "table"]
 
 
 @pytest.fixture
@@ -104,9 +108,16 @@ def test_version_is_that_of_the_package():
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["dance"], "no verb 'dance'; verbs: demo, train, "),
+        (["dance"], "no verb 'dance'; verbs: demo, check-data, train, "),
         (["train", "x"], "the following arguments are required: out"),
-        (["train", "x", "--out", "y", "--lrr", "1"], "--lrr"),
+        (["train", "x", "--out", "y", "--lrr", "1"], "no option --lrr; did you mean --lr?"),
+        (["train", "x", "--out", "y", "--augment.flp", "0.5"], "no option --augment.flp; did you mean --augment.flip?"),
+        (["train", "x", "--out", "y", "--augment.flp=0.5"], "did you mean --augment.flip?"),
+        (["train", "x", "--out", "y", "--imput.crop", "[64,64]"], "did you mean --input.crop?"),
+        (["train", "x", "--out", "y", "--mixup", "0.5"], "did you mean --augment.mixup?"),
+        (["train", "x", "--out", "y", "--epoch", "3"], "no option --epoch; did you mean --epochs?"),
+        (["train", "x", "--out", "y", "--recipe"], "--recipe: expected one argument"),
+        (["evaluate", "x", "y", "--lists.prefx", "z"], "no option --lists.prefx; did you mean --lists.prefix?"),
         (["train", "x", "--out", "y", "--epochs", "many"], "--epochs: expected int; got many"),
         (["train", "x", "--out", "y", "--input.crop", "[3]"], "--input.crop: "),
         (["evaluate", "x", "y", "--precision", "half"], "--precision: "),
@@ -136,7 +147,7 @@ def test_training_prints_the_result_and_where_the_checkpoint_is(data: Path, tmp_
     result, checkpoint = process.stdout.splitlines()
     assert result.startswith("best top-1 0.")
     assert "on 10 validation videos, at epoch " in result
-    assert result.endswith(" videos/s")
+    assert result.endswith(" clips/s")
     assert checkpoint == f"checkpoint: {tmp_path / 'run' / 'best'}"
     assert "20 training and 10 validation videos of 10 classes; 2 epochs of 5 steps" in process.stderr
     assert "epoch 2/2  top-1 0." in process.stderr
@@ -181,6 +192,74 @@ def test_unknown_field_in_a_recipe_is_refused(data: Path, tmp_path: Path, capfd:
     assert not (tmp_path / "run").exists()
 
 
+def printed_config(capfd: pytest.CaptureFixture[str], *arguments: object) -> dict:
+    status, out, err = run_main(capfd, "train", "x", "--out", "y", *arguments, "--print_config")
+    assert status == 0, err
+    return yaml.safe_load(out)
+
+
+def test_recipe_of_the_package_is_taken_field_by_field(capfd: pytest.CaptureFixture[str]):
+    printed = printed_config(capfd, "--recipe", "k400_b32")
+    for name, value in load_recipe("k400_b32").items():
+        if isinstance(value, dict):
+            assert printed[name].items() >= value.items()
+        else:
+            assert printed[name] == value
+
+
+@pytest.mark.parametrize("order", ["recipe first", "recipe last"])
+def test_command_line_wins_over_the_configuration_file_and_that_over_the_recipe(
+    order: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    config = tmp_path / "config.yaml"
+    config.write_text("epochs: 7\nlr: 0.5\naugment: {mixup: 0.3, flip: 0.1}\narch: {drop_path: 0.25}\n")
+    files = ["--recipe=ssv2_s16", f"--config={config}"]
+    own = ["--epochs", "2", "--augment.flip", "0.2", "--arch.frames", "24", "--clip_grad", "null"]
+    printed = printed_config(capfd, *(files + own if order == "recipe first" else own + files[::-1]))
+    assert (printed["epochs"], printed["lr"], printed["weight_decay"], printed["clip_grad"]) == (2, 0.5, 0.05, None)
+    assert printed["augment"] | {"mixup": 0.3, "flip": 0.2, "cutmix": 1.0, "repeats": 2} == printed["augment"]
+    assert printed["arch"] == {"frames": 24, "drop_path": 0.25}
+    assert printed["model"] == "morphmlp_video_s"
+    assert printed["lists"]["labels"] == "ssv2"
+
+
+def test_printed_recipe_can_be_given_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    printed = printed_config(capfd, "--recipe", "imagenet_b")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(printed))
+    assert printed_config(capfd, "--config", tmp_path / "config.yaml") == printed
+
+
+def test_recipe_with_a_start_trains_on_data_given_as_an_option(
+    data: Path, image_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """The recipe of a published model, made tiny: what is not overridden is the recipe's, also beside --init."""
+    run = tmp_path / "run"
+    small = [*tiny.OPTIONS, "--arch.image_size", "32", "--epochs", "1", "--precision", "fp32", "--lists.labels", "null"]
+    arguments = ["train", "--recipe", "ssv1_s16", "--data", data, "--init", image_checkpoint, "--out", run, *small]
+    status, _, err = run_main(capfd, *arguments)
+    assert status == 0, err
+    assert "inflated to 4 frames" in err
+    config = json.loads((run / "config.json").read_text())
+    recipe = load_recipe("ssv1_s16")
+    assert config["data"] == str(data)
+    assert (config["model"]["name"], config["model"]["drop_path"]) == ("morphmlp_video_s", 0.3)
+    assert config["input"] == PUBLISHED_INPUTS["ssv1"].to_dict() | {"crop": [32, 32], "resize": 32}
+    assert config["train"]["lr"] == recipe["lr"]
+    assert config["train"]["augment"].items() >= recipe["augment"].items()
+
+
+def test_recipe_that_cannot_be_used_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "mine.yaml").write_text("augment: {flp: 0.5}\n")
+    (tmp_path / "config.yaml").write_text("recipe: demo\n")
+    train = ["train", tmp_path, "--out", tmp_path / "run"]
+    unknown = run_main(capfd, *train, "--recipe", "k400_s61")
+    assert_one_error(unknown, "recipe 'k400_s61' is neither", "did you mean k400_s16")
+    assert_one_error(run_main(capfd, *train, "--recipe", tmp_path / "mine.yaml"), "mine.yaml", "did you mean flip?")
+    assert_one_error(run_main(capfd, *train, "--config", tmp_path / "config.yaml"), "'demo'", "give it as --recipe")
+    assert_one_error(run_main(capfd, "train", "--out", tmp_path, "--resume", "--recipe", "demo"), "leave out recipe")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
@@ -199,11 +278,19 @@ def test_value_that_is_not_allowed_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_init_and_a_model_name_contradict_each_other(
-    data: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_init_beside_a_model_gives_the_weights_alone(
+    data: Path, image_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    arguments = ["train", data, "--out", tmp_path / "run", "--init", checkpoint, "--model", "morphmlp_video_s"]
-    assert_one_error(run_main(capfd, *arguments), "--init sets the model; leave out --model")
+    """An image checkpoint is inflated for the named model, which is seen as the options say, not as the checkpoint."""
+    options = [*tiny.OPTIONS, "--arch.image_size", "32", "--epochs", "1", "--input.mean", "[0.1,0.2,0.3]"]
+    run = tmp_path / "run"
+    arguments = ["train", data, "--out", run, "--init", image_checkpoint, "--model", "morphmlp_video_nano", *options]
+    status, _, err = run_main(capfd, *arguments)
+    assert status == 0, err
+    assert f"starts from {image_checkpoint} (tiny); inflated to 4 frames" in err
+    model, info = load_config(run / "best")
+    assert (model.name, model.temporal, model.num_classes) == ("morphmlp_video_nano", True, 10)
+    assert (info.input.mean, info.input.std) == ((0.1, 0.2, 0.3), (0.225, 0.225, 0.225))
 
 
 def test_init_takes_model_and_input_from_the_checkpoint(

@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import pytest
 import tiny
 import torch
 from conftest import save_tiny
+from hypothesis import given
+from hypothesis import strategies as st
 
 import morphmlp.evaluate as evaluation
 import morphmlp.train as training
-from morphmlp.checkpoints import load, load_config
-from morphmlp.config import SplitConfig
+from morphmlp.checkpoints import load, load_config, save
+from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.datasets import Sample, read_set, read_training_sets
 from morphmlp.data.decode import probe, read_frames
 from morphmlp.data.loaders import TestClips
@@ -25,6 +29,9 @@ from morphmlp.data.synthetic import CLASSES
 from morphmlp.data.transforms import eval_views as crops_of
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.evaluate import evaluate_checkpoint
+from morphmlp.formatting import percent
+from morphmlp.tables import evaluation_tables
+from morphmlp.tasks import SamplePrediction
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +87,65 @@ def test_batches_of_views_do_not_change_the_results(
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
 
 
+def test_single_views_are_ranked_on_their_own(checkpoint: Path, data: Path):
+    """Three clips with three crops: nine ranks for each video, in the order of the views."""
+    result = evaluate_checkpoint(checkpoint, data, num_clips=3, num_crops=3, workers=0)
+    hits = []
+    for prediction in result.predictions:
+        model, (_, info) = load(checkpoint), load_config(checkpoint)
+        ranks = []
+        for clip in range(3):
+            indices = sparse_indices(probe(prediction.path).num_frames, frames=4, clip=clip, num_clips=3)
+            for view in crops_of(read_frames(prediction.path, indices), info.input, num_crops=3):
+                order = model(view[None])[0].argsort(descending=True).tolist()
+                ranks.append(order.index(prediction.label))
+        assert prediction.view_ranks is not None
+        assert prediction.view_ranks.tolist() == ranks
+        hits += [rank == 0 for rank in ranks]
+    assert result.num_views == 9
+    assert result.view_accuracy() == np.mean(hits)
+
+
+def test_of_one_view_both_accuracies_are_the_same(evaluated: evaluation.Evaluation):
+    for k in (1, 2, 5, 10):
+        assert evaluated.view_accuracy(k) == evaluated.accuracy(k)
+    assert evaluated.num_views == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+def test_rank_of_a_label_is_its_place_among_the_most_probable(seed: int, levels: int):
+    """Few levels, so that many values are equal."""
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(0, levels, (3, 6)) / 4
+    for label in range(6):
+        ranks = evaluation.label_ranks(rows, label)
+        for row, rank in zip(rows, ranks, strict=True):
+            assert SamplePrediction(Path("v.mp4"), label, row).top(6).index(label) == rank
+
+
+@pytest.mark.parametrize(("num_samples", "views", "num_processes"), [(10, 1, 2), (70, 3, 2), (3, 1, 4), (65, 30, 3)])
+def test_processes_share_the_batches_of_a_single_one(num_samples: int, views: int, num_processes: int):
+    config = replace(tiny.INPUT, num_clips=views)
+    dataset = TestClips([Sample(Path(f"{i}.mp4"), 0) for i in range(num_samples)], 4, config)
+
+    def batches(**share: int) -> list[list[int]]:
+        return list(evaluation.make_test_loader(dataset, workers=0, **share).batch_sampler)  # type: ignore[arg-type]
+
+    whole = batches()
+    assert [index for batch in whole for index in batch] == list(range(num_samples))
+    shares = [batches(rank=rank, num_processes=num_processes) for rank in range(num_processes)]
+    assert sorted(batch for share in shares for batch in share) == whole
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_share_alone_is_no_evaluation(checkpoint: Path, data: Path):
+    videos = read_set(data, split="val")
+    dataset = TestClips(videos.samples, 4, load_config(checkpoint)[1].input)
+    loader = evaluation.make_test_loader(dataset, workers=0, rank=1, num_processes=2)
+    with pytest.raises(AssertionError, match="a sample is missing, or counts twice"):
+        evaluation.evaluate(load(checkpoint), loader, videos)
+
+
 def test_workers_do_not_change_the_results(evaluated: evaluation.Evaluation, checkpoint: Path, data: Path):
     again = evaluate_checkpoint(checkpoint, data, workers=2)
     for one, other in zip(evaluated.predictions, again.predictions, strict=True):
@@ -119,6 +185,29 @@ def test_broken_videos_stand_apart_with_their_reasons(checkpoint: Path, data: Pa
     assert (summary["evaluated"], summary["videos"]) == (2, 3)
     assert summary["not_evaluated"][0]["path"] == str(broken)
     assert summary["not_evaluated"][0]["reason"]
+    [lines, *_] = evaluation_tables(result)
+    assert str(lines).startswith("2 of 3 videos evaluated, one view each\n  1 not evaluated: ")
+
+
+def test_table_and_summary_name_the_accuracy_of_videos_and_of_single_views(checkpoint: Path, data: Path):
+    result = evaluate_checkpoint(checkpoint, data, num_clips=2, num_crops=3, workers=0)
+    summary = evaluation.summary(result)
+    assert summary["views"] == 6
+    for k in (1, 5):
+        assert summary[f"top{k}"] == result.accuracy(k)
+        assert summary[f"top{k}_single_view"] == result.view_accuracy(k)
+    assert result.accuracy(5) != result.view_accuracy(5)
+    [lines, *_] = evaluation_tables(result)
+    first, videos, views = str(lines).splitlines()
+    assert first == "10 of 10 videos evaluated, 6 views each"
+    assert videos == (
+        f"top-1 (video) {percent(result.accuracy())}   top-5 (video) {percent(result.accuracy(5))}   "
+        f"loss {result.loss():.3f}"
+    )
+    assert views == (
+        f"top-1 (single view) {percent(result.view_accuracy())}   "
+        f"top-5 (single view) {percent(result.view_accuracy(5))}"
+    )
 
 
 def test_not_one_readable_video_is_an_error(checkpoint: Path, data: Path, tmp_path: Path):
@@ -232,3 +321,148 @@ def test_a_folder_split_in_training_is_evaluated_on_what_was_held_out(data: Path
     assert len(evaluate_checkpoint(best, videos, split="all", workers=0).predictions) == 20
     shutil.copytree(videos, tmp_path / "other")
     assert len(evaluate_checkpoint(best, tmp_path / "other", workers=0).predictions) == 20
+
+
+# What the checkpoint says of the input
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channel_order": "bgr"},
+        {"mean": (0.1, 0.5, 0.9)},
+        {"std": (0.1, 0.2, 0.4)},
+        {"resize": 48},
+        {"resize": 48, "one_crop": "start"},
+        {"sampling": "dense", "stride": 2},
+        {"num_clips": 2},
+        {"num_crops": 3},
+        {"antialias": True},
+        {"interpolation": "bicubic"},
+    ],
+    ids=str,
+)
+def test_normalisation_channel_order_size_crops_and_views_come_from_the_checkpoint(
+    change: dict, checkpoint: Path, data: Path, tmp_path: Path, evaluated: evaluation.Evaluation
+):
+    model, (_, info) = load(checkpoint), load_config(checkpoint)
+    changed = replace(info, input=replace(info.input, **change))
+    save(model, tmp_path / "changed", changed)
+    result = evaluate_checkpoint(tmp_path / "changed", data, workers=0)
+    given = TestClips([Sample(p.path, p.label) for p in result.predictions], 4, changed.input)
+    differs = 0
+    for i, prediction in enumerate(result.predictions[:4]):
+        with torch.no_grad():
+            logits = model(given[i].clips)
+        np.testing.assert_allclose(prediction.probabilities, logits.mean(dim=0).softmax(dim=0), atol=1e-5)
+        differs += not np.allclose(prediction.probabilities, evaluated.predictions[i].probabilities, atol=1e-5)
+    assert differs >= 2
+
+
+def test_aggregation_comes_from_the_checkpoint_unless_it_is_given(checkpoint: Path, data: Path, tmp_path: Path):
+    model, (_, info) = load(checkpoint), load_config(checkpoint)
+    changed = replace(info, input=replace(info.input, num_clips=3, aggregation="probabilities"))
+    save(model, tmp_path / "changed", changed)
+    of_checkpoint = evaluate_checkpoint(tmp_path / "changed", data, workers=0)
+    given = evaluate_checkpoint(checkpoint, data, num_clips=3, aggregation="probabilities", workers=0)
+    other = evaluate_checkpoint(checkpoint, data, num_clips=3, workers=0)
+    for left, same, different in zip(of_checkpoint.predictions, given.predictions, other.predictions, strict=True):
+        np.testing.assert_array_equal(left.probabilities, same.probabilities)
+        assert not np.array_equal(left.probabilities, different.probabilities)
+
+
+# Lists
+
+
+def test_lists_are_read_as_in_training_unless_said_otherwise(data: Path, tmp_path: Path):
+    """A list of numbers whose classes have names in a file, elsewhere than the videos."""
+    data = tiny.copy_data(data, tmp_path / "videos", classes=3)
+    names = sorted(path.name for path in (data / "train").iterdir())
+    (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in names))
+    lists = {"prefix": str(data), "labels": str(tmp_path / "names.txt")}
+    for part in ("train", "val"):
+        rows = [
+            f"{part}/{path.parent.name}/{path.name},{names.index(path.parent.name)}"
+            for path in sorted((data / part).rglob("*.mp4"))
+        ]
+        (tmp_path / f"{part}_rows.csv").write_text("\n".join(rows))
+        lists[part] = str(tmp_path / f"{part}_rows.csv")
+    config = replace(tiny.run_config(data, epochs=1), lists=ListConfig(**lists))
+    best = training.train(config, tmp_path / "run").best
+    result = evaluate_checkpoint(best, data, workers=0)
+    assert [p.path for p in result.predictions] == [data / row.split(",")[0] for row in rows]
+    assert result.labels == names
+
+    (tmp_path / "two.csv").write_text("\n".join(rows[:2]))
+    result = evaluate_checkpoint(best, data, lists={"val": str(tmp_path / "two.csv")}, workers=0)
+    assert len(result.predictions) == 2
+    # Another folder has lists of its own.
+    elsewhere = tiny.copy_data(data, tmp_path / "elsewhere", classes=2)
+    assert len(evaluate_checkpoint(best, elsewhere, workers=0).predictions) == 2
+
+
+# Several processes
+
+
+def run_two(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line in two processes."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = [*torchrun, "-m", "morphmlp.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment(), timeout=120)
+
+
+def test_two_processes_give_the_result_of_one(checkpoint: Path, data: Path, tmp_path: Path):
+    """Six videos in two batches of three, with 9 views each; one cannot be read. All figures and files are equal."""
+    videos = tiny.copy_data(data, tmp_path / "videos", classes=3)
+    broken = sorted((videos / "train").rglob("*.mp4"))[4]
+    broken.write_text("no video")
+    options = ["--split", "train", "--clips", "3", "--crops", "3", "--workers", "1", "--json"]
+    one = tiny.run_command("evaluate", checkpoint, videos, *options, "--out", tmp_path / "one")
+    two = run_two("evaluate", checkpoint, videos, *options, "--out", tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    assert one.stdout == two.stdout
+    assert json.loads(two.stdout)["not_evaluated"][0]["path"] == str(broken)
+    for name in ("predictions.csv", "summary.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_process_whose_share_is_broken_does_not_stop_the_other(checkpoint: Path, data: Path, tmp_path: Path):
+    """With 6 x 3 views each video is a batch, and the second process has none that can be read."""
+    videos = tiny.copy_data(data, tmp_path / "videos", classes=4)
+    paths = sorted((videos / "val").rglob("*.mp4"))
+    for path in paths[1::2]:
+        path.write_text("no video")
+    options = ["--clips", "6", "--crops", "3", "--workers", "0", "--out", tmp_path / "out"]
+    process = run_two("evaluate", checkpoint, videos, *options)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("2 of 4 videos evaluated, 18 views each") == 1
+
+
+def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch):
+    """The other process's failure comes with what is gathered."""
+    videos = read_set(data, split="val")
+    dataset = TestClips(videos.samples, 4, load_config(checkpoint)[1].input)
+    loader = evaluation.make_test_loader(dataset, workers=0)
+    told = []
+
+    def gather(items: list) -> list:
+        told.append(items)
+        return [*items, DataError("the other process failed")]
+
+    monkeypatch.setattr(evaluation, "world_size", lambda: 2)
+    monkeypatch.setattr(evaluation, "gather", gather)
+    with pytest.raises(DataError, match="the other process failed"):
+        evaluation.evaluate(load(checkpoint), loader, videos)
+    assert told == [[]]
+
+    monkeypatch.setattr(evaluation, "predict_samples", lambda *arguments, **options: iter([1 / 0]))
+    with pytest.raises(ZeroDivisionError):  # a defect of ours: not held back
+        evaluation.evaluate(load(checkpoint), loader, videos)
+
+    def fail(*arguments, **options):
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(evaluation, "predict_samples", fail)
+    with pytest.raises(OSError, match="disk gone"):
+        evaluation.evaluate(load(checkpoint), loader, videos)
+    assert [str(error) for error in told[-1]] == ["disk gone"]

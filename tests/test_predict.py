@@ -3,9 +3,11 @@
 import csv
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 import morphmlp
 from morphmlp.data.synthetic import CLASSES
@@ -105,6 +107,20 @@ def test_files_stand_as_they_are_and_each_once(folder: Path):
 def test_folder_is_searched_for_videos_at_any_depth(folder: Path):
     names = [str(path.relative_to(folder)) for path in expand_paths([str(folder)], "video")]
     assert sorted(names) == ["a.mp4", "b.MKV", "deep/er/c.webm", "take 1.mp4", "take [1].mp4"]
+
+
+def test_folder_of_frames_is_a_video_where_videos_are_wanted(predictor: Predictor, data: Path, tmp_path: Path):
+    video = data / "val" / "moving_up" / "moving_up_0001.mp4"
+    with av.open(str(video)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    (tmp_path / "set" / "walk").mkdir(parents=True)
+    for number, frame in enumerate(frames, start=1):
+        Image.fromarray(frame).save(tmp_path / "set" / "walk" / f"{number:05d}.png")
+    for given in ("set", "set/walk"):
+        assert expand_paths([str(tmp_path / given)], "video") == [tmp_path / "set" / "walk"]
+    assert len(expand_paths([str(tmp_path / "set")], "image")) == len(frames)
+    of_frames, of_video = predictor(tmp_path / "set" / "walk"), predictor(video)
+    np.testing.assert_allclose(of_frames.probabilities, of_video.probabilities, atol=1e-5)
 
 
 def test_globs_match_files_only(folder: Path):

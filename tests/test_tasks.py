@@ -54,6 +54,20 @@ def test_top_k_accuracy_is_that_of_torchmetrics(case: tuple[Evaluation, Tensor, 
         assert evaluation.accuracy(k) == pytest.approx(expected.item(), abs=1e-6)
 
 
+def test_accuracy_of_single_views_is_over_all_views():
+    ranks = [np.array([0, 3, 0]), np.array([1, 1, 7])]
+    predictions = [SamplePrediction(Path("v.mp4"), 0, np.array([1.0, 0.0]), view_ranks) for view_ranks in ranks]
+    evaluation = Evaluation(["a", "b"], predictions)
+    assert [evaluation.view_accuracy(k) for k in (1, 2, 5)] == [2 / 6, 4 / 6, 5 / 6]
+    assert evaluation.num_views == 3
+
+
+def test_views_that_are_not_known_have_no_accuracy():
+    evaluation = Evaluation(["a", "b"], [SamplePrediction(Path("v.mp4"), 0, np.array([1.0, 0.0]))])
+    assert np.isnan(evaluation.view_accuracy())
+    assert evaluation.num_views is None
+
+
 @over_cases
 @given(evaluations())
 def test_the_confusion_matrix_is_that_of_torchmetrics(case: tuple[Evaluation, Tensor, Tensor]):

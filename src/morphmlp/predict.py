@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.data.datasets import MediaKind, Sample, find_media, media_kind
+from morphmlp.data.datasets import MediaKind, Sample, find_media, find_videos, media_kind
 from morphmlp.data.loaders import BrokenSample, TestClips
 from morphmlp.errors import DataError, MediaError
 from morphmlp.evaluate import (
@@ -103,11 +103,13 @@ class Predictor:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                yield Prediction(samples[index].path, self.labels, result)
+                yield Prediction(Path(samples[index].path), self.labels, result.joined)
 
 
 def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
     """Files as they are, folders as the videos (or images) in them, and globs as what they match; each once.
+
+    Where videos are wanted, a folder without video files but with images is one video, or has folders that are.
 
     Raises:
         DataError: a pattern without a file, or a folder without one of the kind.
@@ -118,6 +120,8 @@ def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
             raise DataError("a path is empty; give files, folders or globs")
         if Path(pattern).is_dir():
             found = find_media(Path(pattern), kind)
+            if not found and kind == "video":
+                found = _frame_folders(Path(pattern))
         elif Path(pattern).exists() or not glob.has_magic(pattern):
             found = [Path(pattern)]
         else:
@@ -126,6 +130,13 @@ def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
             raise DataError(f"{pattern}: no {kind}s found")
         paths.update(dict.fromkeys(found))
     return list(paths)
+
+
+def _frame_folders(folder: Path) -> list[Path]:
+    """The folder itself, if images lie in it, or the folders of frames below it."""
+    if any(media_kind(entry.name) == "image" for entry in folder.iterdir()):
+        return [folder]
+    return find_videos(folder)
 
 
 def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:

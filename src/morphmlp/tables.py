@@ -1,7 +1,7 @@
 """Tables for the terminal; rich is imported where it is used."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,19 @@ def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
     from rich.text import Text
 
     done, broken = len(evaluation.predictions), evaluation.broken
-    lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated"]
+    views = {None: "", 1: ", one view each"}.get(evaluation.num_views, f", {evaluation.num_views} views each")
+    lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated{views}"]
     by_reason: dict[str, list[Path]] = defaultdict(list)
     for path, reason in broken:
         by_reason[reason].append(path)
     for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
-    figures = f"top-1 {percent(evaluation.accuracy())}   top-5 {percent(evaluation.accuracy(5))}"
-    lines.append(f"{figures}   loss {evaluation.loss():.3f}")
+    lines.append(
+        f"{_accuracies(evaluation.accuracy, evaluation.unit.removesuffix('s'))}   loss {evaluation.loss():.3f}"
+    )
+    if (evaluation.num_views or 1) > 1:
+        lines.append(_accuracies(evaluation.view_accuracy, "single view"))
     rows = evaluation.per_class()
     if without := sum(row["samples"] == 0 for row in rows):
         lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
@@ -38,6 +42,10 @@ def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
         Text(encodable("\n".join(lines))),
         *class_tables(rows, columns, rank="recall", what=f"with {evaluation.unit}"),
     ]
+
+
+def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
+    return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in (1, 5))
 
 
 def class_tables(rows: list[dict[str, Any]], columns: dict[str, str], *, rank: str, what: str) -> "list[Table]":

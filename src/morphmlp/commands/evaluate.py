@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from morphmlp.commands.parsing import add_protocol, make_parser, print_json, protocol
-from morphmlp.config import MaskConfig
+from morphmlp.config import ListConfig, MaskConfig
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 
@@ -19,8 +19,11 @@ def run(arguments: list[str]) -> int:
         "evaluate",
         "CHECKPOINT DIR",
         "Evaluates on DIR's test or validation part. Where DIR has no parts: on what was held out when the checkpoint\n"
-        "was trained on DIR, or on all of another folder. A segmenter is compared with DIR/annotations.",
-        "morphmlp evaluate runs/mine/best my_videos --clips 4 --crops 1",
+        "was trained on DIR, or on all of another folder. A segmenter is compared with DIR/annotations.\n"
+        "Shown are the accuracy of whole videos, their views joined, and that of single views.\n"
+        "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli evaluate CHECKPOINT DIR",
+        "morphmlp evaluate runs/mine/best my_videos --clips 4 --crops 1\n"
+        "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("data", type=str, help="labelled videos, images or masks, in any layout that train takes")
@@ -29,6 +32,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--out", type=str | None, help="folder for figures and tables; default CHECKPOINT-evaluation")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
+    parser.add_class_arguments(ListConfig, "lists", help="Lists of the data; what is not given is as in training")
     parser.add_class_arguments(
         MaskConfig, "masks", help="How annotations are read; what is not given is as in training"
     )
@@ -41,30 +45,39 @@ def run(arguments: list[str]) -> int:
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
     require_own_folder(out, evaluation.OUTPUT_FILES, what="an evaluation")
     if load_config(options.checkpoint)[0].task == "segmentation":
+        _refuse(given, "lists", f"classifiers; {options.checkpoint} is a segmenter")
         _evaluate_masks(options, given.get("masks"), out)
-    elif given.get("masks"):
-        raise ConfigError(f"--masks is for segmenters; {options.checkpoint} names classes of whole files")
     else:
-        _evaluate_labels(options, out)
+        _refuse(given, "masks", f"segmenters; {options.checkpoint} names classes of whole files")
+        _evaluate_labels(options, given.get("lists"), out)
     return 0
 
 
-def _evaluate_labels(options: Namespace, out: Path) -> None:
+def _refuse(given: dict[str, Any], part: str, reason: str) -> None:
+    if given.get(part):
+        raise ConfigError(f"--{part} is for {reason}")
+
+
+def _evaluate_labels(options: Namespace, lists: dict[str, Any] | None, out: Path) -> None:
     from morphmlp import evaluate as evaluation
     from morphmlp.console import counting
+    from morphmlp.distributed import is_main
     from morphmlp.figures import plot_confusion
     from morphmlp.tables import evaluation_tables, print_all
 
-    with counting("files", enabled=not options.json) as progress:
+    with counting("files", enabled=not options.json and is_main()) as progress:
         result = evaluation.evaluate_checkpoint(
             options.checkpoint,
             options.data,
             split=options.split,
             shuffle_frames=options.shuffle_frames,
+            lists=lists,
             progress=progress,
             workers=options.workers,
             **protocol(options),
         )
+    if not is_main():
+        return
     # Shown first: a folder that cannot be written must not cost the figures.
     if options.json:
         print_json(evaluation.summary(result))
@@ -79,6 +92,7 @@ def _evaluate_labels(options: Namespace, out: Path) -> None:
 def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path) -> None:
     from morphmlp import mask_evaluation
     from morphmlp.console import counting
+    from morphmlp.distributed import is_main
     from morphmlp.tables import print_all
 
     views = {"--clips": options.clips, "--crops": options.crops, "--aggregation": options.aggregation}
@@ -87,7 +101,7 @@ def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path)
         raise ConfigError(
             f"{options.checkpoint} is a segmenter, which sees the whole image once; leave out {', '.join(given)}"
         )
-    with counting("images", enabled=not options.json) as progress:
+    with counting("images", enabled=not options.json and is_main()) as progress:
         result = mask_evaluation.evaluate_mask_checkpoint(
             options.checkpoint,
             options.data,
@@ -98,6 +112,8 @@ def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path)
             precision=options.precision,
             progress=progress,
         )
+    if not is_main():
+        return
     if options.json:
         print_json(mask_evaluation.mask_summary(result))
     else:

@@ -1,9 +1,11 @@
 """What the verbs share: the parser, the options of the test protocol, exit statuses, JSON."""
 
+import difflib
 import json
 import re
 import sys
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterable
 from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -13,10 +15,13 @@ USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 
 class Parser(ArgumentParser):
-    """Reports a wrong option in one line, without the long list of options."""
+    """Reports a wrong option in one line, with the near ones instead of the long list of all."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        print(f"{self.prog}: {_usage_reason(message)} (see {self.prog} --help)", file=sys.stderr)
+        reason = _usage_reason(message)
+        if unknown := _unknown_option(reason):
+            reason = f"no option --{unknown}{_near_options(unknown, self._option_string_actions)}"
+        print(f"{self.prog}: {reason} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USAGE_ERROR)
 
 
@@ -31,6 +36,7 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=Formatter,
+        allow_abbrev=False,
     )
 
 
@@ -61,6 +67,30 @@ def protocol(options: Namespace) -> dict[str, Any]:
 def print_json(values: Any) -> None:
     """For programs: other characters than ASCII are escaped, as names of files may hold bytes that are no text."""
     print(json.dumps(values, indent=2))
+
+
+def _unknown_option(reason: str) -> str | None:
+    """The first option that the parser does not know, if this is its complaint.
+
+    >>> _unknown_option("Group 'augment' does not accept option 'flp'")
+    'augment.flp'
+    """
+    if match := re.match(r"(?i)unrecognized arguments:.*? --([\w.]+)", reason):
+        return match[1]
+    if match := re.match(r"(?:Group '([\w.]+)' does not accept option|Option) '([^']+)'", reason):
+        return ".".join(filter(None, match.groups()))
+    return None
+
+
+def _near_options(unknown: str, known: Iterable[str]) -> str:
+    """Options of the same group with a like name; else those of another group."""
+    options = [option.removeprefix("--") for option in known if option.startswith("--")]
+    group, dot, name = unknown.rpartition(".")
+    same_group = [option.rpartition(".")[2] for option in options if option.rpartition(".")[0] == group]
+    near = [f"{group}{dot}{match}" for match in difflib.get_close_matches(name, same_group, n=3, cutoff=0.6)]
+    if not near:
+        near = [option for option in options if option.endswith(f".{name}")]
+    return f"; did you mean {', '.join(f'--{option}' for option in near)}?" if near else ""
 
 
 def _usage_reason(message: str) -> str:

@@ -1,5 +1,6 @@
 """`morphmlp train`."""
 
+import argparse
 import signal
 import sys
 from dataclasses import asdict
@@ -7,41 +8,21 @@ from typing import Any
 
 from jsonargparse import SUPPRESS, Namespace
 
-from morphmlp.commands.parsing import INTERRUPTED, make_parser, print_json
-from morphmlp.config import InputConfig, MaskConfig, SplitConfig, TrainConfig
+from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
+from morphmlp.config import InputConfig, ListConfig, MaskConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 
 
 def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
-    parser = make_parser(
-        "train",
-        "DIR --out RUN",
-        "Trains on DIR, which holds DIR/<class>/*.mp4 (split here), DIR/train and DIR/val with class folders, or\n"
-        "DIR/train.csv and DIR/val.csv with `path,label` rows: of videos or of images. DIR/images and DIR/annotations\n"
-        "train a segmenter.",
-        "morphmlp train my_videos --model morphmlp_video_nano --out runs/mine --epochs 30",
-    )
-    # SUPPRESS: with a default of None, a `data` in the configuration file would be lost.
-    parser.add_argument("data", nargs="?", type=str, default=SUPPRESS, help="the data; not with --resume")
-    parser.add_argument("--out", type=str, required=True, help="folder of the run")
-    parser.add_argument("--config", action="config", help="YAML file with any of these options; those behind it win")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, as it was configured")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in --out")
-    parser.add_argument("--init", type=str | None, help="checkpoint folder to start from; sets model and input")
-    parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
-    parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_class_arguments(TrainConfig, as_group=True)
-    parser.add_class_arguments(
-        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
-    )
-    parser.add_class_arguments(SplitConfig, "split")
-    parser.add_class_arguments(MaskConfig, "masks")
+    parser = _parser()
+    arguments = _files_first(arguments)
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
 
     from morphmlp import train as training
+    from morphmlp.distributed import is_main
+    from morphmlp.trainer import METRIC_NAMES
 
     try:
         if options.resume:
@@ -50,17 +31,84 @@ def run(arguments: list[str]) -> int:
         else:
             result = _start_training(options, given)
     except training.Interrupted as stop:
-        print(stop, file=sys.stderr)
+        if is_main():
+            print(stop, file=sys.stderr)
         return INTERRUPTED if stop.signal_number == signal.SIGINT else 0
+    if not is_main():
+        return 0
     if options.json:
         print_json(asdict(result) | {"best": str(result.best)})
         return 0
     print(
-        f"best {training.METRIC_NAMES[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
-        f"{result.unit}, at epoch {result.best_epoch}; {result.clips_per_s:.0f} {result.unit}/s\n"
+        f"best {METRIC_NAMES[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
+        f"{result.unit}, at epoch {result.best_epoch}; {result.clips_per_s:.0f} clips/s\n"
         f"checkpoint: {result.best}"
     )
     return 0
+
+
+def _parser() -> Parser:
+    parser = make_parser(
+        "train",
+        "DIR --out RUN",
+        "Trains on the videos or images of DIR, which holds\n"
+        "  DIR/<class>/*.mp4                 class folders, split here, or DIR/train and DIR/val with class folders\n"
+        "  DIR/train.csv, DIR/val.csv        lists, also .txt and .json: those of Kinetics and Something-Something\n"
+        "  DIR/train/*.tar, DIR/val/*.tar    WebDataset shards\n"
+        "  DIR/images, DIR/annotations       images with masks: trains a segmenter\n"
+        "A folder of frames counts as a video in lists, and in class folders with --lists.frame_folders true.\n"
+        "More on the formats: docs/data.md; on the recipes of the paper: docs/recipes.md.",
+        "morphmlp train my_videos --model morphmlp_video_nano --out runs/mine --epochs 30\n"
+        "  morphmlp train --recipe k400_s16 --data kinetics --init runs/imagenet_s/best --out runs/k400_s16",
+    )
+    # SUPPRESS: with a default of None, a `data` in the configuration file would be lost.
+    parser.add_argument("data", nargs="?", type=str, default=SUPPRESS, help="the data; not with --resume")
+    parser.add_argument("--data", type=str, default=SUPPRESS, help="the same as an option")
+    parser.add_argument("--out", type=str, required=True, help="folder of the run")
+    parser.add_argument(
+        "--recipe", type=str | None, help="one of the package, as k400_s16, or a YAML file of these options"
+    )
+    parser.add_argument("--config", action="config", help="YAML file of these options, which wins over --recipe")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, as it was configured")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in --out")
+    parser.add_argument(
+        "--init", type=str | None, help="checkpoint folder to start from; without --model, sets model and input too"
+    )
+    parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
+    parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_class_arguments(TrainConfig, as_group=True)
+    parser.add_class_arguments(
+        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
+    )
+    parser.add_class_arguments(SplitConfig, "split")
+    parser.add_class_arguments(ListConfig, "lists")
+    parser.add_class_arguments(MaskConfig, "masks")
+    return parser
+
+
+def _files_first(arguments: list[str]) -> list[str]:
+    """The recipe, as a configuration, before the configuration files, and these before all other options.
+
+    Each wins over those before it, field by field.
+    """
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    scan.add_argument("--recipe")
+    scan.add_argument("--config", action="append", default=[])
+    try:
+        found, others = scan.parse_known_args(arguments)
+    except argparse.ArgumentError:  # a value is missing: the parser says so
+        return arguments
+    configs = list(found.config)
+    if found.recipe is not None:
+        if "--resume" in arguments:  # which is refused, as one option
+            return arguments
+        import yaml
+
+        from morphmlp.recipes import load_recipe
+
+        configs.insert(0, yaml.safe_dump(load_recipe(found.recipe)))
+    return [part for config in configs for part in ("--config", config)] + others
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
@@ -70,10 +118,17 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
 
     if options.get("data") is None:
         raise ConfigError("no data: give the folder of videos or images, or --resume to go on with a run")
+    if options.recipe is not None:
+        raise ConfigError(f"recipe {options.recipe!r} stands in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
-    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", "masks")}
+    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", "lists", "masks")}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
-    sets = training.read_sets(options.data, SplitConfig.from_dict(plain["split"]), MaskConfig.from_dict(plain["masks"]))
+    sets = training.read_sets(
+        options.data,
+        SplitConfig.from_dict(plain["split"]),
+        MaskConfig.from_dict(plain["masks"]),
+        lists=ListConfig.from_dict(plain["lists"]),
+    )
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
 

@@ -1,27 +1,81 @@
 """From a recipe (plain values, as in `recipes/*.yaml`) to the configuration of a run."""
 
+import difflib
 import os
 from dataclasses import replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
-from morphmlp.checkpoints import CheckpointInfo, load_config
-from morphmlp.config import InputConfig, MaskConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig, default_input
+from morphmlp.checkpoints import PUBLISHED_LABELS, CheckpointInfo, load_config
+from morphmlp.config import (
+    AugmentConfig,
+    InputConfig,
+    ListConfig,
+    MaskConfig,
+    ModelConfig,
+    RunConfig,
+    SplitConfig,
+    TrainConfig,
+    default_input,
+)
 from morphmlp.data.masks import PACKAGED_LABELS
 from morphmlp.errors import ConfigError
 from morphmlp.inflation import carried_input, video_config
 from morphmlp.zoo import model_config
 
-PARTS = ("input", "split", "masks")  # of a recipe, beside `arch` and the fields of TrainConfig
+# Of a recipe, beside `model`, `init` and the fields of TrainConfig; "arch" holds fields of the model.
+PARTS = {"input": InputConfig, "split": SplitConfig, "lists": ListConfig, "masks": MaskConfig}
+FIELDS = PARTS | {"arch": ModelConfig, "augment": AugmentConfig}
+Reading = TypeVar("Reading", ListConfig, MaskConfig)
 DEFAULT_MODELS = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano", "mask": "morphmlp_image_nano"}
 
 
-def load_recipe(name: str) -> dict[str, Any]:
-    """The values of a recipe that comes with the package, such as "demo"."""
-    return yaml.safe_load((files("morphmlp") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8"))
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in _folder().iterdir() if path.name.endswith(".yaml"))
+
+
+def load_recipe(recipe: str | Path) -> dict[str, Any]:
+    """The values of a recipe that comes with the package, such as "demo", or of a YAML file.
+
+    `base: kinetics` in it stands for the values of `recipes/base/kinetics.yaml`, under those that the recipe gives.
+
+    Raises:
+        ConfigError: there is no such recipe or base, it is no YAML of names with values, or it has an unknown name.
+    """
+    if str(recipe) in recipe_names():
+        values = _read(_folder() / f"{recipe}.yaml")
+    elif os.path.isfile(recipe):
+        values = _read(Path(recipe))
+    else:
+        near = difflib.get_close_matches(str(recipe), recipe_names(), n=4, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(recipe_names())}"
+        raise ConfigError(f"recipe {str(recipe)!r} is neither one of the package nor a YAML file; {hint}")
+    base = values.pop("base", None)
+    if base is not None:
+        bases = sorted(path.name.removesuffix(".yaml") for path in (_folder() / "base").iterdir())
+        if base not in bases:
+            raise ConfigError(f"recipe {recipe}: base is {base!r}; allowed: {', '.join(bases)}")
+        values = merged(_read(_folder() / "base" / f"{base}.yaml"), values)
+    _refuse_unknown_names(values, source=f"recipe {recipe}")
+    return values
+
+
+def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Both, field by field at every depth; `over` wins, also with None and with lists.
+
+    >>> merged({"lr": 0.1, "augment": {"flip": 0.5, "mixup": 0.8}}, {"augment": {"flip": 0.0}})
+    {'lr': 0.1, 'augment': {'flip': 0.0, 'mixup': 0.8}}
+    """
+    result = dict(values)
+    for name, value in over.items():
+        both = isinstance(result.get(name), dict) and isinstance(value, dict)
+        result[name] = merged(result[name], value) if both else value
+    return result
 
 
 def run_config(
@@ -29,9 +83,12 @@ def run_config(
 ) -> RunConfig:
     """Completes a recipe by the data, and by what the model or the checkpoint to start from asks of the input.
 
+    With `model`, the model is that one and `init` gives weights alone; `init` without `model` gives the model too, and
+    as much of the input as serves this kind of data.
+
     Args:
-        recipe: `model` or `init`, `arch` (fields of the model), `input`, `split`, `masks`, and the fields of
-            `TrainConfig`.
+        recipe: `model` or `init` or both, `arch` (fields of the model), `input`, `split`, `lists`, `masks`, and the
+            fields of `TrainConfig`.
         kind: what the data holds; "mask" is images with masks.
 
     Raises:
@@ -45,14 +102,10 @@ def run_config(
     name, init = recipe.pop("model", None), recipe.pop("init", None)
     fields = (recipe.pop("arch", None) or {}) | {"num_classes": num_classes}
     parts = {part: recipe.pop(part, None) or {} for part in PARTS}
-    if parts["masks"].get("labels") not in (None, *PACKAGED_LABELS):  # a file, which is read again when resuming
-        parts["masks"] = parts["masks"] | {"labels": os.path.abspath(parts["masks"]["labels"])}
-    if init is None:
+    if init is None or name is not None:
         model = _named_model(name or DEFAULT_MODELS[kind], fields, data, kind)
         base_input = default_input(model)
     else:
-        if name is not None:
-            raise ConfigError("--init sets the model; leave out --model")
         model, base_input = _model_from(*load_config(init), fields, kind)
     return RunConfig(
         data=os.path.abspath(data),
@@ -60,9 +113,46 @@ def run_config(
         input=InputConfig.from_dict(base_input.to_dict() | parts["input"]),
         train=TrainConfig.from_dict(recipe),
         split=SplitConfig.from_dict(parts["split"]),
-        masks=MaskConfig.from_dict(parts["masks"]),
+        lists=_found_again(ListConfig.from_dict(parts["lists"]), "train", "val", "prefix", "labels"),
+        masks=_found_again(MaskConfig.from_dict(parts["masks"]), "labels"),
         init=None if init is None else os.path.abspath(init),
     )
+
+
+def _folder() -> Traversable:
+    return files("morphmlp") / "recipes"
+
+
+def _read(file: Traversable) -> dict[str, Any]:
+    """The names and values of a YAML file."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {file} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"recipe {file} holds {values!r}; allowed: names with values")
+    return values
+
+
+def _refuse_unknown_names(recipe: dict[str, Any], *, source: str) -> None:
+    """Raises ConfigError that lists the near names; the values are for `run_config` to check."""
+    top = ["model", "init", *FIELDS, *TrainConfig.__dataclass_fields__]
+    for part in (None, *FIELDS):
+        known = list(FIELDS[part].__dataclass_fields__) if part else top
+        values = recipe.get(part) if part else recipe
+        for name in values if isinstance(values, dict) else ():
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+                near += [f"{other}.{name}" for other in FIELDS if name in FIELDS[other].__dataclass_fields__]
+                hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
+                raise ConfigError(f"{source} has no field {name!r}{f' in {part}' if part else ''}; {hint}")
+
+
+def _found_again(config: Reading, *paths: str) -> Reading:
+    """The configuration with absolute paths, as the run may be resumed from another folder; packaged names stay."""
+    packaged = (None, *PUBLISHED_LABELS, *PACKAGED_LABELS)
+    changes = {name: os.path.abspath(path) for name in paths if (path := getattr(config, name)) not in packaged}
+    return replace(config, **changes)
 
 
 def _named_model(name: str, fields: dict[str, Any], data: str | Path, kind: str) -> ModelConfig:
