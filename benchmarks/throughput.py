@@ -26,6 +26,8 @@ LONG_VIDEO_S = (10, 600)
 
 
 def main() -> None:
+    from morphmlp.environment import processor_name
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--peak-of", type=Path, help=argparse.SUPPRESS)
@@ -35,7 +37,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         results = {
-            "machine": {"processor": _processor(), "cores": os.cpu_count()},
+            "machine": {"processor": processor_name(), "cores": os.cpu_count()},
             # First: a process inherits the peak memory of the one that starts it, and this one will import torch.
             "memory": measure_memory(Path(folder)),
             "loading": measure_loading(Path(folder)),
@@ -146,14 +148,6 @@ def _peak_of_reading(path: Path) -> str:
 
     read_clip(path, lambda n, fps: sparse_indices(n, frames=16))
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 import re
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from morphmlp.config import (
     default_input,
 )
 from morphmlp.errors import ConfigError, UserError
-from morphmlp.recipes import DEFAULT_MODELS, run_config
 from morphmlp.zoo import VARIANTS
 
 NANO = VARIANTS["morphmlp_video_nano"]
@@ -36,7 +34,6 @@ EXAMPLES: list[Config] = [
     RUN,
     RunConfig(data="videos", model=NANO, input=default_input(NANO)),
 ]
-RECIPES = sorted(path.name for path in (files("morphmlp") / "recipes").iterdir() if path.name.endswith(".yaml"))
 
 with_examples = pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: type(config).__name__)
 
@@ -279,18 +276,3 @@ def test_the_stem_halves_the_frames_rounding_up(frames: int, steps: int):
 
 def test_the_hidden_width_is_rounded():
     assert ModelConfig.from_dict(model_fields(mlp_ratio=1.1)).hidden_width(32) == 35
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_shipped_recipe_can_be_built(name: str):
-    recipe = yaml.safe_load((files("morphmlp") / "recipes" / name).read_text(encoding="utf-8"))
-    kind = "mask" if "masks" in recipe else "image" if "image" in recipe.get("model", "") else "video"
-    config = run_config("data", num_classes=10, recipe=recipe, kind=kind)
-    settings = {name: value for name, value in recipe.items() if name in TrainConfig.__dataclass_fields__}
-    assert config.to_dict()["train"].items() >= {k: v for k, v in settings.items() if k != "augment"}.items()
-    assert config.model.name == recipe.get("model", DEFAULT_MODELS[kind])
-    assert RunConfig.from_dict(config.to_dict()) == config
-
-
-def test_the_recipes_are_found():
-    assert "demo.yaml" in RECIPES

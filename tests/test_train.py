@@ -15,12 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 import morphmlp.train as training
-from morphmlp import classification
+from morphmlp import classification, trainer
 from morphmlp.checkpoints import load_config, load_with_info
 from morphmlp.data.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.finetune import initial_model
 from morphmlp.runs import RunFolder
+
+RUN_FILES = ["best", "config.json", "curves.png", "environment.jsonl", "last", "log.jsonl", "previous"]
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +59,11 @@ def stop_behind(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal
 
 
 def test_run_leaves_its_configuration_log_curves_and_two_checkpoints(finished: Path):
-    assert sorted(path.name for path in finished.iterdir()) == [
-        "best",
-        "config.json",
-        "curves.png",
-        "last",
-        "log.jsonl",
-    ]
+    assert sorted(path.name for path in finished.iterdir()) == RUN_FILES
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert tiny.files_below(finished / "best") == ["config.json", "model.safetensors"]
-    assert tiny.files_below(finished / "last") == ["config.json", "model.safetensors", "state.pt"]
+    state_files = ["config.json", "manifest.json", "model.safetensors", "state.pt"]
+    assert tiny.files_below(finished / "last") == tiny.files_below(finished / "previous") == state_files
 
 
 def test_configuration_in_the_run_folder_is_the_one_it_was_started_with(finished: Path, data: Path):
@@ -208,15 +205,44 @@ def test_killed_run_goes_on_from_the_last_saved_state(data: Path, tmp_path: Path
     tiny.assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
-def test_state_moved_aside_by_a_killed_save_is_found_and_litter_removed(finished: Path, tmp_path: Path):
+def test_best_checkpoint_moved_aside_by_a_killed_save_is_found_and_litter_removed(finished: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    (run / "last").rename(run / ".last-abc-old")
-    shutil.copytree(run / "best", run / ".best-xyz")
-    shutil.copytree(run / "best", run / ".last-abc")
+    (run / "best").rename(run / ".best-abc-old")
+    shutil.copytree(run / "last", run / ".best-abc")
+    shutil.copytree(run / "last", run / ".last-xyz")
     training.resume(run)
     tiny.assert_same_run(finished, run)
-    assert sorted(path.name for path in run.iterdir()) == ["best", "config.json", "curves.png", "last", "log.jsonl"]
+    assert sorted(path.name for path in run.iterdir()) == RUN_FILES
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "no_manifest", "moved_away"])
+def test_a_damaged_state_is_told_and_the_one_before_it_goes_on(
+    finished: Path, tmp_path: Path, damage: str, capfd: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    state = run / "last" / "state.pt"
+    content = state.read_bytes()
+    if damage == "truncated":
+        state.write_bytes(content[:-100])
+    elif damage == "flipped":
+        middle = len(content) // 2
+        state.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif damage == "missing":
+        state.unlink()
+    elif damage == "no_manifest":
+        (run / "last" / "manifest.json").unlink()
+    else:  # killed between the two renames of a save
+        shutil.rmtree(run / "last")
+    training.resume(run)
+    assert f"{run / 'last'} is damaged (" in capfd.readouterr().err
+    tiny.assert_same_run(finished, run)
+
+
+def test_no_more_than_three_checkpoints_stand_however_long_the_run(data: Path, tmp_path: Path):
+    training.train(tiny.run_config(data, epochs=4, save_every=2), tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == RUN_FILES
 
 
 def test_resume_of_a_finished_run_changes_nothing(finished: Path):
@@ -237,8 +263,9 @@ def test_resume_without_a_run_or_with_a_damaged_one_is_refused(finished: Path, t
         training.resume(tmp_path)
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    (run / "last" / "state.pt").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"state\.pt is damaged"):
+    for name in ("last", "previous"):
+        (run / name / "state.pt").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"last is damaged \(state\.pt has 7 bytes .*, and so is .*previous"):
         training.resume(run)
     (run / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="cannot be resumed"):
@@ -393,7 +420,7 @@ def test_full_disk_leaves_no_half_written_state(data: Path, tmp_path: Path, monk
         training.train(tiny.run_config(data), tmp_path / "run")
     before = (tmp_path / "run" / "last" / "state.pt").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_checkpoint", full)
+        patch.setattr(trainer, "write_checkpoint", full)
         with pytest.raises(OSError, match="No space left"):
             training.resume(tmp_path / "run")
     assert (tmp_path / "run" / "last" / "state.pt").read_bytes() == before
@@ -465,8 +492,10 @@ def test_a_second_training_in_a_folder_in_use_is_refused(data: Path, tmp_path: P
 
 def test_the_end_of_each_epoch_is_saved_evaluated_or_not(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     saved = []
-    save_state = training._Run._save_state
-    monkeypatch.setattr(training._Run, "_save_state", lambda run: (saved.append(run.progress.step), save_state(run)))
+    save_state = trainer.Trainer._save_state
+    monkeypatch.setattr(
+        trainer.Trainer, "_save_state", lambda self: (saved.append(self.progress.step), save_state(self))
+    )
     training.train(tiny.run_config(data, epochs=3, eval_every=3), tmp_path / "run")
     assert saved == [5, 10, 15, 15]
 
@@ -476,13 +505,6 @@ def test_out_in_the_folder_of_videos_is_refused(data: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="lies in the folder of data"):
         training.train(tiny.run_config(videos), videos / "run")
     assert not (videos / "run").exists()
-
-
-def test_several_processes_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="several processes"):
-        training.train(tiny.run_config(data), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_init_with_another_head_says_so_and_keeps_the_backbone(

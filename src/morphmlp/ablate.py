@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader
 from morphmlp.classification import ClassificationTask
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.data.datasets import LabelledSet
-from morphmlp.data.loaders import EpochSampler
+from morphmlp.data.samplers import EpochBatches
 from morphmlp.efficiency import count
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.evaluate import autocast
 from morphmlp.files import replaced_file
-from morphmlp.optim import lr_at, make_optimizer
+from morphmlp.optim import lr_at, make_optimizer, set_lr
 from morphmlp.paper import ABLATIONS, AblationRow
 from morphmlp.tasks import seed_step
 from morphmlp.zoo import build_model
@@ -158,12 +158,12 @@ def _train_rows(
     """Top-1 and seconds of each row, after training all of them on the same batches."""
     settings = config.train
     task = ClassificationTask(config, sets)
-    sampler = EpochSampler(len(task.train_paths), settings.seed)
+    order = EpochBatches(len(task.train_paths), batch_size=settings.batch_size, seed=settings.seed)
     learners = []
     for row in rows:
         seed_step(settings.seed, 0)
         learners.append(_Learner(row, build_model(row.model), config))
-    for step, batch in enumerate(_batches(task.loader(sampler), sampler, steps)):
+    for step, batch in enumerate(_batches(task.loader(order), order, steps)):
         for learner in learners:
             seed_step(settings.seed, step + 1)
             learner.train_step(task, batch, lr_at(step, settings, steps_per_epoch=steps))
@@ -193,26 +193,25 @@ class _Learner:
         if self.diverged or not batch.indices:
             return
         started = time.perf_counter()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_lr(self.optimizer, lr)
         with autocast(self.device, self.settings.precision):
             loss = task.loss(self.model, batch, self.device)
         self.diverged = not math.isfinite(loss.item())
         if not self.diverged:
             self.scaler.scale(loss).backward()
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad or math.inf)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.zero_grad()
         self.training_s += time.perf_counter() - started
 
 
-def _batches(loader: DataLoader, sampler: EpochSampler, steps: int) -> Iterator[Any]:
+def _batches(loader: DataLoader, order: EpochBatches, steps: int) -> Iterator[Any]:
     """So many batches, epoch after epoch."""
     epoch = 0
     while steps > 0:
-        sampler.start_at(epoch=epoch)
+        order.start_at(epoch=epoch)
         for batch in loader:
             yield batch
             steps -= 1

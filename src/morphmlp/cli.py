@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from morphmlp.commands.parsing import INTERRUPTED, USAGE_ERROR, USER_ERROR
+from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
+    "check-data": "look at every file of a data set before training: what is broken, odd or copied",
     "train": "train a model on a folder of your own videos, images or masks",
     "evaluate": "test a checkpoint on labelled data, with the published protocol",
     "predict": "say what videos or images show",
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        process = f" (process {rank()})" if rank() else ""
+        print(f"error{process}: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough

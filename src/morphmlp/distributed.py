@@ -3,7 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Item = TypeVar("Item")
 
@@ -21,6 +24,11 @@ def local_rank() -> int:
 def world_size() -> int:
     """Processes on all machines together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_world_size() -> int:
+    """Processes on this machine, which share its cores."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
@@ -52,3 +60,12 @@ def gather(items: list[Item]) -> list[Item]:
     parts: list[list[Item]] = [[] for _ in range(world_size())]
     distributed.all_gather_object(parts, items)
     return [item for part in parts for item in part]
+
+
+def same_buffers(model: "nn.Module") -> None:
+    """Gives the buffers of a model, batch statistics, on all processes the values of the main one."""
+    if world_size() > 1:
+        from torch import distributed
+
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, src=0)

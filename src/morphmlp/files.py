@@ -20,6 +20,19 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
         NotADirectoryError: a file stands at `folder`; it is left there.
     """
     folder = Path(os.path.realpath(folder))
+    with new_folder(folder) as temporary:
+        yield temporary
+        sync_files(temporary)
+        _swap_in(temporary, folder)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields a new, hidden folder beside `folder`, which is removed at the end unless it has been renamed.
+
+    Raises:
+        NotADirectoryError: a file stands at `folder`.
+    """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     with _naming(folder):
@@ -28,9 +41,16 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~umask())
         try:
             yield temporary
-            _swap_in(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_files(folder: Path) -> None:
+    """Waits until the files in a folder are on the disk: a rename must not overtake them when the power fails."""
+    for path in folder.iterdir():
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
 
 
 def _swap_in(temporary: Path, folder: Path) -> None:

@@ -23,6 +23,8 @@ from morphmlp.data.loaders import BrokenSample
 from morphmlp.data.mask_loaders import TestMasks, make_test_loader
 from morphmlp.data.mask_transforms import IGNORED
 from morphmlp.data.masks import MaskSet, evaluation_mask_split, is_mask_data, read_mask_set, read_mask_sets
+from morphmlp.data.samplers import share_of
+from morphmlp.distributed import gather, process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.evaluate import evaluating, resolve_device
 from morphmlp.files import replaced_file
@@ -130,8 +132,10 @@ def evaluate_mask_checkpoint(
             "a mask holds numbers, so names and order must be the same"
         )
     model.to(resolve_device(device))
-    loader = make_test_loader(TestMasks(annotated, info.input), workers=workers)
-    return evaluate_masks(model, loader, annotated, precision=precision, progress=progress)
+    share = share_of(len(annotated.samples), rank=rank(), num_processes=world_size())
+    loader = make_test_loader(TestMasks(annotated, info.input), workers=workers, share=share)
+    with process_group():
+        return evaluate_masks(model, loader, annotated, precision=precision, progress=progress)
 
 
 def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, info: CheckpointInfo) -> MaskSet:
@@ -153,7 +157,7 @@ def evaluate_masks(
     precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
 ) -> MaskEvaluation:
-    """Evaluates a segmenter on a loader over `TestMasks`.
+    """Evaluates a segmenter on a loader over `TestMasks`, or over this process's share of them.
 
     Raises:
         DataError: not one of the images can be read.
@@ -170,10 +174,22 @@ def evaluate_masks(
                 result.add(sample.mask, most_probable(logits, truth.shape).cpu().numpy(), total_loss=loss)
             if progress:
                 progress(result.num_images + len(result.broken), len(mask_set.samples))
+    result = _joined(gather([result]))
     if not result.num_images:
         path, reason = result.broken[0]
         raise DataError(f"none of the {len(result.broken)} images can be read; {path}: {reason}")
     return result
+
+
+def _joined(parts: list[MaskEvaluation]) -> MaskEvaluation:
+    """What all processes counted, each on its images."""
+    whole = MaskEvaluation(parts[0].labels)
+    for part in parts:
+        whole.confusion += part.confusion
+        whole.num_images += part.num_images
+        whole.total_loss += part.total_loss
+        whole.broken += part.broken
+    return whole
 
 
 def mask_summary(evaluation: MaskEvaluation) -> dict[str, Any]:

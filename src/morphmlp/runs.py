@@ -1,9 +1,11 @@
 """The folder of a training run, and how far the run has come."""
 
 import fcntl
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import replaced_file
+from morphmlp.files import new_folder, replaced_file, sync_files
 
 
 @dataclass
@@ -33,18 +35,34 @@ class Progress:
     training_s: float = 0.0
 
 
+STATE_FILE = "state.pt"
+MANIFEST_FILE = "manifest.json"
+
+
 class RunFolder:
-    """The files of a run: `config.json`, `log.jsonl`, `curves.png`, and the checkpoints `best` and `last`."""
+    """The files of a run.
+
+    `config.json`, `environment.jsonl` (a line for each start), `log.jsonl`, `curves.png`, and no more than four
+    checkpoints: `best`, `last`, the one before it as `previous`, and `averaged` where averaged weights are kept aside.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config = self.path / "config.json"
+        self.environment = self.path / "environment.jsonl"
         self.log = self.path / "log.jsonl"
         self.curves = self.path / "curves.png"
+        self.tensorboard = self.path / "tensorboard"
         self.best = self.path / "best"
+        self.averaged = self.path / "averaged"
         self.last = self.path / "last"
-        self.state = self.last / "state.pt"
+        self.previous = self.path / "previous"
         self.lock = self.path / ".lock"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a state to go on with, whole or damaged."""
+        return any((folder / STATE_FILE).is_file() for folder in (self.last, self.previous))
 
     def create(self, config: RunConfig, *, overwrite: bool) -> None:
         """Writes the configuration into a new folder, or over an earlier run.
@@ -53,18 +71,18 @@ class RunFolder:
             ConfigError: the folder holds a run and `overwrite` is off, or it holds something else.
         """
         self.check(overwrite=overwrite)
-        for checkpoint in (self.best, self.last, *self._leftovers()):
-            shutil.rmtree(checkpoint, ignore_errors=True)
-        self.log.unlink(missing_ok=True)
-        self.curves.unlink(missing_ok=True)
+        for folder in (self.best, self.averaged, self.last, self.previous, self.tensorboard, *self._leftovers()):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.log, self.curves, self.environment):
+            file.unlink(missing_ok=True)
         with replaced_file(self.config) as file:
             json.dump(config.to_dict(), file, indent=2)
 
     def discard_if_unsaved(self) -> None:
         """Takes away what `create` and the first steps wrote, if no state was saved: there is nothing to go on with."""
-        if not self.last.exists():
-            self.log.unlink(missing_ok=True)
-            self.config.unlink(missing_ok=True)
+        if not self.has_state:
+            for file in (self.log, self.environment, self.config):
+                file.unlink(missing_ok=True)
 
     def check(self, *, overwrite: bool) -> None:
         """Raises ConfigError where `create` would, and changes nothing."""
@@ -97,19 +115,56 @@ class RunFolder:
 
     def append(self, line: dict[str, Any]) -> None:
         """Adds a line to the log."""
-        with open(self.log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        _append_line(self.log, line)
+
+    def note_start(self, environment: dict[str, Any]) -> None:
+        """Adds a line on what the run is started, or resumed, with."""
+        _append_line(self.environment, environment)
+
+    def replace_last(self, write: Callable[[Path], None]) -> None:
+        """Makes what `write` puts into a folder the last state; the one that was the last is kept as the one before.
+
+        Killed at any moment, or on a full disk, a whole state is left as `last` or `previous`.
+        """
+        with new_folder(self.last) as folder:
+            write(folder)
+            _write_manifest(folder)
+            sync_files(folder)
+            if self.last.exists():
+                shutil.rmtree(self.previous, ignore_errors=True)
+                os.replace(self.last, self.previous)
+            os.replace(folder, self.last)
+
+    def state_damage(self, folder: Path) -> str | None:
+        """What is wrong with the saved state in `last` or `previous`: a file that is missing or not as it was written.
+
+        None where all is well.
+        """
+        try:
+            files = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+            for name, (size, digest) in files.items():
+                path = folder / name
+                if path.stat().st_size != size:
+                    return f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
+                if _digest(path) != digest:
+                    return f"the content of {name} has changed"
+        except OSError as error:
+            return f"{Path(error.filename or folder).name}: {error.strerror}"
+        except (ValueError, TypeError, AttributeError):
+            return f"{MANIFEST_FILE} is damaged"
+        return None
 
     def clear_leftovers(self) -> None:
-        """Removes what a save left that was killed; a state that had been moved aside comes back."""
-        for old in self.path.glob(".last-*-old"):
-            if not self.last.exists():
-                old.rename(self.last)
+        """Removes what a save left that was killed; a checkpoint that had been moved aside comes back."""
+        for checkpoint in (self.best, self.averaged):
+            for old in self.path.glob(f".{checkpoint.name}-*-old"):
+                if not checkpoint.exists():
+                    old.rename(checkpoint)
         for leftover in self._leftovers():
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _leftovers(self) -> list[Path]:
-        return [*self.path.glob(".last-*"), *self.path.glob(".best-*")]
+        return [path for name in ("last", "best", "averaged") for path in self.path.glob(f".{name}-*")]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -153,3 +208,19 @@ class RunFolder:
         with replaced_file(self.log) as file:
             file.writelines(kept)
         return broken
+
+
+def _append_line(path: Path, line: dict[str, Any]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _write_manifest(folder: Path) -> None:
+    """Size and SHA-256 of every file of a folder."""
+    files = {path.name: (path.stat().st_size, _digest(path)) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST_FILE).write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,9 @@ from morphmlp.config import RunConfig
 from morphmlp.data.mask_loaders import MaskBatch, TestMasks, TrainingMasks, make_mask_loader, make_test_loader
 from morphmlp.data.mask_transforms import IGNORED
 from morphmlp.data.masks import MaskSet
+from morphmlp.data.samplers import share_of
+from morphmlp.distributed import rank, world_size
+from morphmlp.errors import ConfigError
 from morphmlp.mask_evaluation import evaluate_masks
 from morphmlp.tasks import Scores, fingerprint
 
@@ -27,14 +30,26 @@ class SegmentationTask:
         self.train_set, self.val_set = sets
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
+        self.train_labels: list[int] = []
+        self.notes: list[str] = []
+        if config.train.balanced:
+            raise ConfigError("train.balanced is True; allowed: False for segmentation, whose images hold many classes")
         self.num_val = len(self.val_set.samples)
         self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
-        self.val_loader = make_test_loader(TestMasks(self.val_set, config.input), workers=config.train.workers)
+        share = share_of(self.num_val, rank=rank(), num_processes=world_size())
+        val_images = TestMasks(self.val_set, config.input)
+        self.val_loader = make_test_loader(val_images, workers=config.train.workers, share=share)
 
-    def loader(self, sampler: Sampler[int]) -> DataLoader:
+    def loader(self, batches: Sampler[list[int]]) -> DataLoader:
         settings = self.config.train
         crops = TrainingMasks(self.train_set, config=self.config.input, augment=settings.augment, seed=settings.seed)
-        return make_mask_loader(crops, batch_size=settings.batch_size, workers=settings.workers, sampler=sampler)
+        return make_mask_loader(crops, batches=batches, workers=settings.workers)
+
+    def weight(self, batch: MaskBatch) -> float:
+        return float((batch.masks != IGNORED).sum())
+
+    def num_clips(self, batch: MaskBatch) -> int:
+        return len(batch.indices)
 
     def loss(self, model: nn.Module, batch: MaskBatch, device: torch.device) -> Tensor:
         logits = model(batch.images.to(device)).float()

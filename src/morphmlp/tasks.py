@@ -35,7 +35,9 @@ class Task(Protocol):
         metric: the name of the figure, 0 to 1, whose best evaluation is kept; it stands in `Scores.figures`.
         classes: names in the order of the labels.
         train_paths: of the training samples; the loader's batches name samples by their place here.
+        train_labels: of the training samples; empty where a sample has no single label.
         num_val: validation samples.
+        notes: what there is to say of the data before training starts.
         fingerprint: tells whether a resumed run sees the samples that it was started with.
     """
 
@@ -43,11 +45,21 @@ class Task(Protocol):
     metric: str
     classes: list[str]
     train_paths: list[Path]
+    train_labels: list[int]
     num_val: int
+    notes: list[str]
     fingerprint: str
 
-    def loader(self, sampler: Sampler[int]) -> DataLoader:
-        """Batches with `indices` and `broken`, of the items `epoch * len(train_paths) + index` of the sampler."""
+    def loader(self, batches: Sampler[list[int]]) -> DataLoader:
+        """Batches with `indices` and `broken`, of the items `pass_number * len(train_paths) + index` in `batches`."""
+        ...
+
+    def weight(self, batch: Any) -> float:
+        """What the mean of a batch's loss is over: its clips, or its annotated pixels."""
+        ...
+
+    def num_clips(self, batch: Any) -> int:
+        """Clips of a batch: more than its samples with repeated augmentation."""
         ...
 
     def loss(self, model: nn.Module, batch: Any, device: torch.device) -> Tensor:
@@ -55,7 +67,7 @@ class Task(Protocol):
         ...
 
     def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
-        """Scores on the validation samples; `progress` is called with the samples done and in all."""
+        """Scores on the validation samples of all processes; `progress` is called with the samples done and in all."""
         ...
 
 
@@ -66,11 +78,18 @@ def fingerprint(lines: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class SamplePrediction:
-    """What a model says of a video or image, its views joined: probabilities `[classes]`; label -1 if unknown."""
+    """What a model says of a video or image.
+
+    Attributes:
+        label: -1 if unknown.
+        probabilities: `[classes]`, the views joined.
+        view_ranks: `[views]`, the rank of the label in each view, 0 for the most probable class; None if unknown.
+    """
 
     path: Path
     label: int
     probabilities: np.ndarray
+    view_ranks: np.ndarray | None = None
 
     def top(self, k: int) -> list[int]:
         """The k most probable classes, best first."""
@@ -101,6 +120,16 @@ class Evaluation:
         """Share of samples whose label is among the k most probable classes; NaN without samples."""
         hits = [prediction.label in prediction.top(k) for prediction in self.predictions]
         return float(np.mean(hits)) if hits else float("nan")
+
+    def view_accuracy(self, k: int = 1) -> float:
+        """The same of single views, as if none were joined; NaN where their ranks are not known."""
+        hits = [prediction.view_ranks < k for prediction in self.predictions if prediction.view_ranks is not None]
+        return float(np.mean(hits)) if hits else float("nan")
+
+    @property
+    def num_views(self) -> int | None:
+        """Views of each sample; None where that is not known."""
+        return next((len(p.view_ranks) for p in self.predictions if p.view_ranks is not None), None)
 
     def confusion(self) -> np.ndarray:
         """Counts `[label, predicted]`."""
@@ -173,6 +202,9 @@ def soft_cross_entropy(logits: Tensor, soft_labels: Tensor, *, label_smoothing: 
     return F.cross_entropy(logits.float(), soft_labels, label_smoothing=label_smoothing)
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Makes everything random of a training step follow from (seed, step), so that a resumed run repeats it."""
-    torch.manual_seed(int(np.random.default_rng([seed, step]).integers(2**62)))
+def seed_step(seed: int, step: int, *, rank: int = 0, part: int = 0) -> None:
+    """Makes everything random of a training step follow from its place, so that a resumed run repeats it.
+
+    Each process draws on its own, and so does each part that its share of a step is accumulated of.
+    """
+    torch.manual_seed(int(np.random.default_rng([seed, step, rank, part]).integers(2**62)))

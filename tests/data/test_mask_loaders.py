@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from morphmlp.config import AugmentConfig, InputConfig, MaskConfig
-from morphmlp.data.loaders import BrokenSample, EpochSampler
+from morphmlp.data.loaders import BrokenSample
 from morphmlp.data.mask_loaders import (
     MaskBatch,
     TestMask,
@@ -22,6 +22,7 @@ from morphmlp.data.mask_loaders import (
 )
 from morphmlp.data.mask_transforms import IGNORED, training_crop, whole_image
 from morphmlp.data.masks import MaskSet, read_mask_set
+from morphmlp.data.samplers import EpochBatches
 
 # These say something of the machine that the tests run on, not of the loaders.
 pytestmark = [
@@ -94,7 +95,7 @@ def test_seeds_and_epochs_have_their_own_crops(masks: MaskSet):
 
 def test_a_batch_holds_crops_classes_and_indices(masks: MaskSet):
     dataset = training_masks(masks)
-    batch = next(iter(make_mask_loader(dataset, batch_size=3, workers=0)))
+    batch = next(iter(make_mask_loader(dataset, batches=[[0, 1, 2]], workers=0)))
     assert isinstance(batch, MaskBatch)
     assert (batch.images.shape, batch.images.dtype) == ((3, 3, 32, 48), torch.float32)
     assert (batch.masks.shape, batch.masks.dtype) == ((3, 32, 48), torch.int64)
@@ -109,13 +110,13 @@ def test_a_batch_holds_crops_classes_and_indices(masks: MaskSet):
 def test_workers_give_the_same_batches_in_the_order_of_the_sampler(masks: MaskSet):
     runs = []
     for workers in (0, 1):
-        sampler = EpochSampler(len(SIZES), seed=0)
-        loader = make_mask_loader(training_masks(masks), batch_size=2, workers=workers, sampler=sampler)
+        items = EpochBatches(len(SIZES), batch_size=2, seed=0)
+        loader = make_mask_loader(training_masks(masks), batches=items, workers=workers)
         batches = []
         for epoch in (0, 1):
-            sampler.start_at(epoch=epoch)
+            items.start_at(epoch=epoch)
             batches += list(loader)
-            order = [position % len(SIZES) for position in sampler]
+            order = [item % len(SIZES) for batch in items for item in batch]
             assert [index for batch in batches[-3:] for index in batch.indices] == order
         runs.append(batches)
     for first, second in zip(*runs, strict=True):
@@ -144,7 +145,7 @@ def test_a_broken_image_or_annotation_is_reported_and_the_others_go_on(masks: Ma
     masks.samples[0].path.write_bytes(b"")
     Image.fromarray(np.full(SIZES[1], 9, dtype=np.uint8)).save(masks.samples[1].mask)
     Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(masks.samples[3].mask)
-    batch = next(iter(make_mask_loader(training_masks(masks), batch_size=5, workers=0)))
+    batch = next(iter(make_mask_loader(training_masks(masks), batches=[list(range(5))], workers=0)))
     assert batch.indices == [2, 4]
     assert batch.images.shape == (2, 3, 32, 48)
     assert [(item.index, item.path) for item in batch.broken] == [

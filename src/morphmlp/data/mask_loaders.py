@@ -3,13 +3,14 @@
 Everything random of a training crop follows from (seed, epoch, index), as in `loaders`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.images import read_image
@@ -111,14 +112,20 @@ def _read_pair(masks: MaskSet, index: int) -> tuple[np.ndarray, np.ndarray]:
     return image, read_mask(sample.mask, masks.config, num_classes=len(masks.classes), size=image.shape[:2])
 
 
-def make_mask_loader(dataset: TrainingMasks, *, batch_size: int, workers: int, sampler: Any = None) -> DataLoader:
+def make_mask_loader(dataset: TrainingMasks, *, batches: Iterable[list[int]], workers: int) -> DataLoader:
     """A loader of `MaskBatch`es."""
-    return make_loader(dataset, batch_size=batch_size, workers=workers, sampler=sampler, collate_fn=collate_masks)
+    return make_loader(dataset, batches=batches, workers=workers, collate_fn=collate_masks)
 
 
-def make_test_loader(dataset: TestMasks, *, workers: int) -> DataLoader:
-    """A loader of single `TestMask`s and `BrokenSample`s, in the order of the set: images differ in size."""
-    return make_loader(dataset, batch_size=1, workers=min(workers, len(dataset)), collate_fn=_only)
+def make_test_loader(dataset: TestMasks, *, workers: int, share: range | None = None) -> DataLoader:
+    """A loader of single `TestMask`s and `BrokenSample`s: images differ in size.
+
+    Args:
+        share: the images to go through, in this order; None for all.
+    """
+    chosen = range(len(dataset)) if share is None else share
+    part = Subset(dataset, chosen)
+    return make_loader(part, batch_size=1, workers=min(workers, len(part)), collate_fn=_only)
 
 
 def _only(items: list[Item]) -> Item:

@@ -1,0 +1,79 @@
+"""What each process of `test_processes.py` runs: `python processes.py WHAT DATA OUT KEY=VALUE...`."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tiny
+import torch
+
+from morphmlp.config import AugmentConfig
+from morphmlp.distributed import is_main, rank
+from morphmlp.runs import RunFolder
+from morphmlp.train import initial_model, make_task, read_sets, resume, train
+from morphmlp.trainer import Interrupted, Trainer
+
+STEADY = AugmentConfig(color=0.0, mixup=0.0).to_dict()  # mixing pairs the clips of one process
+
+
+def main() -> None:
+    what, data, out, *pairs = sys.argv[1:]
+    settings: dict[str, Any] = {name: eval(value) for name, value in (pair.split("=") for pair in pairs)}
+    run = {"gradients": gradients, "train": train_here, "resume": resume_here}[what]
+    run(Path(data), Path(out), settings)
+
+
+def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
+    """Writes the gradients of the first step, and the batch statistics behind it."""
+    config = tiny.run_config(data, augment=STEADY, **settings)
+    sets = read_sets(config.data, config.split)
+    model, _ = initial_model(config, sets[0].classes)
+    trainer = Trainer(config, RunFolder(out), make_task(config, sets), model)
+    learner = trainer.learner
+    trainer.batches.start_at(epoch=0)
+    parts = [part for part, _ in zip(trainer.loader, range(trainer.settings.accumulate), strict=False)]
+    weights, _ = trainer._agree_on(parts, None)  # type: ignore[arg-type]
+    learner.model.train()
+    found = {}
+
+    def note(*_: Any, **__: Any) -> None:
+        for name, parameter in learner.raw_model.named_parameters():
+            gradient = parameter.grad
+            found[name] = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
+
+    learner.optimizer.step = note  # type: ignore[method-assign]
+    line = learner.step(parts, weights, lr=0.1, number=1)
+    buffers = {name: buffer for name, buffer in learner.raw_model.named_buffers() if buffer.is_floating_point()}
+    if is_main():
+        torch.save({"gradients": found, "buffers": buffers, "line": line}, out)
+
+
+def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
+    """Trains; `stop` and `die` are the step behind which the second process is stopped or killed."""
+    stop, die, only = settings.pop("stop", 0), settings.pop("die", 0), settings.pop("only", 1)
+    step = Trainer._agree_on
+
+    def agree_and(self: Trainer, *arguments: Any) -> Any:
+        if rank() == only and self.progress.step == stop > 0:
+            signal.raise_signal(signal.SIGTERM)
+        if rank() == only and self.progress.step == die > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, *arguments)
+
+    Trainer._agree_on = agree_and  # type: ignore[method-assign]
+    try:
+        config = tiny.run_config(data, **settings)
+        train(replace(config, data=str(data)), out)
+    except Interrupted as stopped:
+        print(stopped)
+
+
+def resume_here(_: Path, out: Path, __: dict[str, Any]) -> None:
+    resume(out)
+
+
+if __name__ == "__main__":
+    main()
