@@ -9,6 +9,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from morphmlp.data.decode import VideoInfo, probe, read_clip, read_frames
@@ -287,6 +289,41 @@ def test_a_member_that_is_broken_or_past_the_end_of_its_shard_is_one_named_error
         probe(member)
     assert caught.value.path == tmp_path / "0.tar/deep/grey.mp4"
     assert capfd.readouterr() == ("", "")
+
+
+# The quick way of `read_clip`, which leaves out frames that no other refers to
+
+LAYOUTS = {
+    "pyramid": ("mp4", {"bf": "5", "x264-params": "b-pyramid=normal:keyint=12"}),
+    "open_gop": ("mkv", {"bf": "3", "x264-params": "open-gop=1:keyint=9"}),
+    "no_b_frames": ("mp4", {"bf": "0"}),
+    "key_frames_only": ("mp4", {"g": "1"}),
+    "no_timestamps": ("avi", {"bf": "2"}),
+}
+
+
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory):
+    """A moving pattern in each layout: frames that differ everywhere, so that a wrong reference would be seen."""
+    folder = tmp_path_factory.mktemp("layouts")
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    pattern = [(np.sin(x / 3 + t) * np.cos(y / 4 - 2 * t) * 100 + 128).astype(np.uint8) for t in range(40)]
+    frames = np.repeat(np.stack(pattern)[..., None], 3, axis=-1)
+    return {name: encode(folder / f"{name}.{end}", frames, options=given) for name, (end, given) in LAYOUTS.items()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(indices=st.lists(st.integers(0, 39), min_size=1, max_size=8))
+def test_any_clip_is_the_same_as_in_a_full_read(layouts, layout, indices):
+    whole = read_frames(layouts[layout], range(40))
+    clip = read_clip(layouts[layout], lambda num_frames, fps: indices)
+    np.testing.assert_array_equal(clip, whole[indices])
+
+
+@pytest.mark.parametrize("layout", ["pyramid", "open_gop", "no_b_frames"])
+def test_an_ordinary_file_is_read_the_quick_way(layouts, layout, monkeypatch):
+    monkeypatch.setattr("morphmlp.data.decode._decode", None)  # the slow way
+    assert read_clip(layouts[layout], lambda num_frames, fps: [3, num_frames - 1]).shape == (2, HEIGHT, WIDTH, 3)
 
 
 def hide_last_frames(source, path, *, num_shown):

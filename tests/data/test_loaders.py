@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from morphmlp.config import AugmentConfig, InputConfig
@@ -19,13 +17,13 @@ from morphmlp.data.images import read_image
 from morphmlp.data.loaders import (
     Batch,
     BrokenSample,
-    EpochSampler,
     SampleClips,
     TestClips,
     TrainingClips,
     collate,
     make_loader,
 )
+from morphmlp.data.samplers import EpochBatches
 from morphmlp.data.sampling import dense_indices, sparse_indices
 from morphmlp.data.synthetic import write_dataset
 
@@ -72,50 +70,14 @@ def same(first: Batch, second: Batch) -> bool:
     )
 
 
-# The order of an epoch
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.integers(1, 50), st.integers(0, 2**40), st.integers(0, 20))
-def test_an_epoch_is_a_permutation_of_its_own_positions(num_samples: int, seed: int, epoch: int):
-    sampler = EpochSampler(num_samples, seed)
-    sampler.start_at(epoch=epoch)
-    positions = list(sampler)
-    assert sorted(positions) == list(range(epoch * num_samples, (epoch + 1) * num_samples))
-    assert len(sampler) == num_samples
-    assert list(sampler) == positions
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.integers(1, 50), st.integers(0, 20), st.data())
-def test_an_epoch_that_is_entered_anywhere_goes_on_as_the_whole_one(num_samples: int, epoch: int, data: st.DataObject):
-    sampler = EpochSampler(num_samples, seed=3)
-    sampler.start_at(epoch=epoch)
-    whole = list(sampler)
-    first = data.draw(st.integers(0, num_samples))
-    sampler.start_at(epoch=epoch, sample=first)
-    assert list(sampler) == whole[first:]
-    assert len(sampler) == num_samples - first
-
-
-def test_epochs_and_seeds_have_their_own_orders():
-    orders = set()
-    for seed in (0, 1):
-        sampler = EpochSampler(30, seed)
-        for epoch in range(3):
-            sampler.start_at(epoch=epoch)
-            orders.add(tuple(position % 30 for position in sampler))
-    assert len(orders) == 6
-
-
 def test_an_epoch_can_be_started_while_the_workers_live_on(samples: list[Sample]):
-    sampler = EpochSampler(6, seed=0)
-    loader = make_loader(training_clips(samples[:6]), batch_size=2, workers=1, sampler=sampler)
+    steps = EpochBatches(6, batch_size=2, seed=0)
+    loader = make_loader(training_clips(samples[:6]), batches=steps, workers=1)
     seen = []
     for epoch in (0, 1):
-        sampler.start_at(epoch=epoch, sample=2)
-        seen.append([index for batch in loader for index in batch.indices])
-        assert seen[-1] == [position % 6 for position in sampler]
+        steps.start_at(epoch=epoch, step=1)
+        seen.append([batch.indices for batch in loader])
+        assert seen[-1] == [[position % 6 for position in step] for step in steps]
     assert seen[0] != seen[1]
 
 
@@ -140,18 +102,98 @@ def test_a_training_clip_follows_from_seed_epoch_and_index(samples: list[Sample]
 def test_a_position_carries_label_and_index_of_its_video(samples: list[Sample]):
     item = training_clips(samples)[3 * len(samples) + 5]
     assert isinstance(item, SampleClips)
-    assert (item.index, item.label) == (5, samples[5].label)
+    assert (item.index, item.labels) == (5, [samples[5].label])
 
 
 def test_two_workers_give_the_batches_of_none(samples: list[Sample], broken: Sample):
     mixed = [*samples[:5], broken]
     batches = []
     for workers in (0, 2):
-        sampler = EpochSampler(len(mixed), seed=4)
-        sampler.start_at(epoch=7)
-        batches.append(list(make_loader(training_clips(mixed), batch_size=4, workers=workers, sampler=sampler)))
+        steps = EpochBatches(len(mixed), batch_size=4, seed=4)
+        steps.start_at(epoch=7)
+        batches.append(list(make_loader(training_clips(mixed), batches=steps, workers=workers)))
     assert [len(batch.indices) + len(batch.broken) for batch in batches[0]] == [4, 2]
     assert all(same(*pair) for pair in zip(*batches, strict=True))
+
+
+# Repeated augmentation and flips
+
+
+def changed(augment: AugmentConfig, **changes: Any) -> AugmentConfig:
+    return AugmentConfig.from_dict(augment.to_dict() | changes)
+
+
+@pytest.mark.parametrize("notation", [None, "rand-m7-n4-mstd0.5-inc1"])
+def test_repeats_are_clips_of_the_same_frames_with_changes_of_their_own(samples: list[Sample], notation: str | None):
+    augment = changed(AUGMENT, repeats=3, rand_augment=notation, color=0.0)
+    clips = clips_of(TrainingClips(samples, FRAMES, SPARSE, augment, 0)[1])
+    assert clips.shape == (3, 3, FRAMES, 32, 32)
+    assert len({clip.numpy().tobytes() for clip in clips}) == 3
+    single = clips_of(TrainingClips(samples, FRAMES, SPARSE, changed(augment, repeats=1), 0)[1])
+    assert torch.equal(clips[:1], single)  # more repeats leave the first clip as it is
+
+
+def test_a_video_is_decoded_once_for_all_its_repeats(samples: list[Sample], monkeypatch: pytest.MonkeyPatch):
+    reads = []
+
+    def read(path: Path, sample: Any) -> np.ndarray:
+        reads.append(path)
+        return np.zeros((FRAMES, 40, 40, 3), np.uint8)
+
+    monkeypatch.setattr("morphmlp.data.loaders.read_clip", read)
+    assert len(clips_of(TrainingClips(samples, FRAMES, SPARSE, changed(AUGMENT, repeats=4), 0)[2])) == 4
+    assert reads == [samples[2].path]
+
+
+def test_a_training_batch_has_the_first_clip_of_every_video_before_the_second_ones(samples: list[Sample]):
+    dataset = TrainingClips(samples, FRAMES, SPARSE, changed(AUGMENT, repeats=2), 0)
+    steps = EpochBatches(len(samples), batch_size=3, seed=1)
+    batch = next(iter(make_loader(dataset, batches=steps, workers=0)))
+    items = [dataset[position] for position in next(iter(steps))]
+    expected = torch.cat([clips_of(item)[i : i + 1] for i in (0, 1) for item in items])
+    assert torch.equal(batch.clips, expected)
+    assert batch.labels.tolist() == [samples[index].label for index in batch.indices] * 2
+    assert len(batch.indices) == 3
+
+
+def test_a_broken_video_takes_all_its_repeats_with_it(samples: list[Sample], broken: Sample):
+    dataset = TrainingClips([samples[0], broken, samples[2]], FRAMES, SPARSE, changed(AUGMENT, repeats=2), 0)
+    batch = collate([dataset[position] for position in range(3)])
+    assert batch.clips.shape[0] == 4
+    assert (batch.labels.tolist(), batch.indices) == ([samples[0].label, samples[2].label] * 2, [0, 2])
+    assert [video.index for video in batch.broken] == [1]
+
+
+@pytest.fixture
+def half_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every video is white on its left and black on its right."""
+    frames = np.zeros((FRAMES, 32, 32, 3), np.uint8)
+    frames[:, :, :16] = 255
+    monkeypatch.setattr("morphmlp.data.loaders.read_clip", lambda path, sample: frames)
+
+
+FLIPS_ALONE = AugmentConfig(crop_area=1.0, crop_ratio=1.0, color=0.0, flip=0.5, repeats=16)
+
+
+def test_a_flipped_clip_gets_the_label_of_the_other_side(samples: list[Sample], half_white: None):
+    classes = ["left to right", "right to left", "up", "turning left"]
+    videos = [Sample(samples[0].path, label) for label in range(4)]
+    dataset = TrainingClips(videos, FRAMES, SPARSE, FLIPS_ALONE, 0, classes=classes)
+    for label in range(4):
+        item = dataset[label]
+        assert isinstance(item, SampleClips)
+        flipped = [bool(clip[..., 0].mean() < clip[..., -1].mean()) for clip in item.clips]
+        assert any(flipped) == (label != 3)  # "turning left" has no other side, and is never flipped
+        assert not all(flipped)
+        other = {0: 1, 1: 0, 2: 2, 3: 3}[label]
+        assert item.labels == [other if turned else label for turned in flipped]
+
+
+def test_without_class_names_labels_stay_under_a_flip(samples: list[Sample], half_white: None):
+    item = TrainingClips([Sample(samples[0].path, 0)], FRAMES, SPARSE, FLIPS_ALONE, 0)[0]
+    assert isinstance(item, SampleClips)
+    assert item.labels == [0] * 16
+    assert len({clip.numpy().tobytes() for clip in item.clips}) == 2
 
 
 # Test clips
@@ -186,7 +228,7 @@ def test_the_views_of_a_video_are_those_read_by_hand_clip_after_clip(
     config = InputConfig.from_dict(config.to_dict() | {"num_clips": num_clips, "num_crops": num_crops})
     item = TestClips(samples, FRAMES, config)[3]
     assert isinstance(item, SampleClips)
-    assert (item.index, item.label) == (3, samples[3].label)
+    assert (item.index, item.labels) == (3, [samples[3].label])
     assert item.clips.shape == (num_clips * num_crops, 3, FRAMES, 32, 32)
     assert torch.equal(item.clips, by_hand(samples[3].path, config))
 
@@ -251,9 +293,9 @@ def pictures(tmp_path: Path) -> list[Sample]:
 
 
 def test_images_become_batches_of_clips_of_one_frame(pictures: list[Sample]):
-    sampler = EpochSampler(len(pictures), seed=0)
+    steps = EpochBatches(len(pictures), batch_size=4, seed=0)
     training = TrainingClips(pictures, 1, IMAGES, AUGMENT, 0)
-    (batch,) = make_loader(training, batch_size=4, workers=0, sampler=sampler)
+    (batch,) = make_loader(training, batches=steps, workers=0)
     assert batch.clips.shape == (4, 3, 1, 32, 32)
     assert batch.labels.tolist() == [pictures[index].label for index in batch.indices]
     (batch,) = make_loader(TestClips(pictures, 1, IMAGES), batch_size=4, workers=0)
@@ -343,7 +385,16 @@ def test_collate_joins_views_labels_and_indices_in_order():
         return torch.full((views, 3, 1, 2, 2), value)
 
     lost = BrokenSample(1, Path("lost.mp4"), "is empty")
-    videos: list[Any] = [SampleClips(clips(1, 2), 7, 0), lost, SampleClips(clips(2, 2), 4, 2)]
+    videos: list[Any] = [SampleClips(clips(1, 2), [7], 0), lost, SampleClips(clips(2, 2), [4], 2)]
     batch = collate(videos)
     assert batch.clips[:, 0, 0, 0, 0].tolist() == [1, 1, 2, 2]
     assert (batch.labels.tolist(), batch.indices, batch.broken) == ([7, 4], [0, 2], [lost])
+
+
+def test_collate_puts_clips_with_labels_of_their_own_by_repeat():
+    def clips(*values: float) -> torch.Tensor:
+        return torch.stack([torch.full((3, 1, 2, 2), value) for value in values])
+
+    batch = collate([SampleClips(clips(1, 2), [7, 8], 0), SampleClips(clips(3, 4), [5, 5], 1)])
+    assert batch.clips[:, 0, 0, 0, 0].tolist() == [1, 3, 2, 4]
+    assert (batch.labels.tolist(), batch.indices) == ([7, 5, 8, 5], [0, 1])

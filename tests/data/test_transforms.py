@@ -1,4 +1,4 @@
-"""The published test views against a naive transcription, and what random training clips must keep."""
+"""The published test views against a naive transcription."""
 
 import math
 from typing import Any
@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from morphmlp.config import PUBLISHED_INPUTS, AugmentConfig, InputConfig
+from morphmlp.config import PUBLISHED_INPUTS, InputConfig
 from morphmlp.data import transforms
-from morphmlp.data.transforms import crop_offsets, normalise, resized_size, training_clip, whole_size
+from morphmlp.data.transforms import crop_offsets, normalise, resized_size, whole_size
 
 over_sizes = settings(max_examples=60, deadline=None, derandomize=True)
 
 SMALL = InputConfig(crop=(32, 32), resize=37, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4))
-PLAIN = AugmentConfig(crop_area=1.0, crop_ratio=1.0, color=0.0, mixup=0.0)
-EVERYTHING = AugmentConfig(crop_area=0.2, flip=0.5, color=0.5, gray=0.5, erase=0.5)
 
 
 def changed(config: Any, **changes: Any) -> Any:
@@ -202,25 +200,6 @@ def test_the_centre_lies_a_pixel_further_than_usual_where_the_margin_is_4k_plus_
     assert crop_offsets(256, width, crop=224)[1] == (16, ours)
 
 
-def test_bicubic_training_crops_keep_to_the_range_of_pixels():
-    config = changed(IMAGENET, crop=[64, 64], resize=64)
-    mean, std = (torch.tensor(values)[:, None, None, None] for values in (config.mean, config.std))
-    for antialias in (True, False):
-        clip = training_clip(random_frames(1, 32, 32), changed(config, antialias=antialias), PLAIN, seed=0)
-        levels = (clip * std + mean) * 255
-        assert clip.shape == (3, 1, 64, 64)
-        assert (levels - levels.round().clamp(0, 255)).abs().max() < 1e-3
-
-
-def test_interpolation_and_antialiasing_change_the_training_crop():
-    frames = random_frames(1, 100, 100)
-    configs = [
-        changed(SMALL, interpolation=name, antialias=on) for name in ("bilinear", "bicubic") for on in (False, True)
-    ]
-    clips = {training_clip(frames, config, PLAIN, seed=0).numpy().tobytes() for config in configs}
-    assert len(clips) == 4
-
-
 # Whole images
 
 
@@ -265,135 +244,7 @@ def test_views_leave_the_frames_as_they_are():
     before = frames.copy()
     for config in (SMALL, changed(SMALL, crop=[40, 50], fit="stretch")):
         transforms.eval_views(frames, config, num_crops=1)
-        training_clip(frames, config, EVERYTHING, seed=3)
     assert np.array_equal(frames, before)
-
-
-INPUTS = {
-    "crop": SMALL,
-    "bgr": changed(SMALL, channel_order="bgr"),
-    "antialias": changed(SMALL, antialias=True),
-    "stretch": changed(SMALL, fit="stretch", crop=[32, 48]),
-    "bicubic": changed(SMALL, interpolation="bicubic", antialias=True),
-    "bicubic as it is": changed(SMALL, interpolation="bicubic"),
-    "whole": changed(SMALL, fit="whole"),
-}
-
-
-@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS)
-@pytest.mark.parametrize("size", [*SIZES.values(), (1, 1000), (1000, 1)])
-def test_a_training_clip_has_the_shape_of_the_crop_whatever_the_frames(config: InputConfig, size: tuple[int, int]):
-    clip = training_clip(random_frames(2, *size), config, EVERYTHING, seed=1)
-    assert clip.shape == (3, 2, *config.crop)
-    assert clip.dtype == torch.float32
-    assert clip.isfinite().all()
-
-
-@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS)
-def test_a_training_clip_follows_from_its_seed(config: InputConfig):
-    frames = random_frames(2, 40, 50)
-    clips = [training_clip(frames, config, EVERYTHING, seed=seed) for seed in (5, 6, 2**62 - 1, 5)]
-    assert torch.equal(clips[0], clips[3])
-    assert not torch.equal(clips[0], clips[1])
-    assert not torch.equal(clips[0], clips[2])
-
-
-def test_the_random_states_are_left_as_they_were():
-    torch.manual_seed(11)
-    np_before, before = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
-    training_clip(random_frames(2, 40, 50), SMALL, EVERYTHING, seed=5)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.random.get_state()[1].tolist() == np_before  # noqa: NPY002
-
-
-def test_the_random_states_of_accelerators_are_not_seeded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the CUDA state was seeded"))
-    training_clip(random_frames(2, 40, 50), SMALL, EVERYTHING, seed=5)
-
-
-def test_a_clip_does_not_depend_on_the_random_state():
-    frames = random_frames(2, 40, 50)
-    clips = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        clips.append(training_clip(frames, SMALL, EVERYTHING, seed=5))
-    assert torch.equal(*clips)
-
-
-AUGMENTATIONS = {
-    "crop": changed(PLAIN, crop_area=0.2, crop_ratio=2),
-    "flip": changed(PLAIN, flip=0.5),
-    "color": changed(PLAIN, color=0.8),
-    "gray": changed(PLAIN, gray=0.5),
-    "erase": changed(PLAIN, erase=1),
-    "everything": EVERYTHING,
-}
-
-
-@pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
-@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS)
-def test_frames_that_are_alike_stay_alike_under_every_augmentation(config: InputConfig, augment: AugmentConfig):
-    frames = np.repeat(random_frames(1, 40, 56), 4, axis=0)
-    for seed in range(8):
-        clip = training_clip(frames, config, augment, seed=seed)
-        assert torch.equal(clip, clip[:, :1].expand_as(clip))
-
-
-def square_clip(augment: AugmentConfig, *, seed: int = 0) -> Tensor:
-    """A training clip of square frames of the crop's size: nothing is resized where the crop takes all."""
-    return training_clip(random_frames(2, 32, 32), SMALL, augment, seed=seed)
-
-
-def test_with_everything_off_a_square_clip_is_the_test_view():
-    expected = transforms.eval_views(random_frames(2, 32, 32), changed(SMALL, resize=32), num_crops=1)[0]
-    assert torch.equal(square_clip(PLAIN), expected)
-
-
-def test_a_flip_of_probability_one_is_the_exact_mirror():
-    for seed in range(5):
-        mirrored = square_clip(changed(PLAIN, flip=1), seed=seed)
-        assert torch.equal(mirrored, square_clip(PLAIN, seed=seed).flip(-1))
-
-
-def test_a_flip_of_one_half_happens_about_half_of_the_time():
-    plain = square_clip(PLAIN)
-    num_flipped = sum(not torch.equal(square_clip(changed(PLAIN, flip=0.5), seed=seed), plain) for seed in range(100))
-    assert 35 <= num_flipped <= 65
-
-
-def test_gray_of_probability_one_leaves_no_colour():
-    clip = square_clip(changed(PLAIN, gray=1))
-    mean, std = (torch.tensor(values)[:, None, None, None] for values in (SMALL.mean, SMALL.std))
-    levels = clip * std + mean
-    assert torch.allclose(levels[0], levels[1], atol=1e-6)
-    assert torch.allclose(levels[0], levels[2], atol=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_erasing_overwrites_one_box_with_the_same_noise_in_every_frame(seed: int):
-    plain, erased = square_clip(PLAIN, seed=seed), square_clip(changed(PLAIN, erase=1), seed=seed)
-    box = (plain != erased).all(0).all(0)  # [H, W]
-    rows, columns = box.any(1).nonzero().flatten(), box.any(0).nonzero().flatten()
-    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    assert box[top:bottom, left:right].all()
-    assert box.sum() == (bottom - top) * (right - left)
-    assert torch.equal(torch.where(box, plain, erased), plain)  # nothing outside
-    noise = erased[..., top:bottom, left:right]
-    assert torch.equal(noise[:, 0], noise[:, 1])
-    assert noise.unique().numel() == 3 * box.sum()  # each pixel and channel its own
-    assert 0.01 * 32**2 <= box.sum() <= 0.4 * 32**2
-
-
-def test_a_random_crop_covers_at_least_the_area_asked_for():
-    # A ramp from 0 to 255 over the width: the span of a crop's values is its width.
-    frames = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, None, :, None], (1, 256, 256, 3)).copy()
-    config = changed(SMALL, mean=[0, 0, 0], std=[1, 1, 1])
-    spans = []
-    for seed in range(40):
-        clip = training_clip(frames, config, changed(PLAIN, crop_area=0.25), seed=seed) * 255
-        spans.append((clip.max() - clip.min()).item() / 255)
-    assert min(spans) > 0.45  # half of the width, less the pixels between the sampled ones
-    assert max(spans) > 0.85
 
 
 @pytest.mark.parametrize("size", [(224, 230), (230, 224), (224, 453), (224, 224)])

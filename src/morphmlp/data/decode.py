@@ -136,11 +136,68 @@ def read_clip(path: str | os.PathLike[str], sample: Callable[[int, float], Seque
     if media_kind(path) == "image":
         content = read_member(path) if isinstance(path, TarMember) else None
         return read_image(path, content=content)[None][list(sample(1, _UNKNOWN_FPS))]
+    frames = _decode_wanted(path, sample)
+    if frames is not None:
+        return frames
     info = probe(path)
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
     if frames is not None:
         return frames
     return read_frames(path, sample(num_decoded, info.fps))
+
+
+def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]]) -> np.ndarray | None:
+    """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
+
+    By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
+    file. Which frame is which is told by the timestamps, here alone. So None is returned where they are not plain: one
+    is missing, stands twice or is out of order, a frame does not come out, or anything else is wrong with the file,
+    which decoding all of it will name.
+    """
+    with _open(path) as (container, stream):
+        if stream.codec_context.name != "h264":
+            return None
+        try:
+            packets = _Packets()
+            times = []
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    packets.add(packet)
+                    times.append(packet.pts)
+            if None in times or not times or len(set(times)) < len(times):
+                return None
+            times.sort()
+            indices = [int(index) for index in sample(len(times), _average_fps(stream, packets))]
+            if not indices or min(indices) < 0 or max(indices) >= len(times):
+                return None
+            container.seek(times[0], stream=stream)
+            found = _pictures_at(path, container, stream, {times[index] for index in indices})
+        except (FFmpegError, OSError, ValueError):
+            return None
+    return None if found is None else np.stack([found[times[index]] for index in indices])
+
+
+def _pictures_at(
+    path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream, wanted: set[int]
+) -> dict[int, np.ndarray] | None:
+    """The frames [H, W, 3] with these timestamps, or None where frames come out in another order, or not at all."""
+    found: dict[int, np.ndarray] = {}
+    first: av.VideoFrame | None = None
+    last_time: int | None = None
+    reformatter = VideoReformatter()
+    for packet in container.demux(stream):
+        # The first frame too: it gives size and turn.
+        needed = first is None or packet.pts in wanted
+        stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
+        for frame in stream.decode(packet):
+            if frame.pts is None or (last_time is not None and frame.pts <= last_time):
+                return None
+            first, last_time = first or frame, frame.pts
+            if frame.pts in wanted:
+                found[frame.pts] = _to_rgb(path, frame, first=first, reformatter=reformatter)
+        if len(found) == len(wanted):
+            return found
+    return None
 
 
 def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.ndarray | None, int]:

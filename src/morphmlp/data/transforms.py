@@ -1,18 +1,16 @@
-"""From decoded frames to the clip that a model is given: the published test views, and random training clips.
+"""From decoded frames to the clip that a model is given at test time: the published views, and what they are made of.
 
 Frames are uint8 `[T, H, W, 3]` in RGB; clips are float32 `[3, T, h, w]`, normalised. An image is a clip of one frame.
 """
 
 import math
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.config import InputConfig
 
 
 def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
@@ -107,59 +105,3 @@ def normalise(clip: Tensor, config: InputConfig) -> Tensor:
     mean = torch.tensor(config.mean)[:, None, None, None]
     std = torch.tensor(config.std)[:, None, None, None]
     return (clip / 255).sub_(mean).div_(std)  # in place: a frame of full size can be large
-
-
-def training_clip(frames: np.ndarray, config: InputConfig, augment: AugmentConfig, *, seed: int) -> Tensor:
-    """One random clip: `[T, H, W, 3]` uint8 -> `[3, T, h, w]` float32; all frames are changed alike.
-
-    The result depends on the arguments alone: the framework's random states are left as they were.
-    """
-    clip = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], as torchvision takes videos
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators too
-        clip = _augmentation(_crop_ratio(frames.shape[1:3], config), config, augment)(clip)
-        clip = normalise(clip.transpose(0, 1), config)
-        if torch.rand(()) < augment.erase:
-            _erase_box(clip)
-    return clip
-
-
-def _crop_ratio(frame_size: tuple[int, ...], config: InputConfig) -> float:
-    """Width over height of a random crop that is not distorted in the clip."""
-    height, width = frame_size if config.fit == "stretch" else config.crop
-    return width / height
-
-
-@lru_cache(maxsize=64)  # building the modules costs as much as a small image's crop; they keep no state
-def _augmentation(ratio: float, config: InputConfig, augment: AugmentConfig) -> Any:
-    """Random crop, flip and colour changes on uint8 `[T, 3, H, W]`."""
-    from torchvision.transforms import v2  # takes seconds to import
-
-    steps: list[Any] = [
-        v2.RandomResizedCrop(
-            config.crop,
-            scale=(augment.crop_area, 1.0),
-            ratio=(ratio / augment.crop_ratio, ratio * augment.crop_ratio),
-            interpolation=v2.InterpolationMode(config.interpolation),
-            antialias=config.antialias,
-        ),
-        v2.RandomHorizontalFlip(augment.flip),
-    ]
-    if augment.color:
-        steps.append(v2.ColorJitter(*[augment.color] * 3))
-    if augment.gray:
-        steps.append(v2.RandomGrayscale(augment.gray))
-    return v2.Compose(steps)
-
-
-def _erase_box(clip: Tensor) -> None:
-    """Overwrites one box of 2 % to 1/3 of the area with noise, the same over time (random erasing)."""
-    height, width = clip.shape[-2:]
-    area = height * width * torch.empty(()).uniform_(0.02, 1 / 3).item()
-    ratio = math.exp(torch.empty(()).uniform_(math.log(0.3), math.log(1 / 0.3)).item())
-    box_height = min(height, max(1, round(math.sqrt(area * ratio))))
-    box_width = min(width, max(1, round(math.sqrt(area / ratio))))
-    top = int(torch.randint(height - box_height + 1, ()))
-    left = int(torch.randint(width - box_width + 1, ()))
-    noise = torch.randn(clip.shape[0], 1, box_height, box_width)
-    clip[..., top : top + box_height, left : left + box_width] = noise
