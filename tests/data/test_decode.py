@@ -320,6 +320,14 @@ def test_any_clip_is_the_same_as_in_a_full_read(layouts, layout, indices):
     np.testing.assert_array_equal(clip, whole[indices])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_frame_alone_is_the_same_as_in_a_full_read(layouts, layout):
+    whole = read_frames(layouts[layout], range(40))
+    for index in range(40):
+        frame = read_clip(layouts[layout], lambda num_frames, fps, index=index: [index])
+        np.testing.assert_array_equal(frame[0], whole[index], err_msg=f"frame {index}")
+
+
 @pytest.mark.parametrize("layout", ["pyramid", "open_gop", "no_b_frames"])
 def test_an_ordinary_file_is_read_the_quick_way(layouts, layout, monkeypatch):
     monkeypatch.setattr("morphmlp.data.decode._decode", None)  # the slow way

@@ -23,6 +23,8 @@ from morphmlp.data.images import read_image, require_filled_file
 from morphmlp.data.sources import TarMember, media_kind, read_member, require_whole_member
 from morphmlp.errors import MediaError
 
+# FFmpeg's names of the containers that hold the time of every frame; for others, such as AVI, it makes some up.
+_TIMED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 _UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
 
 
@@ -150,12 +152,12 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
     """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
 
     By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
-    file. Which frame is which is told by the timestamps, here alone. So None is returned where they are not plain: one
-    is missing, stands twice or is out of order, a frame does not come out, or anything else is wrong with the file,
+    file. Which frame is which is told by the timestamps, here alone. So None is returned where they are not plain: the
+    container has none of its own, one is missing, stands twice or is out of order, a frame does not come out, or anything else is wrong with the file,
     which decoding all of it will name.
     """
     with _open(path) as (container, stream):
-        if stream.codec_context.name != "h264":
+        if stream.codec_context.name != "h264" or container.format.name not in _TIMED_FORMATS:
             return None
         try:
             packets = _Packets()
