@@ -9,7 +9,6 @@ same run.
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess

@@ -53,17 +53,25 @@ def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
 
 def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
     """Trains; `stop` and `die` are the step behind which the second process is stopped or killed."""
-    stop, die, only = settings.pop("stop", 0), settings.pop("die", 0), settings.pop("only", 1)
+    stop, die = settings.pop("stop", 0), settings.pop("die", 0)
+    stop_in_evaluation = settings.pop("stop_in_evaluation", False)
     step = Trainer._agree_on
 
     def agree_and(self: Trainer, *arguments: Any) -> Any:
-        if rank() == only and self.progress.step == stop > 0:
+        if rank() == 1 and self.progress.step == stop > 0:
             signal.raise_signal(signal.SIGTERM)
-        if rank() == only and self.progress.step == die > 0:
+        if rank() == 1 and self.progress.step == die > 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, *arguments)
 
+    def evaluate_and(self: Trainer, *arguments: Any) -> Any:
+        if rank() == 1 and stop_in_evaluation:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate(self, *arguments)
+
+    evaluate = Trainer._evaluate_and_save
     Trainer._agree_on = agree_and  # type: ignore[method-assign]
+    Trainer._evaluate_and_save = evaluate_and  # type: ignore[method-assign]
     try:
         config = tiny.run_config(data, **settings)
         train(replace(config, data=str(data)), out)

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,7 @@ import morphmlp.train as training
 DIE_AT_REPLACE = """
 import os, signal, sys, tiny
 from pathlib import Path
-from morphmlp import runs
-from morphmlp.train import train
+from morphmlp.train import resume, train
 
 replace, calls = os.replace, []
 
@@ -29,7 +29,10 @@ def replace_and_die(source, target):
     replace(source, target)
 
 os.replace = replace_and_die
-train(tiny.run_config(Path(sys.argv[1]), **tiny.everything_random(0), save_every=3), sys.argv[2])
+if Path(sys.argv[2]).exists():
+    resume(sys.argv[2])
+else:
+    train(tiny.run_config(Path(sys.argv[1]), **tiny.everything_random(0), save_every=3), sys.argv[2])
 """
 DIE_IN_WRITE = """
 import os, signal, sys, tiny
@@ -58,7 +61,7 @@ from morphmlp.train import train
 get = TrainingClips.__getitem__
 
 def get_or_die(self, position):
-    if position >= 2 * len(self):  # in the third epoch
+    if position >= int(sys.argv[3]) * len(self):
         os.kill(os.getpid(), signal.SIGKILL)
     return get(self, position)
 
@@ -96,6 +99,21 @@ def test_run_killed_between_the_renames_of_a_save_is_resumed_to_the_last_bit(
     assert not list((tmp_path / "run").glob(".*"))
 
 
+def test_run_killed_while_it_saves_after_its_last_state_was_damaged_is_resumed_to_the_last_bit(
+    never_killed: Path, data: Path, tmp_path: Path
+):
+    """The damaged state must not take the place of the good one before the new one stands."""
+    run = tmp_path / "run"
+    assert run_script(DIE_AT_REPLACE, data, run, 5).returncode == -signal.SIGKILL
+    state = run / "previous" / "state.pt"  # killed between the renames: there is no last one
+    shutil.copytree(run / "previous", run / "last")
+    (run / "last" / "state.pt").write_bytes(state.read_bytes()[:-100])
+    for rename in (1, 2):
+        assert run_script(DIE_AT_REPLACE, data, run, rename).returncode == -signal.SIGKILL
+    training.resume(run)
+    tiny.assert_same_run(never_killed, run)
+
+
 @pytest.mark.parametrize("name", ["state.pt", "model.safetensors"])
 def test_run_killed_in_the_middle_of_writing_a_file_is_resumed_to_the_last_bit(
     never_killed: Path, data: Path, tmp_path: Path, name: str
@@ -108,15 +126,17 @@ def test_run_killed_in_the_middle_of_writing_a_file_is_resumed_to_the_last_bit(
     assert not list((tmp_path / "run").glob(".*"))
 
 
-def test_decoding_process_that_dies_stops_the_run_in_one_line_and_it_can_be_resumed(data: Path, tmp_path: Path):
-    process = run_script(WORKER_DIES, data, tmp_path / "run")
+@pytest.mark.parametrize(("epochs", "saved"), [(2, "the last saved state is of step 10"), (0, "no state is saved yet")])
+def test_decoding_process_that_dies_stops_the_run_in_one_line_and_it_can_be_resumed(
+    data: Path, tmp_path: Path, epochs: int, saved: str
+):
+    process = run_script(WORKER_DIES, data, tmp_path / "run", epochs)
     assert process.returncode == 1
     last = process.stderr.splitlines()[-1]
-    assert last.startswith("LostProcessError: a decoding process ended unexpectedly (out of memory?) behind step 10")
-    assert f"the last saved state is of step 10; go on with: morphmlp train --out {tmp_path / 'run'} --resume" in last
+    assert last.startswith("LostProcessError: a decoding process ended unexpectedly (out of memory?) behind step ")
+    assert f"{saved}; go on with: morphmlp train --out {tmp_path / 'run'} --resume" in last
     training.resume(tmp_path / "run")
-    training.train(tiny.run_config(data, **tiny.everything_random(2)), tmp_path / "whole")
-    tiny.assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert tiny.losses(tmp_path / "run")[-1][0] == 15
 
 
 def test_disk_that_takes_no_more_ends_the_command_in_one_line_and_leaves_nothing_half_written(

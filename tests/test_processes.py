@@ -90,6 +90,13 @@ def test_two_processes_stopped_and_resumed_are_bit_equal_to_two_never_stopped(da
     assert load(tmp_path / "run" / "best").config.num_classes == 10
 
 
+def test_one_process_that_is_stopped_in_the_evaluation_stops_all_without_an_error(data: Path, tmp_path: Path):
+    process = run_processes(2, "train", data, tmp_path / "run", stop_in_evaluation=True)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert process.stdout.count("stopped, the state is saved") == 2
+    assert tiny.losses(tmp_path / "run")[-1][0] == 5  # behind the first epoch, not evaluated yet
+
+
 def test_one_process_that_dies_ends_the_other_with_a_message(data: Path, tmp_path: Path):
     process = run_processes(2, "train", data, tmp_path / "run", epochs=3, save_every=2, die=4)
     assert process.returncode != 0

@@ -400,12 +400,17 @@ def test_too_many_broken_training_videos_stop_the_run(data: Path, tmp_path: Path
         training.train(tiny.run_config(videos), tmp_path / "run")
 
 
-def test_broken_validation_videos_are_counted_and_all_of_them_stop_the_run(data: Path, tmp_path: Path):
+def test_broken_validation_videos_are_named_and_counted_and_all_of_them_stop_the_run(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
     paths = sorted((videos / "val").rglob("*.mp4"))
     paths[0].write_text("no video")
     training.train(tiny.run_config(videos, epochs=1), tmp_path / "run")
     assert tiny.read_log(tmp_path / "run")[-1]["val_broken"] == 1
+    err = capfd.readouterr().err
+    assert err.count(str(paths[0])) == 1
+    assert "(1 of 2 evaluated)" in err
     paths[1].write_text("no video")
     with pytest.raises(DataError, match="none of the 2 videos can be read"):
         training.train(tiny.run_config(videos, epochs=1), tmp_path / "other")

@@ -69,7 +69,7 @@ class ClassificationTask:
         precision = self.config.train.precision
         result = evaluate(model, self.val_loader, self.val_set, precision=precision, progress=progress)
         figures = {"top1": result.accuracy(1), "top5": result.accuracy(5), "loss": result.loss()}
-        return Scores(figures, evaluated=len(result.predictions), broken=len(result.broken))
+        return Scores(figures, evaluated=len(result.predictions), broken=result.broken)
 
 
 def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:

@@ -39,14 +39,14 @@ class TrainingDisplay:
         """Prints a line."""
         self.console.print(message, markup=False)
 
-    def step(self, step: int, *, loss: float, clips_per_s: float) -> None:
+    def step(self, step: int, *, loss: float, rate: str) -> None:
         """Moves the bar."""
         epoch = min((step - 1) // self.steps_per_epoch + 1, self.bar.tasks[0].total // self.steps_per_epoch)  # type: ignore[operator]
         self.bar.update(
             self.task,
             completed=step,
             description=f"epoch {epoch}",
-            figures=f"loss {loss:.3f}  {clips_per_s:.0f} clips/s",
+            figures=f"loss {loss:.3f}  {rate}",
         )
 
     def broken(self, path: Path, reason: str) -> None:

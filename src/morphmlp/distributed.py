@@ -62,6 +62,19 @@ def gather(items: list[Item]) -> list[Item]:
     return [item for part in parts for item in part]
 
 
+def join_processes() -> None:
+    """Connects the processes for a training, by the means of their devices."""
+    import torch
+    from accelerate import PartialState
+
+    PartialState(cpu=not torch.cuda.is_available())
+
+
+def agreed(value: Item) -> Item:
+    """What the main process says, on all of them: files may be seen late by the others."""
+    return gather([value])[0]
+
+
 def same_buffers(model: "nn.Module") -> None:
     """Gives the buffers of a model, batch statistics, on all processes the values of the main one."""
     if world_size() > 1:

@@ -19,7 +19,7 @@ def describe_environment(*, num_processes: int) -> dict[str, Any]:
     """Plain values, ready for JSON."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "command": shlex.join(sys.argv),
         "processes": num_processes,
         "git": source_commit(),

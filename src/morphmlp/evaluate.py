@@ -25,7 +25,7 @@ from morphmlp.config import InputConfig, ListConfig, SplitConfig
 from morphmlp.data.datasets import LabelledSet, MediaKind, Sample, evaluation_split, read_set, read_training_sets
 from morphmlp.data.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.distributed import gather, local_rank, process_group, rank, world_size
-from morphmlp.errors import CheckpointError, ConfigError, DataError, UserError
+from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
 from morphmlp.model import MorphMLP
 from morphmlp.tasks import Evaluation, SamplePrediction, join_views
@@ -102,7 +102,7 @@ def evaluate(
             results.append((index, _prediction(labelled.samples[index], result)))
             if progress:
                 progress(len(results), _num_samples(loader))
-    except (UserError, OSError, RuntimeError) as error:
+    except Exception as error:
         if world_size() == 1:
             raise
         failures.append(error)  # told to the others, which would wait for this process's results

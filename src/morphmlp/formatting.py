@@ -9,6 +9,11 @@ def percent(share: float | None, *, digits: int = 1) -> str:
     return "n/a" if share is None or math.isnan(share) else f"{share:.{digits}%}"
 
 
+def rate(clips_per_s: float, unit: str) -> str:
+    """Clips of videos, or images, a second; every draw from a video counts."""
+    return f"{clips_per_s:.0f} {'clips' if unit == 'videos' else unit}/s"
+
+
 def clamp(share: float) -> float:
     """A share for a bar to draw: within 0 and 1, and 0 for NaN."""
     return 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)

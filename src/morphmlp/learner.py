@@ -56,8 +56,8 @@ class Learner:
         if settings.ema:
             self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
 
-    def step(self, parts: list[Any], weights: torch.Tensor, *, lr: float, number: int) -> dict[str, float]:
-        """One optimizer step: loss and gradient norm, over all processes.
+    def step(self, parts: list[Any], weights: torch.Tensor, *, lr: float, number: int) -> dict[str, float | None]:
+        """One optimizer step: loss and gradient norm, over all processes; None where the scaler skips the step.
 
         Args:
             parts: the batches of this process.
@@ -89,9 +89,9 @@ class Learner:
             raise NotFinite(f"gradient norm is {norm}")
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.averaged is not None:
+        if self.averaged is not None and not self.optimizer.step_was_skipped:  # type: ignore[attr-defined]
             self.averaged.update_parameters(self.raw_model)
-        return {"loss": mean_loss, "grad_norm": norm}
+        return {"loss": mean_loss, "grad_norm": norm if math.isfinite(norm) else None}
 
     def _loss(self, part: Any) -> torch.Tensor:
         """The loss of a part; zero, but with a gradient, where this process has no sample for it."""

@@ -8,7 +8,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from morphmlp.checkpoints import CheckpointInfo
 from morphmlp.config import MaskConfig, SplitConfig
@@ -151,7 +152,7 @@ def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, in
 
 def evaluate_masks(
     model: nn.Module,
-    loader: Iterable,
+    loader: DataLoader | list,
     mask_set: MaskSet,
     *,
     precision: str = "fp32",
@@ -163,6 +164,31 @@ def evaluate_masks(
         DataError: not one of the images can be read.
     """
     result = MaskEvaluation(list(mask_set.classes))
+    failures: list[Exception] = []
+    try:
+        _evaluate_share(result, model, loader, precision=precision, progress=progress)
+    except Exception as error:
+        if world_size() == 1:
+            raise
+        failures.append(error)  # told to the others, which would wait for this process's results
+    if failures := gather(failures):
+        raise failures[0]
+    result = _joined(gather([result]))
+    if not result.num_images:
+        path, reason = result.broken[0]
+        raise DataError(f"none of the {len(result.broken)} images can be read; {path}: {reason}")
+    return result
+
+
+def _evaluate_share(
+    result: MaskEvaluation,
+    model: nn.Module,
+    loader: DataLoader | list,
+    *,
+    precision: str,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Adds the images of the loader to the result."""
     with torch.no_grad(), evaluating(model):
         for sample in loader:
             if isinstance(sample, BrokenSample):
@@ -173,12 +199,7 @@ def evaluate_masks(
                 loss = total_cross_entropy(logits, truth)
                 result.add(sample.mask, most_probable(logits, truth.shape).cpu().numpy(), total_loss=loss)
             if progress:
-                progress(result.num_images + len(result.broken), len(mask_set.samples))
-    result = _joined(gather([result]))
-    if not result.num_images:
-        path, reason = result.broken[0]
-        raise DataError(f"none of the {len(result.broken)} images can be read; {path}: {reason}")
-    return result
+                progress(result.num_images + len(result.broken), len(loader))
 
 
 def _joined(parts: list[MaskEvaluation]) -> MaskEvaluation:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.curves = self.path / "curves.png"
         self.tensorboard = self.path / "tensorboard"
+        self.wandb = self.path / "wandb"
         self.best = self.path / "best"
         self.averaged = self.path / "averaged"
         self.last = self.path / "last"
@@ -71,7 +73,8 @@ class RunFolder:
             ConfigError: the folder holds a run and `overwrite` is off, or it holds something else.
         """
         self.check(overwrite=overwrite)
-        for folder in (self.best, self.averaged, self.last, self.previous, self.tensorboard, *self._leftovers()):
+        checkpoints = (self.best, self.averaged, self.last, self.previous, *self._leftovers())
+        for folder in (*checkpoints, self.tensorboard, self.wandb):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.log, self.curves, self.environment):
             file.unlink(missing_ok=True)
@@ -83,6 +86,8 @@ class RunFolder:
         if not self.has_state:
             for file in (self.log, self.environment, self.config):
                 file.unlink(missing_ok=True)
+            for folder in (self.tensorboard, self.wandb):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def check(self, *, overwrite: bool) -> None:
         """Raises ConfigError where `create` would, and changes nothing."""
@@ -121,6 +126,10 @@ class RunFolder:
         """Adds a line on what the run is started, or resumed, with."""
         _append_line(self.environment, environment)
 
+    def first_start(self) -> str:
+        """The line on what the run was started with first: no other run has the same."""
+        return self.environment.read_text(encoding="utf-8").splitlines()[0]
+
     def replace_last(self, write: Callable[[Path], None]) -> None:
         """Makes what `write` puts into a folder the last state; the one that was the last is kept as the one before.
 
@@ -134,6 +143,11 @@ class RunFolder:
                 shutil.rmtree(self.previous, ignore_errors=True)
                 os.replace(self.last, self.previous)
             os.replace(folder, self.last)
+
+    def drop_damaged_last(self) -> None:
+        """Removes a last state that cannot be used: the next save must not put it in the place of a good one."""
+        if self.last.exists() and self.state_damage(self.last) is not None:
+            shutil.rmtree(self.last)
 
     def state_damage(self, folder: Path) -> str | None:
         """What is wrong with the saved state in `last` or `previous`: a file that is missing or not as it was written.
@@ -211,8 +225,10 @@ class RunFolder:
 
 
 def _append_line(path: Path, line: dict[str, Any]) -> None:
+    """A line of JSON, which has no NaN: null stands for it."""
+    line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in line.items()}
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def _write_manifest(folder: Path) -> None:

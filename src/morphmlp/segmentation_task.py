@@ -61,4 +61,4 @@ class SegmentationTask:
         precision = self.config.train.precision
         result = evaluate_masks(model, self.val_loader, self.val_set, precision=precision, progress=progress)
         figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
-        return Scores(figures, evaluated=result.num_images, broken=len(result.broken))
+        return Scores(figures, evaluated=result.num_images, broken=result.broken)

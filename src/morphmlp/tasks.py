@@ -20,11 +20,11 @@ from morphmlp.config import AugmentConfig
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation within a training says: figures by name, and how many samples were evaluated."""
+    """What an evaluation within a training says: figures by name, how many samples were evaluated, and the others."""
 
     figures: dict[str, float]
     evaluated: int
-    broken: int
+    broken: list[tuple[Path, str]]
 
 
 class Task(Protocol):

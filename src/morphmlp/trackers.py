@@ -27,12 +27,14 @@ def started_trackers(
     """The trackers that the configuration names, finished when the run ends; none where they are not enabled.
 
     Args:
-        step: that the run goes on behind; what was sent of later ones is dropped.
+        step: that the run goes on behind. TensorBoard drops what was sent of later ones; Weights & Biases keeps it, and
+            takes no steps below its last.
     """
-    trackers = [_start(name, folder, step) for name in config.train.trackers] if enabled else []
+    trackers: list[GeneralTracker] = []
     try:
-        for tracker in trackers:
-            tracker.store_init_configuration(flat(config.to_dict()))
+        for name in config.train.trackers if enabled else ():
+            trackers.append(_start(name, folder, step))
+            trackers[-1].store_init_configuration(flat(config.to_dict()))
         yield trackers
     finally:
         for tracker in trackers:
@@ -45,10 +47,13 @@ def _start(name: str, folder: RunFolder, step: int) -> GeneralTracker:
         board = folder.tensorboard
         tracker: GeneralTracker = TensorBoardTracker(board.name, logging_dir=board.parent, purge_step=purge_step)
     else:
-        # The same name after each resume, so that the curves go on.
-        run_id = hashlib.sha256(str(folder.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+        # The same after each resume, so that the curves go on, and another after --overwrite.
+        run_id = hashlib.sha256(folder.first_start().encode()).hexdigest()[:16]
         tracker = WandBTracker("morphmlp", dir=str(folder.path), id=run_id, name=folder.path.name, resume="allow")
-    tracker.start()
+    try:
+        tracker.start()
+    except Exception as error:  # the libraries' own, such as for a missing login
+        raise ConfigError(f"the tracker {name} cannot be started: {error}; mend that, or leave it out") from None
     return tracker
 
 

@@ -12,9 +12,9 @@ from morphmlp.classification import ClassificationTask
 from morphmlp.config import ListConfig, MaskConfig, RunConfig, SplitConfig
 from morphmlp.data.datasets import LabelledSet, read_training_sets
 from morphmlp.data.masks import MaskSet, is_mask_data, read_mask_sets
-from morphmlp.distributed import is_main, world_size
+from morphmlp.distributed import agreed, is_main, join_processes, world_size
 from morphmlp.environment import describe_environment
-from morphmlp.errors import ConfigError, UserError
+from morphmlp.errors import ConfigError, DataError, UserError
 from morphmlp.finetune import initial_model
 from morphmlp.runs import RunFolder
 from morphmlp.segmentation_task import SegmentationTask
@@ -30,7 +30,10 @@ TrainingSets = tuple[LabelledSet, LabelledSet] | tuple[MaskSet, MaskSet]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`: "top1" or "miou"."""
+    """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`: "top1" or "miou".
+
+    `num_val` leaves out the validation samples that could not be read.
+    """
 
     best: Path
     metric: str
@@ -71,6 +74,7 @@ def train(
     with _taken(folder):
         if is_main():
             folder.check(overwrite=overwrite)
+        join_processes()
         sets = sets or read_sets(config.data, config.split, config.masks, config.lists)
         return _start(config, folder, sets, overwrite=overwrite)
 
@@ -84,12 +88,14 @@ def resume(out: str | Path) -> TrainResult:
     folder = RunFolder(out)
     config = folder.read_config()
     require_trackers(config.train.trackers)
-    has_state = folder.has_state
     with _taken(folder):
         if is_main():
             folder.clear_leftovers()
+        join_processes()
+        if not Path(config.data).exists():
+            raise DataError(f"the run's data, {config.data}, is no longer there; put it back, or link it to that place")
         sets = read_sets(config.data, config.split, config.masks, config.lists)
-        if not has_state:  # stopped before the first save
+        if not agreed(folder.has_state):  # stopped before the first save
             return _start(config, folder, sets, overwrite=True)
         trainer = Trainer(config, folder, make_task(config, sets), build_model(config.model))
         notes = trainer.load_state()
@@ -107,6 +113,8 @@ def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrit
         folder.note_start(describe_environment(num_processes=world_size()))
     try:
         return _finished(trainer, notes)
+    except LostProcessError:
+        raise  # nothing is wrong with the run: it can be started again as it stands
     except (UserError, OSError):
         if is_main():
             folder.discard_if_unsaved()
@@ -131,7 +139,7 @@ def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
         best_epoch=progress.best_step // trainer.steps_per_epoch,
         unit=task.unit,
         num_train=len(task.train_paths),
-        num_val=task.num_val,
+        num_val=task.num_val - len(trainer.broken_val),
         clips_per_s=progress.clips / max(progress.training_s, 1e-9),
     )
 

@@ -28,6 +28,7 @@ from morphmlp.distributed import gather, is_main, rank, same_buffers, world_size
 from morphmlp.errors import CheckpointError, DataError, UserError
 from morphmlp.figures import plot_curves
 from morphmlp.files import replaced_folder
+from morphmlp.formatting import rate
 from morphmlp.learner import Learner, NotFinite
 from morphmlp.model import MorphMLP
 from morphmlp.optim import lr_at
@@ -69,6 +70,7 @@ class Trainer:
         self.config, self.settings, self.folder, self.task = config, settings, folder, task
         self.progress = Progress()
         self.broken: set[Path] = set()
+        self.broken_val: set[Path] = set()
         self.caught_signal: int | None = None
         self.saved_step = 0
         self.trackers: list[GeneralTracker] = []
@@ -133,7 +135,7 @@ class Trainer:
         for parts in _grouped(self.loader, settings.accumulate):
             weights, num_clips = self._agree_on(parts, display)
             lr = lr_at(progress.step, settings, steps_per_epoch=self.steps_per_epoch)
-            line = {"lr": lr}
+            line: dict[str, Any] = {"lr": lr}
             if weights.sum() > 0:
                 try:
                     line |= self.learner.step(parts, weights, lr=lr, number=progress.step + 1)
@@ -147,7 +149,7 @@ class Trainer:
             started = ended
             position = {"step": progress.step, "epoch": progress.step / self.steps_per_epoch}
             self._log(position | line | {"clips_per_s": round(clips_per_s, 2)})
-            display.step(progress.step, loss=line.get("loss", math.nan), clips_per_s=clips_per_s)
+            display.step(progress.step, loss=line.get("loss", math.nan), rate=rate(clips_per_s, self.task.unit))
             self._stop_if_asked()
             if settings.save_every and progress.step % settings.save_every == 0:
                 self._save_state()
@@ -205,7 +207,7 @@ class Trainer:
         def shown(done: int, total: int) -> None:
             display.evaluating(done, total)
             if self.caught_signal is not None:
-                raise _Stop(unsaved=False)  # the end of the epoch is saved, and the others cannot be waited for
+                raise _Stop(unsaved=False)  # the end of the epoch is saved
 
         progress = self.progress
         model = self.learner.model_to_save()
@@ -213,7 +215,11 @@ class Trainer:
         scores = self.task.evaluate(model, shown)
         epoch = progress.step // self.steps_per_epoch
         figures = {f"val_{name}": value for name, value in scores.figures.items()}
-        self._log({"step": progress.step, "epoch": epoch} | figures | {"val_broken": scores.broken})
+        self._log({"step": progress.step, "epoch": epoch} | figures | {"val_broken": len(scores.broken)})
+        for path, reason in scores.broken:
+            if path not in self.broken_val:
+                display.broken(path, reason)
+        self.broken_val.update(path for path, _ in scores.broken)
         progress.evaluated_step = progress.step
         score = scores.figures[self.task.metric]
         if math.isnan(score):
@@ -230,11 +236,12 @@ class Trainer:
         self._save_state()
         if self.is_main:
             plot_curves(self.folder.log, self.folder.curves)
+        missing = f"  ({scores.evaluated} of {self.task.num_val} evaluated)" if scores.broken else ""
         display.say(
             f"epoch {epoch}/{self.settings.epochs}  "
             + "  ".join(f"{METRIC_NAMES.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
             + f"  (best {METRIC_NAMES[self.task.metric]} {progress.best_score:.3f})  "
-            f"{progress.clips / max(progress.training_s, 1e-9):.0f} clips/s"
+            f"{rate(progress.clips / max(progress.training_s, 1e-9), self.task.unit)}{missing}"
         )
 
     def _write(self, path: Path, model: MorphMLP, scores: Scores | None) -> None:
@@ -296,6 +303,9 @@ class Trainer:
                 f"the state in {self.folder.path} is not of this run ({reason}); use --overwrite"
             ) from None
         self.saved_step = self.progress.step
+        self.learner.accelerator.wait_for_everyone()  # all have read it
+        if self.is_main:
+            self.folder.drop_damaged_last()
         broken = self.folder.cut_log(self.progress) if self.is_main else set()
         self.broken = set(gather(sorted(broken)))
         step, within = divmod(self.progress.step, self.steps_per_epoch)
@@ -378,7 +388,8 @@ def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 class _Stop(Exception):
-    """Unwinds the loop to the place where the state is saved, if it is not yet."""
+    """Unwinds the loop to the place where the state is saved, if it is not yet; processes tell it one another."""
 
-    def __init__(self, *, unsaved: bool):
+    def __init__(self, unsaved: bool):
+        super().__init__(unsaved)
         self.unsaved = unsaved

@@ -47,7 +47,7 @@ def whole_model(model: nn.Module, config: ModelConfig, device: torch.device) -> 
 def collect_state(model: nn.Module, optimizer: Optimizer, *, fsdp: bool) -> dict[str, Any]:
     """Weights and optimizer state by the names of the parameters; under FSDP all processes must ask together.
 
-    A run saved in one way can be resumed in another. Before the first step there is no optimizer state.
+    Before the first step there is no optimizer state.
     """
     options = _WHOLE_ON_CPU if fsdp else _WHOLE
     has_state = bool(optimizer.state)
@@ -82,8 +82,8 @@ def read_state(folder: RunFolder) -> tuple[dict[str, Any], list[str]]:
         damage = folder.state_damage(candidate)
         if damage is None:
             state = torch.load(candidate / STATE_FILE, map_location="cpu", weights_only=True)
-            lost = f"{folder.last} is damaged ({damages[0]}); goes on from the state before it" if damages else None
-            return state, [lost] if lost else []
+            notes = [f"{folder.last} is damaged ({damage}); goes on from the state before it" for damage in damages]
+            return state, notes
         damages.append(damage)
     raise CheckpointError(
         f"{folder.last} is damaged ({damages[0]}), and so is {folder.previous} ({damages[1]}); "

@@ -20,7 +20,8 @@ class TrainConfig(Config):
         epochs: passes over the training videos.
         batch_size: videos a step, over all processes; each gives `augment.repeats` clips.
         accumulate: parts that each process computes its share of a step in, one after the other, to save memory; the
-            step is the same to rounding, but for batch normalisation and mixing, which see a part at a time.
+            step is the same to rounding, but for batch normalisation, mixing and stochastic depth, which work on a part
+            at a time.
         lr: peak learning rate of AdamW, for this batch size: it is not scaled by the number of processes.
         min_lr: learning rate at the end.
         warmup_lr: learning rate at the start; None for `min_lr`.
