@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import types
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from morphmlp.commands.check_data import run as run_verb
 from morphmlp.config import ListConfig, MaskConfig
 from morphmlp.data.datasets import read_set, read_training_sets
 from morphmlp.data.decode import probe
+from morphmlp.data.sources import FrameFolder
 from morphmlp.errors import ConfigError, DataError, UserError
 
 CLASSES = ("moving_up", "moving_down", "moving_apart")
@@ -448,6 +450,42 @@ def test_a_second_check_looks_only_at_what_changed_or_was_broken(videos: Path, c
     assert check(videos, fresh=True).taken_over == 0
 
 
+def test_a_frame_that_is_written_over_is_looked_at_again(tmp_path: Path, check: Callable[..., CheckReport]):
+    for name in ("a/1", "a/2", "b/1", "b/2"):
+        folder = tmp_path / "set" / name
+        folder.mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (32, 24), (number, 0, 0)).save(folder / f"{number}.png")
+    options = {"lists": ListConfig(frame_folders=True), "frames": 4}
+    check(tmp_path / "set", **options)
+    assert check(tmp_path / "set", **options).taken_over == 4
+    frame = tmp_path / "set" / "b/1/2.png"
+    folder_before, size = frame.parent.stat().st_mtime_ns, frame.stat().st_size
+    frame.write_bytes(bytes(size))
+    assert frame.parent.stat().st_mtime_ns == folder_before
+    os.utime(frame, ns=(0, 0))  # clocks of file systems are coarse
+    report = check(tmp_path / "set", **options)
+    assert (report.taken_over, [row.path[-3:] for row in report.broken]) == (3, ["b/1"])
+
+
+@pytest.mark.parametrize("change", ["grow", "rename", "add"])
+def test_a_folder_of_frames_is_stamped_with_all_its_frames(tmp_path: Path, change: str):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"x")
+        os.utime(tmp_path / f"{number}.png", ns=(5, 5))
+    job = Job(tmp_path, "video")
+    before = checking._stamp(job)
+    assert before == checking._stamp(Job(FrameFolder(tmp_path, None, 3), "video"))
+    if change == "grow":
+        (tmp_path / "1.png").write_bytes(b"xx")
+    elif change == "rename":
+        (tmp_path / "1.png").rename(tmp_path / "7.png")
+    else:
+        (tmp_path / "9.png").touch()
+    assert checking._stamp(job) != before
+    assert checking._stamp(Job(tmp_path / "gone", "video")) is None
+
+
 def test_another_depth_is_another_check(videos: Path, check: Callable[..., CheckReport]):
     check(videos)
     assert check(videos, frames=4).taken_over == 0
@@ -615,6 +653,41 @@ def test_the_verb_prints_json_and_ends_with_0_where_all_is_well(
     report = json.loads(out)
     assert (status, report["files"], report["broken"], report["short"]) == (0, 9, [], 9)
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+
+
+def test_the_verb_ends_with_1_where_training_refuses_the_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    for split in ("train", "val"):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        with tarfile.open(tmp_path / "set" / split / "0.tar", "w") as archive:
+            for number in range(4):
+                path = tmp_path / f"{number}.png"
+                Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
+                (tmp_path / f"{number}.cls").write_text("ab"[number % 2])
+                archive.add(path, path.name)
+                archive.add(tmp_path / f"{number}.cls", f"{number}.cls")
+    arguments = [str(tmp_path / "set"), "--workers", "1", "--out", str(tmp_path / "out")]
+    assert run_verb(arguments) == 0
+    shard = tmp_path / "set" / "train" / "0.tar"
+    os.truncate(shard, 1500)
+    capfd.readouterr()
+    assert run_verb(arguments) == 1
+    out = capfd.readouterr().out
+    assert f"training does not take this set: {shard} is" in " ".join(out.split())
+    assert ["train", "not", "read"] in [line.split() for line in out.splitlines()]
+
+
+def test_the_verb_ends_with_1_where_the_lists_do_not_hold_the_names(videos: Path, capfd: pytest.CaptureFixture[str]):
+    for split in ("train", "val"):
+        (videos / split / "moving_up").rename(videos / split / "moving_up ")
+    assert run_verb([str(videos), "--workers", "1"]) == 1
+    assert "do not survive" in capfd.readouterr().err
+
+
+def test_loose_files_are_checked_but_no_set_to_train_on(videos: Path, capfd: pytest.CaptureFixture[str]):
+    assert run_verb([str(videos / "train" / "moving_up"), "--workers", "1"]) == 1
+    out = " ".join(capfd.readouterr().out.split())
+    assert "2 videos" in out
+    assert "training does not take this set: " in out
 
 
 def test_many_broken_files_are_shown_by_reason(videos: Path, check: Callable, capsys: pytest.CaptureFixture[str]):

@@ -552,6 +552,21 @@ def test_a_folder_without_a_config_is_no_checkpoint(folder):
         load(folder / "nowhere")
 
 
+@pytest.mark.parametrize("config", [None, "{}"])
+def test_a_run_instead_of_a_checkpoint_is_told_its_checkpoints(tmp_path, config):
+    run = tmp_path / "run"
+    save(nano(), run / "best", INFO)
+    if config is not None:
+        (run / "config.json").write_text(config)
+    with pytest.raises(
+        CheckpointError, match=rf"^{re.escape(str(run))} is a run, .*; give {re.escape(str(run))}/best$"
+    ):
+        load(run)
+    save(nano(), run / "last", INFO)
+    with pytest.raises(CheckpointError, match=r"; give .*run/best or .*run/last$"):
+        load_config(run)
+
+
 def test_a_released_file_given_as_a_folder_points_to_convert(tmp_path):
     path = tmp_path / "K400_S16.pyth"
     torch.save(released_state(nano()), path)

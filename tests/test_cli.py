@@ -260,9 +260,63 @@ def test_recipe_that_cannot_be_used_is_one_line(tmp_path: Path, capfd: pytest.Ca
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["--recipe", "--config"])
+def test_file_of_options_that_cannot_be_read_is_named_in_one_line(
+    option: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "mine.yaml"
+    train = ["train", tmp_path, "--out", tmp_path / "run", option, file]
+    contents = (b"\xff\xfe\x00", "is no YAML"), (b"[" * 100_000, "nested too deeply"), (b"- 3", "names with values")
+    for content, reason in contents:
+        file.write_bytes(content)
+        assert_one_error(run_main(capfd, *train), f"{file} ", reason)
+    file.write_text("epochs: many\n")
+    status, out, err = run_main(capfd, *train)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert f"{file}: --epochs: expected int; got many" in err
+    file.write_text("epochs: 1\n")
+    status, _, err = run_main(capfd, *train, "--lr", "much")
+    assert (status, err.split(" (")[0]) == (2, "morphmlp train: --lr: expected float; got much\n".strip())
+
+
+def test_recipe_too_deep_to_hand_on_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Some depths can be read, but not written again."""
+    for depth in range(150, 400, 10):
+        (tmp_path / "mine.yaml").write_text("arch: {frames: " + "[" * depth + "]" * depth + "}\n")
+        assert_one_error(
+            run_main(capfd, "train", tmp_path, "--out", tmp_path / "run", "--recipe", tmp_path / "mine.yaml")
+        )
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_second_folder_of_data_is_refused(order: slice, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "config.yaml").write_text("data: third\n")
+    both = [part for parts in [["one"], ["--data", "two"]][order] for part in parts]
+    rest = ["--out", tmp_path / "run", "--config", tmp_path / "config.yaml"]
+    assert_one_error(run_main(capfd, "train", *both, *rest), "the data is one and also --data two; give one of them")
+    assert_one_error(run_main(capfd, "train", "one", "--data", "one", *rest), "one: no such file or folder")
+    assert_one_error(run_main(capfd, "train", "--data", "two", *rest), "two: no such file or folder")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "train"])
+def test_run_given_as_checkpoint_points_to_its_checkpoints(
+    verb: str, checkpoint: Path, data: Path, video: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(checkpoint, run / "best")
+    (run / "config.json").write_text("{}")
+    arguments = {
+        "evaluate": ["evaluate", run, data],
+        "predict": ["predict", run, video],
+        "train": ["train", data, "--out", tmp_path / "new", "--init", run],
+    }[verb]
+    assert_one_error(run_main(capfd, *arguments), f"{run} is a run, not a checkpoint; give {run / 'best'}")
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
+        (["--arch.num_classes", "5"], ["arch.num_classes is 5", "has 10 classes; leave it out"]),
         (["--epochs", "0"], ["train.epochs is 0; allowed: 1 or more"]),
         (["--model", "morphmlp_video_x"], ["morphmlp_video_x", "did you mean morphmlp_video_"]),
         (["--arch.depth", "[1,1,1,1]"], ["depth", "did you mean depths"]),

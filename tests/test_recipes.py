@@ -240,6 +240,7 @@ def test_unknown_recipe_names_the_near_ones(name: str, message: str):
         ("base: kinetic\n", r"base is 'kinetic'; allowed: ade20k, imagenet, kinetics, something"),
         ("", r"holds None; allowed: names with values"),
         ("- epochs\n", r"holds \['epochs'\]; allowed: names with values"),
+        ("arch: {frames: " + "[" * 5000, r"recipe .*r\.yaml is nested too deeply; allowed: names with values"),
         ("epochs: [3\n", r"recipe .*r\.yaml is no YAML: "),
     ],
 )
@@ -247,6 +248,14 @@ def test_recipe_file_that_cannot_be_used_is_refused(text: str, message: str, tmp
     with pytest.raises(ConfigError, match=message) as caught:
         load_recipe(write(tmp_path / "r.yaml", text))
     assert "\n" not in str(caught.value)
+
+
+def test_known_names_are_listed_once(tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path / "r.yaml", "qqq: 1\n"))
+    known = str(caught.value).partition("known: ")[2].split(", ")
+    assert "augment" in known
+    assert len(known) == len(set(known))
 
 
 def test_recipe_that_is_no_text_is_refused(tmp_path: Path):
@@ -306,3 +315,26 @@ def test_part_that_is_no_mapping_is_refused(part: str):
 
 def test_an_empty_recipe_is_the_default_run():
     assert run_config("data", num_classes=3, recipe={}).train == TrainConfig()
+
+
+@pytest.mark.parametrize("start", [{}, {"model": "morphmlp_image_nano"}, "init"])
+def test_number_of_classes_is_that_of_the_data(start: Any, checkpoint: Path):
+    recipe = {"init": str(checkpoint)} if start == "init" else start
+    with pytest.raises(ConfigError, match=r"^arch.num_classes is 5, but .* data has 3 classes; leave it out$"):
+        run_config("data", num_classes=3, recipe=recipe | {"arch": {"num_classes": 5}})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"arch": {"frames": 4}}, "arch.frames is 4, but data holds images; allowed: 1"),
+        ({"model": "morphmlp_image_nano", "arch": {"frames": 4}}, "arch.frames is 4, but data holds images"),
+        ({"model": "morphmlp_video_nano", "arch": {"frames": 4}}, "morphmlp_video_nano takes videos, but data holds"),
+        ("init", "arch.frames is 4, but data holds images"),
+    ],
+)
+def test_images_for_a_video_model_point_to_folders_of_frames(recipe: Any, reason: str, image_checkpoint: Path):
+    recipe = {"init": str(image_checkpoint), "arch": {"frames": 4}} if recipe == "init" else recipe
+    with pytest.raises(ConfigError, match=rf"^{reason}.*if each folder .* give --lists.frame_folders true$"):
+        run_config("data", num_classes=3, recipe=recipe, kind="image")
+    assert run_config("data", num_classes=3, recipe={"arch": {"frames": 1}}, kind="image").model.frames == 1

@@ -4,6 +4,7 @@ A check of a large set takes hours, so what is found out about each file is kept
 results: a check that was stopped goes on, and a second one looks only at what has changed or was broken.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from morphmlp.check_files import Depth, Facts, Job, examine, examine_all
 from morphmlp.check_inventory import take_inventory
 from morphmlp.check_report import RESULT_FILES, CheckReport, Row, summarise, write_results
 from morphmlp.config import ListConfig, MaskConfig, SplitConfig
-from morphmlp.data.sources import TarMember
+from morphmlp.data.sources import Source, TarMember
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 
@@ -24,7 +25,7 @@ JOURNAL = "journal.jsonl"
 OUTPUT_FILES = (*RESULT_FILES, JOURNAL)
 TIMEOUT_S = 60.0
 
-Stamp = list[int]  # size and time of change of each file that a job reads
+Stamp = list[int]  # of each file that a job reads, see `_state`
 
 
 def check_data(
@@ -119,16 +120,31 @@ def _stamp(job: Job) -> Stamp | None:
     """What changes when a file does; None where there is none. A member of a shard goes with its shard."""
     path = job.path.shard if isinstance(job.path, TarMember) else job.path
     try:
-        status = [os.stat(file) for file in (path, job.mask) if file is not None]
+        return [number for file in (path, job.mask) if file is not None for number in _state(file)]
     except (OSError, ValueError):
         return None
-    return [number for each in status for number in (each.st_size, each.st_mtime_ns)]
+
+
+def _state(path: Source) -> tuple[int, int]:
+    """Size and time of change of a file; of a folder of frames, those of all that lies in it, as a digest.
+
+    A folder itself does not change when a file in it is written over.
+    """
+    if not os.path.isdir(path):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    with os.scandir(path) as entries:
+        states = sorted(
+            (entry.name, status.st_size, status.st_mtime_ns) for entry in entries if (status := entry.stat())
+        )
+    digest = hashlib.blake2b(repr(states).encode(), digest_size=8).digest()
+    return sum(size for _, size, _ in states), int.from_bytes(digest)
 
 
 def _num_bytes(job: Job, stamp: Stamp | None, facts: Facts) -> int | None:
     if isinstance(job.path, TarMember):
         return job.path.size
-    return stamp[0] if stamp and facts.codec != "frames" else None  # that of a folder says nothing of its frames
+    return stamp[0] if stamp and facts.codec != "frames" else None  # a video may be a part of its folder
 
 
 class Journal:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from morphmlp.check_files import Job
 from morphmlp.config import ListConfig, MaskConfig, SplitConfig
-from morphmlp.data.datasets import LabelledSet, Sample, evaluation_split, find_media, read_set, read_training_sets
+from morphmlp.data.datasets import (
+    LabelledSet,
+    Sample,
+    evaluation_split,
+    find_media,
+    matched,
+    read_set,
+    read_training_sets,
+)
 from morphmlp.data.masks import MaskSet, evaluation_mask_split, is_mask_data, read_mask_set, read_mask_sets
 from morphmlp.data.sources import Source, TarMember, media_kind
 from morphmlp.errors import DataError
@@ -70,7 +78,7 @@ def take_inventory(
         parts = dict(zip(SPLITS, read_training_sets(root, split, lists=lists), strict=False))
         if evaluation_split(root, lists) == "test":
             test = read_set(root, split="test", lists=lists)
-            parts["test"] = test.relabelled(parts["train"].classes, source=f"{root}/train")
+            parts["test"] = matched(test, parts["train"], root=root, name="test")
     except DataError as error:
         refusal = str(error)
         parts = _refused_parts(root, lists, error)

@@ -140,6 +140,11 @@ class CheckReport:
         totals = np.sum(np.array(counts, dtype=np.int64), axis=0)[:-1]
         return dict(zip(self.classes, (totals / max(totals.sum(), 1)).tolist(), strict=True))
 
+    @property
+    def sound(self) -> bool:
+        """Whether every file is readable and training takes the set, as it is and by the clean lists if any."""
+        return not self.broken and self.refusal is None and not (self.clean and self.clean_note)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the rows of readable files."""
         counted = {note: len(self.noted(note)) for note in ("short", "odd rate", "variable rate", "rotated")}

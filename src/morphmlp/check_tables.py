@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from morphmlp.check_inventory import WHOLE
+from morphmlp.check_inventory import SPLITS, WHOLE
 from morphmlp.check_report import FIGURES, MOST_IMBALANCED, ODD_RATE, CheckReport, Row, codecs, sizes
 from morphmlp.data.sources import media_kind
 from morphmlp.formatting import encodable, percent, shortened
@@ -51,12 +51,21 @@ def _table(title: str, *columns: str) -> "Table":
 def _split_table(report: CheckReport) -> "Table":
     notes = [name for name in ("short", "odd rate", "variable rate", "rotated") if report.noted(name)]
     table = _table(f"{len(report.rows):,} {report.unit}", "split", "files", "readable", "broken", *notes)
+    for split in _unread_splits(report):
+        table.add_row(split, "not read", *([""] * (len(table.columns) - 2)))
     for split in [*report.splits, *(["total"] if len(report.splits) > 1 else [])]:
         rows = [row for row in report.rows if split in ("total", row.entry.split)]
         good = [row for row in rows if not row.broken]
         counts = [len(rows), len(good), len(rows) - len(good), *(sum(n in row.notes for row in good) for n in notes)]
         table.add_row(split, *(f"{count:,}" for count in counts))
     return table
+
+
+def _unread_splits(report: CheckReport) -> list[str]:
+    """Folders of splits that nothing was taken from, in a set that training refuses."""
+    if report.refusal is None or WHOLE in report.splits:
+        return []
+    return [name for name in SPLITS if name not in report.splits and (report.root / name).is_dir()]
 
 
 def _figure_table(report: CheckReport) -> "Table":
@@ -168,7 +177,7 @@ def _name(text: str) -> "Text":
 
 def remarks(report: CheckReport) -> list[str]:
     """What is wrong or unusual beside broken files, each with what it means and the next step."""
-    refusal = [f"training does not take this set: {report.refusal}"] if report.refusal and report.classes else []
+    refusal = [f"training does not take this set: {report.refusal}"] if report.refusal else []
     return [
         *refusal,
         *_remarks_on_videos(report),

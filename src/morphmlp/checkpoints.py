@@ -118,6 +118,7 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
 def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     """Reads a checkpoint folder's `config.json`, without the weights."""
     path = Path(folder) / CONFIG_FILE
+    _refuse_run(Path(folder))
     if not path.is_file():
         hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
         raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")
@@ -139,6 +140,13 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     except (KeyError, TypeError, ValueError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
     return model, info
+
+
+def _refuse_run(folder: Path) -> None:
+    """A run has a `config.json` too; its checkpoints are the folders in it."""
+    checkpoints = [f"{folder / name}" for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
+    if checkpoints and not (folder / WEIGHTS_FILE).exists():
+        raise CheckpointError(f"{folder} is a run, not a checkpoint; give {' or '.join(checkpoints)}")
 
 
 def load_released(source: str | Path | dict[str, Any], *, frames: int | None = None) -> MorphMLP:

@@ -572,6 +572,37 @@ def test_class_folders_take_their_order_from_named_labels(tmp_path: Path):
     assert [sample.label for sample in videos.samples] == [1, 0]
 
 
+def test_class_folders_that_are_not_among_given_labels_may_do_without_them(tmp_path: Path):
+    touch(tmp_path, "marching/1.mp4", "pouring tea/2.mp4")
+    message = "1 of 2 classes of the data are not among the 400 of labels k400: pouring tea; labels k400 has: .*"
+    with pytest.raises(DataError, match=f"{message}; --lists.labels null takes the data's own classes$"):
+        read_set(tmp_path, lists=ListConfig(labels="k400"))
+    with pytest.raises(DataError) as of_a_model:
+        read_set(tmp_path).relabelled(["a"], source="model")
+    assert "null" not in str(of_a_model.value)
+
+
+def test_class_folders_called_by_numbers_are_matched_with_a_list_of_numbers_or_refused(tmp_path: Path):
+    touch(tmp_path, *(f"folders/{i}/{i}.mp4" for i in range(11)), "b0.mp4")
+    rows = "".join(f"b{i}.mp4,{i}\n" for i in range(11))
+    (tmp_path / "folders").rename(tmp_path / "val")
+    write(tmp_path / "train.csv", rows)
+    train, val = read_training_sets(tmp_path)
+    assert train.classes == val.classes == [str(i) for i in range(11)]
+    assert [(path, name) for path, name in listed(val, tmp_path / "val") if path != f"{name}/{name}.mp4"] == []
+    (tmp_path / "val").rename(tmp_path / "train")
+    (tmp_path / "train.csv").rename(tmp_path / "val.csv")
+    with pytest.raises(DataError, match=r"labels of train are names \(0, 1, 10, 2, .*, but those of val are numbers"):
+        read_training_sets(tmp_path)
+
+
+def test_class_folders_in_the_order_of_given_labels_go_with_a_list_of_numbers(tmp_path: Path):
+    touch(tmp_path, "train/marching/1.mp4", "train/riding a bike/2.mp4", "3.mp4")
+    write(tmp_path / "val.csv", "3.mp4,0\n")
+    _, val = read_training_sets(tmp_path, lists=ListConfig(labels="k400"))
+    assert listed(val, tmp_path) == [("3.mp4", "riding a bike")]
+
+
 def test_class_names_match_but_for_brackets_and_underscores():
     videos = LabelledSet([Sample(Path("x"), 0), Sample(Path("y"), 1)], ["Holding [something]", "riding_a bike"])
     relabelled = videos.relabelled(["riding a bike", "Holding something"], source="model")

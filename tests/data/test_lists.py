@@ -144,6 +144,54 @@ def test_absolute_paths_stay_absolute(tmp_path: Path):
     assert videos.samples == [Sample(file, 0)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,class\n",
+        "Video Name,Target\n",
+        "filename,y\n",
+        "\n\npath,Class ID\n",
+        '"path","category_id"\n',
+        "video label_id\n",
+        "video\tclass\n",
+        "clip path class name\n",
+    ],
+)
+def test_the_first_row_is_a_header_where_its_label_alone_is_no_number(tmp_path: Path, text: str):
+    between = "," if "," in text else "\t" if "\t" in text else " "
+    numbered = "".join(f"a{i}.mp4{between}{i}\n" for i in range(12))
+    videos = read_list(write(touch(tmp_path, "a0.mp4") / "l.csv", text + numbered))
+    assert (videos.classes, videos.named) == ([str(i) for i in range(12)], False)
+    assert [sample.label for sample in videos.samples] == list(range(12))
+
+
+@pytest.mark.parametrize("header", ["folder num_frames class", "id frames label_id", "folder\tnum_frames\tclass"])
+def test_a_list_of_frame_folders_may_have_a_header(tmp_path: Path, header: str):
+    (tmp_path / "48032").mkdir()
+    videos = read_list(write(tmp_path / "l.txt", f"{header}\n100218 42 1\n48032 57 0\n"))
+    assert [sample.label for sample in videos.samples] == [1, 0]
+
+
+@pytest.mark.parametrize("header", ["path,class", "Video_Path,Class_Name", "file,category", "video class"])
+def test_a_header_above_names_is_no_class(tmp_path: Path, header: str):
+    between = "," if "," in header else " "
+    path = write(touch(tmp_path, "x.mp4") / "l.csv", f"{header}\nx.mp4{between}run\ny.mp4{between}jump\n")
+    assert read_list(path).classes == ["jump", "run"]
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("a.mp4,label\nb.mp4,run\n", ["label", "run"]),
+        ("a.mp4 label\nb.mp4 run\n", ["label", "run"]),
+        ("a.mp4 class 1\nb.mp4 class 2\n", ["class 1", "class 2"]),
+        ("v_a,run\nv_b,jump\n", ["run", "jump"]),
+    ],
+)
+def test_a_first_row_that_names_a_file_is_no_header(tmp_path: Path, text: str, labels: list[str]):
+    assert [row.label for row in read_rows(write(tmp_path / "l.csv", text))] == labels
+
+
 # Formats
 
 
@@ -392,6 +440,119 @@ def test_integer_labels_stand_for_themselves(tmp_path: Path):
 def test_integers_among_names_are_names(tmp_path: Path):
     touch(tmp_path, "a.mp4")
     assert read_list(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,two\n")).classes == ["10", "two"]
+
+
+NUMBERED = [f"a{i}.mp4,{i}" for i in range(12)]
+
+
+@pytest.mark.parametrize(("row", "label"), [(5, "1l"), (12, "-1"), (1, "O0"), (3, "2.0"), (4, "+3")])
+def test_one_label_among_numbers_that_is_none_is_refused_with_its_row(tmp_path: Path, row: int, label: str):
+    rows = NUMBERED.copy()
+    rows[row - 1] = f"a{row}.mp4,{label}"
+    path = write(touch(tmp_path, "a1.mp4") / "l.csv", "\n".join(rows))
+    header = "remove the row if it is a header; " if row == 1 else ""
+    message = f"{path}, row {row}: label {label!r} is no class number, but 11 of 12 labels are; {header}mend the label"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_list(path)
+
+
+def test_a_mistake_in_the_first_of_names_without_ending_is_no_header(tmp_path: Path):
+    path = write(tmp_path / "l.csv", "v_a,1l\nv_b,2\nv_c,0\n")
+    touch(tmp_path, "v_b.avi")
+    with pytest.raises(DataError, match="row 1: label '1l' is no class number, but 2 of 3 labels are"):
+        read_list(path)
+
+
+def test_a_mistake_is_named_below_a_header_and_beside_a_label_file(tmp_path: Path):
+    touch(tmp_path, "a.mp4")
+    path = write(tmp_path / "l.csv", "path,class\na.mp4,0\nb.mp4,1\nc.mp4,x\n")
+    with pytest.raises(DataError, match="row 4: label 'x' is no class number, but 2 of 3 labels are; mend"):
+        read_list(path)
+    write(tmp_path / "classes.txt", "run\njump\n")
+    with pytest.raises(DataError, match="row 4: label 'x' is no class number"):
+        read_list(path)
+
+
+@pytest.mark.parametrize("header", ["path,class\n", "path,label\n", "file,my class\n", ""])
+def test_a_header_in_one_part_does_not_change_the_classes(tmp_path: Path, header: str):
+    touch(tmp_path, "a0.mp4", "b0.mp4")
+    write(tmp_path / "train.csv", header + "\n".join(NUMBERED))
+    write(tmp_path / "val.csv", "\n".join(NUMBERED).replace("a", "b"))
+    for part in read_training_sets(tmp_path):
+        assert part.classes == [str(i) for i in range(12)]
+        assert [sample.label for sample in part.samples] == list(range(12))
+
+
+@pytest.mark.parametrize(("named", "numbered"), [("train", "val"), ("val", "train")])
+def test_names_in_one_part_and_numbers_in_the_other_are_refused(tmp_path: Path, named: str, numbered: str):
+    touch(tmp_path, "1.mp4", "3.mp4")
+    write(tmp_path / f"{named}.csv", "1.mp4,run\n2.mp4,jump\n")
+    write(tmp_path / f"{numbered}.csv", "3.mp4,0\n4.mp4,1\n")
+    message = f"{tmp_path}: the labels of {named} are names (jump, run), but those of {numbered} are numbers; write"
+    with pytest.raises(DataError, match=re.escape(message) + ".* as --lists.labels FILE"):
+        read_training_sets(tmp_path)
+    labels = write(tmp_path / "names.txt", "run\njump\n")
+    for part in read_training_sets(tmp_path, lists=ListConfig(labels=str(labels))):
+        assert [part.classes[sample.label] for sample in part.samples] == ["run", "jump"]
+
+
+def test_numbers_in_val_are_the_lines_of_the_label_file_of_train(tmp_path: Path):
+    touch(tmp_path, "data/1.mp4", "data/3.mp4")
+    write(tmp_path / "a/classes.txt", "run\njump\n")
+    train = write(tmp_path / "a/train.csv", "1.mp4,run\n2.mp4,jump\n")
+    val = write(tmp_path / "b/val.csv", "3.mp4,0\n4.mp4,1\n")
+    _, part = read_training_sets(tmp_path / "data", lists=ListConfig(train=str(train), val=str(val)))
+    assert listed(part, tmp_path / "data") == [("3.mp4", "run"), ("4.mp4", "jump")]
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "says"),
+    [
+        (
+            "\n".join([*NUMBERED[:11], "x.mp4,90000"]),
+            12,
+            "label 90000 would make 90001 classes, of which 12 have samples",
+        ),
+        ("1.mp4,0\n2.mp4,4\n3.mp4,0\n", 2, "label 4 would make 5 classes, of which 2 have samples"),
+    ],
+)
+def test_a_number_far_past_the_others_in_training_is_refused_with_its_row(
+    tmp_path: Path, text: str, row: int, says: str
+):
+    path = write(touch(tmp_path, "1.mp4", "a1.mp4") / "train.csv", text)
+    message = f"{path}, row {row}: {says}; mend the label, or name the classes with --lists.labels FILE"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_set(tmp_path, split="train")
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_training_sets(path)
+    assert read_list(path).samples[row - 1].label > 3  # not a training list: it may lack classes
+
+
+def test_gaps_among_the_numbers_and_classes_with_names_may_lack_samples(tmp_path: Path):
+    path = write(touch(tmp_path, "1.mp4") / "train.csv", "1.mp4,0\n2.mp4,3\n")
+    assert len(read_set(tmp_path, split="train").classes) == 4
+    assert len(read_list(path, lists=ListConfig(labels="k400"), training=True).classes) == 400
+    write(path, "1.mp4,0\n2.mp4,8\n")
+    assert len(read_list(path, lists=ListConfig(labels="ssv2"), training=True).classes) == 174
+    write(path, "1.mp4,1\n2.mp4,4\n")  # counted from 1: 2 of 4
+    assert read_list(path, lists=ListConfig(first_label=1), training=True).classes == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x.mp4,run\n", "row 1: class 'run' is not among the 400 of labels k400: .*"),
+        ("x.mp4,401\n", "row 1: label 401, but labels k400 names 400 classes"),
+    ],
+)
+def test_labels_that_are_given_but_not_those_of_the_list_can_be_left_out(tmp_path: Path, text: str, says: str):
+    path = write(touch(tmp_path, "x.mp4") / "l.csv", text)
+    with pytest.raises(DataError, match=f"{says}; --lists.labels null takes the data's own classes$"):
+        read_list(path, lists=ListConfig(labels="k400"))
+    write(tmp_path / "classes.txt", "a\nb\n")
+    with pytest.raises(DataError) as beside:
+        read_list(path)
+    assert "null" not in str(beside.value)  # nobody gave it
 
 
 @pytest.mark.parametrize("text", ["b\na\nc d\n", "b\r\na\r\nc d", "\ufeffb\na\nc d\n\n\n", " b\na \nc d\n"])
@@ -659,3 +820,11 @@ def test_a_hundred_thousand_rows_are_read(tmp_path: Path, between: str):
     videos = read_list(write(tmp_path / "train.csv", rows))
     assert (len(videos.samples), len(videos.classes), videos.num_duplicates) == (100_000, 400, 0)
     assert videos.samples[-1] == Sample(tmp_path / "videos/clip number 99999.mp4", 399)
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.txt"])
+def test_a_list_that_nests_too_deep_or_counts_too_far_is_one_line(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.write_text("[" * 100_000 if name.endswith("json") else f"clip {'9' * 5000} 0\n")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}"):
+        read_list(path)

@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
     else:
         print_all(check_tables(report))
     _say_where(report, str(folder))
-    return USER_ERROR if report.broken else 0
+    return 0 if report.sound else USER_ERROR
 
 
 def _read_options(arguments: list[str]) -> Namespace:
@@ -56,7 +56,8 @@ def _read_options(arguments: list[str]) -> Namespace:
         "DIR",
         "Opens every file of DIR, which is anything that train takes or a folder of loose files, and decodes it at\n"
         "sampled frames. Writes report.json, files.csv (a row for each file) and lists of the readable files, on\n"
-        "which train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken.",
+        "which train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken,\n"
+        "or if train does not take the set, as it is the case with loose files.",
         "morphmlp check-data my_videos --frames 16 --workers 8",
     )
     parser.add_argument("data", type=str, help="folder, or list of `path,label` rows")

@@ -17,11 +17,14 @@ USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 class Parser(ArgumentParser):
     """Reports a wrong option in one line, with the near ones instead of the long list of all."""
 
+    source = ""  # the file that is parsed, where it is not the command line
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         reason = _usage_reason(message)
         if unknown := _unknown_option(reason):
             reason = f"no option --{unknown}{_near_options(unknown, self._option_string_actions)}"
-        print(f"{self.prog}: {reason} (see {self.prog} --help)", file=sys.stderr)
+        where = f"{self.source}: " if self.source else ""
+        print(f"{self.prog}: {where}{reason} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USAGE_ERROR)
 
 

@@ -32,9 +32,16 @@ def _checked(name: str, value: Any, annotation: Any) -> Any:
     allowed = origin or annotation
     is_bool_as_int = isinstance(value, bool) and annotation is not bool
     if not isinstance(value, allowed) or is_bool_as_int or (annotation is float and not math.isfinite(value)):
-        kind = getattr(allowed, "__name__", str(allowed))
-        raise ConfigError(f"{name} is {value!r}; allowed: a value of type {kind}")
+        raise ConfigError(f"{name} is {value!r}; allowed: {_allowed_kind(value, allowed)}")
     return value
+
+
+def _allowed_kind(value: Any, allowed: Any) -> str:
+    if isinstance(allowed, type) and issubclass(allowed, Config):
+        return "names with values"
+    if isinstance(value, float) and allowed is float:
+        return "a finite number"
+    return f"a value of type {getattr(allowed, '__name__', str(allowed))}"
 
 
 def _is_required(field: dataclasses.Field) -> bool:

@@ -9,6 +9,7 @@ The layouts are told apart by what the folder holds, as are videos (shown here) 
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from morphmlp.config import ListConfig, SplitConfig
@@ -30,7 +31,7 @@ def read_training_sets(
 
     Raises:
         DataError: nothing usable is found, there are fewer than two classes, a class lacks files, there are both
-            videos and images, or a row of a list cannot be used.
+            videos and images, a row of a list cannot be used, or names in one part meet numbers in the other.
     """
     root, lists = _existing(root), lists or ListConfig()
     if _has_split(root, "train", lists):
@@ -40,7 +41,7 @@ def read_training_sets(
         val = read_set(root, split="val", lists=lists)
         if train.kind != val.kind:
             raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
-        val = val.relabelled(train.classes, source=f"{root}/train")
+        val = matched(val, train, root=root, name="val")
         both = _identities(train) & _identities(val)
         if both:
             raise DataError(
@@ -53,6 +54,22 @@ def read_training_sets(
     if len(present) < 2:
         raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
     return train, val
+
+
+def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> LabelledSet:
+    """The part called `name`, with labels counted in the classes of the training set.
+
+    Raises:
+        DataError: a class is unknown to the training set, or one counts by names and the other by numbers.
+    """
+    by_name = part.named and set(part.classes) <= set(train.classes)  # folders `0`, `1`, ... beside a list of numbers
+    if part.named != train.named and not train.named_by_file and not by_name:
+        named, numbered, names = ("train", name, train.classes) if train.named else (name, "train", part.classes)
+        raise DataError(
+            f"{root}: the labels of {named} are names ({shortened(names)}), but those of {numbered} are numbers; write "
+            "both alike, or give the names in the order of the numbers as --lists.labels FILE"
+        )
+    return part.relabelled(train.classes, source=f"{root}/train")
 
 
 def _identities(part: LabelledSet) -> set[tuple[str, int | None]]:
@@ -98,7 +115,9 @@ def _read_whole(root: Path, lists: ListConfig, *, training: bool = False) -> Lab
         return _read_shards(shards, root.parent if root.is_file() else root, lists, origin=root, training=training)
     found = read_class_folders(root, frame_folders=lists.frame_folders)
     names = find_class_names(lists.labels, [])
-    return found.relabelled(names.names, source=names.source) if names else found
+    if names is None:
+        return found
+    return replace(found.relabelled(names.names, source=names.source, advice=names.advice), named_by_file=True)
 
 
 def _read_shards(shards: list[Path], root: Path, lists: ListConfig, *, origin: Path, training: bool) -> LabelledSet:

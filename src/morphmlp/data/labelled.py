@@ -37,6 +37,7 @@ class LabelledSet:
 
     Attributes:
         named: False where the classes are only known by number.
+        named_by_file: a label file names the classes, so that a number stands for one of its lines.
         num_duplicates: rows of a list that said again what an earlier row says, and were left out.
     """
 
@@ -45,16 +46,21 @@ class LabelledSet:
     named: bool = True
     kind: MediaKind = "video"
     num_duplicates: int = 0
+    named_by_file: bool = False
 
     @property
     def unit(self) -> str:
         """What the samples are called in messages: "videos" or "images"."""
         return f"{self.kind}s"
 
-    def relabelled(self, classes: list[str], *, source: str) -> "LabelledSet":
+    def relabelled(self, classes: list[str], *, source: str, advice: str = "") -> "LabelledSet":
         """The same samples with labels counted in another list of classes, matched by name, or by number if unnamed.
 
         Names match as they are, or but for brackets and underscores: `Holding [something]` is `Holding something`.
+
+        Args:
+            source: what messages call that list.
+            advice: what they say last where it lacks a class.
 
         Raises:
             DataError: a class of this set is not in the list; both sides are named.
@@ -71,7 +77,7 @@ class LabelledSet:
         if unknown:
             raise DataError(
                 f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
-                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}"
+                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}{advice}"
             )
         new_labels = [_find(name, position) for name in self.classes]
         samples = [replace(sample, label=new_labels[sample.label]) for sample in self.samples]
@@ -113,10 +119,16 @@ def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | Non
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Class names in the order of the labels, and where they stand."""
+    """Class names in the order of the labels, and where they stand; `given` where the user's configuration says so."""
 
     names: list[str]
     source: str
+    given: bool = False
+
+    @property
+    def advice(self) -> str:
+        """What to add to a message where the data has other classes."""
+        return "; --lists.labels null takes the data's own classes" if self.given else ""
 
 
 def find_class_names(labels: str | None, folders: Sequence[Path]) -> ClassNames | None:
@@ -127,7 +139,7 @@ def find_class_names(labels: str | None, folders: Sequence[Path]) -> ClassNames 
     """
     if labels in PUBLISHED_LABELS:
         text = (files("morphmlp") / "labels" / f"{labels}.txt").read_text(encoding="utf-8")
-        return ClassNames(text.splitlines(), source=f"labels {labels}")
+        return ClassNames(text.splitlines(), source=f"labels {labels}", given=True)
     if labels is not None:
         path = Path(labels)
         if not path.is_file():
@@ -138,7 +150,7 @@ def find_class_names(labels: str | None, folders: Sequence[Path]) -> ClassNames 
         if path is None:
             return None
     names = _read_label_map(path) if path.suffix.lower() == ".json" else read_class_names(path)
-    return ClassNames(names, source=str(path))
+    return ClassNames(names, source=str(path), given=labels is not None)
 
 
 def _read_label_map(path: Path) -> list[str]:
@@ -148,7 +160,7 @@ def _read_label_map(path: Path) -> list[str]:
         if isinstance(content, list):
             content = {name: i for i, name in enumerate(content)}
         names = {int(number): str(name) for name, number in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f'{path} is no label map {{"class name": number, ...}}: {error}') from None
     if not names or sorted(names) != list(range(len(content))):
         raise DataError(f"{path}: its {len(content)} classes are not numbered from 0 to {len(content) - 1}")
@@ -177,28 +189,47 @@ def labelled_set(
     Args:
         origin: what messages call the list.
         first_label: the number of the first class; None takes 0, and refuses labels that seem to count from 1.
-        training: every class is expected, so that unnamed labels without a 0 seem to count from 1.
+        training: most classes are expected: unnamed labels without a 0 seem to count from 1, and a number far past
+            the others is taken for a mistake.
 
     Raises:
         DataError: naming the entry whose label cannot be used, or that contradicts another; or there are both kinds.
     """
-    if all(re.fullmatch(r"[0-9]+", entry.label) for entry in entries):
-        labels, classes = _from_numbers(
-            entries, origin=origin, names=names, first_label=first_label, from_zero=not training
-        )
+    if _are_numbers(entries, origin=origin):
+        labels, classes = _from_numbers(entries, origin=origin, names=names, first_label=first_label, training=training)
         named = names is not None
     else:
         labels, classes = _from_names(entries, origin=origin, names=names)
         named = True
     samples = _without_duplicates(entries, labels, origin=origin)
     kind = only_kind((sample.path for sample in samples), source=origin)
-    return LabelledSet(samples, classes, named, kind or "video", len(entries) - len(samples))
+    num_duplicates = len(entries) - len(samples)
+    return LabelledSet(samples, classes, named, kind or "video", num_duplicates, named_by_file=names is not None)
+
+
+def _are_numbers(entries: Sequence[Entry], *, origin: str | Path) -> bool:
+    """Whether the labels are numbers and not names.
+
+    One typing mistake must not make names of all numbers: in alphabetical order, class 10 would stand before class 2.
+
+    Raises:
+        DataError: more than half of them are numbers, but not all.
+    """
+    odd = [entry for entry in entries if not re.fullmatch(r"[0-9]+", entry.label)]
+    if odd and 2 * len(odd) < len(entries):
+        header = "remove the row if it is a header; " if odd[0] is entries[0] else ""
+        raise DataError(
+            f"{origin}, {odd[0].where}: label {odd[0].label!r} is no class number, but {len(entries) - len(odd)} of "
+            f"{len(entries)} labels are; {header}mend the label, or write those of all samples as names, such as "
+            "'class 3'"
+        )
+    return not odd
 
 
 def _from_numbers(
-    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None, first_label: int | None, from_zero: bool
+    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None, first_label: int | None, training: bool
 ) -> tuple[list[int], list[str]]:
-    """Labels from 0, and the classes; `from_zero` where unnamed labels may lack a 0."""
+    """Labels from 0, and the classes."""
     first = first_label or 0
     for entry in entries:
         if len(entry.label.lstrip("0")) > MOST_DIGITS:
@@ -208,17 +239,23 @@ def _from_numbers(
             )
     numbers = [int(entry.label) for entry in entries]
     lowest, highest = min(numbers), max(numbers)
-    if names is None and first_label is None and lowest == 1 and not from_zero:
+    if names is None and first_label is None and lowest == 1 and training:
         raise DataError(
             f"{origin}, {entries[numbers.index(1)].where}: label 1 is the smallest, and classes count from 0; give "
             "--lists.first_label 1 if 1 is the first class, or --lists.first_label 0 if class 0 merely has no samples"
         )
     if lowest < first:
         raise DataError(f"{origin}, {entries[numbers.index(lowest)].where}: label {lowest}, but first_label is {first}")
+    num_classes, num_present = highest + 1 - first, len(set(numbers))
+    if names is None and training and 1 < num_present < num_classes / 2:
+        raise DataError(
+            f"{origin}, {entries[numbers.index(highest)].where}: label {highest} would make {num_classes} classes, of "
+            f"which {num_present} have samples; mend the label, or name the classes with --lists.labels FILE"
+        )
     classes = names.names if names else [str(number) for number in range(first, highest + 1)]
     for number, entry in zip(numbers, entries, strict=True):
         if names and number - first >= len(classes):
-            advice = ""
+            advice = names.advice
             if first_label is None and lowest > 0 and highest == len(classes):
                 advice = "; give --lists.first_label 1 if the labels count from 1"
             raise DataError(
@@ -237,10 +274,10 @@ def _from_names(
     for entry in entries:
         label = _find(entry.label, position)
         if label is None:
-            source = names.source if names else origin
+            assert names is not None, "classes that are taken from the labels hold them all"
             raise DataError(
-                f"{origin}, {entry.where}: class {entry.label!r} is not among the {len(classes)} of {source}: "
-                f"{shortened(classes)}"
+                f"{origin}, {entry.where}: class {entry.label!r} is not among the {len(classes)} of {names.source}: "
+                f"{shortened(classes)}{names.advice}"
             )
         labels.append(label)
     return labels, list(classes)

@@ -7,7 +7,8 @@
     label,youtube_id,time_start,time_end,split           Kinetics
     [{"id": "78687", "template": "Holding [something]"}] Something-Something V2
 
-A byte order mark, Windows line ends, empty rows and a header row do no harm, and names need not be UTF-8.
+A byte order mark, Windows line ends, empty rows and a header row do no harm, and names need not be UTF-8. The first
+row is a header if it says `label`, or `video_path,class` and the like, or has the only label that is no number.
 """
 
 import csv
@@ -15,6 +16,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,16 @@ _ENDINGS = "|".join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES | IMAGE_SUFFI
 _SHAPES = {
     "path label": re.compile(rf'"?(?P<name>.*\.(?:{_ENDINGS}))"?\s+(?P<label>[^\s,].*)', re.IGNORECASE),
     "folder first_frame num_frames label": re.compile(
-        r"(?P<name>\S.*?)\s+(?P<first>[0-9]+)\s+(?P<num_frames>[0-9]+)\s+(?P<label>[0-9]+)"
+        r"(?P<name>\S.*?)\s+(?P<first>[0-9]{1,9})\s+(?P<num_frames>[0-9]{1,9})\s+(?P<label>[0-9]+)"
     ),
-    "folder num_frames label": re.compile(r"(?P<name>\S.*?)\s+(?P<num_frames>[0-9]+)\s+(?P<label>[0-9]+)"),
+    "folder num_frames label": re.compile(r"(?P<name>\S.*?)\s+(?P<num_frames>[0-9]{1,9})\s+(?P<label>[0-9]+)"),
     "name\tlabel": re.compile(r"(?P<name>[^\t]*\S)\s*\t\s*(?P<label>[^\t]+)"),
     "name label": re.compile(r"(?P<name>\S.*?)\s+(?P<label>\S+)"),
 }
+# What headers call the two columns, beside the word `label`, which is enough by itself.
+_HEADER_NAME = re.compile(r"(video|image|file|clip|frame)?s?[ _]?(path|file|name|id|folder)?", re.IGNORECASE)
+_HEADER_LABEL = re.compile(r"(label|class|category|action|target)[ _]?(id|name|index|number)?", re.IGNORECASE)
+
 # A name whose ending is unknown may stand among others.
 _LIKE = {"path label": {"name label", "name\tlabel"}}
 
@@ -118,13 +124,27 @@ def _is_spaced(line: str) -> bool:
 
 def _comma_rows(path: Path, text: str) -> list[ListRow]:
     rows = []
-    for number, cells in _csv_cells(path, text):
-        if number == 1 and len(cells) == 2 and cells[1].lower() == "label" and media_kind(cells[0]) is None:
-            continue
+    lines = _csv_cells(path, text)
+    first = lines[0][1] if lines else []
+    if len(first) == 2 and _is_header(first[0], first[1], [cells[-1] for _, cells in lines[1:]]):
+        lines = lines[1:]
+    for number, cells in lines:
         if len(cells) != 2 or not all(cells):
             raise DataError(f"{path}, row {number}: {_shown(cells)} is not path,label: two values, both filled")
         rows.append(ListRow(f"row {number}", name=cells[0], label=cells[1]))
     return rows
+
+
+def _is_header(name: str, label: str, others: Sequence[str]) -> bool:
+    """Whether the first row says what the columns are: `path,class` above numbers; `others` are the other labels.
+
+    A digit in it makes it a mistake in a number: `1l`, `-1`.
+    """
+    if media_kind(name) is not None:
+        return False
+    if label.lower() == "label" or (_HEADER_NAME.fullmatch(name) and _HEADER_LABEL.fullmatch(label)):
+        return True
+    return not re.search("[0-9]", label) and bool(others) and all(re.fullmatch("[0-9]+", other) for other in others)
 
 
 def _csv_cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
@@ -152,9 +172,9 @@ def _shown(content: str | list[str]) -> str:
 
 def _spaced_rows(path: Path, lines: list[tuple[int, str]]) -> list[ListRow]:
     """All rows have the shape that most have: one that differs lacks a value, or has one too many."""
-    if lines[0][1].split()[-1].lower() == "label":
-        lines = lines[1:]
     shapes = [(number, line, _shape(line)) for number, line in lines]
+    if shapes[0][2] != "path label" and _is_header(*_halves(shapes[0][1]), [_halves(line)[1] for _, line in lines[1:]]):
+        shapes = shapes[1:]
     counts = Counter(shape for _, _, shape in shapes if shape)
     expected = max(counts, key=lambda shape: counts[shape], default="path label")
     allowed = {expected} | _LIKE.get(expected, set())
@@ -166,6 +186,12 @@ def _spaced_rows(path: Path, lines: list[tuple[int, str]]) -> list[ListRow]:
             raise DataError(f"{path}, row {number}: {_shown(line)} is not {shown!r}, as other rows are")
         rows.append(_from_match(f"row {number}", match))
     return rows
+
+
+def _halves(line: str) -> tuple[str, str]:
+    """What stands before the last word, and that word."""
+    *before, last = line.split()
+    return " ".join(before), last
 
 
 def _shape(line: str) -> str:
@@ -207,7 +233,7 @@ def _json_rows(path: Path, text: str) -> list[ListRow]:
     """Something-Something V2: entries with `id` and `template`; its brackets are no part of the class name."""
     try:
         entries = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as a list: {error}") from None
     if not isinstance(entries, list):
         raise DataError(f'{path} is not a list of entries [{{"id": ..., "template": ...}}, ...]')

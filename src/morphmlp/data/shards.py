@@ -140,7 +140,10 @@ def _label_in(text: str, suffix: str) -> str:
         if not text or "\n" in text:
             raise ValueError("expected one number or name")
         return text
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
     label = content.get("label", "") if isinstance(content, dict) else ""
     if not isinstance(label, (str, int)):
         raise ValueError('"label" must be a number or a name')

@@ -32,6 +32,7 @@ PARTS = {"input": InputConfig, "split": SplitConfig, "lists": ListConfig, "masks
 FIELDS = PARTS | {"arch": ModelConfig, "augment": AugmentConfig}
 Reading = TypeVar("Reading", ListConfig, MaskConfig)
 DEFAULT_MODELS = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano", "mask": "morphmlp_image_nano"}
+FRAMES_HINT = "; if each folder of images is a video, give --lists.frame_folders true"
 
 
 def recipe_names() -> list[str]:
@@ -48,9 +49,9 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
         ConfigError: there is no such recipe or base, it is no YAML of names with values, or it has an unknown name.
     """
     if str(recipe) in recipe_names():
-        values = _read(_folder() / f"{recipe}.yaml")
+        values = read_values(_folder() / f"{recipe}.yaml")
     elif os.path.isfile(recipe):
-        values = _read(Path(recipe))
+        values = read_values(Path(recipe))
     else:
         near = difflib.get_close_matches(str(recipe), recipe_names(), n=4, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(recipe_names())}"
@@ -60,8 +61,25 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
         bases = sorted(path.name.removesuffix(".yaml") for path in (_folder() / "base").iterdir())
         if base not in bases:
             raise ConfigError(f"recipe {recipe}: base is {base!r}; allowed: {', '.join(bases)}")
-        values = merged(_read(_folder() / "base" / f"{base}.yaml"), values)
+        values = merged(read_values(_folder() / "base" / f"{base}.yaml"), values)
     _refuse_unknown_names(values, source=f"recipe {recipe}")
+    return values
+
+
+def read_values(file: Traversable, *, what: str = "recipe") -> dict[str, Any]:
+    """The names and values of a YAML file.
+
+    Raises:
+        ConfigError: it is no YAML, or holds something else; the message calls the file `what`.
+    """
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {file} is no YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{what} {file} is nested too deeply; allowed: names with values") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{what} {file} holds {values!r}; allowed: names with values")
     return values
 
 
@@ -100,12 +118,20 @@ def run_config(
             raise ConfigError(f"{part} is {recipe[part]!r}; allowed: names with values")
     recipe = dict(recipe)
     name, init = recipe.pop("model", None), recipe.pop("init", None)
-    fields = (recipe.pop("arch", None) or {}) | {"num_classes": num_classes}
+    fields = recipe.pop("arch", None) or {}
+    if "num_classes" in fields:
+        raise ConfigError(
+            f"arch.num_classes is {fields['num_classes']!r}, but the data decides it: {data} has {num_classes} "
+            "classes; leave it out"
+        )
+    fields = fields | {"num_classes": num_classes}
     parts = {part: recipe.pop(part, None) or {} for part in PARTS}
     if init is None or name is not None:
         model = _named_model(name or DEFAULT_MODELS[kind], fields, data, kind)
         base_input = default_input(model)
     else:
+        if kind == "image":
+            _refuse_frames(fields, data)
         model, base_input = _model_from(*load_config(init), fields, kind)
     return RunConfig(
         data=os.path.abspath(data),
@@ -123,20 +149,9 @@ def _folder() -> Traversable:
     return files("morphmlp") / "recipes"
 
 
-def _read(file: Traversable) -> dict[str, Any]:
-    """The names and values of a YAML file."""
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe {file} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"recipe {file} holds {values!r}; allowed: names with values")
-    return values
-
-
 def _refuse_unknown_names(recipe: dict[str, Any], *, source: str) -> None:
     """Raises ConfigError that lists the near names; the values are for `run_config` to check."""
-    top = ["model", "init", *FIELDS, *TrainConfig.__dataclass_fields__]
+    top = list(dict.fromkeys(["model", "init", *FIELDS, *TrainConfig.__dataclass_fields__]))
     for part in (None, *FIELDS):
         known = list(FIELDS[part].__dataclass_fields__) if part else top
         values = recipe.get(part) if part else recipe
@@ -157,11 +172,23 @@ def _found_again(config: Reading, *paths: str) -> Reading:
 
 def _named_model(name: str, fields: dict[str, Any], data: str | Path, kind: str) -> ModelConfig:
     """The named model for this kind of data."""
+    if kind == "image" and not model_config(name).temporal:
+        _refuse_frames(fields, data)
     model = model_config(name, **fields)
     if model.temporal != (kind == "video"):
         takes, holds, wanted = ("videos", "images", "image") if model.temporal else ("images", "videos", "video")
-        raise ConfigError(f"{name} takes {takes}, but {data} holds {holds}; give one of the morphmlp_{wanted} models")
+        hint = FRAMES_HINT if kind == "image" else ""
+        raise ConfigError(
+            f"{name} takes {takes}, but {data} holds {holds}; give one of the morphmlp_{wanted} models{hint}"
+        )
     return replace(model, task="segmentation") if kind == "mask" else model
+
+
+def _refuse_frames(fields: dict[str, Any], data: str | Path) -> None:
+    """Clips of more than one frame are wanted, but the data holds images."""
+    frames = fields.get("frames", 1)
+    if isinstance(frames, int) and frames > 1:
+        raise ConfigError(f"arch.frames is {frames}, but {data} holds images; allowed: 1{FRAMES_HINT}")
 
 
 def _model_from(
