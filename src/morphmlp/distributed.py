@@ -62,6 +62,20 @@ def gather(items: list[Item]) -> list[Item]:
     return [item for part in parts for item in part]
 
 
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Raises an error of the body in all processes: the others would wait for ever for this one's results."""
+    failures: list[Exception] = []
+    try:
+        yield
+    except Exception as error:
+        if world_size() == 1:
+            raise
+        failures.append(error)
+    if failures := gather(failures):
+        raise failures[0]
+
+
 def join_processes() -> None:
     """Connects the processes for a training, by the means of their devices."""
     import torch

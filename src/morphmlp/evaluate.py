@@ -24,7 +24,7 @@ from morphmlp.checkpoints import CheckpointInfo, load_with_info
 from morphmlp.config import InputConfig, ListConfig, SplitConfig
 from morphmlp.data.datasets import LabelledSet, MediaKind, Sample, evaluation_split, read_set, read_training_sets
 from morphmlp.data.loaders import BrokenSample, TestClips, make_loader
-from morphmlp.distributed import gather, local_rank, process_group, rank, world_size
+from morphmlp.distributed import failing_together, gather, local_rank, process_group, rank, world_size
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
 from morphmlp.model import MorphMLP
@@ -96,18 +96,11 @@ def evaluate(
         DataError: not one of the samples can be read.
     """
     results: list[tuple[int, SamplePrediction | BrokenSample]] = []
-    failures: list[Exception] = []
-    try:
+    with failing_together():
         for index, result in predict_samples(model, loader, precision=precision):
             results.append((index, _prediction(labelled.samples[index], result)))
             if progress:
                 progress(len(results), _num_samples(loader))
-    except Exception as error:
-        if world_size() == 1:
-            raise
-        failures.append(error)  # told to the others, which would wait for this process's results
-    if failures := gather(failures):
-        raise failures[0]
     results = sorted(gather(results), key=lambda item: item[0])
     assert [index for index, _ in results] == list(range(len(labelled.samples))), "a sample is missing, or counts twice"
     predictions = [result for _, result in results if isinstance(result, SamplePrediction)]

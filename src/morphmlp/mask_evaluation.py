@@ -25,7 +25,7 @@ from morphmlp.data.mask_loaders import TestMasks, make_test_loader
 from morphmlp.data.mask_transforms import IGNORED
 from morphmlp.data.masks import MaskSet, evaluation_mask_split, is_mask_data, read_mask_set, read_mask_sets
 from morphmlp.data.samplers import share_of
-from morphmlp.distributed import gather, process_group, rank, world_size
+from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.evaluate import evaluating, resolve_device
 from morphmlp.files import replaced_file
@@ -164,15 +164,8 @@ def evaluate_masks(
         DataError: not one of the images can be read.
     """
     result = MaskEvaluation(list(mask_set.classes))
-    failures: list[Exception] = []
-    try:
+    with failing_together():
         _evaluate_share(result, model, loader, precision=precision, progress=progress)
-    except Exception as error:
-        if world_size() == 1:
-            raise
-        failures.append(error)  # told to the others, which would wait for this process's results
-    if failures := gather(failures):
-        raise failures[0]
     result = _joined(gather([result]))
     if not result.num_images:
         path, reason = result.broken[0]

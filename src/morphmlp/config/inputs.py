@@ -109,7 +109,7 @@ class AugmentConfig(Config):
             other side, or is not flipped where there is none.
         rand_augment: random operations in timm's notation, such as "rand-m7-n4-mstd0.5-inc1" (strength 7 of 10, 4
             operations); None for none. One draw for all frames of a clip.
-        crop_first: crop before rand-augment instead of after it: several times cheaper, see docs/deviations.md; without
+        crop_first: crop before rand-augment instead of after it: a little cheaper, see docs/deviations.md; without
             `rand_augment` the crop is first in any case.
         repeats: clips that are made of each decoded video in a step, each with changes of its own (repeated
             augmentation).

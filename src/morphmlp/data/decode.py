@@ -153,8 +153,8 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
 
     By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
     file. Which frame is which is told by the timestamps, here alone. So None is returned where they are not plain: the
-    container has none of its own, one is missing, stands twice or is out of order, a frame does not come out, or anything else is wrong with the file,
-    which decoding all of it will name.
+    container has none of its own, one is missing, stands twice or is out of order, a frame does not come out, or
+    anything else is wrong with the file, which decoding all of it will name.
     """
     with _open(path) as (container, stream):
         if stream.codec_context.name != "h264" or container.format.name not in _TIMED_FORMATS:
