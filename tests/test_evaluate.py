@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import morphmlp.evaluate as evaluation
 import morphmlp.train as training
+from morphmlp import distributed
 from morphmlp.checkpoints import load, load_config, save
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.datasets import Sample, read_set, read_training_sets
@@ -449,14 +450,14 @@ def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: P
         told.append(items)
         return [*items, DataError("the other process failed")]
 
-    monkeypatch.setattr(evaluation, "world_size", lambda: 2)
-    monkeypatch.setattr(evaluation, "gather", gather)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", gather)
     with pytest.raises(DataError, match="the other process failed"):
         evaluation.evaluate(load(checkpoint), loader, videos)
     assert told == [[]]
 
     monkeypatch.setattr(evaluation, "predict_samples", lambda *arguments, **options: iter([1 / 0]))
-    with pytest.raises(ZeroDivisionError):  # a defect of ours: not held back
+    with pytest.raises(ZeroDivisionError):  # a defect of ours: the others are told of it too
         evaluation.evaluate(load(checkpoint), loader, videos)
 
     def fail(*arguments, **options):
