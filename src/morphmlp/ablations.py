@@ -86,6 +86,14 @@ class SpatialGroupConv(SpatialFC):
         """One spatial branch, `[B, T, H, W, C]` -> the same shape; a convolution does not run from row to row."""
         return super().mix_rows(branch, x) if self.whole_map else branch(x)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T, H, W, C]` -> the same shape. What a convolution does at the ends has a mean of its own."""
+        branches = list(self.branch_outputs(x))
+        if self.branch_weights is not None:
+            weights = self.branch_weights(sum(branch.mean(dim=(1, 2, 3)) for branch in branches))
+            branches = [weight * branch for weight, branch in zip(weights, branches, strict=True)]
+        return self.proj(sum(branches))
+
 
 class TemporalConv(nn.Module):
     """A k x 1 x 1 convolution over time in place of MorphFC_t, its projection included (Table 10).
