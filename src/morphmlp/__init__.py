@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphmlp.checkpoints import CheckpointInfo, convert_released, load, load_released, load_with_info, save
     from morphmlp.config import InputConfig, ModelConfig, TrainConfig
+    from morphmlp.inference import InferenceModel, agreement, optimize
     from morphmlp.inflation import inflate, resize_frames
     from morphmlp.model import MorphMLP
     from morphmlp.predict import Prediction, Predictor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointInfo",
+    "InferenceModel",
     "InputConfig",
     "ModelConfig",
     "MorphMLP",
@@ -31,6 +33,7 @@ __all__ = [
     "SegmentedImage",
     "Segmenter",
     "TrainConfig",
+    "agreement",
     "convert_released",
     "create_model",
     "create_segmenter",
@@ -39,6 +42,7 @@ __all__ = [
     "load",
     "load_released",
     "load_with_info",
+    "optimize",
     "resize_frames",
     "save",
 ]
@@ -46,6 +50,7 @@ __all__ = [
 _HOMES = {
     "checkpoints": ("CheckpointInfo", "convert_released", "load", "load_released", "load_with_info", "save"),
     "config": ("InputConfig", "ModelConfig", "TrainConfig"),
+    "inference": ("InferenceModel", "agreement", "optimize"),
     "inflation": ("inflate", "resize_frames"),
     "model": ("MorphMLP",),
     "predict": ("Prediction", "Predictor"),

@@ -51,8 +51,13 @@ def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None
     """Writes a checkpoint folder: to a temporary name beside it, then renamed, so none is ever half-written.
 
     Raises:
-        CheckpointError: the labels are not as many as the classes, or `folder` holds something else.
+        CheckpointError: the labels are not as many as the classes, `folder` holds something else, or the model is one
+            that `optimize` arranged.
     """
+    if not isinstance(model, MorphMLP):
+        raise CheckpointError(
+            f"a {type(model).__name__} cannot be saved; save the model that it was made from, one of create_model"
+        )
     folder, info = Path(folder), info or _info_of(model)
     num_classes = model.config.num_classes
     if isinstance(model.head, torch.nn.Identity):

@@ -27,6 +27,7 @@ from morphmlp.data.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.distributed import failing_together, gather, local_rank, process_group, rank, world_size
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.files import replaced_file
+from morphmlp.inference import DTYPES, optimize
 from morphmlp.model import MorphMLP
 from morphmlp.tasks import Evaluation, SamplePrediction, join_views
 
@@ -72,9 +73,9 @@ def evaluate_checkpoint(
     labelled = _labelled_samples(data, split, lists or {}, model, info, checkpoint)
     dataset = TestClips(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=workers, rank=rank(), num_processes=world_size())
-    model.to(resolve_device(device))
+    fast, precision = for_inference(model.to(resolve_device(device)), precision)
     with process_group():
-        return evaluate(model, loader, labelled, precision=precision, progress=progress)
+        return evaluate(fast, loader, labelled, precision=precision, progress=progress)
 
 
 def evaluate(
@@ -224,6 +225,13 @@ def resolve_device(device: str) -> torch.device:
         raise DataError(
             f"device {device!r} cannot be used here; allowed: auto, cpu, or cuda with a CUDA device"
         ) from None
+
+
+def for_inference(model: MorphMLP, precision: str) -> tuple[nn.Module, str]:
+    """The model as it infers fastest in a precision, and the precision that is then left to autocast."""
+    if precision in DTYPES:
+        return optimize(model, precision), "fp32"
+    return model, precision
 
 
 def autocast(device: torch.device, precision: str) -> Any:

@@ -27,7 +27,7 @@ from morphmlp.data.masks import MaskSet, evaluation_mask_split, is_mask_data, re
 from morphmlp.data.samplers import share_of
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
-from morphmlp.evaluate import evaluating, resolve_device
+from morphmlp.evaluate import evaluating, for_inference, resolve_device
 from morphmlp.files import replaced_file
 from morphmlp.formatting import encodable, percent, shortened
 from morphmlp.overlays import plot_mask_confusion
@@ -132,11 +132,11 @@ def evaluate_mask_checkpoint(
             f"{data} names the classes {shortened(annotated.classes)}, but {checkpoint} has {shortened(info.labels)}: "
             "a mask holds numbers, so names and order must be the same"
         )
-    model.to(resolve_device(device))
+    fast, precision = for_inference(model.to(resolve_device(device)), precision)
     share = share_of(len(annotated.samples), rank=rank(), num_processes=world_size())
     loader = make_test_loader(TestMasks(annotated, info.input), workers=workers, share=share)
     with process_group():
-        return evaluate_masks(model, loader, annotated, precision=precision, progress=progress)
+        return evaluate_masks(fast, loader, annotated, precision=precision, progress=progress)
 
 
 def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, info: CheckpointInfo) -> MaskSet:

@@ -13,6 +13,7 @@ from morphmlp.data.datasets import MediaKind, Sample, find_media, find_videos, m
 from morphmlp.data.loaders import BrokenSample, TestClips
 from morphmlp.errors import DataError, MediaError
 from morphmlp.evaluate import (
+    for_inference,
     input_for_test,
     load_classifier,
     make_test_loader,
@@ -54,6 +55,7 @@ class Predictor:
         checkpoint: a checkpoint folder.
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         device: "auto", "cpu" or "cuda".
+        precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
     Raises:
         CheckpointError: the folder is no checkpoint of a classifier.
@@ -70,8 +72,7 @@ class Predictor:
         precision: str = "fp32",
     ):
         self.model, self.info = load_classifier(checkpoint)
-        self.model.to(resolve_device(device))
-        self.precision = precision
+        self._fast, self._precision = for_inference(self.model.to(resolve_device(device)), precision)
         self.kind: MediaKind = model_kind(self.model)
         self.input = input_for_test(
             self.model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation
@@ -99,7 +100,7 @@ class Predictor:
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.model.config.frames, self.input), workers=workers)
-        for index, result in predict_samples(self.model, loader, precision=self.precision):
+        for index, result in predict_samples(self._fast, loader, precision=self._precision):
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:

@@ -16,7 +16,7 @@ from morphmlp.data.loaders import refuse_strips
 from morphmlp.data.mask_transforms import IGNORED, whole_image
 from morphmlp.data.masks import MOST_CLASSES
 from morphmlp.errors import CheckpointError, MediaError
-from morphmlp.evaluate import autocast, evaluating, resolve_device
+from morphmlp.evaluate import autocast, evaluating, for_inference, resolve_device
 from morphmlp.formatting import encodable, percent
 from morphmlp.model import MorphMLP
 from morphmlp.overlays import class_shares
@@ -57,7 +57,7 @@ class SegmentPredictor:
 
     Args:
         device: "auto", "cpu" or "cuda".
-        precision: "fp32", or mixed with "bf16" or "fp16".
+        precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
     Raises:
         CheckpointError: the folder is no checkpoint of a segmenter.
@@ -65,8 +65,7 @@ class SegmentPredictor:
 
     def __init__(self, checkpoint: str | Path, *, device: str = "auto", precision: str = "fp32"):
         self.model, self.info = load_segmenter(checkpoint)
-        self.model.to(resolve_device(device))
-        self.precision = precision
+        self._fast, self._precision = for_inference(self.model.to(resolve_device(device)), precision)
         self.labels = self.info.labels or [str(i) for i in range(self.model.config.num_classes)]
 
     def __call__(self, path: str | Path) -> SegmentedImage:
@@ -77,8 +76,8 @@ class SegmentPredictor:
         """
         image = read_image(path)
         refuse_strips(Path(path), image.shape[:2])
-        with torch.no_grad(), evaluating(self.model):
-            logits = image_logits(self.model, whole_image(image, self.info.input), precision=self.precision)
+        with torch.no_grad(), evaluating(self._fast):
+            logits = image_logits(self._fast, whole_image(image, self.info.input), precision=self._precision)
             mask = most_probable(logits, image.shape[:2]).cpu().numpy()
         return SegmentedImage(Path(path), self.labels, mask, image)
 

@@ -1,0 +1,226 @@
+"""Inference as fast as the hardware allows: the same outputs from a copy of a model that is arranged for it.
+
+What it does, each exact in arithmetic: batch normalisation goes into the stem's convolutions; linear layers run on
+oneDNN on a CPU, with the GELU in the same pass; the MLP, whose hidden layer is the largest tensor of all, works through
+the tokens in slices that stay in the cache, and a large batch through its clips; weights are kept in bfloat16 where
+that is asked for. `docs/speed.md` has what each of them is worth.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morphmlp.errors import ConfigError, UserError
+from morphmlp.layers import MLP, ChunkFC, Stem, to_chunks, to_tokens
+from morphmlp.model import Block, MorphMLP
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TOKENS_PER_PASS = 25_088  # those of one clip of 16 x 224 x 224: what a CPU computes at a time
+ROWS_HINT = 1568  # of a product, for which oneDNN orders the weights; any other number works as well
+WIDE_DTYPES = (torch.complex128, torch.complex64, torch.float32)  # only moved, never computed with
+HIDDEN_BYTES_PER_SLICE = 2**22  # of an MLP's hidden layer; a larger tensor is mapped anew, page by page, each time
+
+
+def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> "InferenceModel":
+    """A copy of the model for inference; the model itself stays as it is.
+
+    Args:
+        model: any of the package's models, on any device, which the copy shares.
+        dtype: "fp32" gives the model's outputs to rounding; "bf16" keeps weights and activations in bfloat16, which
+            is faster where the processor multiplies it (see `fast_dtype`).
+        compile: with torch.compile, which takes a minute or more on the first clip of each shape, and pays from
+            thousands of clips on a CPU and from some hundreds on a GPU: `docs/speed.md`.
+
+    Returns:
+        A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved.
+
+    Raises:
+        ConfigError: another dtype.
+        UserError: the model is optimized already.
+
+    Example:
+        >>> import torch, morphmlp
+        >>> model = morphmlp.create_model("morphmlp_video_nano", num_classes=8, frames=16)
+        >>> fast = morphmlp.optimize(model, dtype="bf16")
+        >>> fast(torch.zeros(2, 3, 16, 64, 64)).shape
+        torch.Size([2, 8])
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    if isinstance(model, InferenceModel):
+        raise UserError("the model is optimized already; give the one that it was made from")
+    return InferenceModel(model, DTYPES[dtype], compile=compile)
+
+
+def fast_dtype(device: torch.device) -> Literal["fp32", "bf16"]:
+    """The dtype in which a device computes fastest: "bf16" where it has instructions for its products."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+class InferenceModel(nn.Module):
+    """What `optimize` returns; see there.
+
+    Attributes:
+        config: that of the model.
+        dtype: of weights and activations.
+    """
+
+    def __init__(self, model: MorphMLP, dtype: torch.dtype, *, compile: bool):
+        super().__init__()
+        self.config = model.config
+        self.dtype = dtype
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model.gradient_checkpointing = False
+        for module in self.model.modules():
+            if isinstance(module, Stem):
+                _fold_norms(module)
+        self.model.to(dtype)
+        if not compile:  # the compiler fuses and slices by itself
+            _use_one_dnn(self.model)
+        self._compiled = torch.compile(self.model, dynamic=False) if compile else None
+        self.training = False
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, 3, T, H, W]` or `[B, 3, H, W]` -> what the model returns, in float32.
+
+        Raises:
+            InputShapeError: as the model does.
+        """
+        x = x.to(self.dtype)
+        if self._compiled is not None:
+            return self._compiled(x).float()
+        parts = x.split(self._clips_per_pass(x))
+        return _joined([self.model(part) for part in parts]).float()
+
+    def _clips_per_pass(self, x: Tensor) -> int:
+        if not x.is_cpu or x.dim() < 4:
+            return max(len(x), 1)
+        tokens_per_clip = x[0, 0].numel() / (32 if self.config.temporal else 16)
+        return max(1, round(TOKENS_PER_PASS / max(tokens_per_clip, 1)))
+
+    def train(self, mode: bool = True) -> Self:
+        """Refuses training mode."""
+        if mode:
+            raise UserError("an optimized model cannot be trained; train the model that it was made from")
+        return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Refuses: the weights are folded, and no longer those of a checkpoint."""
+        raise UserError("an optimized model cannot be saved; save the model that it was made from")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near an optimized model comes to its model.
+
+    Attributes:
+        top1: share of the clips for which both name the same class.
+        largest_difference: of a logit, as a share of the largest one of the model.
+    """
+
+    top1: float
+    largest_difference: float
+
+
+@torch.no_grad()
+def agreement(model: nn.Module, optimized: nn.Module, clips: Tensor) -> Agreement:
+    """Compares the logits of both on clips `[B, 3, T, H, W]` or images `[B, 3, H, W]`, the model's in float32."""
+    expected, actual = model(clips.float()).float(), optimized(clips).float()
+    same = (expected.argmax(dim=-1) == actual.argmax(dim=-1)).double().mean().item()
+    return Agreement(same, ((expected - actual).abs().max() / expected.abs().max()).item())
+
+
+class FusedLinear(nn.Module):
+    """A linear layer, and the GELU behind it if there is one, in one pass of oneDNN where the tensor is on a CPU.
+
+    PyTorch gives float32 products to MKL, which is slow on processors of other makers; oneDNN is not. The weights
+    stand in memory twice: as they are, and in the order in which oneDNN reads them.
+    """
+
+    def __init__(self, linear: nn.Linear, *, gelu: bool = False):
+        super().__init__()
+        self.weight, self.bias, self.gelu = linear.weight, linear.bias, gelu
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., C]` -> `[..., C']`."""
+        if x.is_cpu:
+            if self._packed is None:
+                self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), ROWS_HINT)
+            post_op = ("gelu", [], "none") if self.gelu else ("none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, *post_op)
+        out = F.linear(x, self.weight, self.bias)
+        return F.gelu(out) if self.gelu else out
+
+
+class FusedChunkFC(ChunkFC):
+    """A `ChunkFC` that carries the D channels of a token's group as few wide elements instead of D narrow ones."""
+
+    def __init__(self, layer: ChunkFC):
+        nn.Module.__init__(self)
+        self.chunk_length, self.group_width, self.strided = layer.chunk_length, layer.group_width, layer.strided
+        self.fc: Any = FusedLinear(layer.fc)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[..., N, C]` -> `[..., N, C]`."""
+        num_bytes = self.group_width * tokens.element_size()
+        dtype = next((wide for wide in WIDE_DTYPES if num_bytes % wide.itemsize == 0), tokens.dtype)
+        shape = self.chunk_length, num_bytes // dtype.itemsize
+        vectors = to_chunks(tokens.view(dtype), *shape, strided=self.strided).contiguous()
+        vectors = self.fc(vectors.view(tokens.dtype)).view(dtype)
+        mixed = to_tokens(vectors, tokens.shape[-2], *shape, strided=self.strided)
+        return mixed.contiguous().view(tokens.dtype)
+
+
+class SlicedMLP(nn.Module):
+    """LayerNorm and MLP over a part of the tokens at a time, so that its hidden layer stays small."""
+
+    def __init__(self, norm: nn.Module, mlp: MLP):
+        super().__init__()
+        self.norm = norm
+        self.fc1 = FusedLinear(mlp.fc1, gelu=True)
+        self.fc2 = FusedLinear(mlp.fc2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., C]` -> `[..., C]`."""
+        if not x.is_cpu:
+            return self.fc2(self.fc1(self.norm(x)))
+        tokens = x.flatten(0, -2)
+        size = max(1, HIDDEN_BYTES_PER_SLICE // (self.fc1.weight.shape[0] * x.element_size()))
+        return _joined([self.fc2(self.fc1(self.norm(part))) for part in tokens.split(size)]).view_as(x)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _use_one_dnn(module: nn.Module) -> None:
+    """Puts the layers above in the place of those that they compute, at every depth, where torch has them."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return
+    if isinstance(module, Block):
+        module.mlp = SlicedMLP(module.mlp_norm, module.mlp)  # type: ignore[assignment]
+        module.mlp_norm = nn.Identity()  # type: ignore[assignment]
+    for name, child in module.named_children():
+        if type(child) is ChunkFC:
+            setattr(module, name, FusedChunkFC(child))
+        elif type(child) is nn.Linear:
+            setattr(module, name, FusedLinear(child))
+        else:
+            _use_one_dnn(child)
+
+
+def _fold_norms(stem: Stem) -> None:
+    """Batch normalisation by its running statistics goes into the convolution before it."""
+    for conv, norm in ((stem.conv1, stem.norm1), (stem.conv2, stem.norm2)):
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
+        conv.bias.copy_((conv.bias - norm.running_mean) * scale + norm.bias)  # type: ignore[operator,union-attr]
+        conv.weight.mul_(scale.view(-1, *[1] * (conv.weight.dim() - 1)))
+    stem.norm1 = stem.norm2 = nn.Identity()  # type: ignore[assignment]
