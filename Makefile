@@ -25,6 +25,7 @@ types: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/speed.py
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=...") if sys.version_info < (3, 11) else None'

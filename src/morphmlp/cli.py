@@ -23,6 +23,7 @@ VERBS = {
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
+    "bench": "time a model on this machine: plain, optimized, and beside other models",
     "ablate": "train the rows of one of the paper's tables 6 to 10 side by side",
     "models": "list the models with parameters and multiply-adds",
     "table": "print a table of the paper beside what is counted here",

@@ -1,0 +1,258 @@
+"""Video S and image T beside the released way of computing them and beside models of torchvision, on this machine.
+
+    python benchmarks/speed.py [--training] [--compile] [--growth] [--json results.json] [--plot speed.png]
+
+All take turns on the same random input: 1 clip of 16 x 224 x 224, and 16 images of 224 x 224. 1 x is the naive form of
+the same network (`naive.py`) in fp32. `--growth` says instead how seconds and memory of the optimized video S grow with
+frames, size and batch, each point in a process of its own. `--quick` goes through all of it with small models.
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from naive import as_released
+
+from morphmlp.bench import Report, Row, compare, input_for, load_model, published_accuracy, references_for, subject_of
+from morphmlp.bench_candidates import (
+    Candidate,
+    Input,
+    Subject,
+    inference_candidates,
+    predict,
+    reference_candidates,
+    training_candidates,
+)
+from morphmlp.bench_report import machine_text, plot_speed, report_tables
+from morphmlp.evaluate import resolve_device
+from morphmlp.model import MorphMLP
+from morphmlp.tables import print_all
+from morphmlp.timing import Machine, describe_machine, growth_exponent, measure
+
+RELEASED = "as released, "
+
+
+@dataclass(frozen=True)
+class Point:
+    """An input of the optimized model whose cost is measured."""
+
+    model: str
+    frames: int
+    size: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: models with their batches, the point that grows, and what it grows to."""
+
+    models: dict[str, int]
+    size: int
+    base: Point
+    growth: dict[str, tuple[int, ...]]
+
+
+FULL = Plan(
+    {"morphmlp_video_s": 1, "morphmlp_image_t": 16},
+    224,
+    Point("morphmlp_video_s", 16, 224, 1),
+    {"frames": (8, 16, 32, 64), "size": (112, 160, 224, 320, 448), "batch": (1, 2, 4, 8, 16, 32)},
+)
+QUICK = Plan(
+    {"morphmlp_video_nano": 1, "morphmlp_image_nano": 2},
+    32,
+    Point("morphmlp_video_nano", 8, 32, 1),
+    {"frames": (4, 8), "size": (32, 64), "batch": (1, 2)},
+)
+
+
+def main() -> None:
+    options = _parse()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    if options.point:
+        print(json.dumps(measure_point(Point(**json.loads(options.point)), turns=options.turns, device=device)))
+        return
+    plan = QUICK if options.quick else FULL
+    machine = describe_machine(device)
+    results: dict[str, Any] = {"machine": asdict(machine)}
+    if options.growth:
+        print(machine_text(machine))
+        results["growth"] = list(measure_growth(plan, options))
+        results["exponents"] = exponents(results["growth"])
+        print_exponents(results["exponents"])
+    else:
+        reports = [
+            measure_model(name, machine, options, batch=batch, size=plan.size) for name, batch in plan.models.items()
+        ]
+        results["reports"] = [report.to_dict() for report in reports]
+        if options.plot:
+            plot_speed(reports, options.plot)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--training", action="store_true", help="time a training step instead of a prediction")
+    parser.add_argument("--compile", action="store_true", help="time compiled models too; compiling takes minutes")
+    parser.add_argument("--growth", action="store_true", help="how the cost grows, instead of the comparison")
+    parser.add_argument("--quick", action="store_true", help="small models and inputs")
+    parser.add_argument("--turns", type=int, default=5, help="turns that are compared (default: 5)")
+    parser.add_argument("--threads", type=int, help="of the CPU (default: what PyTorch takes)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--plot", type=Path, help="draw published accuracy over speed, as PNG; not with --growth")
+    parser.add_argument("--point", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.turns < 1 or (options.threads is not None and options.threads < 1):
+        parser.error("--turns and --threads are 1 or more")
+    if options.compile and options.training:
+        parser.error("--compile is for prediction; leave it out, or leave --training out")
+    if options.growth and (options.plot or options.training or options.compile):
+        parser.error("--growth measures the optimized model only; leave --plot, --training and --compile out")
+    return options
+
+
+# ------------------------------------------------------------------------------------------------------- comparison
+
+
+def measure_model(name: str, machine: Machine, options: argparse.Namespace, *, batch: int, size: int) -> Report:
+    """A model as released, as it is here, and those of torchvision; prints the table."""
+    device = torch.device(machine.device)
+    model, _ = load_model(name, None, None)
+    fed = input_for(model, batch=batch, size=size)
+    subject = subject_of(model, fed, published_accuracy(name, fed))
+    clips = fed.random(device)
+    model.to(device)
+    others, refused = reference_candidates(
+        references_for(model), fed, clips, training=options.training, compiled=options.compile
+    )
+    if options.training:
+        own = [*released_training(model, subject, clips), *training_candidates(model, subject, clips)]
+    else:
+        own = [*released_inference(model, subject, clips)]
+        own += inference_candidates(model, subject, clips, compiled=options.compile)
+    rows = compare([*own, *others], machine, fed, turns=options.turns, device=device)
+    rows += [Row(other, "", refused=reason) for other, reason in refused.items()]
+    report = Report(machine, fed, options.training, options.turns, rows)
+    print_all(report_tables(report))
+    return report
+
+
+def released_inference(model: MorphMLP, subject: Subject, clips: torch.Tensor) -> list[Candidate]:
+    """The naive form in fp32 and bf16 autocast."""
+    naive = as_released(model)
+    return [
+        Candidate(subject, f"{RELEASED}fp32", partial(predict, naive, clips), "fp32"),
+        Candidate(subject, f"{RELEASED}bf16 autocast", partial(predict, naive, clips, "bf16"), "bf16"),
+    ]
+
+
+def released_training(model: MorphMLP, subject: Subject, clips: torch.Tensor) -> list[Candidate]:
+    """The naive form in fp32 and bf16 autocast, with and without gradient checkpointing."""
+    candidates = training_candidates(as_released(model), subject, clips)
+    return [replace(candidate, setting=RELEASED + candidate.setting) for candidate in candidates]
+
+
+# ----------------------------------------------------------------------------------------------------------- growth
+
+
+def measure_growth(plan: Plan, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Seconds and memory at each point; prints a line for each as it is there."""
+    print(f"{'grows':<8}{'frames':>8}{'size':>8}{'batch':>8}{'s':>10}{'peak MB':>10}")
+    for grows, values in plan.growth.items():
+        for value in values:
+            point = replace(plan.base, **{grows: value})
+            command = [sys.executable, __file__, "--point", json.dumps(asdict(point)), "--device", options.device]
+            command += ["--turns", str(options.turns)]
+            command += ["--threads", str(options.threads)] if options.threads else []
+            child = subprocess.run(command, capture_output=True, text=True)
+            line = f"{grows:<8}{point.frames:>8}{point.size:>8}{point.batch:>8}"
+            if child.returncode:  # out of memory, perhaps; the other points can still be had
+                reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+                print(f"{line}  left out: {reason}", flush=True)
+                continue
+            cost = json.loads(child.stdout)
+            yield {"grows": grows, **asdict(point), **cost}
+            megabytes = "-" if cost["peak_bytes"] is None else f"{cost['peak_bytes'] / 1e6:.1f}"
+            print(f"{line}{cost['seconds']:>10.4f}{megabytes:>10}", flush=True)
+
+
+def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """The p of cost ~ x^p for seconds and memory, by what grows; left out where there are fewer than two points.
+
+    >>> exponents([{"grows": "batch", "batch": x, "seconds": 2 * x, "peak_bytes": x * x} for x in (1, 2, 4)])
+    {'batch': {'seconds': 1.0, 'peak_bytes': 2.0}}
+    """
+    fitted: dict[str, dict[str, float]] = {}
+    for grows in dict.fromkeys(row["grows"] for row in rows):
+        for cost in ("seconds", "peak_bytes"):
+            points = [(row[grows], row[cost]) for row in rows if row["grows"] == grows and row[cost]]
+            if len(points) > 1:
+                fitted.setdefault(grows, {})[cost] = round(growth_exponent(*zip(*points, strict=True)), 3)
+    return fitted
+
+
+def print_exponents(fitted: dict[str, dict[str, float]]) -> None:
+    for grows, costs in fitted.items():
+        for cost, exponent in costs.items():
+            print(f"{cost} ~ {grows}^{exponent:.2f}")
+
+
+def measure_point(point: Point, *, turns: int, device: torch.device) -> dict[str, Any]:
+    """Median seconds of a prediction in bf16, and the memory that it takes beyond what lay there before it."""
+    from morphmlp.inference import optimize
+    from morphmlp.zoo import create_model
+
+    model = optimize(create_model(point.model, frames=point.frames).eval().to(device), dtype="bf16")
+    call = partial(predict, model, Input(point.batch, point.frames, point.size).random(device))
+    call()  # loads and writes code for these shapes, of some 40 MB
+    before = reset_peak(device)
+    call()
+    peak = peak_bytes(device)
+    seconds = measure({"": call}, turns, device=device).timings[""].median_s
+    return {"seconds": seconds, "peak_bytes": None if before is None or peak is None else peak - before}
+
+
+def reset_peak(device: torch.device) -> int | None:
+    """Starts to watch the peak of this process's memory; returns the bytes in use now, None where it cannot be watched.
+
+    `ru_maxrss` would not do: a process inherits it from the one that started it, and building a model may have needed
+    more memory for a moment than its prediction does. What was freed is given back first, or it would be used again
+    without being seen.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
+    except (OSError, AttributeError):  # not Linux, or another C library than glibc
+        return None
+    return peak_bytes(device)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most since `reset_peak`; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`morphmlp bench`."""
+
+import json
+from typing import Literal
+
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
+
+from morphmlp.commands.parsing import Parser, make_parser
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    options = _parser().parse_args(arguments)
+
+    import torch
+
+    from morphmlp import bench
+    from morphmlp.bench_report import plot_speed, report_tables
+    from morphmlp.evaluate import resolve_device
+    from morphmlp.files import replaced_file
+    from morphmlp.tables import print_all
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    model, size = bench.load_model(options.model, options.checkpoint, options.frames)
+    fed = bench.input_for(model, batch=options.batch, size=options.size or size)
+    published = None if options.checkpoint else bench.published_accuracy(model.config.name, fed)
+    against = bench.references_for(model) if options.against else []
+    _check(options, has_accuracy=fed.size == bench.PUBLISHED_SIZE and any([published, *against]))
+    report = bench.bench(
+        model,
+        fed,
+        published=published,
+        against=against,
+        training=options.training,
+        compiled=options.compile,
+        turns=options.turns,
+        device=device,
+    )
+    print_all(report_tables(report))
+    if options.json:
+        with replaced_file(options.json) as file:
+            json.dump(report.to_dict(), file, indent=2)
+    if options.plot:
+        plot_speed([report], options.plot)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = make_parser(
+        "bench",
+        "",
+        "Times a model on random clips or images: plain, optimized in fp32 and in bf16, and on demand compiled or\n"
+        "beside models of torchvision. All take turns; a ratio is the median of the ratios within a turn.",
+        "morphmlp bench --model morphmlp_video_s --against torchvision --json speed.json",
+    )
+    parser.add_argument("--model", type=str | None, help="a named model; default: morphmlp_video_s")
+    parser.add_argument("--checkpoint", type=str | None, help="a checkpoint folder instead")
+    parser.add_argument("--frames", type=PositiveInt, help="frames of a clip; default: the model's")
+    parser.add_argument("--size", type=PositiveInt, help="height and width in px; default: the model's")
+    parser.add_argument("--batch", type=PositiveInt, default=1, help="clips or images at a time")
+    parser.add_argument("--against", type=Literal["torchvision"] | None, help="time other people's models too")
+    parser.add_argument("--training", action="store_true", help="time a training step instead of a prediction")
+    parser.add_argument("--compile", action="store_true", help="time the compiled model too; compiling takes minutes")
+    parser.add_argument("--turns", type=PositiveInt, default=5, help="turns that are compared")
+    parser.add_argument("--threads", type=PositiveInt, help="of the CPU; default: what PyTorch takes")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--json", type=str | None, help="write the results to this file")
+    parser.add_argument("--plot", type=str | None, help="draw published accuracy over speed, as PNG")
+    return parser
+
+
+def _check(options: Namespace, *, has_accuracy: bool) -> None:
+    """Before anything is timed."""
+    from morphmlp.errors import ConfigError
+
+    if options.compile and options.training:
+        raise ConfigError("--compile is for prediction; leave it out, or leave --training out")
+    if options.plot and not has_accuracy:
+        raise ConfigError(
+            "--plot draws published accuracies, and none is known here; use a named model of the paper at 224 px and "
+            "its own frames, or --against torchvision"
+        )

@@ -1,0 +1,125 @@
+"""Candidates that take turns, growth, the machine's peaks, and the bytes kept for a backward pass; never a time."""
+
+import math
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morphmlp import timing
+from morphmlp.timing import growth_exponent, measure, saved_bytes
+
+
+class Clock:
+    """Stands still but for what the candidates add to it."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.calls: list[str] = []
+
+    def candidate(self, name: str, *seconds: float) -> Any:
+        """A call that takes the given times, one after the other."""
+        times = iter(seconds)
+
+        def call() -> None:
+            self.calls.append(name)
+            self.now += next(times)
+
+        return call
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# ----------------------------------------------------------------------------------------------------------- timing
+
+
+def test_candidates_take_turns_in_order_after_the_warm_up():
+    clock = Clock()
+    candidates = {name: clock.candidate(name, *[1.0] * 4) for name in "abc"}
+    measure(candidates, turns=2, warmup=2, clock=clock)
+    assert "".join(clock.calls) == "abc" * 4
+
+
+def test_median_and_ratio_within_a_turn_where_the_machine_slows_down():
+    clock = Clock()
+    # The first number is the warm-up's. In the last two turns everything takes ten times as long.
+    candidates = {
+        "slow": clock.candidate("slow", 9, 2, 2, 20, 20, 6),
+        "fast": clock.candidate("fast", 5, 1, 1, 10, 10, 2),
+    }
+    timings = measure(candidates, turns=5, clock=clock).timings
+    assert timings["slow"].turns_s == [2, 2, 20, 20, 6]
+    assert (timings["slow"].median_s, timings["fast"].median_s) == (6, 2)
+    assert (timings["slow"].ratio, timings["fast"].ratio) == (1, 2)
+    assert (timings["slow"].first_s, timings["fast"].first_s) == (9, 5)
+
+
+def test_candidate_that_cannot_run_is_left_out_with_its_reason():
+    def refuses() -> None:
+        raise RuntimeError("not implemented for 'BFloat16'\nmore lines")
+
+    measured = measure({"good": lambda: None, "bad": refuses}, turns=1)
+    assert list(measured.timings) == ["good"]
+    assert measured.refused == {"bad": "not implemented for 'BFloat16'"}
+    with pytest.raises(RuntimeError, match="not implemented"):
+        measure({"bad": refuses, "good": lambda: None}, turns=1)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0, 3.0])
+def test_growth_exponent_of_exact_powers(exponent: float):
+    sizes = [8, 16, 32, 64]
+    assert math.isclose(growth_exponent(sizes, [7 * size**exponent for size in sizes]), exponent, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize(("sizes", "costs"), [([2], [3]), ([2, 2], [3, 4]), ([1, 2], [0, 1])])
+def test_growth_exponent_refuses_what_has_no_slope(sizes: list[float], costs: list[float]):
+    with pytest.raises(ValueError, match="two or more sizes, all above 0"):
+        growth_exponent(sizes, costs)
+
+
+def test_machine_has_peaks_and_bandwidth(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(timing, "_PRODUCTS", {"cpu": ((16, 16, 16),)})
+    monkeypatch.setattr(timing, "_COPIED_BYTES", {"cpu": 1024})
+    machine = timing.describe_machine(torch.device("cpu"))
+    assert set(machine.peak_gflops) == {"fp32", "bf16"}
+    assert min(*machine.peak_gflops.values(), machine.copy_gb_s) > 0
+    assert (machine.threads, machine.gpu) == (torch.get_num_threads(), None)
+
+
+# ----------------------------------------------------------------------------------------------------------- memory
+
+
+def test_linear_layer_keeps_its_input():
+    layer, x = nn.Linear(8, 4), torch.zeros(2, 8)
+    assert saved_bytes(lambda: layer(x), layer) == 2 * 8 * 4
+    assert saved_bytes(lambda: layer(x.requires_grad_()), layer) == 2 * 8 * 4  # and its weight, which is a parameter
+
+
+def test_storage_that_is_kept_twice_counts_once():
+    layers, x = nn.ModuleList([nn.Linear(8, 4), nn.Linear(4, 4)]), torch.zeros(2, 8)
+    assert saved_bytes(lambda: layers[0](x) + layers[0](x[:1]), layers) == 2 * 8 * 4
+    assert saved_bytes(lambda: layers[1](layers[0](x)), layers) == 2 * 8 * 4 + 2 * 4 * 4
+
+
+def test_autocast_keeps_half_the_bytes_and_its_copies_of_the_weights_do_not_count():
+    layer, x = nn.Linear(8, 4), torch.zeros(2, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert saved_bytes(lambda: layer(x), layer) == 2 * 8 * 2
+
+
+def test_nothing_is_held_when_the_bytes_are_counted():
+    layer, x = nn.Linear(8, 4), torch.zeros(2, 8)
+    kept = []
+
+    def forward() -> Tensor:
+        out = layer(x).softmax(dim=-1)  # its own backward pass needs it
+        node = out.grad_fn
+        node.metadata["companion"] = companion = nn.Module()  # lives as long as the node
+        kept.append(weakref.ref(companion))
+        return out
+
+    assert saved_bytes(forward, layer) == 2 * 8 * 4 + 2 * 4 * 4
+    assert kept[0]() is None
