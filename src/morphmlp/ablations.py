@@ -88,7 +88,7 @@ class SpatialGroupConv(SpatialFC):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, H, W, C]` -> the same shape. What a convolution does at the ends has a mean of its own."""
-        branches = list(self.branch_outputs(x))
+        branches = self.branch_outputs(x)
         if self.branch_weights is not None:
             weights = self.branch_weights(sum(branch.mean(dim=(1, 2, 3)) for branch in branches))
             branches = [weight * branch for weight, branch in zip(weights, branches, strict=True)]

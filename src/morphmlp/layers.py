@@ -11,7 +11,7 @@ input, so the weighted sum knows its weights before any branch is computed, and 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -177,19 +177,27 @@ class SpatialFC(nn.Module):
         if self.branch_weights is None:
             return self.proj(sum(self.branch_outputs(x)))
         weights = self.branch_weights(self.mean_of_sum(x))
-        total: Tensor | None = None
-        for weight, branch in zip(weights, self.branch_outputs(x), strict=True):
-            total = weight * branch if total is None else total + weight * branch
+        # The last branch first: a sum lies in memory as its first term does, and the columns lie across.
+        *others, last = zip(weights, self._branches(), strict=True)
+        total = last[0] * last[1](x)
+        for weight, branch in reversed(others):
+            total = total + weight * branch(x)
         return self.proj(total)
 
-    def branch_outputs(self, x: Tensor) -> Iterator[Tensor]:
+    def branch_outputs(self, x: Tensor) -> list[Tensor]:
         """The branch outputs in the released order: vertical, horizontal, channel; each `[B, T, H, W, C]`."""
-        if self.vertical is not None:
+        return [branch(x) for branch in self._branches()]
+
+    def _branches(self) -> list[Callable[[Tensor], Tensor]]:
+        def over_columns(x: Tensor) -> Tensor:
             # column-major token order: [B, T, W, H, C]
-            yield self.mix_rows(self.vertical, x.transpose(2, 3)).transpose(2, 3)
-        yield self.mix_rows(self.horizontal, x)
-        if self.channel is not None:
-            yield self.channel(x)
+            return self.mix_rows(self.vertical, x.transpose(2, 3)).transpose(2, 3)  # type: ignore[arg-type]
+
+        def over_rows(x: Tensor) -> Tensor:
+            return self.mix_rows(self.horizontal, x)
+
+        spatial = [over_rows] if self.vertical is None else [over_columns, over_rows]
+        return spatial if self.channel is None else [*spatial, self.channel]
 
     def mean_of_sum(self, x: Tensor) -> Tensor:
         """The mean over tokens of the sum of the branches, `[B, T, H, W, C]` -> `[B, C]`: real tokens, no padding."""
