@@ -2,7 +2,8 @@
 
 Every layer is the equation, step by step: a permute and a copy in front of each FC over chunks and one behind, all
 branches side by side in memory before they are weighed, convolutions and batch normalisation over `[B, C, T, H, W]`.
-The modules and their parameters are those of the package; only what they compute with is replaced.
+The modules and their parameters are those of the package; only what they compute with is replaced. Convolutions that
+Tables 8 and 10 compare stay as they are.
 """
 
 import copy

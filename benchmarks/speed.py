@@ -116,6 +116,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, help="draw published accuracy over speed, as PNG; not with --growth")
     parser.add_argument("--point", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"--json {options.json}: there is no such folder")
     if options.turns < 1 or (options.threads is not None and options.threads < 1):
         parser.error("--turns and --threads are 1 or more")
     if options.compile and options.training:

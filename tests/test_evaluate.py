@@ -31,6 +31,7 @@ from morphmlp.data.transforms import eval_views as crops_of
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.evaluate import evaluate_checkpoint
 from morphmlp.formatting import percent
+from morphmlp.inference import InferenceModel
 from morphmlp.tables import evaluation_tables
 from morphmlp.tasks import SamplePrediction
 
@@ -467,3 +468,30 @@ def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: P
     with pytest.raises(OSError, match="disk gone"):
         evaluation.evaluate(load(checkpoint), loader, videos)
     assert [str(error) for error in told[-1]] == ["disk gone"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "left"),
+    [("fp32", torch.float32, "fp32"), ("bf16", torch.bfloat16, "fp32"), ("fp16", None, "fp16")],
+)
+def test_a_model_is_optimized_for_its_precision(checkpoint: Path, precision: str, dtype: torch.dtype | None, left: str):
+    model = load(checkpoint)
+    fast, remaining = evaluation.for_inference(model, precision)
+    assert remaining == left  # what autocast has to do
+    if dtype is None:
+        assert fast is model
+    else:
+        assert isinstance(fast, InferenceModel)
+        assert fast.dtype == dtype
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_gives_nearly_the_same_probabilities(checkpoint: Path, data: Path, precision: str):
+    exact, mixed = (
+        evaluate_checkpoint(checkpoint, data, split="val", workers=0, precision=name) for name in ("fp32", precision)
+    )
+    differences = [
+        np.abs(theirs.probabilities - ours.probabilities).max()
+        for ours, theirs in zip(exact.predictions, mixed.predictions, strict=True)
+    ]
+    assert 0 < max(differences) < 0.02

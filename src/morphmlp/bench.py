@@ -167,6 +167,8 @@ def load_model(name: str | None, checkpoint: str | Path | None, frames: int | No
         ConfigError: two models are asked for, the name is unknown, or the model does not take so many frames.
         CheckpointError: the folder is no checkpoint.
     """
+    if "" in (name, checkpoint):
+        raise ConfigError("--model or --checkpoint is empty; give a name, or leave it out for video S")
     if name and checkpoint:
         raise ConfigError(f"--model {name} and --checkpoint {checkpoint}: give one of them")
     if checkpoint:

@@ -75,7 +75,7 @@ def _machine_failure(error: Exception) -> str | None:
     if "DataLoader worker" in str(error):
         return "a decoding process ended unexpectedly (out of memory?); try fewer --workers; a run can be resumed"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
-        return "not enough memory; try a smaller --batch_size, --input.crop or model, or fewer views"
+        return "not enough memory; try a smaller batch, a smaller input or model, or fewer views"
     return None
 
 

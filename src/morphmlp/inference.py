@@ -7,8 +7,11 @@ that is asked for. `docs/speed.md` has what each of them is worth.
 """
 
 import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -31,16 +34,16 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
     Args:
         model: any of the package's models, on any device, which the copy shares.
         dtype: "fp32" gives the model's outputs to rounding; "bf16" keeps weights and activations in bfloat16, which
-            is faster where the processor multiplies it (see `fast_dtype`).
-        compile: with torch.compile, which takes a minute or more on the first clip of each shape, and pays from
-            thousands of clips on a CPU and from some hundreds on a GPU: `docs/speed.md`.
+            is faster where the processor has instructions for its products.
+        compile: with torch.compile, which takes a minute or more on the first clip of each shape. It is meant for
+            GPUs; on a CPU it was slower than without (`docs/speed.md`).
 
     Returns:
         A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved.
 
     Raises:
         ConfigError: another dtype.
-        UserError: the model is optimized already.
+        UserError: the model is optimized already, or none of this package's.
 
     Example:
         >>> import torch, morphmlp
@@ -53,14 +56,9 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
         raise ConfigError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
     if isinstance(model, InferenceModel):
         raise UserError("the model is optimized already; give the one that it was made from")
+    if not isinstance(model, MorphMLP):
+        raise UserError(f"a {type(model).__name__} cannot be optimized; give a model of create_model or load")
     return InferenceModel(model, DTYPES[dtype], compile=compile)
-
-
-def fast_dtype(device: torch.device) -> Literal["fp32", "bf16"]:
-    """The dtype in which a device computes fastest: "bf16" where it has instructions for its products."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 class InferenceModel(nn.Module):
@@ -75,14 +73,16 @@ class InferenceModel(nn.Module):
         super().__init__()
         self.config = model.config
         self.dtype = dtype
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copy.deepcopy(model).requires_grad_(False)
         self.model.gradient_checkpointing = False
         for module in self.model.modules():
             if isinstance(module, Stem):
                 _fold_norms(module)
         self.model.to(dtype)
-        if not compile:  # the compiler fuses and slices by itself
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        if on_cpu and not compile and _has_one_dnn(dtype):  # the compiler fuses by itself
             _use_one_dnn(self.model)
+        self.model.eval()
         self._compiled = torch.compile(self.model, dynamic=False) if compile else None
         self.training = False
 
@@ -93,16 +93,17 @@ class InferenceModel(nn.Module):
         Raises:
             InputShapeError: as the model does.
         """
+        if not x.is_floating_point():
+            raise UserError(f"input of {x.dtype}: the model takes normalised values, of float32 or another float type")
         x = x.to(self.dtype)
-        if self._compiled is not None:
-            return self._compiled(x).float()
-        parts = x.split(self._clips_per_pass(x))
-        return _joined([self.model(part) for part in parts]).float()
+        with torch.autocast(x.device.type, enabled=False):  # the dtype is chosen already
+            if self._compiled is not None:
+                return self._compiled(x).float()
+            parts = x.split(self._clips_per_pass(x)) if x.is_cpu and x.dim() >= 4 else [x]
+            return _joined([self.model(part) for part in parts]).float()
 
     def _clips_per_pass(self, x: Tensor) -> int:
-        if not x.is_cpu or x.dim() < 4:
-            return max(len(x), 1)
-        tokens_per_clip = x[0, 0].numel() / (32 if self.config.temporal else 16)
+        tokens_per_clip = math.prod(x.shape[2:]) / (32 if self.config.temporal else 16)
         return max(1, round(TOKENS_PER_PASS / max(tokens_per_clip, 1)))
 
     def train(self, mode: bool = True) -> Self:
@@ -116,12 +117,23 @@ class InferenceModel(nn.Module):
         raise UserError("an optimized model cannot be saved; save the model that it was made from")
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How near an optimized model comes to its model.
 
     Attributes:
-        top1: share of the clips for which both name the same class.
+        top1: share of the clips (of a segmenter: of the pixels) for which both name the same class.
         largest_difference: of a logit, as a share of the largest one of the model.
     """
 
@@ -131,9 +143,13 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(model: nn.Module, optimized: nn.Module, clips: Tensor) -> Agreement:
-    """Compares the logits of both on clips `[B, 3, T, H, W]` or images `[B, 3, H, W]`, the model's in float32."""
-    expected, actual = model(clips.float()).float(), optimized(clips).float()
-    same = (expected.argmax(dim=-1) == actual.argmax(dim=-1)).double().mean().item()
+    """Compares the logits of both on clips `[B, 3, T, H, W]` or images `[B, 3, H, W]`, the model's in float32.
+
+    Of a segmenter, the classes of all pixels are compared. The model is in evaluation mode meanwhile.
+    """
+    with evaluating(model):
+        expected, actual = model(clips.float()).float(), optimized(clips).float()
+    same = (expected.argmax(dim=1) == actual.argmax(dim=1)).double().mean().item()
     return Agreement(same, ((expected - actual).abs().max() / expected.abs().max()).item())
 
 
@@ -148,6 +164,9 @@ class FusedLinear(nn.Module):
         super().__init__()
         self.weight, self.bias, self.gelu = linear.weight, linear.bias, gelu
         self._packed: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # it can neither be copied nor pickled
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., C]` -> `[..., C']`."""
@@ -201,10 +220,19 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
+def _has_one_dnn(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has the operators, and this processor what they need for the dtype."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        FusedLinear(nn.Linear(16, 16).to(dtype))(torch.zeros(1, 16, dtype=dtype))
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
 def _use_one_dnn(module: nn.Module) -> None:
-    """Puts the layers above in the place of those that they compute, at every depth, where torch has them."""
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
-        return
+    """Puts the layers above in the place of those that they compute, at every depth."""
     if isinstance(module, Block):
         module.mlp = SlicedMLP(module.mlp_norm, module.mlp)  # type: ignore[assignment]
         module.mlp_norm = nn.Identity()  # type: ignore[assignment]

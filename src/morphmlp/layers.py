@@ -91,18 +91,20 @@ class ChunkFC(nn.Module):
     def mean_output(self, tokens: Tensor) -> Tensor:
         """The mean over tokens of `forward(tokens)`, `[..., N, C]` -> `[..., C]`, without computing that.
 
-        The sum over chunks goes before the FC, and the sum over a chunk's tokens into its weights: M * L / D times
-        fewer multiply-adds. Chunks that padding would fill up are summed apart, with the part of the FC that they use.
+        The sum over chunks goes before the FC, and the sum over a chunk's tokens into its weights: M * L times fewer
+        multiply-adds. Chunks that padding would fill up are summed apart, with the part of the FC that they use.
         """
         total = tokens.new_zeros(())
         for chunks in self._equal_chunks(tokens):
             num_chunks, num_slots = chunks.shape[-3:-1]
-            vectors = chunks.sum(dim=-3).unflatten(-1, (-1, self.group_width)).transpose(-3, -2).flatten(-2)
+            share = num_chunks / tokens.shape[-2]
+            # Divided here, so that no sum over a large map leaves the range of half precision.
+            vectors = (chunks.mean(dim=-3) * share).unflatten(-1, (-1, self.group_width)).transpose(-3, -2).flatten(-2)
             used = num_slots * self.group_width
             weight = self.fc.weight[:used, :used].unflatten(0, (num_slots, self.group_width)).sum(0)
             bias = self.fc.bias[:used].view(num_slots, self.group_width).sum(0)
-            total = total + F.linear(vectors, weight, num_chunks * bias).flatten(-2)
-        return total / tokens.shape[-2]
+            total = total + F.linear(vectors, weight, share * bias).flatten(-2)
+        return total
 
     def _equal_chunks(self, tokens: Tensor) -> list[Tensor]:
         """`[..., N, C]` cut without padding: `[..., chunks, slots, C]` of the longer and of the shorter chunks."""

@@ -71,13 +71,12 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
     ):
-        self.model, self.info = load_classifier(checkpoint)
-        self._fast, self._precision = for_inference(self.model.to(resolve_device(device)), precision)
-        self.kind: MediaKind = model_kind(self.model)
-        self.input = input_for_test(
-            self.model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation
-        )
-        self.labels = self.info.labels or [str(i) for i in range(self.model.config.num_classes)]
+        model, self.info = load_classifier(checkpoint)
+        self.config = model.config
+        self.model, self._precision = for_inference(model.to(resolve_device(device)), precision)
+        self.kind: MediaKind = model_kind(model)
+        self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self.labels = self.info.labels or [str(i) for i in range(self.config.num_classes)]
 
     def __call__(self, path: str | Path) -> Prediction:
         """Predicts one file.
@@ -99,8 +98,8 @@ class Predictor:
         samples = [Sample(Path(path), label=-1) for path in paths if media_kind(path) in (self.kind, None)]
         if not samples:
             return
-        loader = make_test_loader(TestClips(samples, self.model.config.frames, self.input), workers=workers)
-        for index, result in predict_samples(self._fast, loader, precision=self._precision):
+        loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
+        for index, result in predict_samples(self.model, loader, precision=self._precision):
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:

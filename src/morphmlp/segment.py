@@ -64,9 +64,10 @@ class SegmentPredictor:
     """
 
     def __init__(self, checkpoint: str | Path, *, device: str = "auto", precision: str = "fp32"):
-        self.model, self.info = load_segmenter(checkpoint)
-        self._fast, self._precision = for_inference(self.model.to(resolve_device(device)), precision)
-        self.labels = self.info.labels or [str(i) for i in range(self.model.config.num_classes)]
+        model, self.info = load_segmenter(checkpoint)
+        self.config = model.config
+        self.model, self._precision = for_inference(model.to(resolve_device(device)), precision)
+        self.labels = self.info.labels or [str(i) for i in range(self.config.num_classes)]
 
     def __call__(self, path: str | Path) -> SegmentedImage:
         """The classes of an image's pixels.
@@ -76,8 +77,8 @@ class SegmentPredictor:
         """
         image = read_image(path)
         refuse_strips(Path(path), image.shape[:2])
-        with torch.no_grad(), evaluating(self._fast):
-            logits = image_logits(self._fast, whole_image(image, self.info.input), precision=self._precision)
+        with torch.no_grad(), evaluating(self.model):
+            logits = image_logits(self.model, whole_image(image, self.info.input), precision=self._precision)
             mask = most_probable(logits, image.shape[:2]).cpu().numpy()
         return SegmentedImage(Path(path), self.labels, mask, image)
 

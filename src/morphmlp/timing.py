@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from morphmlp.environment import processor_name
+from morphmlp.inference import DTYPES
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PRODUCTS = {  # rows, inner width and columns of the matrix products: 2 GFLOP each on a CPU, enough for a GPU to fill
     "cpu": ((1024, 1024, 1024), (4096, 512, 512), (2048, 256, 2048)),
     "cuda": ((8192, 8192, 8192), (16384, 4096, 4096), (32768, 1024, 4096)),

@@ -1,12 +1,15 @@
 """`morphmlp bench`."""
 
 import json
+import os
 from typing import Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 from morphmlp.commands.parsing import Parser, make_parser
+
+MOST_THREADS = 1024
 
 
 def run(arguments: list[str]) -> int:
@@ -21,6 +24,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.files import replaced_file
     from morphmlp.tables import print_all
 
+    _check_values(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = resolve_device(options.device)
@@ -28,7 +32,7 @@ def run(arguments: list[str]) -> int:
     fed = bench.input_for(model, batch=options.batch, size=options.size or size)
     published = None if options.checkpoint else bench.published_accuracy(model.config.name, fed)
     against = bench.references_for(model) if options.against else []
-    _check(options, has_accuracy=fed.size == bench.PUBLISHED_SIZE and any([published, *against]))
+    _check_plot(options, has_accuracy=fed.size == bench.PUBLISHED_SIZE and any([published, *against]))
     report = bench.bench(
         model,
         fed,
@@ -72,12 +76,23 @@ def _parser() -> Parser:
     return parser
 
 
-def _check(options: Namespace, *, has_accuracy: bool) -> None:
+def _check_values(options: Namespace) -> None:
+    from morphmlp.errors import ConfigError
+
+    for option in ("json", "plot"):
+        path = getattr(options, option)
+        if path is not None and (not path or os.path.isdir(path)):
+            raise ConfigError(f"--{option} is {path!r}; give the name of a file")
+    if options.threads and options.threads > MOST_THREADS:
+        raise ConfigError(f"--threads is {options.threads}; allowed: 1 to {MOST_THREADS}")
+    if options.compile and options.training:
+        raise ConfigError("--compile is for prediction; leave it out, or leave --training out")
+
+
+def _check_plot(options: Namespace, *, has_accuracy: bool) -> None:
     """Before anything is timed."""
     from morphmlp.errors import ConfigError
 
-    if options.compile and options.training:
-        raise ConfigError("--compile is for prediction; leave it out, or leave --training out")
     if options.plot and not has_accuracy:
         raise ConfigError(
             "--plot draws published accuracies, and none is known here; use a named model of the paper at 224 px and "
