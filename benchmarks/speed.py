@@ -8,10 +8,7 @@ frames, size and batch, each point in a process of its own. `--quick` goes throu
 """
 
 import argparse
-import ctypes
-import gc
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +32,7 @@ from morphmlp.bench_candidates import (
 )
 from morphmlp.bench_report import machine_text, plot_speed, report_tables
 from morphmlp.evaluate import resolve_device
+from morphmlp.memory import call_peak_bytes
 from morphmlp.model import MorphMLP
 from morphmlp.tables import print_all
 from morphmlp.timing import Machine, describe_machine, growth_exponent, measure
@@ -221,39 +219,9 @@ def measure_point(point: Point, *, turns: int, device: torch.device) -> dict[str
     model = optimize(create_model(point.model, frames=point.frames).eval().to(device), dtype="bf16")
     call = partial(predict, model, Input(point.batch, point.frames, point.size).random(device))
     call()  # loads and writes code for these shapes, of some 40 MB
-    before = reset_peak(device)
-    call()
-    peak = peak_bytes(device)
+    peak = call_peak_bytes(call, device)
     seconds = measure({"": call}, turns, device=device).timings[""].median_s
-    return {"seconds": seconds, "peak_bytes": None if before is None or peak is None else peak - before}
-
-
-def reset_peak(device: torch.device) -> int | None:
-    """Starts to watch the peak of this process's memory; returns the bytes in use now, None where it cannot be watched.
-
-    `ru_maxrss` would not do: a process inherits it from the one that started it, and building a model may have needed
-    more memory for a moment than its prediction does. What was freed is given back first, or it would be used again
-    without being seen.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
-    except (OSError, AttributeError):  # not Linux, or another C library than glibc
-        return None
-    return peak_bytes(device)
-
-
-def peak_bytes(device: torch.device) -> int | None:
-    """The most since `reset_peak`; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else None
+    return {"seconds": seconds, "peak_bytes": peak}
 
 
 if __name__ == "__main__":

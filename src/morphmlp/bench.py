@@ -4,7 +4,7 @@ Whatever is compared takes turns on the same random clips (`timing.measure`); ac
 never measured here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from morphmlp.checkpoints import load_with_info
 from morphmlp.efficiency import count
 from morphmlp.errors import ConfigError
 from morphmlp.evaluate import model_kind
+from morphmlp.memory import call_peak_bytes, traffic_bytes
 from morphmlp.model import MIN_SIZE_PX, MorphMLP
 from morphmlp.paper import IMAGENET, TABLES
 from morphmlp.timing import Machine, describe_machine, measure
@@ -38,12 +39,14 @@ class Row:
     Attributes:
         ratio: how many times as fast as the first row.
         share_of_peak: of the machine's fastest matrix product in the same dtype.
+        share_of_bandwidth: what the operators read and write, see `memory.traffic_bytes`, as a share of what a copy in
+            memory reads and writes in that time: above 1, caches hold a part of it. None of compiled models.
         first_call_s: the call before the turns; of a compiled model, mostly compiling.
         fastest: of the model's settings.
         top1_agreement, largest_difference: of an optimized model with the plain one on the same random clips, see
             `inference.Agreement`.
-        saved_bytes_per_clip: kept from forward for backward, see `timing.saved_bytes`.
-        peak_bytes: on a CUDA device, the most that a call had allocated beyond what was there before it.
+        saved_bytes_per_clip: kept from forward for backward, see `memory.saved_bytes`.
+        peak_bytes: the most memory that a call took, see `memory.call_peak_bytes`.
     """
 
     model: str
@@ -55,6 +58,7 @@ class Row:
     clips_per_s: float | None = None
     ratio: float | None = None
     share_of_peak: float | None = None
+    share_of_bandwidth: float | None = None
     first_call_s: float | None = None
     fastest: bool = False
     top1_agreement: float | None = None
@@ -121,6 +125,7 @@ def compare(
         timing = measured.timings[name]
         same = candidate.agreement() if candidate.agreement else None
         operations = 2 * candidate.passes * candidate.subject.multiply_adds * fed.batch
+        moved = None if candidate.compiled else traffic_bytes(candidate.call)
         rows.append(
             replace(
                 row,
@@ -129,11 +134,12 @@ def compare(
                 clips_per_s=fed.batch / timing.median_s,
                 ratio=timing.ratio,
                 share_of_peak=operations / timing.median_s / (machine.peak_gflops[candidate.dtype] * 1e9),
+                share_of_bandwidth=moved / timing.median_s / (machine.copy_gb_s * 1e9) if moved else None,
                 first_call_s=timing.first_s,
                 top1_agreement=same.top1 if same else None,
                 largest_difference=same.largest_difference if same else None,
                 saved_bytes_per_clip=candidate.kept_bytes() if candidate.kept_bytes else None,
-                peak_bytes=_peak_bytes(candidate.call, device),
+                peak_bytes=call_peak_bytes(candidate.call, device),
             )
         )
     return mark_fastest(rows)
@@ -146,15 +152,6 @@ def mark_fastest(rows: Sequence[Row]) -> list[Row]:
         if row.median_s is not None:
             seconds.setdefault(row.model, []).append(row.median_s)
     return [replace(row, fastest=row.median_s is not None and row.median_s == min(seconds[row.model])) for row in rows]
-
-
-def _peak_bytes(call: Callable[[], Any], device: torch.device) -> int | None:
-    if device.type != "cuda":
-        return None
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    call()
-    return torch.cuda.max_memory_allocated(device) - before
 
 
 # ------------------------------------------------------------------------------------------------------- our models

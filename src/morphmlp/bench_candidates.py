@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from morphmlp.evaluate import autocast
 from morphmlp.inference import Agreement, agreement, optimize
+from morphmlp.memory import saved_bytes
 from morphmlp.model import MorphMLP
-from morphmlp.timing import first_line, saved_bytes
+from morphmlp.timing import first_line
 from morphmlp.torchvision_models import PUBLISHED_SIZE, Published, Reference
 
 Dtype = Literal["fp32", "bf16"]
@@ -57,6 +58,7 @@ class Candidate:
     Attributes:
         call: what is timed.
         dtype: of its matrix products, whose peak it is held against.
+        compiled: by torch.compile, so that what its operators move cannot be counted.
         passes: how often a call does the forward pass's arithmetic: 3 in training, where a layer has two gradients.
         agreement: with the plain model on the same clips; None where it is the plain model, or another.
         kept_bytes: what the forward pass keeps for its backward pass, of each clip; None where nothing is trained.
@@ -66,6 +68,7 @@ class Candidate:
     setting: str
     call: Callable[[], Any]
     dtype: Dtype
+    compiled: bool = False
     passes: int = 1
     kept_bytes: Callable[[], int] | None = None
     agreement: Callable[[], Agreement] | None = None
@@ -75,16 +78,16 @@ def inference_candidates(
     model: MorphMLP, subject: Subject, clips: Tensor, *, compiled: bool = False
 ) -> list[Candidate]:
     """The plain model, which is to be in evaluation mode, and what `optimize` makes of it."""
-    settings: list[tuple[str, Dtype, nn.Module]] = [
-        ("fp32, optimized", "fp32", optimize(model, dtype="fp32")),
-        ("bf16, optimized", "bf16", optimize(model, dtype="bf16")),
-    ]
+    settings: list[tuple[str, Dtype, bool]] = [("fp32, optimized", "fp32", False), ("bf16, optimized", "bf16", False)]
     if compiled:
-        settings.append(("bf16, compiled", "bf16", optimize(model, dtype="bf16", compile=True)))
+        settings.append(("bf16, compiled", "bf16", True))
     candidates = [Candidate(subject, "fp32", partial(predict, model, clips), "fp32")]
-    for setting, dtype, fast in settings:
+    for setting, dtype, compile in settings:
+        fast = optimize(model, dtype=dtype, compile=compile)
         same = partial(agreement, model, fast, clips)
-        candidates.append(Candidate(subject, setting, partial(predict, fast, clips), dtype, agreement=same))
+        candidates.append(
+            Candidate(subject, setting, partial(predict, fast, clips), dtype, compiled=compile, agreement=same)
+        )
     return candidates
 
 
@@ -187,5 +190,5 @@ def _reference_settings(model: nn.Module, subject: Subject, clips: Tensor, *, co
     ]
     if compiled:
         call: Any = partial(predict, torch.compile(last), last_clips)  # type: ignore[arg-type]
-        candidates.append(Candidate(subject, "bf16 weights, channels last, compiled", call, "bf16"))
+        candidates.append(Candidate(subject, "bf16 weights, channels last, compiled", call, "bf16", compiled=True))
     return candidates

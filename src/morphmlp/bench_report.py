@@ -32,7 +32,7 @@ def report_tables(report: Report) -> "list[RenderableType]":
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("model", "setting"):
         table.add_column(heading, overflow="fold")
-    headings = ["ms", f"{fed.unit}/s", "x first", "of peak"]
+    headings = ["ms", f"{fed.unit}/s", "x first", "of peak", "of copy"]
     headings += [f"saved MB/{fed.unit.removesuffix('s')}"] * memory + ["peak MB"] * peak + ["published top-1"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -78,8 +78,10 @@ def _frames_and_views(published: Published) -> str:
 
 def _figures(row: Row) -> list[str]:
     if row.median_s is None or row.clips_per_s is None or row.ratio is None or row.share_of_peak is None:
-        return ["-"] * 4
-    return [f"{1000 * row.median_s:.1f}", f"{row.clips_per_s:.2f}", f"{row.ratio:.2f}", f"{row.share_of_peak:.0%}"]
+        return ["-"] * 5
+    moved = "" if row.share_of_bandwidth is None else f"{row.share_of_bandwidth:.0%}"
+    speed = [f"{1000 * row.median_s:.1f}", f"{row.clips_per_s:.2f}", f"{row.ratio:.2f}"]
+    return [*speed, f"{row.share_of_peak:.0%}", moved]
 
 
 def _megabytes(count: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Measuring: candidates that take turns, what the machine can do at best, and what a backward pass keeps in memory."""
+"""Measuring time: candidates that take turns, how cost grows, and what the machine can do at best."""
 
 import math
 import os
@@ -7,13 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from morphmlp.environment import processor_name
 from morphmlp.inference import DTYPES
@@ -139,54 +136,6 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     if len(set(sizes)) < 2 or min(*sizes, *costs) <= 0:
         raise ValueError(f"sizes {list(sizes)} and costs {list(costs)}: give two or more sizes, all above 0")
     return statistics.linear_regression([math.log(size) for size in sizes], [math.log(cost) for cost in costs]).slope
-
-
-# ---------------------------------------------------------------------------------------------------------- memory
-
-
-class _ParameterCopies(TorchDispatchMode):
-    """Adds to `known`, parameters by storage, their copies in another dtype, which autocast makes."""
-
-    def __init__(self, known: dict[int, Tensor]):
-        super().__init__()
-        self.known = known
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and _storage(args[0]) in self.known:
-            self.known[_storage(result)] = result
-        return result
-
-
-def saved_bytes(forward: Callable[[], Tensor], model: nn.Module) -> int:
-    """Bytes that a forward pass keeps for its backward pass: a measure of memory that is the same on every device.
-
-    Each storage counts once and in full, though many views of it may be kept. The model's parameters and buffers, and
-    autocast's copies of them, do not count: they do not grow with the batch. With gradient checkpointing the inputs of
-    the blocks count, not what the backward pass computes again, one block at a time.
-
-    >>> layer, x = torch.nn.Linear(8, 4), torch.zeros(2, 8)
-    >>> saved_bytes(lambda: layer(x), layer)  # its input: 2 x 8 floats
-    64
-    """
-    # By address; the tensors too, because a storage that is freed would leave its address to another.
-    known = {_storage(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    kept: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept.setdefault(_storage(tensor), tensor.detach())
-        # Not the tensor itself: an output that its own node keeps would hold the graph, and that the output, for ever.
-        return tensor.detach()
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), _ParameterCopies(known):
-        result = forward()
-    total = sum(tensor.untyped_storage().nbytes() for storage, tensor in kept.items() if storage not in known)
-    del result  # until here the graph had to live
-    return total
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 # --------------------------------------------------------------------------------------------------------- machine

@@ -1,0 +1,146 @@
+"""Measuring memory: what a forward pass keeps, what a call reads and writes, and the most that it takes at once."""
+
+import ctypes
+import gc
+import re
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class _ParameterCopies(TorchDispatchMode):
+    """Adds to `known`, parameters by storage, their copies in another dtype, which autocast makes."""
+
+    def __init__(self, known: dict[int, Tensor]):
+        super().__init__()
+        self.known = known
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and _storage(args[0]) in self.known:
+            self.known[_storage(result)] = result
+        return result
+
+
+def saved_bytes(forward: Callable[[], Tensor], model: nn.Module) -> int:
+    """Bytes that a forward pass keeps for its backward pass: a measure of memory that is the same on every device.
+
+    Each storage counts once and in full, though many views of it may be kept. The model's parameters and buffers, and
+    autocast's copies of them, do not count: they do not grow with the batch. With gradient checkpointing the inputs of
+    the blocks count, not what the backward pass computes again, one block at a time.
+
+    >>> layer, x = torch.nn.Linear(8, 4), torch.zeros(2, 8)
+    >>> saved_bytes(lambda: layer(x), layer)  # its input: 2 x 8 floats
+    64
+    """
+    # By address; the tensors too, because a storage that is freed would leave its address to another.
+    known = {_storage(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.setdefault(_storage(tensor), tensor.detach())
+        # Not the tensor itself: an output that its own node keeps would hold the graph, and that the output, for ever.
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), _ParameterCopies(known):
+        result = forward()
+    total = sum(tensor.untyped_storage().nbytes() for storage, tensor in kept.items() if storage not in known)
+    del result  # until here the graph had to live
+    return total
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+# --------------------------------------------------------------------------------------------------------- traffic
+
+
+class _Traffic(TorchDispatchMode):
+    """Adds up the bytes of the tensors that each operator reads and writes; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not (func.is_view or func in _MOVES_NOTHING):
+            read = args[1:] if func is torch.ops.aten.copy_.default else args  # its target is written only
+            self.bytes += sum(_touched_bytes(leaf) for leaf in tree_leaves((read, kwargs, result)))
+        return result
+
+
+_MOVES_NOTHING = {
+    torch.ops.aten.detach.default,
+    torch.ops.aten._unsafe_view.default,
+    torch.ops.aten.empty.memory_format,
+    torch.ops.aten.empty_strided.default,
+    torch.ops.aten.empty_like.default,
+}
+
+
+def _touched_bytes(value: Any) -> int:
+    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
+
+
+def traffic_bytes(call: Callable[[], Any]) -> int:
+    """Bytes that the operators of a call read and write, each tensor whole: what memory moves where no cache helps.
+
+    Of what is compiled nothing is seen.
+
+    >>> x = torch.zeros(8, 4)
+    >>> traffic_bytes(lambda: x.t() + 1)  # reads 8 x 4 floats, writes as many
+    256
+    """
+    with _Traffic() as traffic:
+        call()
+    return traffic.bytes
+
+
+# ------------------------------------------------------------------------------------------------------------ peak
+
+
+def call_peak_bytes(call: Callable[[], Any], device: torch.device) -> int | None:
+    """The most memory that a call takes beyond what lay there before it; None where the system does not tell.
+
+    On a CUDA device, what tensors take there; on a CPU, the memory of the process, so call it once before.
+    """
+    before = reset_peak(device)
+    call()
+    peak = peak_bytes(device)
+    return None if before is None or peak is None else peak - before
+
+
+def reset_peak(device: torch.device) -> int | None:
+    """Starts to watch the peak of this process's memory; returns the bytes in use now, None where it cannot be watched.
+
+    `ru_maxrss` would not do: a process inherits it from the one that started it, and building a model may have needed
+    more memory for a moment than its prediction does. What was freed is given back first, or it would be used again
+    without being seen.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
+    except (OSError, AttributeError):  # not Linux, or another C library than glibc
+        return None
+    return peak_bytes(device)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most since `reset_peak`; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else None

@@ -1,0 +1,73 @@
+"""Bytes kept for a backward pass, moved by a call, and taken at its peak."""
+
+import weakref
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morphmlp.memory import call_peak_bytes, saved_bytes, traffic_bytes
+
+CPU = torch.device("cpu")
+
+
+def test_linear_layer_keeps_its_input():
+    layer, x = nn.Linear(8, 4), torch.zeros(2, 8)
+    assert saved_bytes(lambda: layer(x), layer) == 2 * 8 * 4
+    assert saved_bytes(lambda: layer(x.requires_grad_()), layer) == 2 * 8 * 4  # and its weight, which is a parameter
+
+
+def test_storage_that_is_kept_twice_counts_once():
+    layers, x = nn.ModuleList([nn.Linear(8, 4), nn.Linear(4, 4)]), torch.zeros(2, 8)
+    assert saved_bytes(lambda: layers[0](x) + layers[0](x[:1]), layers) == 2 * 8 * 4
+    assert saved_bytes(lambda: layers[1](layers[0](x)), layers) == 2 * 8 * 4 + 2 * 4 * 4
+
+
+def test_autocast_keeps_half_the_bytes_and_its_copies_of_the_weights_do_not_count():
+    layer, x = nn.Linear(8, 4), torch.zeros(2, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert saved_bytes(lambda: layer(x), layer) == 2 * 8 * 2
+
+
+def test_nothing_is_held_when_the_bytes_are_counted():
+    layer, x = nn.Linear(8, 4), torch.zeros(2, 8)
+    kept = []
+
+    def forward() -> Tensor:
+        out = layer(x).softmax(dim=-1)  # its own backward pass needs it
+        node = out.grad_fn
+        node.metadata["companion"] = companion = nn.Module()  # lives as long as the node
+        kept.append(weakref.ref(companion))
+        return out
+
+    assert saved_bytes(forward, layer) == 2 * 8 * 4 + 2 * 4 * 4
+    assert kept[0]() is None
+
+
+def test_what_an_operator_reads_and_writes_is_traffic():
+    x, weight, bias = torch.zeros(6, 4), torch.zeros(5, 4), torch.zeros(5)
+    product = x.numel() + weight.numel() + bias.numel() + 6 * 5
+    assert traffic_bytes(lambda: nn.functional.linear(x, weight, bias)) == 4 * product
+    assert traffic_bytes(lambda: torch.cat([x, x])) == 4 * (2 * 24 + 48)
+    assert traffic_bytes(lambda: x.clone()) == 4 * 2 * 24
+    assert traffic_bytes(lambda: torch.empty(9).copy_(x.flatten()[:9])) == 4 * 2 * 9
+
+
+def test_views_are_no_traffic_and_a_slice_only_what_it_shows():
+    x = torch.zeros(6, 4)
+    assert traffic_bytes(lambda: x.t().unflatten(0, (2, 2)).movedim(0, 1)[..., :2].detach()) == 0
+    assert traffic_bytes(lambda: x[:2].clone()) == 4 * 2 * 8
+
+
+def test_backward_pass_is_traffic_too():
+    x = torch.zeros(6, 4, requires_grad=True)
+    forward = traffic_bytes(lambda: (x * x).sum())
+    assert traffic_bytes(lambda: (x * x).sum().backward()) > forward
+
+
+def test_peak_is_what_a_call_takes_beyond_what_was_there():
+    there_before = torch.ones(2**24)  # 64 MiB
+    peak = call_peak_bytes(lambda: torch.ones(2**23), CPU)
+    if peak is None:
+        pytest.skip("this system does not reset the peak")
+    assert 0.9 * 2**25 < peak < 1.5 * 2**25 < there_before.nbytes
