@@ -133,17 +133,6 @@ def test_a_batch_is_worked_through_in_parts(monkeypatch, number):
     assert sizes == {1: [1], 3: [2, 1], 5: [2, 2, 1]}[number]
 
 
-@torch.no_grad()
-def test_the_mlp_works_through_its_tokens_in_slices(monkeypatch):
-    model = make()
-    clips = random_clips(model)
-    monkeypatch.setattr("morphmlp.inference.HIDDEN_BYTES_PER_SLICE", 24 * 4 * 100)  # 100 tokens of the first stage
-    fast, sizes = optimize(model), []
-    fast.model.stages[0][0].mlp.fc2.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    assert relative_error(fast(clips), model(clips).double()) < 1e-5
-    assert sizes == [100] * 10 + [24]  # of 2 x 2 x 16 x 16
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize("width", [6, 8, 12, 30, 32])

@@ -1,9 +1,9 @@
 """Inference as fast as the hardware allows: the same outputs from a copy of a model that is arranged for it.
 
 What it does, each exact in arithmetic: batch normalisation goes into the stem's convolutions; linear layers run on
-oneDNN on a CPU, with the GELU in the same pass; the MLP, whose hidden layer is the largest tensor of all, works through
-the tokens in slices that stay in the cache, and a large batch through its clips; weights are kept in bfloat16 where
-that is asked for. `docs/speed.md` has what each of them is worth.
+oneDNN on a CPU, with the GELU in the same pass; memory that a layer frees stays in the process for the next one, and a
+large batch is worked through clip by clip; weights are kept in bfloat16 where that is asked for. `docs/speed.md` has
+what each of them is worth.
 """
 
 import copy
@@ -17,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphmlp.allocator import keep_freed_memory
 from morphmlp.errors import ConfigError, UserError
 from morphmlp.layers import MLP, ChunkFC, Stem, to_chunks, to_tokens
-from morphmlp.model import Block, MorphMLP
+from morphmlp.model import MorphMLP
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOKENS_PER_PASS = 25_088  # those of one clip of 16 x 224 x 224: what a CPU computes at a time
 ROWS_HINT = 1568  # of a product, for which oneDNN orders the weights; any other number works as well
 WIDE_DTYPES = (torch.complex128, torch.complex64, torch.float32)  # only moved, never computed with
-HIDDEN_BYTES_PER_SLICE = 2**22  # of an MLP's hidden layer; a larger tensor is mapped anew, page by page, each time
 
 
 def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> "InferenceModel":
@@ -40,6 +40,7 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
 
     Returns:
         A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved.
+        On a CPU the process keeps up to 128 MiB of freed memory from then on, see `allocator.keep_freed_memory`.
 
     Raises:
         ConfigError: another dtype.
@@ -80,6 +81,8 @@ class InferenceModel(nn.Module):
                 _fold_norms(module)
         self.model.to(dtype)
         on_cpu = next(self.model.parameters()).device.type == "cpu"
+        if on_cpu:
+            keep_freed_memory()
         if on_cpu and not compile and _has_one_dnn(dtype):  # the compiler fuses by itself
             _use_one_dnn(self.model)
         self.model.eval()
@@ -100,7 +103,7 @@ class InferenceModel(nn.Module):
             if self._compiled is not None:
                 return self._compiled(x).float()
             parts = x.split(self._clips_per_pass(x)) if x.is_cpu and x.dim() >= 4 else [x]
-            return _joined([self.model(part) for part in parts]).float()
+            return torch.cat([self.model(part) for part in parts]).float()
 
     def _clips_per_pass(self, x: Tensor) -> int:
         tokens_per_clip = math.prod(x.shape[2:]) / (32 if self.config.temporal else 16)
@@ -160,9 +163,11 @@ class FusedLinear(nn.Module):
     stand in memory twice: as they are, and in the order in which oneDNN reads them.
     """
 
-    def __init__(self, linear: nn.Linear, *, gelu: bool = False):
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False):
         super().__init__()
-        self.weight, self.bias, self.gelu = linear.weight, linear.bias, gelu
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.gelu = gelu
         self._packed: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,12 +185,16 @@ class FusedLinear(nn.Module):
 
 
 class FusedChunkFC(ChunkFC):
-    """A `ChunkFC` that carries the D channels of a token's group as few wide elements instead of D narrow ones."""
+    """A `ChunkFC` that carries the D channels of a token's group as few wide elements instead of D narrow ones.
+
+    It keeps the FCs of `mean_output`, by number of slots: one, and one more for sizes that a chunk does not divide.
+    """
 
     def __init__(self, layer: ChunkFC):
         nn.Module.__init__(self)
         self.chunk_length, self.group_width, self.strided = layer.chunk_length, layer.group_width, layer.strided
-        self.fc: Any = FusedLinear(layer.fc)
+        self.fc: Any = FusedLinear(layer.fc.weight, layer.fc.bias)
+        self._mean_fcs = nn.ModuleDict()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[..., N, C]` -> `[..., N, C]`."""
@@ -197,27 +206,11 @@ class FusedChunkFC(ChunkFC):
         mixed = to_tokens(vectors, tokens.shape[-2], *shape, strided=self.strided)
         return mixed.contiguous().view(tokens.dtype)
 
-
-class SlicedMLP(nn.Module):
-    """LayerNorm and MLP over a part of the tokens at a time, so that its hidden layer stays small."""
-
-    def __init__(self, norm: nn.Module, mlp: MLP):
-        super().__init__()
-        self.norm = norm
-        self.fc1 = FusedLinear(mlp.fc1, gelu=True)
-        self.fc2 = FusedLinear(mlp.fc2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[..., C]` -> `[..., C]`."""
-        if not x.is_cpu:
-            return self.fc2(self.fc1(self.norm(x)))
-        tokens = x.flatten(0, -2)
-        size = max(1, HIDDEN_BYTES_PER_SLICE // (self.fc1.weight.shape[0] * x.element_size()))
-        return _joined([self.fc2(self.fc1(self.norm(part))) for part in tokens.split(size)]).view_as(x)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
+    def _mean_fc(self, vectors: Tensor, num_slots: int) -> Tensor:
+        slots = str(num_slots)
+        if slots not in self._mean_fcs:
+            self._mean_fcs[slots] = FusedLinear(*self._mean_weights(num_slots)).eval()
+        return self._mean_fcs[slots](vectors)
 
 
 def _has_one_dnn(dtype: torch.dtype) -> bool:
@@ -225,7 +218,7 @@ def _has_one_dnn(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     try:
-        FusedLinear(nn.Linear(16, 16).to(dtype))(torch.zeros(1, 16, dtype=dtype))
+        FusedLinear(torch.zeros(16, 16, dtype=dtype), torch.zeros(16, dtype=dtype))(torch.zeros(1, 16, dtype=dtype))
     except (AttributeError, RuntimeError):
         return False
     return True
@@ -233,14 +226,14 @@ def _has_one_dnn(dtype: torch.dtype) -> bool:
 
 def _use_one_dnn(module: nn.Module) -> None:
     """Puts the layers above in the place of those that they compute, at every depth."""
-    if isinstance(module, Block):
-        module.mlp = SlicedMLP(module.mlp_norm, module.mlp)  # type: ignore[assignment]
-        module.mlp_norm = nn.Identity()  # type: ignore[assignment]
     for name, child in module.named_children():
         if type(child) is ChunkFC:
             setattr(module, name, FusedChunkFC(child))
+        elif type(child) is MLP:
+            first = FusedLinear(child.fc1.weight, child.fc1.bias, gelu=True)
+            setattr(module, name, nn.Sequential(first, FusedLinear(child.fc2.weight, child.fc2.bias)))
         elif type(child) is nn.Linear:
-            setattr(module, name, FusedLinear(child))
+            setattr(module, name, FusedLinear(child.weight, child.bias))
         else:
             _use_one_dnn(child)
 

@@ -91,20 +91,29 @@ class ChunkFC(nn.Module):
     def mean_output(self, tokens: Tensor) -> Tensor:
         """The mean over tokens of `forward(tokens)`, `[..., N, C]` -> `[..., C]`, without computing that.
 
-        The sum over chunks goes before the FC, and the sum over a chunk's tokens into its weights: M * L times fewer
-        multiply-adds. Chunks that padding would fill up are summed apart, with the part of the FC that they use.
+        The mean over chunks goes before the FC, and that over a chunk's tokens into its weights: M * L times fewer
+        multiply-adds. Chunks that padding would fill up are taken apart, with the part of the FC that they use.
         """
-        total = tokens.new_zeros(())
-        for chunks in self._equal_chunks(tokens):
-            num_chunks, num_slots = chunks.shape[-3:-1]
-            share = num_chunks / tokens.shape[-2]
-            # Divided here, so that no sum over a large map leaves the range of half precision.
-            vectors = (chunks.mean(dim=-3) * share).unflatten(-1, (-1, self.group_width)).transpose(-3, -2).flatten(-2)
-            used = num_slots * self.group_width
-            weight = self.fc.weight[:used, :used].unflatten(0, (num_slots, self.group_width)).sum(0)
-            bias = self.fc.bias[:used].view(num_slots, self.group_width).sum(0)
-            total = total + F.linear(vectors, weight, share * bias).flatten(-2)
-        return total
+        parts = self._equal_chunks(tokens)
+        means = [self._mean_over_slots(chunks.mean(dim=-3)) for chunks in parts]
+        if len(parts) == 1:
+            return means[0]
+        shares = [chunks.shape[-3] * chunks.shape[-2] / tokens.shape[-2] for chunks in parts]
+        return sum(share * mean for share, mean in zip(shares, means, strict=True))  # type: ignore[return-value]
+
+    def _mean_over_slots(self, chunk: Tensor) -> Tensor:
+        """The mean over tokens of what the FC makes of a chunk, which may be short: `[..., slots, C]` -> `[..., C]`."""
+        vectors = chunk.unflatten(-1, (-1, self.group_width)).transpose(-3, -2).flatten(-2)  # [..., groups, slots * D]
+        return self._mean_fc(vectors, chunk.shape[-2]).flatten(-2)
+
+    def _mean_fc(self, vectors: Tensor, num_slots: int) -> Tensor:
+        """`[..., slots * D]` -> `[..., D]`: the mean over so many slots of the FC's output."""
+        return F.linear(vectors, *self._mean_weights(num_slots))
+
+    def _mean_weights(self, num_slots: int) -> tuple[Tensor, Tensor]:
+        used = num_slots * self.group_width
+        by_slot = self.fc.weight[:used, :used].unflatten(0, (num_slots, self.group_width))
+        return by_slot.mean(0), self.fc.bias[:used].unflatten(0, (num_slots, self.group_width)).mean(0)
 
     def _equal_chunks(self, tokens: Tensor) -> list[Tensor]:
         """`[..., N, C]` cut without padding: `[..., chunks, slots, C]` of the longer and of the shorter chunks."""
