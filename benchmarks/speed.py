@@ -32,7 +32,7 @@ from morphmlp.bench_candidates import (
 )
 from morphmlp.bench_report import machine_text, plot_speed, report_tables
 from morphmlp.evaluate import resolve_device
-from morphmlp.memory import call_peak_bytes
+from morphmlp.memory import peak_bytes
 from morphmlp.model import MorphMLP
 from morphmlp.tables import print_all
 from morphmlp.timing import Machine, describe_machine, growth_exponent, measure
@@ -186,8 +186,7 @@ def measure_growth(plan: Plan, options: argparse.Namespace) -> Iterator[dict[str
                 continue
             cost = json.loads(child.stdout)
             yield {"grows": grows, **asdict(point), **cost}
-            megabytes = "-" if cost["peak_bytes"] is None else f"{cost['peak_bytes'] / 1e6:.1f}"
-            print(f"{line}{cost['seconds']:>10.4f}{megabytes:>10}", flush=True)
+            print(f"{line}{cost['seconds']:>10.4f}{cost['peak_bytes'] / 1e6:>10.1f}", flush=True)
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -199,7 +198,7 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     fitted: dict[str, dict[str, float]] = {}
     for grows in dict.fromkeys(row["grows"] for row in rows):
         for cost in ("seconds", "peak_bytes"):
-            points = [(row[grows], row[cost]) for row in rows if row["grows"] == grows and row[cost]]
+            points = [(row[grows], row[cost]) for row in rows if row["grows"] == grows]
             if len(points) > 1:
                 fitted.setdefault(grows, {})[cost] = round(growth_exponent(*zip(*points, strict=True)), 3)
     return fitted
@@ -212,16 +211,14 @@ def print_exponents(fitted: dict[str, dict[str, float]]) -> None:
 
 
 def measure_point(point: Point, *, turns: int, device: torch.device) -> dict[str, Any]:
-    """Median seconds of a prediction in bf16, and the memory that it takes beyond what lay there before it."""
+    """Median seconds of a prediction in bf16, and the most memory that its tensors take."""
     from morphmlp.inference import optimize
     from morphmlp.zoo import create_model
 
     model = optimize(create_model(point.model, frames=point.frames).eval().to(device), dtype="bf16")
     call = partial(predict, model, Input(point.batch, point.frames, point.size).random(device))
-    call()  # loads and writes code for these shapes, of some 40 MB
-    peak = call_peak_bytes(call, device)
     seconds = measure({"": call}, turns, device=device).timings[""].median_s
-    return {"seconds": seconds, "peak_bytes": peak}
+    return {"seconds": seconds, "peak_bytes": peak_bytes(call, device)}
 
 
 if __name__ == "__main__":

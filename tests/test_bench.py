@@ -345,11 +345,11 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_exponents_are_fitted_for_each_thing_that_grows(speed: ModuleType):
-    rows = [{"grows": "batch", "batch": x, "seconds": 2.0 * x, "peak_bytes": None} for x in (1, 2, 4)]
+    rows = [{"grows": "batch", "batch": x, "seconds": 2.0 * x, "peak_bytes": 7} for x in (1, 2, 4)]
     rows += [{"grows": "size", "size": x, "seconds": x**2.0, "peak_bytes": x**3} for x in (32, 64)]
     rows += [{"grows": "frames", "frames": 8, "seconds": 1.0, "peak_bytes": 1}]
     fitted = speed.exponents(rows)
-    assert fitted == {"batch": {"seconds": 1.0}, "size": {"seconds": 2.0, "peak_bytes": 3.0}}
+    assert fitted == {"batch": {"seconds": 1.0, "peak_bytes": 0.0}, "size": {"seconds": 2.0, "peak_bytes": 3.0}}
 
 
 def test_naive_form_is_timed_in_both_dtypes(speed: ModuleType):

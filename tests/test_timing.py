@@ -34,19 +34,20 @@ class Clock:
 # ----------------------------------------------------------------------------------------------------------- timing
 
 
-def test_candidates_take_turns_in_order_after_the_warm_up():
+def test_candidates_take_turns_in_order_and_warm_up_before_each_call_that_is_timed():
     clock = Clock()
-    candidates = {name: clock.candidate(name, *[1.0] * 4) for name in "abc"}
-    measure(candidates, turns=2, warmup=2, clock=clock)
-    assert "".join(clock.calls) == "abc" * 4
+    candidates = {name: clock.candidate(name, 9, 8, 1, 8, 1) for name in "abc"}
+    timings = measure(candidates, turns=2, clock=clock).timings
+    assert "".join(clock.calls) == "abc" + "aabbcc" * 2
+    assert [(timings[name].first_s, timings[name].turns_s) for name in "abc"] == [(9, [1, 1])] * 3
 
 
 def test_median_and_ratio_within_a_turn_where_the_machine_slows_down():
     clock = Clock()
-    # The first number is the warm-up's. In the last two turns everything takes ten times as long.
+    # 9 and 5 are the first calls, 7 those before the timed ones; in two turns everything takes ten times as long.
     candidates = {
-        "slow": clock.candidate("slow", 9, 2, 2, 20, 20, 6),
-        "fast": clock.candidate("fast", 5, 1, 1, 10, 10, 2),
+        "slow": clock.candidate("slow", 9, 7, 2, 7, 2, 7, 20, 7, 20, 7, 6),
+        "fast": clock.candidate("fast", 5, 7, 1, 7, 1, 7, 10, 7, 10, 7, 2),
     }
     timings = measure(candidates, turns=5, clock=clock).timings
     assert timings["slow"].turns_s == [2, 2, 20, 20, 6]

@@ -24,7 +24,7 @@ from morphmlp.checkpoints import load_with_info
 from morphmlp.efficiency import count
 from morphmlp.errors import ConfigError
 from morphmlp.evaluate import model_kind
-from morphmlp.memory import call_peak_bytes, traffic_bytes
+from morphmlp.memory import peak_bytes, traffic_bytes
 from morphmlp.model import MIN_SIZE_PX, MorphMLP
 from morphmlp.paper import IMAGENET, TABLES
 from morphmlp.timing import Machine, describe_machine, measure
@@ -46,7 +46,7 @@ class Row:
         top1_agreement, largest_difference: of an optimized model with the plain one on the same random clips, see
             `inference.Agreement`.
         saved_bytes_per_clip: kept from forward for backward, see `memory.saved_bytes`.
-        peak_bytes: the most memory that a call took, see `memory.call_peak_bytes`.
+        peak_bytes: the most that a call holds at once, see `memory.peak_bytes`.
     """
 
     model: str
@@ -139,7 +139,7 @@ def compare(
                 top1_agreement=same.top1 if same else None,
                 largest_difference=same.largest_difference if same else None,
                 saved_bytes_per_clip=candidate.kept_bytes() if candidate.kept_bytes else None,
-                peak_bytes=call_peak_bytes(candidate.call, device),
+                peak_bytes=None if candidate.compiled else peak_bytes(candidate.call, device),
             )
         )
     return mark_fastest(rows)

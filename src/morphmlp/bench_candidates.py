@@ -137,7 +137,7 @@ class TrainingStep:
 def training_candidates(model: nn.Module, subject: Subject, clips: Tensor) -> list[Candidate]:
     """fp32 and bf16 autocast; of ours also with gradient checkpointing, where the model can. Trains the model."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     can_recompute = isinstance(model, MorphMLP) and model.config.style == "transformer"
     candidates = []
     for suffix in ("", _CHECKPOINTING) if can_recompute else ("",):

@@ -1,11 +1,8 @@
 """Measuring memory: what a forward pass keeps, what a call reads and writes, and the most that it takes at once."""
 
-import ctypes
-import gc
-import re
+import weakref
 from collections.abc import Callable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -107,40 +104,51 @@ def traffic_bytes(call: Callable[[], Any]) -> int:
 # ------------------------------------------------------------------------------------------------------------ peak
 
 
-def call_peak_bytes(call: Callable[[], Any], device: torch.device) -> int | None:
-    """The most memory that a call takes beyond what lay there before it; None where the system does not tell.
+class _LiveTensors(TorchDispatchMode):
+    """Adds up the storages that operators allocate, until they are freed."""
 
-    On a CUDA device, what tensors take there; on a CPU, the memory of the process, so call it once before.
-    """
-    before = reset_peak(device)
-    call()
-    peak = peak_bytes(device)
-    return None if before is None or peak is None else peak - before
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._live = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._seen.update(storage._cdata for storage in _storages((args, kwargs)))
+        result = func(*args, **(kwargs or {}))
+        for storage in _storages(result):
+            if storage._cdata not in self._seen:
+                self._seen.add(storage._cdata)
+                self._live += storage.nbytes()
+                weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+        self.peak = max(self.peak, self._live)
+        return result
+
+    def _forget(self, address: int, num_bytes: int) -> None:
+        self._live -= num_bytes
+        self._seen.discard(address)
 
 
-def reset_peak(device: torch.device) -> int | None:
-    """Starts to watch the peak of this process's memory; returns the bytes in use now, None where it cannot be watched.
+def _storages(values: Any) -> list[torch.UntypedStorage]:
+    """Of all strided tensors among the values; weights that a library packed have none."""
+    leaves = tree_leaves(values)
+    return [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
 
-    `ru_maxrss` would not do: a process inherits it from the one that started it, and building a model may have needed
-    more memory for a moment than its prediction does. What was freed is given back first, or it would be used again
-    without being seen.
+
+def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
+    """The most bytes of tensors that a call holds at once, beyond those that were there before it.
+
+    On a CUDA device its allocator counts. On a CPU those of each operator's inputs and outputs are counted, not what it
+    uses within itself; and not the memory of the process, which depends on what ran in it before.
+
+    >>> x = torch.zeros(1000)
+    >>> peak_bytes(lambda: (x + 1).exp().sum(), torch.device("cpu"))  # two tensors of 1,000 floats
+    8000
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
-    except (OSError, AttributeError):  # not Linux, or another C library than glibc
-        return None
-    return peak_bytes(device)
-
-
-def peak_bytes(device: torch.device) -> int | None:
-    """The most since `reset_peak`; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else None
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with _LiveTensors() as tensors:
+        call()
+    return tensors.peak

@@ -52,37 +52,36 @@ class Measured:
 def measure(
     candidates: Mapping[str, Callable[[], Any]],
     turns: int,
-    warmup: int = 1,
     *,
     device: torch.device | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured:
-    """Calls every candidate once a turn, in order: what slows the machine for a while slows them all alike.
+    """Times a call of every candidate in each turn, in order: what slows the machine for a while slows them all alike.
 
     A ratio within a turn compares two calls made within seconds of each other, so that its median stands where the
-    medians of the seconds drift. The first candidate is the reference.
+    medians of the seconds drift. The first candidate is the reference. Before each call that is timed stands one that
+    is not, for the caches and the memory that the candidate before has left are not those that it finds when it runs
+    by itself.
 
     >>> measure({"sort": lambda: sorted(range(9)), "max": lambda: max(range(9))}, turns=3).timings["sort"].ratio
     1.0
 
     Args:
-        turns, warmup: 1 or more; the calls of the warm-up are not counted.
+        turns: 1 or more.
         device: a CUDA device computes on while Python goes on, and is waited for around each call.
 
     Raises:
         RuntimeError, ValueError, TypeError: the reference cannot run; of another candidate, it is `refused`.
     """
     assert candidates
-    assert min(turns, warmup) > 0
+    assert turns > 0
     wait = partial(torch.cuda.synchronize, device) if device is not None and device.type == "cuda" else None
     first_s, refused = _first_calls(candidates, clock, wait)
     running = {name: candidates[name] for name in first_s}
-    for _ in range(warmup - 1):
-        for candidate in running.values():
-            candidate()
     turns_s: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(turns):
         for name, candidate in running.items():
+            candidate()
             turns_s[name].append(_seconds(candidate, clock, wait))
     reference = next(iter(turns_s.values()))
     timings = {}
