@@ -1,10 +1,13 @@
 """Video S and image T beside the released way of computing them and beside models of torchvision, on this machine.
 
-    python benchmarks/speed.py [--training] [--compile] [--growth] [--json results.json] [--plot speed.png]
+    python benchmarks/speed.py [--training] [--compile] [--json results.json] [--plot speed.png]
+    python benchmarks/speed.py --apart | --growth [--json results.json]
 
 All take turns on the same random input: 1 clip of 16 x 224 x 224, and 16 images of 224 x 224. 1 x is the naive form of
-the same network (`naive.py`) in fp32. `--growth` says instead how seconds and memory of the optimized video S grow with
-frames, size and batch, each point in a process of its own. `--quick` goes through all of it with small models.
+the same network (`naive.py`) in fp32. `--apart` compares that with the optimized form in processes of their own, which
+take turns: there only the optimized one keeps freed memory, as for a user, where otherwise all rows do. `--growth` says
+how seconds and memory of the optimized video S grow with frames, size and batch, each point in a process of its own.
+`--quick` goes through all of it with small models.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -23,7 +27,6 @@ from naive import as_released
 from morphmlp.bench import Report, Row, compare, input_for, load_model, published_accuracy, references_for, subject_of
 from morphmlp.bench_candidates import (
     Candidate,
-    Input,
     Subject,
     inference_candidates,
     predict,
@@ -32,6 +35,7 @@ from morphmlp.bench_candidates import (
 )
 from morphmlp.bench_report import machine_text, plot_speed, report_tables
 from morphmlp.evaluate import resolve_device
+from morphmlp.inference import optimize
 from morphmlp.memory import peak_bytes
 from morphmlp.model import MorphMLP
 from morphmlp.tables import print_all
@@ -42,12 +46,14 @@ RELEASED = "as released, "
 
 @dataclass(frozen=True)
 class Point:
-    """An input of the optimized model whose cost is measured."""
+    """A model, its form and its input, whose cost is measured in a process of its own."""
 
     model: str
-    frames: int
+    frames: int | None
     size: int
     batch: int
+    dtype: str = "bf16"
+    released: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,10 @@ def main() -> None:
     plan = QUICK if options.quick else FULL
     machine = describe_machine(device)
     results: dict[str, Any] = {"machine": asdict(machine)}
-    if options.growth:
+    if options.apart:
+        print(machine_text(machine))
+        results["apart"] = [row for name in plan.models for row in measure_apart(name, plan, options)]
+    elif options.growth:
         print(machine_text(machine))
         results["growth"] = list(measure_growth(plan, options))
         results["exponents"] = exponents(results["growth"])
@@ -105,6 +114,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training", action="store_true", help="time a training step instead of a prediction")
     parser.add_argument("--compile", action="store_true", help="time compiled models too; compiling takes minutes")
+    parser.add_argument(
+        "--apart", action="store_true", help="released and optimized, each in its own process"
+    )
     parser.add_argument("--growth", action="store_true", help="how the cost grows, instead of the comparison")
     parser.add_argument("--quick", action="store_true", help="small models and inputs")
     parser.add_argument("--turns", type=int, default=5, help="turns that are compared (default: 5)")
@@ -120,8 +132,10 @@ def _parse() -> argparse.Namespace:
         parser.error("--turns and --threads are 1 or more")
     if options.compile and options.training:
         parser.error("--compile is for prediction; leave it out, or leave --training out")
-    if options.growth and (options.plot or options.training or options.compile):
-        parser.error("--growth measures the optimized model only; leave --plot, --training and --compile out")
+    if options.growth and options.apart:
+        parser.error("--growth and --apart: give one of them")
+    if (options.growth or options.apart) and (options.plot or options.training or options.compile):
+        parser.error("--growth and --apart measure predictions only; leave --plot, --training and --compile out")
     return options
 
 
@@ -166,6 +180,45 @@ def released_training(model: MorphMLP, subject: Subject, clips: torch.Tensor) ->
     return [replace(candidate, setting=RELEASED + candidate.setting) for candidate in candidates]
 
 
+# ------------------------------------------------------------------------------------------- processes of their own
+
+
+def measure_apart(name: str, plan: Plan, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A model as released and optimized, each turn a process; prints and returns medians, and ratios within a turn."""
+    frames = plan.base.frames if "video" in name else None
+    base = Point(name, frames, plan.size, plan.models[name])
+    forms = {
+        f"{RELEASED}fp32": replace(base, dtype="fp32", released=True),
+        "fp32, optimized": replace(base, dtype="fp32"),
+        "bf16, optimized": base,
+    }
+    seconds: dict[str, list[float]] = {form: [] for form in forms}
+    for _ in range(options.turns):
+        for form, point in forms.items():
+            seconds[form].append(run_apart(point, options)["seconds"])
+    rows = []
+    for form, own in seconds.items():
+        ratio = median(theirs / ours for theirs, ours in zip(seconds[f"{RELEASED}fp32"], own, strict=True))
+        rows.append({**asdict(forms[form]), "seconds": median(own), "turns_s": own, "ratio": ratio})
+        print(f"{name:<20}{form:<22}{1000 * median(own):>9.1f} ms{ratio:>8.2f} x", flush=True)
+    return rows
+
+
+def run_apart(point: Point, options: argparse.Namespace) -> dict[str, Any]:
+    """The cost of a point, from a process of its own.
+
+    Raises:
+        RuntimeError: the process failed; the last line that it printed.
+    """
+    command = [sys.executable, __file__, "--point", json.dumps(asdict(point)), "--device", options.device]
+    command += ["--turns", str(options.turns)]
+    command += ["--threads", str(options.threads)] if options.threads else []
+    child = subprocess.run(command, capture_output=True, text=True)
+    if child.returncode:
+        raise RuntimeError((child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1])
+    return json.loads(child.stdout)
+
+
 # ----------------------------------------------------------------------------------------------------------- growth
 
 
@@ -175,16 +228,12 @@ def measure_growth(plan: Plan, options: argparse.Namespace) -> Iterator[dict[str
     for grows, values in plan.growth.items():
         for value in values:
             point = replace(plan.base, **{grows: value})
-            command = [sys.executable, __file__, "--point", json.dumps(asdict(point)), "--device", options.device]
-            command += ["--turns", str(options.turns)]
-            command += ["--threads", str(options.threads)] if options.threads else []
-            child = subprocess.run(command, capture_output=True, text=True)
             line = f"{grows:<8}{point.frames:>8}{point.size:>8}{point.batch:>8}"
-            if child.returncode:  # out of memory, perhaps; the other points can still be had
-                reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
-                print(f"{line}  left out: {reason}", flush=True)
+            try:
+                cost = run_apart(point, options)
+            except RuntimeError as error:  # out of memory, perhaps; the other points can still be had
+                print(f"{line}  left out: {error}", flush=True)
                 continue
-            cost = json.loads(child.stdout)
             yield {"grows": grows, **asdict(point), **cost}
             print(f"{line}{cost['seconds']:>10.4f}{cost['peak_bytes'] / 1e6:>10.1f}", flush=True)
 
@@ -211,12 +260,12 @@ def print_exponents(fitted: dict[str, dict[str, float]]) -> None:
 
 
 def measure_point(point: Point, *, turns: int, device: torch.device) -> dict[str, Any]:
-    """Median seconds of a prediction in bf16, and the most memory that its tensors take."""
-    from morphmlp.inference import optimize
-    from morphmlp.zoo import create_model
-
-    model = optimize(create_model(point.model, frames=point.frames).eval().to(device), dtype="bf16")
-    call = partial(predict, model, Input(point.batch, point.frames, point.size).random(device))
+    """Median seconds of a prediction, and the most memory that its tensors take."""
+    model, _ = load_model(point.model, None, point.frames)
+    model.to(device)
+    fed = input_for(model, batch=point.batch, size=point.size)
+    form: torch.nn.Module = as_released(model) if point.released else optimize(model, dtype=point.dtype)
+    call = partial(predict, form, fed.random(device))
     seconds = measure({"": call}, turns, device=device).timings[""].median_s
     return {"seconds": seconds, "peak_bytes": peak_bytes(call, device)}
 

@@ -367,4 +367,4 @@ def test_script_explains_itself_and_refuses_what_does_not_go_together():
         [*script, "--growth", "--training"], capture_output=True, text=True, env=tiny.environment()
     )
     assert process.returncode == 2
-    assert "--growth measures the optimized model only" in process.stderr
+    assert "--growth and --apart measure predictions only" in process.stderr
