@@ -114,9 +114,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training", action="store_true", help="time a training step instead of a prediction")
     parser.add_argument("--compile", action="store_true", help="time compiled models too; compiling takes minutes")
-    parser.add_argument(
-        "--apart", action="store_true", help="released and optimized, each in its own process"
-    )
+    parser.add_argument("--apart", action="store_true", help="released and optimized, each in its own process")
     parser.add_argument("--growth", action="store_true", help="how the cost grows, instead of the comparison")
     parser.add_argument("--quick", action="store_true", help="small models and inputs")
     parser.add_argument("--turns", type=int, default=5, help="turns that are compared (default: 5)")

@@ -98,12 +98,11 @@ class InferenceModel(nn.Module):
         """
         if not x.is_floating_point():
             raise UserError(f"input of {x.dtype}: the model takes normalised values, of float32 or another float type")
-        x = x.to(self.dtype)
+        by_parts = x.is_cpu and x.dim() >= 4 and self._compiled is None
+        parts = x.split(self._clips_per_pass(x)) if by_parts else [x]
         with torch.autocast(x.device.type, enabled=False):  # the dtype is chosen already
-            if self._compiled is not None:
-                return self._compiled(x).float()
-            parts = x.split(self._clips_per_pass(x)) if x.is_cpu and x.dim() >= 4 else [x]
-            return torch.cat([self.model(part) for part in parts]).float()
+            model = self._compiled or self.model
+            return torch.cat([model(part.to(self.dtype)) for part in parts]).float()
 
     def _clips_per_pass(self, x: Tensor) -> int:
         tokens_per_clip = math.prod(x.shape[2:]) / (32 if self.config.temporal else 16)
