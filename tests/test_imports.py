@@ -20,7 +20,7 @@ VERBS = [name for name in MODULES if name.startswith("commands.") and name != "c
 # A module imports from the lines above its own only.
 ORDER = [
     ["errors"],
-    ["files", "formatting", "paper", "distributed"],
+    ["files", "formatting", "paper", "distributed", "allocator", "memory"],
     ["config.base"],
     ["config.data", "config.model"],
     ["config.inputs"],

@@ -52,6 +52,24 @@ def test_what_an_operator_reads_and_writes_is_traffic():
     assert traffic_bytes(lambda: torch.empty(9).copy_(x.flatten()[:9])) == 4 * 2 * 9
 
 
+def test_what_is_written_in_place_is_traffic_and_what_gives_its_shape_is_not():
+    x, y = torch.zeros(6, 4), torch.zeros(6, 4)
+    for call, passes in (
+        (lambda: x.add_(y), 3),
+        (lambda: torch.add(x, y, out=torch.empty(6, 4)), 3),
+        (lambda: x.zero_(), 1),
+        (lambda: torch.zeros_like(x), 1),
+        (lambda: x.new_empty(6, 4), 0),
+    ):
+        assert traffic_bytes(call) == 4 * 24 * passes
+    weight = torch.nn.Parameter(x)
+    weight.grad = y
+    optimizer = torch.optim.AdamW([weight], fused=True)
+    optimizer.step()
+    # Weight, gradient (as the operator has it) and two averages are read and written; and a few scalars.
+    assert 4 * 24 * 8 <= traffic_bytes(optimizer.step) < 4 * 24 * 8 + 64
+
+
 def test_views_are_no_traffic_and_a_slice_only_what_it_shows():
     x = torch.zeros(6, 4)
     assert traffic_bytes(lambda: x.t().unflatten(0, (2, 2)).movedim(0, 1)[..., :2].detach()) == 0
@@ -75,6 +93,17 @@ def test_peak_is_what_a_call_holds_at_once():
     assert peak_bytes(call, CPU) == 4 * 2000
     assert peak_bytes(lambda: x.view(10, 100).t(), CPU) == 0
     assert peak_bytes(lambda: x.add_(1), CPU) == 0
+
+
+def test_tensor_in_the_place_of_one_that_the_call_freed_counts():
+    there_before = [torch.zeros(1000) for _ in range(100)]
+
+    def call() -> list[Tensor]:
+        while there_before:
+            there_before.pop().add_(1)
+        return [torch.zeros(1000) for _ in range(100)]
+
+    assert peak_bytes(call, CPU) == 4 * 100 * 1000
 
 
 def test_peak_counts_what_a_graph_keeps():

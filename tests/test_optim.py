@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import tiny
+from torch import nn
 
 from morphmlp import create_segmenter
 from morphmlp.config import TrainConfig
@@ -73,3 +74,10 @@ def test_without_its_own_start_the_warm_up_starts_at_the_end():
     config = TrainConfig(epochs=10, lr=1e-3, min_lr=1e-5, warmup_epochs=2)
     assert lr_at(0, config, steps_per_epoch=10) == 1e-5
     assert math.isclose(lr_at(100, config, steps_per_epoch=10), 1e-5)
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("fp32", True), ("bf16", True), ("fp16", None)])
+def test_the_weights_are_updated_in_one_pass_but_not_in_fp16(precision: str, fused: bool | None):
+    # With a fused step the scaler always calls it, and the engine could not tell the ones that overflowed.
+    config = TrainConfig(precision=precision)  # type: ignore[arg-type]
+    assert make_optimizer(nn.Linear(2, 2), config).defaults["fused"] is fused

@@ -4,25 +4,29 @@ import ctypes
 import os
 
 KEPT_BYTES = 2**27
+_MAPPED_BYTES = 2**26, 2**25  # of a tensor that is mapped apart; before 2.35, glibc refuses the first
 _SETTINGS = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
+_TUNABLES = "glibc.malloc.mmap_threshold", "glibc.malloc.trim_threshold"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library to keep up to 128 MiB of freed memory; returns whether it does.
+    """Tells the C library to keep the memory that is freed; returns whether it does.
 
     By itself glibc gives the memory of a large tensor back to the system as soon as it is freed, and gets the next
-    one page by page, zeroed: of the time of a prediction, a tenth to a fifth (`docs/speed.md`). It holds for the whole
-    process. A user's own settings of the two thresholds, in the environment, are left as they are, and so is every
-    other C library.
+    one page by page, zeroed; `docs/speed.md` has what that costs. From now on it gives memory back from the top of its
+    heap only, what lies beyond 128 MiB there: below a block that is still in use, all of it stays. It holds for the
+    whole process. A user's own settings of the two thresholds, in the environment, are left as they are
+    (`MALLOC_TRIM_THRESHOLD_=131072` turns it off), and so is every other C library.
 
     >>> keep_freed_memory() in (True, False)
     True
     """
-    if os.environ.keys() & _SETTINGS or "_threshold" in os.environ.get("GLIBC_TUNABLES", ""):
+    if os.environ.keys() & _SETTINGS or any(name in os.environ.get("GLIBC_TUNABLES", "") for name in _TUNABLES):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no glibc
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES // 2) and mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES))
+    mapped = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _MAPPED_BYTES)
+    return mapped and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES))

@@ -46,7 +46,7 @@ class Row:
         top1_agreement, largest_difference: of an optimized model with the plain one on the same random clips, see
             `inference.Agreement`.
         saved_bytes_per_clip: kept from forward for backward, see `memory.saved_bytes`.
-        peak_bytes: the most that a call holds at once, see `memory.peak_bytes`.
+        peak_bytes: the most that a call holds at once, see `memory.peak_bytes`. On a CPU, none of compiled models.
     """
 
     model: str
@@ -125,7 +125,8 @@ def compare(
         timing = measured.timings[name]
         same = candidate.agreement() if candidate.agreement else None
         operations = 2 * candidate.passes * candidate.subject.multiply_adds * fed.batch
-        moved = None if candidate.compiled else traffic_bytes(candidate.call)
+        unseen = candidate.compiled  # its operators are one
+        moved = None if unseen else traffic_bytes(candidate.call)
         rows.append(
             replace(
                 row,
@@ -139,7 +140,7 @@ def compare(
                 top1_agreement=same.top1 if same else None,
                 largest_difference=same.largest_difference if same else None,
                 saved_bytes_per_clip=candidate.kept_bytes() if candidate.kept_bytes else None,
-                peak_bytes=None if candidate.compiled else peak_bytes(candidate.call, device),
+                peak_bytes=None if unseen and device.type == "cpu" else peak_bytes(candidate.call, device),
             )
         )
     return mark_fastest(rows)

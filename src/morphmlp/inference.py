@@ -40,7 +40,7 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
 
     Returns:
         A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved.
-        On a CPU the process keeps up to 128 MiB of freed memory from then on, see `allocator.keep_freed_memory`.
+        On a CPU the process keeps freed memory from then on, see `allocator.keep_freed_memory`.
 
     Raises:
         ConfigError: another dtype.
@@ -101,7 +101,7 @@ class InferenceModel(nn.Module):
         by_parts = x.is_cpu and x.dim() >= 4 and self._compiled is None
         parts = x.split(self._clips_per_pass(x)) if by_parts else [x]
         with torch.autocast(x.device.type, enabled=False):  # the dtype is chosen already
-            model = self._compiled or self.model
+            model = self.model if self._compiled is None else self._compiled
             return torch.cat([model(part.to(self.dtype)) for part in parts]).float()
 
     def _clips_per_pass(self, x: Tensor) -> int:
@@ -186,7 +186,7 @@ class FusedLinear(nn.Module):
 class FusedChunkFC(ChunkFC):
     """A `ChunkFC` that carries the D channels of a token's group as few wide elements instead of D narrow ones.
 
-    It keeps the FCs of `mean_output`, by number of slots: one, and one more for sizes that a chunk does not divide.
+    It keeps the FCs of `mean_output` by number of slots: a size takes one, or two where a chunk does not divide it.
     """
 
     def __init__(self, layer: ChunkFC):

@@ -60,7 +60,7 @@ def _storage(tensor: Tensor) -> int:
 
 
 class _Traffic(TorchDispatchMode):
-    """Adds up the bytes of the tensors that each operator reads and writes; views move nothing."""
+    """Adds up the bytes that each operator reads and writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,23 +68,34 @@ class _Traffic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not (func.is_view or func in _MOVES_NOTHING):
-            read = args[1:] if func is torch.ops.aten.copy_.default else args  # its target is written only
-            self.bytes += sum(_touched_bytes(leaf) for leaf in tree_leaves((read, kwargs, result)))
+        self.bytes += _moved_bytes(func, args, kwargs or {}, result)
         return result
 
 
-_MOVES_NOTHING = {
-    torch.ops.aten.detach.default,
-    torch.ops.aten._unsafe_view.default,
-    torch.ops.aten.empty.memory_format,
-    torch.ops.aten.empty_strided.default,
-    torch.ops.aten.empty_like.default,
-}
+_WRITE_ONLY = {"copy_", "fill_", "zero_", "bernoulli_", "normal_", "uniform_"}  # their first argument is not read
 
 
-def _touched_bytes(value: Any) -> int:
-    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
+def _moved_bytes(func: Any, args: Any, kwargs: Any, result: Any) -> int:
+    """Of one operator: its inputs, what it writes in place, and its outputs that are new."""
+    schema = func._schema
+    name = schema.name.removeprefix("aten::")
+    if func.is_view or "empty" in name or name in ("detach", "_unsafe_view"):
+        return 0
+    only_shape = name.startswith("new_") or name.endswith("_like")  # of an argument, which is not read
+    given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | kwargs
+    moved = 0
+    for argument in schema.arguments:
+        written = argument.alias_info is not None and argument.alias_info.is_write
+        read = not (only_shape or (written and (argument.is_out or name in _WRITE_ONLY)))
+        moved += (read + written) * _tensor_bytes(given.get(argument.name))
+    results = [result] if len(schema.returns) == 1 else result or ()
+    for returned, value in zip(schema.returns, results, strict=False):
+        moved += _tensor_bytes(value) if returned.alias_info is None else 0
+    return moved
+
+
+def _tensor_bytes(values: Any) -> int:
+    return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
 
 
 def traffic_bytes(call: Callable[[], Any]) -> int:
@@ -113,7 +124,10 @@ class _LiveTensors(TorchDispatchMode):
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._seen.update(storage._cdata for storage in _storages((args, kwargs)))
+        for storage in _storages((args, kwargs)):
+            if storage._cdata not in self._seen:  # there before the call
+                self._seen.add(storage._cdata)
+                weakref.finalize(storage, self._seen.discard, storage._cdata)
         result = func(*args, **(kwargs or {}))
         for storage in _storages(result):
             if storage._cdata not in self._seen:
