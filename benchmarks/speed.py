@@ -24,13 +24,11 @@ from typing import Any
 import torch
 from naive import as_released
 
-from morphmlp.bench import Report, Row, compare, input_for, load_model, published_accuracy, references_for, subject_of
+from morphmlp.bench import Report, bench, input_for, load_model, published_accuracy, references_for
 from morphmlp.bench_candidates import (
     Candidate,
     Subject,
-    inference_candidates,
     predict,
-    reference_candidates,
     training_candidates,
 )
 from morphmlp.bench_report import machine_text, plot_speed, report_tables
@@ -142,23 +140,20 @@ def _parse() -> argparse.Namespace:
 
 def measure_model(name: str, machine: Machine, options: argparse.Namespace, *, batch: int, size: int) -> Report:
     """A model as released, as it is here, and those of torchvision; prints the table."""
-    device = torch.device(machine.device)
     model, _ = load_model(name, None, None)
     fed = input_for(model, batch=batch, size=size)
-    subject = subject_of(model, fed, published_accuracy(name, fed))
-    clips = fed.random(device)
-    model.to(device)
-    others, refused = reference_candidates(
-        references_for(model), fed, clips, training=options.training, compiled=options.compile
+    report = bench(
+        model,
+        fed,
+        published=published_accuracy(name, fed),
+        against=references_for(model),
+        training=options.training,
+        compiled=options.compile,
+        turns=options.turns,
+        device=torch.device(machine.device),
+        machine=machine,
+        before=released_training if options.training else released_inference,
     )
-    if options.training:
-        own = [*released_training(model, subject, clips), *training_candidates(model, subject, clips)]
-    else:
-        own = [*released_inference(model, subject, clips)]
-        own += inference_candidates(model, subject, clips, compiled=options.compile)
-    rows = compare([*own, *others], machine, fed, turns=options.turns, device=device)
-    rows += [Row(other, "", refused=reason) for other, reason in refused.items()]
-    report = Report(machine, fed, options.training, options.turns, rows)
     print_all(report_tables(report))
     return report
 

@@ -4,13 +4,14 @@ Whatever is compared takes turns on the same random clips (`timing.measure`); ac
 never measured here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from morphmlp.bench_candidates import (
     Candidate,
@@ -92,8 +93,14 @@ def bench(
     compiled: bool = False,
     turns: int = 5,
     device: torch.device | None = None,
+    machine: Machine | None = None,
+    before: Callable[[MorphMLP, Subject, Tensor], list[Candidate]] | None = None,
 ) -> Report:
     """Times a model and, if any, models of torchvision, each in its settings.
+
+    Args:
+        machine: where its peaks are known already.
+        before: makes candidates that stand before the model's own, so that they are the reference.
 
     Raises:
         InputShapeError: the model does not take such clips.
@@ -101,9 +108,10 @@ def bench(
     device = device or torch.device("cpu")
     clips, subject = fed.random(device), subject_of(model, fed, published)
     own = training_candidates if training else partial(inference_candidates, compiled=compiled)
-    candidates = own(model.to(device), subject, clips)
+    model.to(device)
+    candidates = [*(before(model, subject, clips) if before else []), *own(model, subject, clips)]
     others, refused = reference_candidates(against, fed, clips, training=training, compiled=compiled)
-    machine = describe_machine(device)
+    machine = machine or describe_machine(device)
     rows = compare([*candidates, *others], machine, fed, turns=turns, device=device)
     rows += [Row(name, "", refused=reason) for name, reason in refused.items()]
     return Report(machine, fed, training, turns, rows)

@@ -1,9 +1,11 @@
 """Parameters and multiply-adds, counted on the meta device: no weights are made and nothing is computed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from morphmlp.config import ModelConfig
@@ -21,10 +23,16 @@ class Cost:
 def count(config: ModelConfig, *, size: int | None = None) -> Cost:
     """Counts a model on one clip or image of `size` x `size` px, by default the size it was designed for."""
     size = size or config.image_size
-    shape = (1, 3, config.frames, size, size) if config.temporal else (1, 3, size, size)
+    return count_built(
+        lambda: build_model(config), (3, config.frames, size, size) if config.temporal else (3, size, size)
+    )
+
+
+def count_built(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Cost:
+    """Counts any model on one clip or image of a shape; attention counts, too, where it has one."""
     with torch.device("meta"):
-        model = build_model(config).eval()
-        clip = torch.empty(shape)
+        model = build().eval()
+        clip = torch.empty((1, *shape))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(clip)
     parameters = sum(parameter.numel() for parameter in model.parameters())

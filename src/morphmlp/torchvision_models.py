@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from morphmlp.efficiency import count_built
 
 PUBLISHED_SIZE = 224  # px of the clips and images that the published accuracies were measured on
 
@@ -43,13 +43,8 @@ class Reference:
         return f"is built for {only_frames} x {only_size} x {only_size}"
 
     def multiply_adds(self, shape: tuple[int, ...]) -> int:
-        """Of one clip or image of `shape`, counted on the meta device: linear layers, convolutions, attention."""
-        with torch.device("meta"):
-            model = self.build().eval()
-            clip = torch.empty((1, *shape))
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(clip)
-        return counter.get_total_flops() // 2
+        """Of one clip or image of `shape`: linear layers, convolutions, attention."""
+        return count_built(self.build, shape).multiply_adds
 
 
 def video_references() -> list[Reference]:
