@@ -30,12 +30,12 @@ from timm.data.auto_augment import rand_augment_transform
 from torchvision.transforms import v2
 
 from morphmlp.config import AugmentConfig, InputConfig
-from morphmlp.data.datasets import Sample
-from morphmlp.data.decode import read_clip
-from morphmlp.data.loaders import TestClips, TrainingClips, make_loader
-from morphmlp.data.sampling import random_dense_indices
-from morphmlp.environment import processor_name
+from morphmlp.data.batches.loaders import TestClips, TrainingClips, make_loader
+from morphmlp.data.clips.sampling import random_dense_indices
+from morphmlp.data.media.video import read_clip
+from morphmlp.data.sets.labelled import Sample
 from morphmlp.recipes import load_recipe
+from morphmlp.training.environment import processor_name
 
 HEIGHT, WIDTH, FPS, DURATION_S = 256, 340, 30, 10
 YARDSTICK = "yardstick"

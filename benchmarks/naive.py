@@ -15,7 +15,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphmlp.layers import BranchWeights, Downsample, SpatialFC, Stem, TemporalFC
+from morphmlp.models.morphfc import BranchWeights, SpatialFC, TemporalFC
+from morphmlp.models.stem import Downsample, Stem
 
 
 def as_released(model: nn.Module) -> nn.Module:

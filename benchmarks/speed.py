@@ -24,20 +24,15 @@ from typing import Any
 import torch
 from naive import as_released
 
-from morphmlp.bench import Report, bench, input_for, load_model, published_accuracy, references_for
-from morphmlp.bench_candidates import (
-    Candidate,
-    Subject,
-    predict,
-    training_candidates,
-)
-from morphmlp.bench_report import machine_text, plot_speed, report_tables
-from morphmlp.evaluate import resolve_device
-from morphmlp.inference import optimize
-from morphmlp.memory import peak_bytes
-from morphmlp.model import MorphMLP
-from morphmlp.tables import print_all
-from morphmlp.timing import Machine, describe_machine, growth_exponent, measure
+from morphmlp.analysis.bench.bench import Report, bench, input_for, load_model, published_accuracy, references_for
+from morphmlp.analysis.bench.candidates import Candidate, Subject, predict, training_candidates
+from morphmlp.analysis.bench.memory import peak_bytes
+from morphmlp.analysis.bench.report import machine_text, plot_speed, report_tables
+from morphmlp.analysis.bench.timing import Machine, describe_machine, growth_exponent, measure
+from morphmlp.display.tables import print_all
+from morphmlp.inference.device import resolve_device
+from morphmlp.inference.optimize import optimize
+from morphmlp.models.morphmlp import MorphMLP
 
 RELEASED = "as released, "
 

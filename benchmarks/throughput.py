@@ -25,7 +25,7 @@ LONG_VIDEO_S = (10, 600)
 
 
 def main() -> None:
-    from morphmlp.environment import processor_name
+    from morphmlp.training.environment import processor_name
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the results to this file")
@@ -55,11 +55,11 @@ def measure_loading(folder: Path) -> dict[str, str]:
     import torch
 
     from morphmlp.config import AugmentConfig, InputConfig
-    from morphmlp.data.datasets import read_set
-    from morphmlp.data.decode import read_clip
-    from morphmlp.data.loaders import TestClips, TrainingClips
-    from morphmlp.data.sampling import sparse_indices
-    from morphmlp.data.synthetic import write_dataset
+    from morphmlp.data.batches.loaders import TestClips, TrainingClips
+    from morphmlp.data.clips.sampling import sparse_indices
+    from morphmlp.data.media.video import read_clip
+    from morphmlp.data.sets.read import read_set
+    from morphmlp.demo.synthetic import write_dataset
 
     torch.set_num_threads(1)
     write_dataset(folder / "data", train_per_class=CLIPS // 10, val_per_class=1)
@@ -80,7 +80,7 @@ def measure_training() -> dict[str, str]:
     """Training steps of the nano model on clips that are there already."""
     import torch
 
-    from morphmlp.zoo import create_model
+    from morphmlp.models.zoo import create_model
 
     rows = {}
     for threads in sorted({1, os.cpu_count() or 1}):
@@ -142,8 +142,8 @@ def _write_video(path: Path, duration_s: int) -> None:
 
 
 def _peak_of_reading(path: Path) -> str:
-    from morphmlp.data.decode import read_clip
-    from morphmlp.data.sampling import sparse_indices
+    from morphmlp.data.clips.sampling import sparse_indices
+    from morphmlp.data.media.video import read_clip
 
     read_clip(path, lambda n, fps: sparse_indices(n, frames=16))
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"

@@ -6,9 +6,9 @@ import pytest
 import tiny
 import torch
 
-from morphmlp.checkpoints import CheckpointInfo, save
-from morphmlp.data.synthetic import CLASSES, write_dataset
-from morphmlp.model import MorphMLP
+from morphmlp.checkpoints.folder import CheckpointInfo, save
+from morphmlp.demo.synthetic import CLASSES, write_dataset
+from morphmlp.models.morphmlp import MorphMLP
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from morphmlp.check_files import Facts, Job
+from morphmlp.analysis.data_check.examine import Facts, Job
 
 
 def look(job: Job, folder: Path) -> Facts:

@@ -1,4 +1,4 @@
-"""The paper's equations, transcribed naively: the oracle for `morphmlp.layers` and `morphmlp.model`.
+"""The paper's equations, transcribed naively: the oracle for `morphmlp.models`.
 
 Everything is a plain function of a tensor and a dictionary of weights under the released names. Nothing of the package
 is used. The style is that of the released code (reshape, permute, FC, permute back), slow and one step a line.

@@ -12,9 +12,11 @@ import torch
 
 from morphmlp.config import AugmentConfig
 from morphmlp.distributed import is_main, rank
-from morphmlp.runs import RunFolder
-from morphmlp.train import initial_model, make_task, read_sets, resume, train
-from morphmlp.trainer import Interrupted, Trainer
+from morphmlp.training.initial_weights import initial_model
+from morphmlp.training.run import make_task, read_sets, resume, train
+from morphmlp.training.run_folder import RunFolder
+from morphmlp.training.stopping import Interrupted
+from morphmlp.training.trainer import Trainer
 
 STEADY = AugmentConfig(color=0.0, mixup=0.0).to_dict()  # mixing pairs the clips of one process
 

@@ -16,11 +16,12 @@ from conftest import save_tiny
 from recorded_values import draw_tensor
 
 from morphmlp import cli
-from morphmlp.checkpoints import CheckpointInfo, _released_name, load_config
+from morphmlp.checkpoints.folder import CheckpointInfo, load_config
+from morphmlp.checkpoints.released import _released_name
 from morphmlp.config import PUBLISHED_INPUTS
-from morphmlp.model import MorphMLP
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
-from morphmlp.zoo import model_config
 
 VERBS = ["demo", "check-data", "train", "evaluate", "predict", "segment", "convert"]
 VERBS += ["visualize", "bench", "ablate", "models", "table"]
@@ -621,7 +622,7 @@ def test_models_are_listed_with_the_counts_of_the_paper(
     assert rows["morphmlp_video_b", 32]["parameters"] == 68_490_822
     assert rows["morphmlp_image_t", 1]["classes"] == 1000
 
-    monkeypatch.setattr("morphmlp.efficiency.model_rows", lambda: listed)  # counting once is enough
+    monkeypatch.setattr("morphmlp.models.cost.model_rows", lambda: listed)  # counting once is enough
     status, out, err = run_main(capfd, "models")
     assert (status, err) == (0, "")
     lines = [line for line in out.splitlines() if "morphmlp_video_s" in line]

@@ -19,7 +19,7 @@ from morphmlp.config import (
     default_input,
 )
 from morphmlp.errors import ConfigError, UserError
-from morphmlp.zoo import VARIANTS
+from morphmlp.models.zoo import VARIANTS
 
 NANO = VARIANTS["morphmlp_video_nano"]
 RUN = RunConfig(data="videos", model=NANO, input=default_input(NANO), init="runs/old/best")

@@ -11,9 +11,9 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from morphmlp.errors import ConfigError
-from morphmlp.model import InputShapeError
+from morphmlp.models.morphmlp import InputShapeError
+from morphmlp.models.zoo import create_model, list_models, model_config
 from morphmlp.timm_models import TimmMorphMLP
-from morphmlp.zoo import create_model, list_models, model_config
 
 NAMES = [name for name in list_models() if "image" in name]
 NANO = "morphmlp_image_nano"

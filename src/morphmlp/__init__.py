@@ -11,15 +11,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from morphmlp.checkpoints import CheckpointInfo, convert_released, load, load_released, load_with_info, save
+    from morphmlp.checkpoints.folder import CheckpointInfo, load, load_with_info, save
+    from morphmlp.checkpoints.frame_counts import resize_frames
+    from morphmlp.checkpoints.inflation import inflate
+    from morphmlp.checkpoints.released import convert_released, load_released
     from morphmlp.config import InputConfig, ModelConfig, TrainConfig
-    from morphmlp.inference import InferenceModel, agreement, optimize
-    from morphmlp.inflation import inflate, resize_frames
-    from morphmlp.model import MorphMLP
-    from morphmlp.predict import Prediction, Predictor
-    from morphmlp.segment import SegmentedImage, SegmentPredictor
-    from morphmlp.segmentation import Segmenter
-    from morphmlp.zoo import create_model, create_segmenter, list_models
+    from morphmlp.inference.optimize import InferenceModel, agreement, optimize
+    from morphmlp.models.morphmlp import MorphMLP
+    from morphmlp.models.segmenter import Segmenter
+    from morphmlp.models.zoo import create_model, create_segmenter, list_models
+    from morphmlp.tasks.classification.predictor import Prediction, Predictor
+    from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
 
 __all__ = [
     "CheckpointInfo",
@@ -48,15 +50,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "checkpoints": ("CheckpointInfo", "convert_released", "load", "load_released", "load_with_info", "save"),
+    "checkpoints.folder": ("CheckpointInfo", "load", "load_with_info", "save"),
+    "checkpoints.frame_counts": ("resize_frames",),
+    "checkpoints.inflation": ("inflate",),
+    "checkpoints.released": ("convert_released", "load_released"),
     "config": ("InputConfig", "ModelConfig", "TrainConfig"),
-    "inference": ("InferenceModel", "agreement", "optimize"),
-    "inflation": ("inflate", "resize_frames"),
-    "model": ("MorphMLP",),
-    "predict": ("Prediction", "Predictor"),
-    "segment": ("SegmentPredictor", "SegmentedImage"),
-    "segmentation": ("Segmenter",),
-    "zoo": ("create_model", "create_segmenter", "list_models"),
+    "inference.optimize": ("InferenceModel", "agreement", "optimize"),
+    "models.morphmlp": ("MorphMLP",),
+    "models.segmenter": ("Segmenter",),
+    "models.zoo": ("create_model", "create_segmenter", "list_models"),
+    "tasks.classification.predictor": ("Prediction", "Predictor"),
+    "tasks.segmentation.predictor": ("SegmentPredictor", "SegmentedImage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,6 +1,6 @@
 """The command line: finds the verb, runs it, and turns what went wrong into one line and an exit status.
 
-A verb's module is imported when it is asked for, and imports torch behind its options: `--help` answers at once.
+A verb's module is imported when it is asked for, and imports torch after its options: `--help` answers at once.
 """
 
 import importlib
@@ -88,7 +88,7 @@ def _overview() -> str:
 
 
 def _with_underscores(arguments: list[str]) -> list[str]:
-    """`--batch-size=8` as `--batch_size=8`: both spellings of an option are taken; behind `--` are no options."""
+    """`--batch-size=8` as `--batch_size=8`: both spellings of an option are taken; after `--` there are no options."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [re.sub(r"^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), a) for a in arguments[:end]]
     return options + arguments[end:]

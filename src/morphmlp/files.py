@@ -17,7 +17,7 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
     """Yields a new folder that takes the place of `folder` if the body succeeds, and vanishes if it fails.
 
     Raises:
-        NotADirectoryError: a file stands at `folder`; it is left there.
+        NotADirectoryError: `folder` is a file; it is left there.
     """
     folder = Path(os.path.realpath(folder))
     with new_folder(folder) as temporary:
@@ -31,7 +31,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yields a new, hidden folder beside `folder`, which is removed at the end unless it has been renamed.
 
     Raises:
-        NotADirectoryError: a file stands at `folder`.
+        NotADirectoryError: `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -54,7 +54,7 @@ def sync_files(folder: Path) -> None:
 
 
 def _swap_in(temporary: Path, folder: Path) -> None:
-    """Renames `temporary` to `folder`; what stood there is removed afterwards, or put back if that fails."""
+    """Renames `temporary` to `folder`; what was there is removed afterwards, or put back if that fails."""
     old = temporary.with_name(temporary.name + "-old")
     had_one = folder.exists()
     if had_one:
@@ -114,24 +114,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
-
-
-def read_class_names(path: Path) -> list[str]:
-    """One name a line; empty lines at the end do not count.
-
-    Raises:
-        DataError: the file cannot be read, or a name is missing or stands twice.
-    """
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise DataError(f"{path}, line {number} is empty; expected one class name a line")
-        if name in names[: number - 1]:
-            raise DataError(f"{path}, line {number}: {name!r} stands there twice; each class needs its own name")
-    return names
 
 
 def umask() -> int:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from morphmlp.config import PUBLISHED_INPUTS, ModelConfig
 from morphmlp.errors import ConfigError
-from morphmlp.model import MorphMLP
-from morphmlp.zoo import model_config
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.zoo import model_config
 
 REDUCTIONS = (4, 8, 16, 32)  # strides of the four maps
 
@@ -67,7 +67,7 @@ class TimmMorphMLP(MorphMLP):
         return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """`[B, 3, H, W]` -> the last map behind its norm, `[B, H/32, W/32, C]`; not four maps as in `MorphMLP`."""
+        """`[B, 3, H, W]` -> the last map after its norm, `[B, H/32, W/32, C]`; not four maps as in `MorphMLP`."""
         return self.norm(super().forward_features(x)[-1]).squeeze(1)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -91,8 +91,8 @@ class TimmMorphMLP(MorphMLP):
         Args:
             x: images, `[B, 3, H, W]`.
             indices: the last n stages, or their numbers from 0 (negative ones from the end); None takes all.
-            norm: give the last stage's map behind the final norm, which no other stage has.
-            stop_early: leave out the stages behind the last one that is asked for.
+            norm: give the last stage's map after the final norm, which no other stage has.
+            stop_early: leave out the stages after the last one that is asked for.
             output_fmt: "NCHW" or "NHWC".
             intermediates_only: return the maps alone.
         """
@@ -115,7 +115,7 @@ class TimmMorphMLP(MorphMLP):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drops the stages behind the last one that is asked for; returns the numbers of those that are."""
+        """Drops the stages after the last one that is asked for; returns the numbers of those that are."""
         taken, last = feature_take_indices(len(self.stages), indices)
         is_cut = last < len(self.stages) - 1
         self.stages, self.downsamples = self.stages[: last + 1], self.downsamples[:last]
@@ -144,7 +144,7 @@ class TimmMorphMLP(MorphMLP):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that number the parameters by depth: by block, or by stage if `coarse`."""
-        # A downsampling layer belongs to the block (the stage) behind it, and the final norm to the one in front.
+        # A downsampling layer belongs to the block (the stage) after it, and the final norm to the one in front.
         downsamples = [
             (rf"^downsamples\.{index}\.", (index + 1,) if coarse else (index + 1, 0))
             for index in range(len(self.downsamples))

@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> int:
         "TABLE",
         "Trains the designs of one of the paper's Tables 6 to 10 side by side, on the same batches: a small-scale\n"
         "proxy. Writes the paper's figures beside ours, with the spread over seeds, as a table and a plot. After an\n"
-        "interruption the same command goes on behind the last seed that was done.",
+        "interruption the same command goes on after the last seed that was done.",
         "morphmlp ablate 7 --steps 300 --seeds 3 --out runs/table7",
     )
     parser.add_argument("table", type=int, help="6, 7, 8, 9 or 10")
@@ -34,10 +34,10 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
-    from morphmlp.ablate import require_designs, run_ablation
-    from morphmlp.ablation_report import ablation_tables, comparable_column, plot_ablation, report
+    from morphmlp.analysis.paper.ablation import require_designs, run_ablation
+    from morphmlp.analysis.paper.ablation_report import ablation_tables, comparable_column, plot_ablation, report
+    from morphmlp.display.tables import print_all
     from morphmlp.files import replaced_file
-    from morphmlp.tables import print_all
 
     require_designs(options.table)
     out = Path(options.out or f"runs/table{options.table}")
@@ -68,10 +68,11 @@ def run(arguments: list[str]) -> int:
 
 def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     """The run's configuration and its two sets; the embedded videos are rendered where no data is given."""
-    from morphmlp.data.datasets import read_training_sets
-    from morphmlp.data.masks import is_mask_data
-    from morphmlp.data.synthetic import write_dataset
-    from morphmlp.recipes import load_recipe, run_config
+    from morphmlp.data.sets.read import read_training_sets
+    from morphmlp.demo.synthetic import write_dataset
+    from morphmlp.recipes import load_recipe
+    from morphmlp.tasks.segmentation.annotations import is_mask_data
+    from morphmlp.training.settings import run_config
 
     if options.data is None:
         data = out / "data"

@@ -18,11 +18,11 @@ def run(arguments: list[str]) -> int:
 
     import torch
 
-    from morphmlp import bench
-    from morphmlp.bench_report import plot_speed, report_tables
-    from morphmlp.evaluate import resolve_device
+    from morphmlp.analysis.bench import bench
+    from morphmlp.analysis.bench.report import plot_speed, report_tables
+    from morphmlp.display.tables import print_all
     from morphmlp.files import replaced_file
-    from morphmlp.tables import print_all
+    from morphmlp.inference.device import resolve_device
 
     _check_values(options)
     if options.threads:

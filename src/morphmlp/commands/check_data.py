@@ -10,17 +10,17 @@ from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
 from morphmlp.config import ListConfig, MaskConfig, SplitConfig
 
 if TYPE_CHECKING:
-    from morphmlp.check_report import CheckReport
+    from morphmlp.analysis.data_check.report import CheckReport
 
 
 def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
-    from morphmlp.check_data import check_data, results_folder
-    from morphmlp.check_tables import check_tables
-    from morphmlp.console import counting
-    from morphmlp.tables import print_all
+    from morphmlp.analysis.data_check.check import check_data, results_folder
+    from morphmlp.analysis.data_check.tables import check_tables
+    from morphmlp.display.progress_bar import counting
+    from morphmlp.display.tables import print_all
 
     plain = options.as_dict()
     folder = results_folder(options.data, options.out)

@@ -10,8 +10,8 @@ from morphmlp.config import PUBLISHED_INPUTS
 from morphmlp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from morphmlp.checkpoints import CheckpointInfo
-    from morphmlp.model import MorphMLP
+    from morphmlp.checkpoints.folder import CheckpointInfo
+    from morphmlp.models.morphmlp import MorphMLP
 
 
 def run(arguments: list[str]) -> int:
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
-    from morphmlp.checkpoints import save
+    from morphmlp.checkpoints.folder import save
 
     if Path(options.folder).exists() and not options.overwrite:
         raise ConfigError(f"{options.folder} exists already; choose another folder, or --overwrite")
@@ -59,8 +59,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _read(options: Namespace) -> "MorphMLP":
-    """The source's model, with what stands beside it in `checkpoint_info`."""
-    from morphmlp.checkpoints import load, read_released, released_info
+    """The source's model, with what is saved beside it in `checkpoint_info`."""
+    from morphmlp.checkpoints.folder import load
+    from morphmlp.checkpoints.released import read_released, released_info
 
     if not Path(options.source).is_dir():
         model = read_released(options.source, frames=options.frames)
@@ -74,7 +75,8 @@ def _read(options: Namespace) -> "MorphMLP":
 
 
 def _with_frames(model: "MorphMLP", options: Namespace) -> "MorphMLP":
-    from morphmlp.inflation import inflate, resize_frames
+    from morphmlp.checkpoints.frame_counts import resize_frames
+    from morphmlp.checkpoints.inflation import inflate
 
     if options.frames is not None and not model.config.temporal:
         return inflate(model, frames=options.frames, kernel=options.kernel or "center")

@@ -20,8 +20,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
 
-    from morphmlp import train as training
-    from morphmlp.demo import run_demo
+    from morphmlp.demo.run import run_demo
+    from morphmlp.training import run as training
 
     try:
         figures = run_demo(options.out, seed=options.seed)

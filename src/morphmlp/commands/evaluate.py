@@ -11,6 +11,8 @@ from morphmlp.commands.parsing import add_protocol, make_parser, print_json, pro
 from morphmlp.config import ListConfig, MaskConfig
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
+from morphmlp.tasks.classification.report import OUTPUT_FILES, summary, write_predictions, write_summary
+from morphmlp.tasks.segmentation.report import mask_summary, mask_tables, write_mask_evaluation
 
 
 def run(arguments: list[str]) -> int:
@@ -39,11 +41,10 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
-    from morphmlp import evaluate as evaluation
-    from morphmlp.checkpoints import load_config
+    from morphmlp.checkpoints.folder import load_config
 
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
-    require_own_folder(out, evaluation.OUTPUT_FILES, what="an evaluation")
+    require_own_folder(out, OUTPUT_FILES, what="an evaluation")
     if load_config(options.checkpoint)[0].task == "segmentation":
         _refuse(given, "lists", f"classifiers; {options.checkpoint} is a segmenter")
         _evaluate_masks(options, given.get("masks"), out)
@@ -59,11 +60,11 @@ def _refuse(given: dict[str, Any], part: str, reason: str) -> None:
 
 
 def _evaluate_labels(options: Namespace, lists: dict[str, Any] | None, out: Path) -> None:
-    from morphmlp import evaluate as evaluation
-    from morphmlp.console import counting
+    from morphmlp.display.progress_bar import counting
+    from morphmlp.display.tables import print_all
     from morphmlp.distributed import is_main
-    from morphmlp.figures import plot_confusion
-    from morphmlp.tables import evaluation_tables, print_all
+    from morphmlp.tasks.classification import evaluation
+    from morphmlp.tasks.classification.report import evaluation_tables, plot_confusion
 
     with counting("files", enabled=not options.json and is_main()) as progress:
         result = evaluation.evaluate_checkpoint(
@@ -80,20 +81,20 @@ def _evaluate_labels(options: Namespace, lists: dict[str, Any] | None, out: Path
         return
     # Shown first: a folder that cannot be written must not cost the figures.
     if options.json:
-        print_json(evaluation.summary(result))
+        print_json(summary(result))
     else:
         print_all(evaluation_tables(result))
-    evaluation.write_summary(result, out / "summary.json")
-    evaluation.write_predictions(result, out / "predictions.csv")
+    write_summary(result, out / "summary.json")
+    write_predictions(result, out / "predictions.csv")
     plot_confusion(result, out / "confusion.png")
     print(f"summary.json, predictions.csv and confusion.png are in {out}", file=sys.stderr)
 
 
 def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path) -> None:
-    from morphmlp import mask_evaluation
-    from morphmlp.console import counting
+    from morphmlp.display.progress_bar import counting
+    from morphmlp.display.tables import print_all
     from morphmlp.distributed import is_main
-    from morphmlp.tables import print_all
+    from morphmlp.tasks.segmentation import evaluation as mask_evaluation
 
     views = {"--clips": options.clips, "--crops": options.crops, "--aggregation": options.aggregation}
     given = [name for name, value in views.items() if value is not None] + ["--shuffle_frames"] * options.shuffle_frames
@@ -115,8 +116,8 @@ def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path)
     if not is_main():
         return
     if options.json:
-        print_json(mask_evaluation.mask_summary(result))
+        print_json(mask_summary(result))
     else:
-        print_all(mask_evaluation.mask_tables(result))
-    mask_evaluation.write_mask_evaluation(result, out)
+        print_all(mask_tables(result))
+    write_mask_evaluation(result, out)
     print(f"the figures are in {out}", file=sys.stderr)

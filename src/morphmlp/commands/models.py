@@ -15,8 +15,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
-    from morphmlp.efficiency import model_rows
-    from morphmlp.tables import model_table, print_all
+    from morphmlp.display.tables import model_table, print_all
+    from morphmlp.models.cost import model_rows
 
     rows = model_rows()
     if options.json:

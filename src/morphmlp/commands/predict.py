@@ -5,6 +5,8 @@ import sys
 from jsonargparse.typing import PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol
+from morphmlp.data.sets.find import expand_paths
+from morphmlp.tasks.classification.report import as_row, write_csv
 
 
 def run(arguments: list[str]) -> int:
@@ -23,19 +25,20 @@ def run(arguments: list[str]) -> int:
     add_protocol(parser)
     options = parser.parse_args(arguments)
 
-    from morphmlp import predict as prediction
-    from morphmlp.console import counting
+    from morphmlp.display.progress_bar import counting
+    from morphmlp.display.tables import print_all
     from morphmlp.errors import MediaError
-    from morphmlp.tables import prediction_table, print_all
+    from morphmlp.tasks.classification import predictor as prediction
+    from morphmlp.tasks.classification.report import prediction_table
 
     predictor = prediction.Predictor(options.checkpoint, **protocol(options))
-    paths = prediction.expand_paths(options.paths, predictor.kind)
+    paths = expand_paths(options.paths, predictor.kind)
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
             results.append(result)
             progress(len(results), len(paths))
-    rows = [prediction.as_row(result, options.top) for result in results]
+    rows = [as_row(result, options.top) for result in results]
     failures = [result for result in results if isinstance(result, MediaError)]
     if options.json:
         print_json(rows)
@@ -46,5 +49,5 @@ def run(arguments: list[str]) -> int:
         for failure in failures:
             print(f"error: {' '.join(str(failure).splitlines())}", file=sys.stderr)
     if options.csv:
-        prediction.write_csv(rows, options.csv)
+        write_csv(rows, options.csv)
     return USER_ERROR if failures else 0

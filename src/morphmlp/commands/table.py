@@ -17,9 +17,10 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--plot", type=str | None, help="tables 1 and 2: draw Fig. 2, accuracy over GFLOPs, as PNG")
     options = parser.parse_args(arguments)
 
+    from morphmlp.analysis.paper.counted import as_json, counted_table, table_for_people
+    from morphmlp.analysis.paper.figure2 import PANELS, plot_accuracy
+    from morphmlp.display.tables import print_all
     from morphmlp.errors import ConfigError
-    from morphmlp.paper_tables import PANELS, as_json, counted_table, plot_accuracy, table_for_people
-    from morphmlp.tables import print_all
 
     if options.plot and options.number not in PANELS:
         raise ConfigError(f"--plot draws Fig. 2, from tables 1 and 2; not table {options.number}")

@@ -23,10 +23,10 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False)
     _refuse_second_data(parser, arguments)
 
-    from morphmlp import train as training
     from morphmlp.distributed import is_main
     from morphmlp.formatting import rate
-    from morphmlp.trainer import METRIC_NAMES
+    from morphmlp.training import run as training
+    from morphmlp.training.trainer import METRIC_NAMES
 
     try:
         if options.resume:
@@ -157,13 +157,13 @@ def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
     """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
-    from morphmlp import train as training
-    from morphmlp.recipes import run_config
+    from morphmlp.training import run as training
+    from morphmlp.training.settings import run_config
 
     if options.get("data") is None:
         raise ConfigError("no data: give the folder of videos or images, or --resume to go on with a run")
     if options.recipe is not None:
-        raise ConfigError(f"recipe {options.recipe!r} stands in the configuration file; give it as --recipe")
+        raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
     recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", "lists", "masks")}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}

@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _draw_augmented(options: Namespace) -> int:
-    from morphmlp.augment_sheet import draw_sheet, find_media, parse_changes, sheet_rows
+    from morphmlp.analysis.insight.augment_sheet import draw_sheet, find_media, parse_changes, sheet_rows
     from morphmlp.formatting import encodable
 
     out = Path(options.out or "augment.png")
@@ -75,10 +75,10 @@ def _draw_augmented(options: Namespace) -> int:
 
 
 def _look_inside(options: Namespace) -> int:
+    from morphmlp.analysis.insight.look_inside import look_inside
+    from morphmlp.analysis.insight.page import PAGE, PICTURES, branch_rows, branch_table, write_insight
+    from morphmlp.display.tables import print_all
     from morphmlp.formatting import encodable, percent
-    from morphmlp.tables import print_all
-    from morphmlp.visualize import look_inside
-    from morphmlp.visualize_report import PAGE, PICTURES, branch_rows, branch_table, write_insight
 
     # Before minutes are spent on a large model.
     out = options.out or "runs/visualize"

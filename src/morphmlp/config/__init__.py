@@ -2,14 +2,13 @@
 
 from morphmlp.config.base import Config
 from morphmlp.config.data import ListConfig, MaskConfig, SplitConfig
-from morphmlp.config.inputs import PUBLISHED_INPUTS, PUBLISHED_LABELS, AugmentConfig, InputConfig, default_input
+from morphmlp.config.inputs import PUBLISHED_INPUTS, AugmentConfig, InputConfig, default_input
 from morphmlp.config.model import MOST_FRAMES, ModelConfig
 from morphmlp.config.run import RunConfig, TrainConfig
 
 __all__ = [
     "MOST_FRAMES",
     "PUBLISHED_INPUTS",
-    "PUBLISHED_LABELS",
     "AugmentConfig",
     "Config",
     "InputConfig",

@@ -15,7 +15,7 @@ class SplitConfig(Config):
     Attributes:
         val_fraction: share of each class's videos, or of the groups, that goes to validation.
         group_pattern: regular expression on the file name; its first group (or the whole match) names what
-            must not stand on both sides, such as a speaker: `^([FM]\\d+)_`.
+            must not be on both sides, such as a speaker: `^([FM]\\d+)_`.
         seed: of the draw.
     """
 

@@ -65,8 +65,6 @@ class InputConfig(Config):
         self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
 
 
-PUBLISHED_LABELS = ("k400", "ssv1", "ssv2")  # class names in the released order, as text files in `labels/`
-
 # The published test protocol of each released family; where it differs from other code: docs/deviations.md.
 PUBLISHED_INPUTS: dict[str, InputConfig] = {
     "k400": InputConfig(sampling="dense", num_clips=4),

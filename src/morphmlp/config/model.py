@@ -24,7 +24,7 @@ class ModelConfig(Config):
         temporal: False leaves MorphFC_t out and makes an image model.
         mlp_ratio: hidden width of the MLP over C.
         drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
-        temporal_init: "released" or "zero_proj", see `layers.init_temporal`.
+        temporal_init: "released" or "zero_proj", see `morphfc.init_temporal`.
         gradient_checkpointing: recompute each block in the backward pass to save memory.
         image_size: the height and width in px that the chunk lengths were chosen for; others work.
         spatial_op: "morphfc", or what Table 8 puts in its place: a 3 x 3 or 7 x 7 convolution, or group

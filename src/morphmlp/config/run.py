@@ -87,7 +87,7 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True)
 class RunConfig(Config):
-    """All that a training run depends on; stands in the run folder as `config.json`.
+    """All that a training run depends on; it is in the run folder as `config.json`.
 
     Attributes:
         data: the folder or lists that were trained on.

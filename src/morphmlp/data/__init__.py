@@ -1,4 +1,4 @@
-"""From files to clips: decode -> sampling -> transforms -> datasets -> loaders; the embedded set in `synthetic`."""
+"""A file becomes a batch: sets (which files) -> media (frames) -> clips -> batches."""
 
 from morphmlp.data import sampling
 

@@ -1,0 +1,1 @@
+"""Looking at a data set, a model, its speed and the paper."""

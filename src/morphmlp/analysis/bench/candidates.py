@@ -1,0 +1,188 @@
+"""What `bench` times: a model in its settings, predicting or training, and the models of torchvision in theirs."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morphmlp.analysis.bench.memory import saved_bytes
+from morphmlp.analysis.bench.timing import first_line
+from morphmlp.analysis.bench.torchvision_models import PUBLISHED_SIZE, Published, Reference
+from morphmlp.inference.device import autocast
+from morphmlp.inference.optimize import Agreement, agreement, optimize
+from morphmlp.models.morphmlp import MorphMLP
+
+Dtype = Literal["fp32", "bf16"]
+_CHECKPOINTING = ", gradient checkpointing"
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the models are fed: a batch of square clips, or of images where `frames` is None."""
+
+    batch: int
+    frames: int | None
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one clip `[3, T, H, W]` or image `[3, H, W]`."""
+        return (3, *(() if self.frames is None else (self.frames,)), self.size, self.size)
+
+    @property
+    def unit(self) -> str:
+        return "images" if self.frames is None else "clips"
+
+    def random(self, device: torch.device) -> Tensor:
+        return torch.randn((self.batch, *self.shape), device=device)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is timed in several settings: `multiply_adds` are those of one clip forward."""
+
+    name: str
+    multiply_adds: int
+    published: Published | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model in one setting.
+
+    Attributes:
+        call: what is timed.
+        dtype: of its matrix products, whose peak it is held against.
+        compiled: by torch.compile, so that what its operators move cannot be counted.
+        passes: how often a call does the forward pass's arithmetic: 3 in training, where a layer has two gradients.
+        agreement: with the plain model on the same clips; None where it is the plain model, or another.
+        kept_bytes: what the forward pass keeps for its backward pass, of each clip; None where nothing is trained.
+    """
+
+    subject: Subject
+    setting: str
+    call: Callable[[], Any]
+    dtype: Dtype
+    compiled: bool = False
+    passes: int = 1
+    kept_bytes: Callable[[], int] | None = None
+    agreement: Callable[[], Agreement] | None = None
+
+
+def inference_candidates(
+    model: MorphMLP, subject: Subject, clips: Tensor, *, compiled: bool = False
+) -> list[Candidate]:
+    """The plain model, which is to be in evaluation mode, and what `optimize` makes of it."""
+    settings: list[tuple[str, Dtype, bool]] = [("fp32, optimized", "fp32", False), ("bf16, optimized", "bf16", False)]
+    if compiled:
+        settings.append(("bf16, compiled", "bf16", True))
+    candidates = [Candidate(subject, "fp32", partial(predict, model, clips), "fp32")]
+    for setting, dtype, compile in settings:
+        fast = optimize(model, dtype=dtype, compile=compile)
+        same = partial(agreement, model, fast, clips)
+        candidates.append(
+            Candidate(subject, setting, partial(predict, fast, clips), dtype, compiled=compile, agreement=same)
+        )
+    return candidates
+
+
+def predict(model: nn.Module, clips: Tensor, precision: str = "fp32") -> Tensor:
+    """Logits; `precision` is that of autocast."""
+    with torch.no_grad(), autocast(clips.device, precision):
+        return model(clips)
+
+
+class TrainingStep:
+    """Forward, backward and an AdamW step; several steps may share a model and its optimizer."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clips: Tensor,
+        *,
+        precision: Dtype,
+        gradient_checkpointing: bool = False,
+    ):
+        self.model, self.optimizer, self.clips = model, optimizer, clips
+        self.precision, self.gradient_checkpointing = precision, gradient_checkpointing
+
+    def __call__(self) -> None:
+        self.loss().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def loss(self) -> Tensor:
+        """Cross-entropy against class 0, of clips or, for a segmenter, of pixels."""
+        if isinstance(self.model, MorphMLP):
+            self.model.gradient_checkpointing = self.gradient_checkpointing
+        with autocast(self.clips.device, self.precision):
+            logits = self.model(self.clips)
+            labels = torch.zeros(logits.shape[:1] + logits.shape[2:], dtype=torch.long, device=logits.device)
+            return F.cross_entropy(logits, labels)
+
+    def saved_bytes(self) -> int:
+        """Kept from the forward to the backward pass, for each clip of the batch."""
+        return saved_bytes(self.loss, self.model) // len(self.clips)
+
+
+def training_candidates(model: nn.Module, subject: Subject, clips: Tensor) -> list[Candidate]:
+    """fp32 and bf16 autocast; of ours also with gradient checkpointing, where the model can. Trains the model."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+    can_recompute = isinstance(model, MorphMLP) and model.config.style == "transformer"
+    candidates = []
+    for suffix in ("", _CHECKPOINTING) if can_recompute else ("",):
+        for dtype in ("fp32", "bf16"):
+            step = TrainingStep(model, optimizer, clips, precision=dtype, gradient_checkpointing=bool(suffix))
+            setting = ("bf16 autocast" if dtype == "bf16" else "fp32") + suffix
+            candidates.append(Candidate(subject, setting, step, dtype, passes=3, kept_bytes=step.saved_bytes))
+    return candidates
+
+
+def reference_candidates(
+    references: Sequence[Reference], fed: Input, clips: Tensor, *, training: bool = False, compiled: bool = False
+) -> tuple[list[Candidate], dict[str, str]]:
+    """The models of torchvision in their settings, and of those that do not take such clips, by name, why.
+
+    For inference: fp32, bf16 autocast and bf16 weights, these also with the channels last in memory, which is faster
+    for convolutions; their clips are converted beforehand, which ours do within the time that is measured.
+    """
+    candidates: list[Candidate] = []
+    refused: dict[str, str] = {}
+    for reference in references:
+        published = reference.published if fed.size == PUBLISHED_SIZE else None
+        try:
+            if reason := reference.refusal(fed.frames, fed.size):
+                raise ValueError(reason)
+            subject = Subject(reference.name, reference.multiply_adds(fed.shape), published)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            refused[reference.name] = first_line(error)
+            continue
+        model = reference.build().to(clips.device)
+        if training:
+            candidates += training_candidates(model, subject, clips)
+        else:
+            candidates += _reference_settings(model.eval(), subject, clips, compiled=compiled)
+    return candidates, refused
+
+
+def _reference_settings(model: nn.Module, subject: Subject, clips: Tensor, *, compiled: bool) -> list[Candidate]:
+    half, half_clips = copy.deepcopy(model).bfloat16(), clips.bfloat16()
+    layout: Any = torch.channels_last if clips.dim() == 4 else torch.channels_last_3d
+    last, last_clips = copy.deepcopy(half).to(memory_format=layout), half_clips.contiguous(memory_format=layout)
+    candidates = [
+        Candidate(subject, "fp32", partial(predict, model, clips), "fp32"),
+        Candidate(subject, "bf16 autocast", partial(predict, model, clips, "bf16"), "bf16"),
+        Candidate(subject, "bf16 weights", partial(predict, half, half_clips), "bf16"),
+        Candidate(subject, "bf16 weights, channels last", partial(predict, last, last_clips), "bf16"),
+    ]
+    if compiled:
+        call: Any = partial(predict, torch.compile(last), last_clips)  # type: ignore[arg-type]
+        candidates.append(Candidate(subject, "bf16 weights, channels last, compiled", call, "bf16", compiled=True))
+    return candidates

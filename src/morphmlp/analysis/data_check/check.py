@@ -1,0 +1,119 @@
+"""Looks at every file of a data set before a training does: what is broken, what is odd, and lists of what is good.
+
+A check of a large set takes hours, so what is found out about each file is kept in a journal in the folder of the
+results: a check that was stopped goes on, and a second one looks only at what has changed or was broken.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from morphmlp.analysis.data_check.examine import Depth, Facts, Job, examine
+from morphmlp.analysis.data_check.inventory import take_inventory
+from morphmlp.analysis.data_check.journal import Journal, Stamp, _stamp
+from morphmlp.analysis.data_check.report import CheckReport, Row, summarise
+from morphmlp.analysis.data_check.results import RESULT_FILES, write_results
+from morphmlp.analysis.data_check.workers import examine_all
+from morphmlp.config import ListConfig, MaskConfig, SplitConfig
+from morphmlp.data.media.sources import TarMember
+from morphmlp.errors import ConfigError
+from morphmlp.files import require_own_folder
+
+JOURNAL = "journal.jsonl"
+OUTPUT_FILES = (*RESULT_FILES, JOURNAL)
+TIMEOUT_S = 60.0
+
+
+def check_data(
+    root: str | Path,
+    out: str | Path | None = None,
+    *,
+    frames: int = 16,
+    all_frames: bool = False,
+    workers: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+    fresh: bool = False,
+    lists: ListConfig | None = None,
+    split: SplitConfig | None = None,
+    masks: MaskConfig | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckReport:
+    """Decodes every file of a data set in worker processes, and writes report, table of files and clean lists.
+
+    Args:
+        root: any layout that a training takes, or a folder of loose videos or images.
+        out: folder for the results, `root`-check by default; an earlier check there is gone on with.
+        frames: of a clip: one frame of each of as many segments is decoded, and shorter videos are named.
+        all_frames: every frame is decoded.
+        workers: processes, one a core by default. A script that calls this needs `if __name__ == "__main__":`.
+        timeout_s: seconds after which a file is given up.
+        fresh: forget an earlier check in `out`.
+        lists, split, masks: how the set is read; as in training.
+        progress: called with the number of files done and of all files.
+
+    Raises:
+        DataError: `root` holds no videos or images, its lists cannot be read, or `out` holds something else.
+        ConfigError: `out` lies in `root`.
+
+    >>> report = check_data("my_videos")
+    >>> len(report.rows), len(report.broken)
+    (1500, 2)
+    """
+    folder = results_folder(root, out)
+    inventory = take_inventory(root, lists=lists, split=split, masks=masks)
+    depth = Depth(frames, all_frames, (inventory.masks, len(inventory.classes)) if inventory.masks else None)
+    jobs = [entry.job for entry in inventory.entries]
+    folder.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        (folder / JOURNAL).unlink(missing_ok=True)
+    with Journal(folder / JOURNAL, depth) as journal:
+        stamps = [_stamp(job) for job in jobs]
+        facts = [journal.known(job, stamp) for job, stamp in zip(jobs, stamps, strict=True)]
+        todo = [i for i, known in enumerate(facts) if known is None]
+        taken_over = len(jobs) - len(todo)
+        progress(taken_over, len(jobs))
+        found = examine_all(
+            [jobs[i] for i in todo],
+            partial(examine, depth=depth),
+            workers=workers or os.cpu_count() or 1,
+            timeout_s=timeout_s,
+        )
+        for done, (number, result) in enumerate(found, start=taken_over + 1):
+            i = todo[number]
+            facts[i] = result
+            journal.add(jobs[i], stamps[i], result)
+            progress(done, len(jobs))
+    rows = [
+        Row(entry, known, _num_bytes(entry.job, stamp, known))
+        for entry, stamp, known in zip(inventory.entries, stamps, facts, strict=True)
+        if known is not None
+    ]
+    return write_results(summarise(inventory, rows, frames=frames, taken_over=taken_over), inventory, folder)
+
+
+def results_folder(root: str | Path, out: str | Path | None) -> Path:
+    """Where the results go: `out`, or a folder beside `root`.
+
+    Raises:
+        ConfigError: it lies in `root`.
+        DataError: it holds something else.
+    """
+    real_root = os.path.realpath(root)
+    folder = Path(os.path.realpath(out) if out is not None else f"{real_root}-check")
+    if folder.is_relative_to(real_root):
+        raise ConfigError(f"{folder} lies in the data, whose files it would join; choose another --out")
+    leftovers = []  # of a check that was killed while it wrote
+    if folder.is_dir():
+        beginnings = tuple(f".{name}-" for name in OUTPUT_FILES)
+        leftovers = [path for path in folder.iterdir() if path.name.startswith(beginnings)]
+    require_own_folder(folder, [*OUTPUT_FILES, *(path.name for path in leftovers)], what="a check")
+    for path in leftovers:
+        path.unlink()
+    return folder
+
+
+def _num_bytes(job: Job, stamp: Stamp | None, facts: Facts) -> int | None:
+    if isinstance(job.path, TarMember):
+        return job.path.size
+    return stamp[0] if stamp and facts.codec != "frames" else None  # a video may be a part of its folder

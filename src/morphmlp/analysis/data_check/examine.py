@@ -1,0 +1,198 @@
+"""What `check-data` does with each file: it is decoded in a worker process that may crash or hang without harm.
+
+The standard pool of processes breaks as a whole when one of them dies, and cannot end a single call. Here each worker
+holds one file at a time, so it is known which one it died of.
+"""
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+import numpy as np
+from av.stream import Disposition
+from PIL import Image
+
+from morphmlp.config import MaskConfig
+from morphmlp.data.clips.sampling import sparse_indices
+from morphmlp.data.media.sources import MediaKind, Source
+from morphmlp.data.media.video import probe, read_clip
+from morphmlp.errors import MediaError
+
+HEAD_BYTES = 65536  # of a file, which tell whether two of the same size are worth comparing in full
+
+_BLOCK_BYTES = 2**28  # of decoded frames held at once where all frames of a frame folder are read
+_EXIF_ORIENTATION = 0x0112
+_EXIF_DEGREES = {3: 180, 4: 180, 5: 270, 6: 270, 7: 90, 8: 90}  # counter-clockwise, as for videos
+
+# A gap between two frames is unusual if it is a quarter off the middle one and no matter of rounded timestamps; a
+# video with more unusual gaps than this share has no constant rate.
+_MOST_UNUSUAL_GAPS = 0.05
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to look at; `mask` is the annotation of an image of a segmentation set."""
+
+    path: Source
+    kind: MediaKind
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How files are looked at.
+
+    Attributes:
+        frames: sampled frames of a video, one of each of as many equal segments.
+        all_frames: every frame of a video is decoded.
+        masks: how annotations are read, and the number of classes; None where there are none.
+    """
+
+    frames: int = 16
+    all_frames: bool = False
+    masks: tuple[MaskConfig, int] | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a look at a file tells; sizes in pixels as displayed, and None for what is not known.
+
+    Attributes:
+        reason: why it cannot be used; None where it can.
+        rotation: degrees, counter-clockwise, by which the file asks to be turned: 0, 90, 180 or 270.
+        variable: the gaps between frames differ.
+        head: digest of the first `HEAD_BYTES`.
+        class_pixels: of an annotation, pixels by class, the last without one.
+    """
+
+    reason: str | None = None
+    frames: int | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    codec: str | None = None
+    duration_s: float | None = None
+    variable: bool = False
+    head: str | None = None
+    class_pixels: tuple[int, ...] | None = None
+
+
+def examine(job: Job, depth: Depth) -> Facts:
+    """Opens and decodes a file as training and testing would; never raises for what is wrong with it."""
+    facts = Facts()
+    try:
+        if job.mask is not None:
+            return _examine_pair(job, depth)
+        facts = _describe_image(job.path) if job.kind == "image" else _describe_video(job.path)
+        size = _decode(job, facts, depth)
+        return replace(facts, head=_head(job.path), height=size[0], width=size[1])
+    except MediaError as error:
+        return replace(facts, reason=error.reason)
+    except MemoryError:
+        return replace(facts, reason="there is not enough memory to decode it")
+    except Exception as error:  # one odd file must not end a check of a hundred thousand
+        return replace(facts, reason=f"{type(error).__name__}: {error}")
+
+
+def _describe_video(path: Source) -> Facts:
+    info = probe(path)
+    return Facts(
+        frames=info.num_frames,
+        fps=info.fps,
+        width=info.width,
+        height=info.height,
+        rotation=info.rotation_degrees,
+        codec=info.codec,
+        duration_s=info.duration_s,
+        variable=os.path.isfile(path) and _rate_varies(path),
+    )
+
+
+def _describe_image(path: Source) -> Facts:
+    """Format and turn by the header; nothing where there is no such file, or one that only decoding can judge."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            with Image.open(path) as image:
+                orientation = image.getexif().get(_EXIF_ORIENTATION)
+                codec = (image.format or "").lower() or None
+    except Exception:  # a damaged header makes Pillow raise almost anything; `read_clip` says what is wrong
+        return Facts(frames=1)
+    return Facts(frames=1, rotation=_EXIF_DEGREES.get(orientation or 1, 0), codec=codec)
+
+
+def _rate_varies(path: Source) -> bool:
+    """Whether the times of the frames in a file that `probe` has read are unevenly spaced."""
+    with av.open(os.path.abspath(path), metadata_errors="ignore") as container:
+        stream = next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        times = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+    return uneven(np.array([t for t in times if t is not None], dtype=np.int64))
+
+
+def uneven(times: np.ndarray) -> bool:
+    """Whether more than a few gaps between times, in ticks and any order, differ from the middle gap.
+
+    Milliseconds of a video of 30 frames a second have gaps of 33 and 34, which is even:
+
+    >>> uneven(np.array([0, 33, 67, 100, 133])), uneven(np.array([0, 33, 100, 133, 233]))
+    (False, True)
+    """
+    gaps = np.diff(np.sort(times))
+    if len(gaps) < 2:
+        return False
+    usual = np.median(gaps)
+    unusual = np.abs(gaps - usual) > max(usual / 4, 2)
+    return bool(unusual.mean() > _MOST_UNUSUAL_GAPS)
+
+
+def _decode(job: Job, facts: Facts, depth: Depth) -> tuple[int, int]:
+    """Decodes the frames of the wanted depth; returns height and width."""
+    if job.kind == "image":
+        return _size(read_clip(job.path, lambda num_frames, fps: [0]))
+
+    def sampled(num_frames: int, fps: float) -> list[int]:
+        indices = sparse_indices(num_frames, frames=depth.frames)
+        # A file is decoded in one pass up to the last wanted frame, so that this one costs all that are left.
+        return [*indices, num_frames - 1] if depth.all_frames else indices
+
+    size = _size(read_clip(job.path, sampled))
+    if depth.all_frames and os.path.isdir(job.path):  # here each frame is a file of its own
+        block = max(_BLOCK_BYTES // (size[0] * size[1] * 3), 1)
+        for start in range(0, facts.frames or 0, block):
+            read_clip(job.path, lambda num_frames, fps, s=start: range(s, min(s + block, num_frames)))
+    return size
+
+
+def _size(frames: np.ndarray) -> tuple[int, int]:
+    return frames.shape[1], frames.shape[2]
+
+
+def _examine_pair(job: Job, depth: Depth) -> Facts:
+    """An image and its annotation: the same size, and no value outside the classes."""
+    from morphmlp.tasks.segmentation.annotations import read_mask
+
+    assert depth.masks is not None
+    assert job.mask is not None
+    config, num_classes = depth.masks
+    facts = _describe_image(job.path)
+    height, width = _decode(job, facts, depth)
+    facts = replace(facts, height=height, width=width, head=_head(job.path))
+    try:
+        mask = read_mask(job.mask, config, num_classes=num_classes, size=(height, width))
+    except MediaError as error:
+        return replace(facts, reason=f"its annotation {error.reason}")
+    counts = np.bincount(np.minimum(mask, num_classes).ravel(), minlength=num_classes + 1)  # 255 becomes the last
+    return replace(facts, class_pixels=tuple(counts.tolist()))
+
+
+def _head(path: Source) -> str | None:
+    """Digest of the beginning of a plain file, which decoding has just brought into the system's memory."""
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return hashlib.blake2b(file.read(HEAD_BYTES), digest_size=16).hexdigest()

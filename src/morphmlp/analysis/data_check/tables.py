@@ -1,0 +1,285 @@
+"""A check of a data set for the terminal: tables, the broken files by name, and what to do about the rest."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from morphmlp.analysis.data_check.inventory import SPLITS, WHOLE
+from morphmlp.analysis.data_check.report import FIGURES, MOST_IMBALANCED, ODD_RATE, CheckReport, Row, codecs, sizes
+from morphmlp.data.media.sources import media_kind
+from morphmlp.display.tables import MOST_CLASSES_IN_FULL
+from morphmlp.formatting import encodable, percent, shortened
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+MOST_NAMED = 10  # broken files, or reasons, on the terminal; all files are in the report
+RECIPE_FPS = 30.0  # that the strides of dense sampling count in
+
+_HEADINGS = {"duration_s": "duration", "bytes": "size of file"}
+
+
+def check_tables(report: CheckReport) -> "list[RenderableType]":
+    """Counts by split, figures, classes, broken files, and remarks with the next step."""
+    from rich.text import Text
+
+    tables: list[RenderableType] = [_split_table(report)]
+    if report.readable:
+        tables += [_figure_table(report), Text(encodable("\n".join(_kinds(report))))]
+    if report.classes:
+        tables.append(_pixel_table(report) if report.is_mask_set else _class_table(report))
+    if report.broken:
+        tables.append(_broken_table(report.broken))
+    return [*tables, *(Text(encodable(f"- {remark}")) for remark in remarks(report))]
+
+
+def _table(title: str, *columns: str) -> "Table":
+    """The first column is text, the others are figures."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.add_column(columns[0], overflow="fold")
+    for heading in columns[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _split_table(report: CheckReport) -> "Table":
+    notes = [name for name in ("short", "odd rate", "variable rate", "rotated") if report.noted(name)]
+    table = _table(f"{len(report.rows):,} {report.unit}", "split", "files", "readable", "broken", *notes)
+    for split in _unread_splits(report):
+        table.add_row(split, "not read", *([""] * (len(table.columns) - 2)))
+    for split in [*report.splits, *(["total"] if len(report.splits) > 1 else [])]:
+        rows = [row for row in report.rows if split in ("total", row.entry.split)]
+        good = [row for row in rows if not row.broken]
+        counts = [len(rows), len(good), len(rows) - len(good), *(sum(n in row.notes for row in good) for n in notes)]
+        table.add_row(split, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _unread_splits(report: CheckReport) -> list[str]:
+    """Folders of splits that nothing was taken from, in a set that training refuses."""
+    if report.refusal is None or WHOLE in report.splits:
+        return []
+    return [name for name in SPLITS if name not in report.splits and (report.root / name).is_dir()]
+
+
+def _figure_table(report: CheckReport) -> "Table":
+    table = _table("Readable files", "", "min", "median", "max")
+    for figure in FIGURES:
+        spread = report.spread(figure)
+        if spread and (figure != "frames" or spread[2] > 1):
+            table.add_row(_HEADINGS.get(figure, figure), *(_shown(figure, value) for value in spread))
+    return table
+
+
+def _shown(figure: str, value: float) -> str:
+    if figure == "bytes":
+        return file_size(value)
+    if figure == "duration_s":
+        return duration(value)
+    return _figure(value) + (" px" if figure in ("width", "height") else "")
+
+
+def _figure(value: float) -> str:
+    """Two decimals at the most: 30, 29.97."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them.
+
+    >>> duration(0.53), duration(75), duration(7384)
+    ('0.53 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min {int(seconds % 60)} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def file_size(num_bytes: float) -> str:
+    """Bytes in decimal units.
+
+    >>> file_size(999), file_size(1500), file_size(2_400_000)
+    ('999 B', '1.5 kB', '2.4 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
+
+
+def _kinds(report: CheckReport) -> Iterator[str]:
+    """Lines on sizes, codecs and the time that all take."""
+    for heading, counts in (("sizes", sizes(report.readable)), ("codecs", codecs(report.readable))):
+        if counts:
+            yield f"  {heading}: {shortened([f'{name} ({count:,})' for name, count in counts], limit=4)}"
+    if report.duration_s:
+        yield f"  total duration: {duration(report.duration_s)}"
+    if report.taken_over:
+        yield f"  taken over from an earlier check: {report.taken_over:,} of {len(report.rows):,} files"
+
+
+def _class_table(report: CheckReport) -> "Table":
+    counts = sorted(report.class_counts().items(), key=lambda item: -item[1][report.splits[0]])
+    title = "Classes: readable files"
+    if len(counts) > MOST_CLASSES_IN_FULL:
+        title = f"The 10 largest and the 10 smallest of {len(counts)} classes: readable files"
+        counts = [*counts[:10], *counts[-10:]]
+    table = _table(title, "class", *report.splits)
+    for position, (name, by_split) in enumerate(counts):
+        last_of_largest = position == 9 and len(report.classes) > MOST_CLASSES_IN_FULL
+        table.add_row(_name(name), *(f"{by_split[s]:,}" for s in report.splits), end_section=last_of_largest)
+    return table
+
+
+def _pixel_table(report: CheckReport) -> "Table":
+    shares = sorted((report.class_pixels() or {}).items(), key=lambda item: -item[1])
+    present = [(name, share) for name, share in shares if share]
+    title = "Classes: share of the pixels that have one"
+    if len(present) > MOST_CLASSES_IN_FULL:
+        title += f" (the largest {MOST_CLASSES_IN_FULL} of {len(present)})"
+    table = _table(title, "class", "share")
+    for name, share in present[:MOST_CLASSES_IN_FULL]:
+        table.add_row(_name(name), percent(share, digits=2))
+    return table
+
+
+def _broken_table(broken: Sequence[Row]) -> "Table":
+    """Each broken file, or where they are many, each reason with a few of its files."""
+    title = f"Broken: {len(broken):,}, by reason" if len(broken) > MOST_NAMED else "Broken"
+    table = _table(title, "file")
+    table.add_column("reason", overflow="fold")
+    if len(broken) <= MOST_NAMED:
+        groups = [[row] for row in broken]
+    else:
+        by_reason: dict[str, list[Row]] = defaultdict(list)
+        for row in broken:
+            by_reason[re.sub(r"[0-9]+", "#", row.facts.reason or "")].append(row)  # as "after 28 good frame(s)"
+        groups = sorted(by_reason.values(), key=len, reverse=True)[:MOST_NAMED]
+    for group in groups:
+        paths = "\n".join(row.path for row in group[:3]) + (f"\nand {len(group) - 3:,} more" if len(group) > 3 else "")
+        table.add_row(_name(paths), _name(" ".join((group[0].facts.reason or "").splitlines())))
+    return table
+
+
+def _name(text: str) -> "Text":
+    from rich.text import Text
+
+    return Text(encodable(text))
+
+
+def remarks(report: CheckReport) -> list[str]:
+    """What is wrong or unusual beside broken files, each with what it means and the next step."""
+    refusal = [f"training does not take this set: {report.refusal}"] if report.refusal else []
+    return [
+        *refusal,
+        *_remarks_on_videos(report),
+        *(_remarks_on_pixels(report) if report.is_mask_set else _remarks_on_classes(report)),
+        *_remarks_on_duplicates(report),
+        *_remarks_on_left_out(report),
+    ]
+
+
+def _number(count: int, nouns: str) -> str:
+    """`_number(1, "videos")` is "1 video"."""
+    return f"{count:,} {nouns if count != 1 else nouns[:-1]}"
+
+
+def _remarks_on_videos(report: CheckReport) -> Iterator[str]:
+    frames, rate = report.spread("frames"), report.spread("fps")
+    if frames and (short := report.noted("short")):
+        yield (
+            f"short: {_number(len(short), 'videos')} with fewer than {report.frames} frames, the shortest with "
+            f"{frames[0]:.0f}: clips of them repeat frames; for shorter clips: --arch.frames in training, --frames here"
+        )
+    if rate and (odd := report.noted("odd rate")):
+        yield (
+            f"odd rate: {_number(len(odd), 'videos')} more than {ODD_RATE:.0%} off the median of {_figure(rate[1])} "
+            f"frames a second, such as {odd[0].path} with {_figure(odd[0].facts.fps or 0)}: sparse sampling shows such "
+            "a video faster or slower; dense sampling makes up for it"
+        )
+    if rate and abs(rate[1] - RECIPE_FPS) > ODD_RATE * RECIPE_FPS:
+        yield (
+            f"the median rate is {_figure(rate[1])} frames a second: the stride of dense sampling counts in "
+            f"{RECIPE_FPS:.0f} unless --input.target_fps says otherwise"
+        )
+    if variable := report.noted("variable rate"):
+        yield (
+            f"variable rate: {_number(len(variable), 'videos')}, such as {variable[0].path}: sampling counts frames, "
+            "so that time runs unevenly in a clip"
+        )
+    if rotated := report.noted("rotated"):
+        yield f"rotated: {_number(len(rotated), report.unit)}, turned upright on reading, as the file asks"
+
+
+def _remarks_on_classes(report: CheckReport) -> Iterator[str]:
+    for split in report.splits if report.classes else []:
+        if empty := report.empty_classes(split):
+            where = "" if split == WHOLE else f" in {split}"
+            yield f"{len(empty):,} of {len(report.classes):,} classes without readable files{where}: {shortened(empty)}"
+    if report.imbalance is not None and report.imbalance >= MOST_IMBALANCED:
+        yield (
+            f"the largest class has {report.imbalance:.1f} times the files of the smallest: train with --balanced "
+            "true, which draws every class equally often"
+        )
+    if _looks_like_frames(report.rows, report.classes):
+        yield (
+            "the images lie in folders of their own below the classes and are numbered: if each folder is a video, "
+            "give --lists.frame_folders true, here and in training"
+        )
+
+
+def _looks_like_frames(rows: Sequence[Row], classes: Sequence[str]) -> bool:
+    """Whether every file is such as `running/0001/img_00007.jpg`, with `running` a class."""
+    return all(
+        row.entry.job.kind == "image"
+        and row.entry.label is not None
+        and row.path.split("/")[-2:-1] != [classes[row.entry.label]]
+        and row.path.rpartition(".")[0][-1:].isdigit()
+        for row in rows
+    )
+
+
+def _remarks_on_pixels(report: CheckReport) -> Iterator[str]:
+    shares = report.class_pixels() or {}
+    if without := [name for name, share in shares.items() if share == 0]:
+        yield f"{len(without)} of {len(shares)} classes without a pixel: {shortened(without)}"
+
+
+def _remarks_on_duplicates(report: CheckReport) -> Iterator[str]:
+    for groups, meaning in (
+        (report.leaks, "with a copy in another split, so that testing sees what training saw"),
+        (report.conflicts, "with a copy of another label"),
+        (report.duplicates, "with the content of another"),
+    ):
+        if groups:
+            count = sum(len(group) for group in groups)
+            example = f"{groups[0][0].path} = {_other(groups, report).path}"
+            yield f"duplicates: {_number(count, report.unit)} {meaning}, such as {example}"
+
+
+def _other(groups: list[list[Row]], report: CheckReport) -> Row:
+    """Of the first group, a file that makes it one of its kind beside the first file."""
+    first, *others = (row for row in groups[0])
+    if groups is report.duplicates:
+        return others[0]
+    return next(row for row in others if (row.entry.split, row.entry.label) != (first.entry.split, first.entry.label))
+
+
+def _remarks_on_left_out(report: CheckReport) -> Iterator[str]:
+    media = {suffix: count for suffix, count in report.left_out.items() if media_kind(f"x{suffix}")}
+    other = {suffix: count for suffix, count in report.left_out.items() if suffix not in media}
+    for counts, meaning in (
+        (media, "outside the folders of the classes"),
+        (other, "with endings that are not known as those of videos or images"),
+    ):
+        if counts:
+            listed = shortened([f"{suffix or 'no ending'} ({count:,})" for suffix, count in counts.items()])
+            yield f"{_number(sum(counts.values()), 'files')} not taken, {meaning}: {listed}"

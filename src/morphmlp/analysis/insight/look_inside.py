@@ -1,0 +1,315 @@
+"""Looks inside a model at one video or image: feature maps (Fig. 1), what its FCs learnt, branch weights, Grad-CAM.
+
+Computation only; `figures.py` draws it. A clip is `[1, 3, T, H, W]` as the model takes it, stages and blocks
+are counted from 1, as in the paper.
+
+Grad-CAM: Selvaraju et al., "Visual Explanations from Deep Networks via Gradient-based Localization" (ICCV 2017).
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from morphmlp.checkpoints.folder import load_with_info
+from morphmlp.config import InputConfig, ModelConfig
+from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.sources import media_kind
+from morphmlp.data.sets.labelled import Sample
+from morphmlp.errors import ConfigError, MediaError
+from morphmlp.inference.device import evaluating, resolve_device
+from morphmlp.models.alternatives import KERNEL_SIZES
+from morphmlp.models.morphfc import ChunkFC, SpatialFC, TemporalFC
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.tasks.classification.prediction import with_protocol
+
+NUM_STAGES = 4
+
+
+class MixingFC(NamedTuple):
+    """An FC over chunks of tokens, and where it is; kind: "vertical", "horizontal", "whole map" or "temporal"."""
+
+    stage: int
+    block: int
+    kind: str
+    fc: ChunkFC
+
+
+class BlockBranches(NamedTuple):
+    """The weights of a block's branches for one clip: `[branches, C]`, which sum to 1 for each channel."""
+
+    stage: int
+    block: int
+    names: list[str]
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What there is to see of a model and one clip.
+
+    Attributes:
+        config: of the model.
+        clip: the frames as the model saw them, uint8 `[T, H, W, 3]` in RGB.
+        target: name of the class that Grad-CAM is for.
+        target_share: its probability; of a segmenter, its share of the pixels.
+        predicted: whether the model predicts it (of a segmenter: for most pixels).
+        stage: the stage of `feature_map`.
+        feature_map: `[T', h, w]`, see `feature_map`.
+        cams: stage -> `[T', h, w]`, see `grad_cams`.
+        branches: of each block with a weighted sum.
+        fcs: of each block, on the CPU.
+    """
+
+    config: ModelConfig
+    clip: np.ndarray
+    target: str
+    target_share: float
+    predicted: bool
+    stage: int
+    feature_map: np.ndarray
+    cams: dict[int, np.ndarray]
+    branches: list[BlockBranches]
+    fcs: list[MixingFC]
+
+
+def look_inside(
+    checkpoint: str | Path,
+    path: str | Path,
+    *,
+    stage: int = 3,
+    class_name: str | None = None,
+    device: str = "auto",
+) -> Insight:
+    """Looks inside a checkpoint's model at the middle view of a video, or at an image.
+
+    Args:
+        stage: 1 to 4, of the feature map and, beside the last stage, of Grad-CAM.
+        class_name: for Grad-CAM; by default the predicted class.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint.
+        ConfigError: the stage or class does not exist, or no pixel shows the class.
+        MediaError: the file cannot be read, or is not of the model's kind.
+
+    >>> look_inside("runs/demo/run/best", "video.mp4").target
+    'moving_up'
+    """
+    if not 1 <= stage <= NUM_STAGES:
+        raise ConfigError(f"stage {stage} does not exist; allowed: 1 to {NUM_STAGES}")
+    model, info = load_with_info(checkpoint)
+    labels = info.labels or [str(i) for i in range(model.config.num_classes)]
+    target = None if class_name is None else class_number(class_name, labels)
+    clip = read_view(path, model, info.input)
+    fcs = mixing_fcs(model)  # before the model may move to another device
+    model.to(resolve_device(device))
+    on_device = clip.to(next(model.parameters()).device)
+    shares = class_shares(model, on_device)
+    best = int(shares.argmax())
+    target = best if target is None else target
+    if shares[target] == 0 and model.config.task == "segmentation":
+        shown = ", ".join(repr(labels[int(i)]) for i in shares.argsort(descending=True)[:3] if shares[i] > 0)
+        raise ConfigError(f"no pixel of {path} is predicted as {labels[target]!r}; most are {shown}")
+    cams = grad_cams(model, on_device, target, stages=sorted({stage, NUM_STAGES}))
+    return Insight(
+        config=model.config,
+        clip=seen_frames(clip, info.input),
+        target=labels[target],
+        target_share=float(shares[target]),
+        predicted=target == best,
+        stage=stage,
+        feature_map=feature_map(model, on_device, stage).cpu().numpy(),
+        cams={cam_stage: cam.cpu().numpy() for cam_stage, cam in cams.items()},
+        branches=branch_weights(model, on_device),
+        fcs=fcs,
+    )
+
+
+def class_number(name: str, labels: Sequence[str]) -> int:
+    """The class of a name.
+
+    Raises:
+        ConfigError: there is none; the message has the near names.
+    """
+    if name not in labels:
+        near = difflib.get_close_matches(name, labels, n=3, cutoff=0.4) or list(labels[:3])
+        raise ConfigError(f"class {name!r} is unknown to this model; did you mean {', '.join(map(repr, near))}?")
+    return labels.index(name)
+
+
+def read_view(path: str | Path, model: MorphMLP, config: InputConfig) -> Tensor:
+    """The one view of a test with one clip and one crop: `[1, 3, T, H, W]`, normalised.
+
+    Raises:
+        MediaError: the file cannot be read, or is not of the model's kind.
+    """
+    is_image = media_kind(path) == "image"
+    if is_image == model.config.temporal:
+        found, wanted = ("an image", "videos") if is_image else ("no image by its name", "images")
+        raise MediaError(path, f"is {found}, but {model.config.name} is a model of {wanted}")
+    one_view = with_protocol(config, num_clips=1, num_crops=1)
+    view = TestClips([Sample(Path(path), label=-1)], model.config.frames, one_view)[0]
+    if isinstance(view, BrokenSample):
+        raise MediaError(view.path, view.reason)
+    return view.clips
+
+
+def seen_frames(clip: Tensor, config: InputConfig) -> np.ndarray:
+    """Undoes `data.transforms.normalise`: `[1, 3, T, H, W]` -> uint8 `[T, H, W, 3]` in RGB."""
+    frames = clip[0].permute(1, 2, 3, 0)  # [T, H, W, 3]
+    frames = (frames * torch.tensor(config.std) + torch.tensor(config.mean)) * 255
+    if config.channel_order == "bgr":
+        frames = frames.flip(-1)
+    return frames.round().clamp(0, 255).byte().numpy()
+
+
+def step_frames(config: ModelConfig) -> list[int]:
+    """The frame in the middle of each time step: the stem's kernel of 3 with stride 2 sees frames 2t - 1 to 2t + 1.
+
+    For 8 frames: [0, 2, 4, 6].
+    """
+    return list(range(0, config.frames, 2)) if config.temporal else [0]
+
+
+def left_out(config: ModelConfig) -> dict[str, str]:
+    """Why there is nothing to show of "spatial" FCs, "temporal" FCs or "branches", for those of which this is so."""
+    reasons = {}
+    if config.spatial_op != "morphfc":
+        reasons["spatial"] = f"The spatial layers have no FCs over tokens: spatial_op is {config.spatial_op!r}."
+    if not config.temporal:
+        reasons["temporal"] = "An image model has no temporal layers."
+    elif config.style == "cnn" or config.temporal_op != "morphfc":
+        reasons["temporal"] = "The temporal layers have no FCs over tokens: they are convolutions over time."
+    if config.spatial_op in KERNEL_SIZES:
+        reasons["branches"] = f"The spatial layers have no branches: spatial_op is {config.spatial_op!r}."
+    elif not config.weighted_sum:
+        reasons["branches"] = "The branches are added up as they are, without weights: weighted_sum is False."
+    return reasons
+
+
+def mixing_fcs(model: MorphMLP) -> list[MixingFC]:
+    """The FCs over chunks of tokens, block by block; none where an ablation has put something else in their place."""
+    found: list[MixingFC] = []
+    for stage, block, layers in _blocks(model):
+        named: list[tuple[str, Any]] = []
+        if isinstance(layers.spatial, SpatialFC):
+            named = list(zip(_branch_names(layers.spatial), _spatial_branches(layers.spatial), strict=False))
+        if isinstance(layers.temporal, TemporalFC):
+            named.append(("temporal", layers.temporal.fc))
+        found += [MixingFC(stage, block, kind, fc) for kind, fc in named if isinstance(fc, ChunkFC)]
+    return found
+
+
+def token_matrix(fc: ChunkFC) -> Tensor:
+    """How strongly each token of a chunk acts on each other: `[L, L]`, row the token written, column the token read.
+
+    An entry is the root mean square of the D x D weights between the two tokens. The vectors are token-major, so the
+    weights from token 2 to token 0 with D = 4 are `weight[0:4, 8:12]`.
+    """
+    tokens, width = fc.chunk_length, fc.group_width
+    blocks = fc.fc.weight.detach().view(tokens, width, tokens, width)  # [to, D, from, D]
+    return blocks.square().mean(dim=(1, 3)).sqrt()
+
+
+def class_shares(model: MorphMLP, clip: Tensor) -> Tensor:
+    """Probabilities of the classes, `[K]`; of a segmenter, the share of the pixels that each class gets."""
+    with evaluating(model), torch.no_grad():
+        logits = model(clip)[0]
+    if logits.dim() == 1:
+        return logits.softmax(dim=0)
+    return torch.bincount(logits.argmax(dim=0).flatten(), minlength=len(logits)) / logits[0].numel()
+
+
+def feature_map(model: MorphMLP, clip: Tensor, stage: int) -> Tensor:
+    """The spatial feature of a stage, as in Fig. 1: how far each token is from the clip's mean token, `[T', h, w]`.
+
+    Root mean square over the channels. The plain norm would say little: a stage starts with a LayerNorm, which gives
+    all tokens the same.
+    """
+    with evaluating(model), torch.no_grad():
+        features = model.forward_features(clip)[stage - 1][0]  # [T', h, w, C]
+    return (features - features.mean(dim=(0, 1, 2))).square().mean(dim=-1).sqrt()
+
+
+def branch_weights(model: MorphMLP, clip: Tensor) -> list[BlockBranches]:
+    """The softmax weights of each block's branches for a clip; none where branches are added up as they are."""
+    weighted = [
+        (stage, block, layers.spatial, layers.spatial.branch_weights)
+        for stage, block, layers in _blocks(model)
+        if isinstance(layers.spatial, SpatialFC) and layers.spatial.branch_weights is not None
+    ]
+    with evaluating(model), torch.no_grad(), _recorded(module for *_, module in weighted) as outputs:
+        model(clip)
+    # [branches, 1, 1, 1, 1, C] -> [branches, C]
+    return [
+        BlockBranches(stage, block, _branch_names(spatial), outputs[module].flatten(0, -2).cpu().numpy())
+        for stage, block, spatial, module in weighted
+    ]
+
+
+def grad_cams(model: MorphMLP, clip: Tensor, target: int, *, stages: Iterable[int]) -> dict[int, Tensor]:
+    """Grad-CAM over space and time: for each stage where its map speaks for class `target`, `[T', h, w]`, 0 or more.
+
+    A channel counts as much as the class's score grows with it, on the mean over all tokens of the clip; what speaks
+    against the class is cut off. A segmenter's score is the mean logit over the pixels that it gives the class.
+    The gradients go to the maps alone: no parameter's `grad` changes.
+    """
+    ends = {stage: model.stages[stage - 1][-1] for stage in stages}  # type: ignore[index]
+    with evaluating(model), torch.enable_grad(), _recorded(ends.values()) as outputs:
+        # A frozen model would keep no graph, so it starts at the clip.
+        score = _class_score(model(clip.detach().requires_grad_()), target)
+        maps = [outputs[end] for end in ends.values()]  # each [1, T', h, w, C]
+        gradients = torch.autograd.grad(score, maps)
+    return {
+        stage: (features * gradient.mean(dim=(1, 2, 3), keepdim=True)).sum(dim=-1).relu()[0].detach()
+        for stage, features, gradient in zip(ends, maps, gradients, strict=True)
+    }
+
+
+def _class_score(logits: Tensor, target: int) -> Tensor:
+    if logits.dim() == 2:
+        return logits[0, target]
+    return logits[0, target][logits[0].argmax(dim=0) == target].mean()
+
+
+def _blocks(model: MorphMLP) -> Iterator[tuple[int, int, Any]]:
+    """Stage, block and the block itself: a `Block`, or the CNN style's `Bottleneck`, which names its layers alike."""
+    for stage, blocks in enumerate(model.stages, start=1):
+        for number, block in enumerate(blocks, start=1):  # type: ignore[arg-type]
+            yield stage, number, block
+
+
+def _spatial_branches(spatial: SpatialFC) -> list[nn.Module]:
+    return [branch for branch in (spatial.vertical, spatial.horizontal) if branch is not None]
+
+
+def _branch_names(spatial: SpatialFC) -> list[str]:
+    """In the order of `SpatialFC.branch_outputs`; without a vertical branch the other one's chunks span the map."""
+    names = ["whole map"] if spatial.vertical is None else ["vertical", "horizontal"]
+    return names if spatial.channel is None else [*names, "channel"]
+
+
+@contextmanager
+def _recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+    """What the modules give out while the body runs.
+
+    Hooks, against our habit: only this file wants these intermediates, and handing them up through every `forward`
+    would weigh on the model, its compilation and its export.
+    """
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs[module] = output
+
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""What the paper printed, what is counted here, and its comparisons run again."""

@@ -1,0 +1,277 @@
+"""Small-scale proxies of the paper's Tables 6 to 10: a table's rows trained side by side on the same batches.
+
+The paper trains full-size models for 100 epochs of ImageNet or on Something-Something V1; here small models see a few
+hundred batches. What comes out says something of the designs on that data and at that size, not of the published
+figures.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from morphmlp.analysis.paper.published import ABLATIONS, AblationRow
+from morphmlp.config import ModelConfig, RunConfig
+from morphmlp.data.batches.samplers import EpochBatches
+from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.errors import ConfigError, DataError
+from morphmlp.files import replaced_file
+from morphmlp.inference.device import autocast
+from morphmlp.models.cost import count
+from morphmlp.models.zoo import build_model
+from morphmlp.tasks.classification.training import ClassificationTask
+from morphmlp.training.optim import lr_at, make_optimizer, set_lr
+from morphmlp.training.seeding import seed_step
+
+PAPER_SIZE = 224  # px, which the chunk lengths of Table 6 were chosen for
+NEEDS_VIDEO = (7, 10)  # tables of temporal designs
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """One row of a table, trained once for each seed.
+
+    Attributes:
+        overrides: of the small model, see `proxy_overrides`.
+        published: the paper's figures by name.
+        top1: by seed; None where the loss became NaN or infinite.
+        training_s: of all seeds together.
+    """
+
+    name: str
+    overrides: dict[str, Any]
+    published: dict[str, float]
+    parameters: int
+    multiply_adds: int
+    top1: list[float | None]
+    training_s: float
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row to train: its name and published figures, and the small model that stands for it."""
+
+    published: AblationRow
+    overrides: dict[str, Any]
+    model: ModelConfig
+
+
+def run_ablation(
+    table: int,
+    config: RunConfig,
+    sets: tuple[LabelledSet, LabelledSet],
+    out: str | Path,
+    *,
+    steps: int,
+    seeds: int,
+    say: Callable[[str], None],
+) -> list[RowResult]:
+    """Trains every row of a table for `steps` batches, once for each seed.
+
+    With a seed, every row starts from the same random state and sees the same clips in the same order, mixed alike.
+    What is done is kept in `out`, where the same command goes on after an interruption.
+
+    Args:
+        config: of the data, the input and the training; its model is the one that the rows change. Epochs and averaged
+            weights are not used.
+        say: takes a line of progress.
+
+    Raises:
+        ConfigError: the table has no designs, or `out` holds another ablation.
+        DataError: a table of temporal designs, and images.
+    """
+    rows = table_rows(table, config.model)
+    if table in NEEDS_VIDEO and not config.model.temporal:
+        raise DataError(f"table {table} compares designs over time, and {config.data} holds images; give videos")
+    results = _Results(Path(out), {"table": table, "steps": steps, "config": config.to_dict()})
+    for seed in range(seeds):
+        if not results.has(seed):
+            results.add(seed, _train_rows(rows, _with_seed(config, seed), sets, steps=steps, say=say))
+    return results.by_row(rows, seeds)
+
+
+def table_rows(table: int, base: ModelConfig) -> list[TableRow]:
+    """The rows of Tables 6 to 10 as changes of a model, which may be smaller than the paper's."""
+    require_designs(table)
+    rows = []
+    for row in ABLATIONS[table]:
+        overrides = proxy_overrides(dict(row.overrides), base)
+        rows.append(TableRow(row, overrides, ModelConfig.from_dict(base.to_dict() | overrides)))
+    return rows
+
+
+def require_designs(table: int) -> None:
+    """Raises ConfigError where a table compares no designs."""
+    if table not in ABLATIONS:
+        raise ConfigError(f"table {table} compares no designs; allowed: {', '.join(map(str, ABLATIONS))}")
+
+
+def proxy_overrides(overrides: dict[str, Any], base: ModelConfig) -> dict[str, Any]:
+    """A row's changes for a model of another size than the paper's 224 px.
+
+    Chunk lengths keep their proportion to a row of tokens, and are at most the map. At 64 px the rows have 16, 8, 4 and
+    2 tokens instead of 56, 28, 14 and 7:
+
+    >>> from morphmlp.zoo import model_config
+    >>> proxy_overrides({"chunk_lengths": (14, 28, 28, 49)}, model_config("morphmlp_video_nano"))
+    {'chunk_lengths': (4, 8, 8, 4)}
+
+    At 64 px 3 tokens become 1, so that row's FCs do not mix tokens at all; and stage 4's 14 becomes the whole map, so
+    that row takes the form with one spatial branch there. The depths and widths of a ResNet-50 (Table 9) give way to
+    those of the small model.
+    """
+    if base.image_size == PAPER_SIZE:
+        return overrides
+    overrides = {name: value for name, value in overrides.items() if name not in ("depths", "widths")}
+    if "chunk_lengths" in overrides:
+        overrides["chunk_lengths"] = tuple(
+            _proportional(length, math.ceil(PAPER_SIZE / stride), math.ceil(base.image_size / stride))
+            for length, stride in zip(overrides["chunk_lengths"], (4, 8, 16, 32), strict=True)
+        )
+    return overrides
+
+
+def _proportional(length: int, paper_row: int, row: int) -> int:
+    return min(max(round(length * row / paper_row), 1), row * row)
+
+
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    """One pass over all steps: epochs have no meaning here but for the warm-up, a tenth of the steps."""
+    return replace(config, train=replace(config.train, seed=seed, epochs=1, warmup_epochs=0.1, ema=0.0))
+
+
+def _train_rows(
+    rows: list[TableRow],
+    config: RunConfig,
+    sets: tuple[LabelledSet, LabelledSet],
+    *,
+    steps: int,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Top-1 and seconds of each row, after training all of them on the same batches."""
+    settings = config.train
+    task = ClassificationTask(config, sets)
+    order = EpochBatches(len(task.train_paths), batch_size=settings.batch_size, seed=settings.seed)
+    learners = []
+    for row in rows:
+        seed_step(settings.seed, 0)
+        learners.append(_Learner(row, build_model(row.model), config))
+    for step, batch in enumerate(_batches(task.loader(order), order, steps)):
+        for learner in learners:
+            seed_step(settings.seed, step + 1)
+            learner.train_step(task, batch, lr_at(step, settings, steps_per_epoch=steps))
+    outcomes = []
+    for learner in learners:
+        top1 = None if learner.diverged else task.evaluate(learner.model, lambda done, total: None).figures["top1"]
+        outcomes.append({"row": learner.row.published.name, "top1": top1, "training_s": learner.training_s})
+        shown = "diverged" if top1 is None else f"top-1 {top1:.3f}"
+        say(f"seed {settings.seed}: {learner.row.published.name}: {shown}, {learner.training_s:.0f} s")
+    return outcomes
+
+
+class _Learner:
+    """A row's model and its optimizer."""
+
+    def __init__(self, row: TableRow, model: nn.Module, config: RunConfig):
+        self.row, self.settings = row, config.train
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device).train()
+        self.optimizer = make_optimizer(self.model, self.settings)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
+        self.diverged = False
+        self.training_s = 0.0
+
+    def train_step(self, task: ClassificationTask, batch: Any, lr: float) -> None:
+        """One optimizer step, unless the row has diverged."""
+        if self.diverged or not batch.indices:
+            return
+        started = time.perf_counter()
+        set_lr(self.optimizer, lr)
+        with autocast(self.device, self.settings.precision):
+            loss = task.loss(self.model, batch, self.device)
+        self.diverged = not math.isfinite(loss.item())
+        if not self.diverged:
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad or math.inf)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad()
+        self.training_s += time.perf_counter() - started
+
+
+def _batches(loader: DataLoader, order: EpochBatches, steps: int) -> Iterator[Any]:
+    """So many batches, epoch after epoch."""
+    epoch = 0
+    while steps > 0:
+        order.start_at(epoch=epoch)
+        for batch in loader:
+            yield batch
+            steps -= 1
+            if steps == 0:
+                return
+        epoch += 1
+
+
+class _Results:
+    """What is done, as lines of `results.jsonl` in a folder that belongs to one ablation."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        self.path = folder / "results.jsonl"
+        settings_path = folder / "settings.json"
+        if settings_path.is_file():
+            if self._read(settings_path) != [settings]:
+                raise ConfigError(f"{folder} holds an ablation with other settings; choose another --out")
+        elif folder.exists() and any(entry.name != "data" for entry in folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty and holds no ablation; choose another --out")
+        else:
+            with replaced_file(settings_path) as file:
+                file.write(json.dumps(settings) + "\n")
+        lines = self._read(self.path) if self.path.is_file() else []
+        self.seeds: dict[int, list[dict[str, Any]]] = {line["seed"]: line["rows"] for line in lines}
+
+    @staticmethod
+    def _read(path: Path) -> list[dict[str, Any]]:
+        """The objects of a file of JSON lines."""
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if not all(isinstance(line, dict) for line in lines):
+                raise ValueError("no objects")
+        except ValueError as error:
+            raise ConfigError(f"{path} is damaged ({error}); remove {path.parent}, or choose another --out") from None
+        return lines
+
+    def has(self, seed: int) -> bool:
+        return seed in self.seeds
+
+    def add(self, seed: int, outcomes: list[dict[str, Any]]) -> None:
+        """Keeps what the rows of a table came to with a seed."""
+        self.seeds[seed] = outcomes
+        with replaced_file(self.path) as file:
+            file.writelines(json.dumps({"seed": seed, "rows": rows}) + "\n" for seed, rows in self.seeds.items())
+
+    def by_row(self, rows: list[TableRow], seeds: int) -> list[RowResult]:
+        """The results of the first `seeds` seeds, a row of the table each."""
+        results = []
+        for index, row in enumerate(rows):
+            outcomes = [self.seeds[seed][index] for seed in range(seeds)]
+            cost = count(row.model)
+            results.append(
+                RowResult(
+                    name=row.published.name,
+                    overrides=row.overrides,
+                    published=dict(row.published.published),
+                    parameters=cost.parameters,
+                    multiply_adds=cost.multiply_adds,
+                    top1=[outcome["top1"] for outcome in outcomes],
+                    training_s=sum(outcome["training_s"] for outcome in outcomes),
+                )
+            )
+        return results

@@ -1,0 +1,144 @@
+"""What `morphmlp ablate` shows: the paper's figures beside ours with their spread, and where the two orders agree."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from morphmlp.analysis.paper.ablation import RowResult
+from morphmlp.display.style import ACCENT, INK, MUTED, figure_style, save_figure
+from morphmlp.formatting import percent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Quantiles of Student's t, two-sided 5 %, by the number of seeds. The normal distribution's 1.96 would tell every fifth
+# pair of equal designs apart where there are three seeds.
+T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
+
+def comparable_column(results: Sequence[RowResult], *, video: bool) -> str:
+    """The published column nearest to the data: SSV1 for videos, ImageNet for images, where there is one."""
+    columns = [name for name in results[0].published if "top-1" in name]
+    wanted = "SSV1" if video else "ImageNet"
+    return next((name for name in columns if wanted in name), columns[0])
+
+
+def mean(result: RowResult) -> float:
+    """Mean top-1 over the seeds; NaN where one diverged."""
+    return float(_values(result).mean())
+
+
+def spread(result: RowResult) -> float:
+    """Standard deviation over the seeds; NaN for a single one, or where one diverged."""
+    return _deviation(_values(result))
+
+
+def _values(result: RowResult) -> np.ndarray:
+    return np.array([math.nan if value is None else value for value in result.top1])
+
+
+def _deviation(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def compare_orders(results: Sequence[RowResult], column: str) -> list[dict[str, Any]]:
+    """For each pair of rows: whether ours are in the paper's order, or are not told apart.
+
+    Two rows are told apart by a paired t-test at 5 %: with a seed, all rows see the same batches. The level is that of
+    one pair; it is not corrected for the number of pairs.
+    """
+    pairs = []
+    for left, right in combinations(results, 2):
+        published = left.published[column] - right.published[column]
+        differences = _values(left) - _values(right)
+        ours = float(differences.mean())
+        error = _deviation(differences) / math.sqrt(len(differences))
+        told_apart = abs(ours) > T_95.get(len(differences), 2.26) * error  # False where either is NaN
+        if not told_apart or published == 0:
+            verdict = "not told apart"
+        else:
+            verdict = "agrees" if ours * published > 0 else "disagrees"
+        pairs.append({"rows": [left.name, right.name], "published": published, "ours": ours, "verdict": verdict})
+    return pairs
+
+
+def report(table: int, results: Sequence[RowResult], *, column: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Plain values of all that is shown."""
+    rows = [asdict(result) | {"mean": mean(result), "spread": spread(result)} for result in results]
+    return {
+        "table": table,
+        "note": "a small-scale proxy: other data, smaller models, fewer steps than the paper's",
+        "compared_with": column,
+        **facts,
+        "rows": [{key: _plain(value) for key, value in row.items()} for row in rows],
+        "pairs": [{key: _plain(value) for key, value in pair.items()} for pair in compare_orders(results, column)],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def ablation_tables(table: int, results: Sequence[RowResult], column: str) -> "list[RenderableType]":
+    """For the terminal: the rows, and below them what the order of ours says of the paper's."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    published = list(results[0].published)
+    shown = Table(
+        title=f"Table {table}, a small-scale proxy", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold"
+    )
+    shown.add_column("design")
+    ours = ["ours: top-1", "by seed", "parameters", "multiply-adds", "s"]
+    for name in [f"paper: {name}" for name in published] + ours:
+        shown.add_column(name, justify="right")
+    for result in results:
+        shown.add_row(
+            result.name,
+            *[str(result.published.get(name, "")) for name in published],
+            f"{100 * mean(result):.1f} ± {100 * spread(result):.1f}",
+            " ".join("diverged" if value is None else percent(value) for value in result.top1),
+            f"{result.parameters / 1e6:.2f} M",
+            f"{result.multiply_adds / 1e9:.3f} G",
+            f"{result.training_s:.0f}",
+        )
+    pairs = compare_orders(results, column)
+    lines = [
+        f"Pairs of designs in the order of the paper's {column}; told apart by a paired t-test, 5 % a pair, "
+        "not corrected for their number:"
+    ]
+    for verdict in ("agrees", "disagrees", "not told apart"):
+        names = [f"{a} / {b}" for a, b in (pair["rows"] for pair in pairs if pair["verdict"] == verdict)]
+        lines.append(f"  {verdict}: {len(names)} of {len(pairs)}" + (f": {'; '.join(names)}" if names else ""))
+    return [shown, Text("\n".join(lines))]
+
+
+def plot_ablation(table: int, results: Sequence[RowResult], column: str, png_path: str | Path) -> None:
+    """Two panels over the same rows: the paper's figures, and ours by seed with their mean; 1650 px wide."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    positions = list(range(len(results)))[::-1]  # the first row on top
+    with matplotlib.rc_context(figure_style()):
+        figure = Figure(figsize=(11, 1.6 + 0.45 * len(results)), dpi=150, layout="constrained")
+        figure.suptitle(f"Table {table}: the paper's figures, and a small-scale proxy", x=0.012, ha="left", fontsize=13)
+        paper, ours = figure.subplots(1, 2, sharey=True)
+        paper.scatter([result.published[column] for result in results], positions, color=INK, s=36, zorder=3)
+        paper.set_title(f"paper: {column} (%)")
+        for position, result in zip(positions, results, strict=True):
+            values = [100 * value for value in result.top1 if value is not None]
+            ours.scatter(values, [position] * len(values), color=ACCENT, alpha=0.45, s=28, zorder=3)
+            ours.plot([100 * mean(result)] * 2, [position - 0.28, position + 0.28], color=ACCENT, linewidth=2.5)
+        ours.set_title(f"ours: top-1 (%), {len(results[0].top1)} seeds and their mean")
+        paper.set_yticks(positions, [result.name for result in results])
+        for axes in (paper, ours):
+            axes.grid(axis="x", color=MUTED, alpha=0.2)
+            axes.set_ylim(-0.6, len(results) - 0.4)
+        save_figure(figure, png_path)

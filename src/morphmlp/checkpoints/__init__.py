@@ -1,0 +1,1 @@
+"""Weights on disk: our folders, the released files, and how one model starts from another."""

@@ -1,0 +1,174 @@
+"""Checkpoints: ours to and from a folder, and the authors' released files.
+
+Ours is a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from morphmlp.config import InputConfig, ModelConfig, default_input
+from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.files import replaced_folder
+from morphmlp.formatting import shortened
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.zoo import build_model
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+@dataclass
+class CheckpointInfo:
+    """What a checkpoint's `config.json` holds beside the model.
+
+    Attributes:
+        input: how a video becomes clips.
+        labels: class names in the order of the logits; empty where they are unknown.
+        training: a summary of how the weights came about, for people.
+        version: of the package that wrote it.
+    """
+
+    input: InputConfig = field(default_factory=InputConfig)
+    labels: list[str] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
+    version: str = field(default_factory=lambda: version("morphmlp"))
+
+
+def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None) -> None:
+    """Writes a checkpoint folder: to a temporary name beside it, then renamed, so none is ever half-written.
+
+    Raises:
+        CheckpointError: the labels are not as many as the classes, `folder` holds something else, or the model is one
+            that `optimize` arranged.
+    """
+    if not isinstance(model, MorphMLP):
+        raise CheckpointError(
+            f"a {type(model).__name__} cannot be saved; save the model that it was made from, one of create_model"
+        )
+    folder, info = Path(folder), info or _info_of(model)
+    num_classes = model.config.num_classes
+    if isinstance(model.head, torch.nn.Identity):
+        raise CheckpointError("the model has no classifier, which a checkpoint holds; give it one by reset_head")
+    if info.labels and len(info.labels) != num_classes:
+        raise CheckpointError(f"{len(info.labels)} labels for a model of {num_classes} classes: give one name a class")
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; a checkpoint is a folder")
+    if folder.exists() and {path.name for path in folder.iterdir()} not in (set(), {WEIGHTS_FILE, CONFIG_FILE}):
+        raise CheckpointError(f"{folder} holds something else than a checkpoint; save to a new or empty folder")
+    with replaced_folder(folder) as temporary:
+        write_checkpoint(model, temporary, info)
+
+
+def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> None:
+    """Writes the files of a checkpoint into a folder that exists."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # Not the library's own save_file: it reports a full disk as an error of the format, and hides the file from others.
+    (folder / WEIGHTS_FILE).write_bytes(serialize(weights))
+    config = {
+        "version": info.version,
+        "model": model.config.to_dict(),
+        "input": info.input.to_dict(),
+        "labels": info.labels,
+        "training": info.training,
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _info_of(model: MorphMLP) -> CheckpointInfo:
+    """What the model was loaded with; for a fresh one, the input that it was designed for."""
+    info = model.checkpoint_info or CheckpointInfo(input=default_input(model.config))
+    fits = len(info.labels) in (0, model.config.num_classes)
+    return info if fits else replace(info, labels=[])  # its head was replaced
+
+
+def load(folder: str | Path) -> MorphMLP:
+    """Loads a checkpoint folder's model, in evaluation mode.
+
+    Raises:
+        CheckpointError: the folder or a file in it is missing or damaged.
+    """
+    return load_with_info(folder)[0]
+
+
+def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+    """Loads a checkpoint folder's model, in evaluation mode, and what is written beside it."""
+    config, info = load_config(folder)
+    path = Path(folder) / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: the checkpoint is not complete") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): the file is damaged; use another checkpoint") from None
+    with torch.device("meta"):
+        model = build_model(config)
+    fit_state_dict(model, weights, source=str(path))
+    model.checkpoint_info = info
+    return model.eval(), info
+
+
+def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
+    """Reads a checkpoint folder's `config.json`, without the weights."""
+    path = Path(folder) / CONFIG_FILE
+    _refuse_run(Path(folder))
+    if not path.is_file():
+        hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
+        raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        model = ModelConfig.from_dict(values["model"])
+        labels = values["labels"]
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise CheckpointError(f"{path}: labels must be a list of class names")
+        if labels and len(labels) != model.num_classes:
+            raise CheckpointError(f"{path}: {len(labels)} labels for a model of {model.num_classes} classes")
+        info = CheckpointInfo(
+            InputConfig.from_dict(values["input"]), labels, dict(values["training"]), str(values["version"])
+        )
+    except CheckpointError:
+        raise
+    except ConfigError as error:
+        raise CheckpointError(f"{path} does not fit: {error}") from None
+    except (KeyError, TypeError, ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
+    return model, info
+
+
+def _refuse_run(folder: Path) -> None:
+    """A run has a `config.json` too; its checkpoints are the folders in it."""
+    checkpoints = [f"{folder / name}" for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
+    if checkpoints and not (folder / WEIGHTS_FILE).exists():
+        raise CheckpointError(f"{folder} is a run, not a checkpoint; give {' or '.join(checkpoints)}")
+
+
+def fit_state_dict(model: MorphMLP, weights: dict[str, Tensor], *, source: str, shown_name: Any = str) -> None:
+    """Puts the weights into a model built on the meta device.
+
+    Raises:
+        CheckpointError: one message that lists missing, unexpected and misshapen names.
+    """
+    wanted = model.state_dict()
+    missing = [shown_name(name) for name in wanted if name not in weights]
+    unexpected = [name for name in weights if name not in wanted]
+    misshapen = [
+        f"{shown_name(name)} {list(weights[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in weights and weights[name].shape != wanted[name].shape
+    ]
+    if missing or unexpected or misshapen:
+        sides = {"missing": missing, "not in the model": unexpected, "of another shape": misshapen}
+        lists = "; ".join(f"{side} ({len(names)}): {shortened(names)}" for side, names in sides.items() if names)
+        raise CheckpointError(f"{source} does not fit {model.config.name}: {lists}")
+    tensors = {name: weights[name].to(wanted[name].dtype).clone() for name in wanted}
+    model.load_state_dict(tensors, strict=True, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)

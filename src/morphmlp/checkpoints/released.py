@@ -1,0 +1,222 @@
+"""The checkpoints that the authors released: variant, frames and classes are read from names and shapes."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphmlp.checkpoints.folder import CheckpointInfo, fit_state_dict, save
+from morphmlp.config import PUBLISHED_INPUTS, ModelConfig
+from morphmlp.data.sets.class_names import PUBLISHED_LABELS, _read_labels
+from morphmlp.errors import CheckpointError
+from morphmlp.formatting import shortened
+from morphmlp.models.morphfc import group_width
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.zoo import VARIANTS, build_model
+
+
+def load_released(source: str | Path | dict[str, Any], *, frames: int | None = None) -> MorphMLP:
+    """Builds the model of an authors' checkpoint; variant, frames and classes are read from the shapes.
+
+    Args:
+        source: a file, or a state dict; bare, or wrapped once or several times (`model_state`, `model`,
+            `state_dict`, a `module.` prefix). Files of the ImageNet models have no temporal layers.
+        frames: needed only for a clip length that the shapes do not tell, see `_released_frames`.
+
+    Raises:
+        CheckpointError: the file holds something else than tensors, or names, shapes and `frames` do not fit.
+    """
+    model = read_released(source, frames=frames)
+    if frames not in (None, model.config.frames):
+        found = f"{model.config.frames} frames" if model.config.temporal else "an image model"
+        raise CheckpointError(
+            f"{_source_name(source)}: its shapes are not those of {frames} frames, but of {found}; "
+            f"`morphmlp convert FILE FOLDER --frames {frames}` carries it over"
+        )
+    return model
+
+
+def read_released(source: str | Path | dict[str, Any], *, frames: int | None = None) -> MorphMLP:
+    """As `load_released`, but of as many frames as the shapes tell where they are not those of `frames`."""
+    name = _source_name(source)
+    state = _unwrap(source if isinstance(source, dict) else _read_pickle(Path(source)), name)
+    config = _released_config(state, name, frames)
+    with torch.device("meta"):
+        model = build_model(config)
+    expected = {_released_name(ours): ours for ours in model.state_dict()}
+    weights = {expected.get(theirs, theirs): tensor for theirs, tensor in state.items()}
+    for ours, parameter in model.state_dict().items():
+        if ours.endswith("num_batches_tracked"):  # counts training steps; some files leave it out
+            weights.setdefault(ours, torch.zeros_like(parameter, device="cpu"))
+        elif ours in weights and ".conv" in ours:
+            # Kernels of 1 x 3 x 3 are 2-D convolutions here, and some image files hold 4-D stems.
+            weights[ours] = _with_dimensions(weights[ours], parameter.dim())
+    fit_state_dict(model, weights, source=name, shown_name=_released_name)
+    model.checkpoint_info = CheckpointInfo(input=PUBLISHED_INPUTS[_released_protocol(config)])
+    return model.eval()
+
+
+def convert_released(
+    file: str | Path,
+    folder: str | Path,
+    *,
+    labels: str | None = None,
+    protocol: str | None = None,
+    frames: int | None = None,
+) -> tuple[MorphMLP, CheckpointInfo]:
+    """Writes an authors' checkpoint as a checkpoint folder.
+
+    Args:
+        labels, protocol: see `released_info`.
+        frames: see `load_released`.
+
+    Raises:
+        CheckpointError: the file, the labels or the protocol cannot be used, or do not fit each other.
+    """
+    model = load_released(file, frames=frames)
+    info = released_info(model, file, labels=labels, protocol=protocol)
+    save(model, folder, info)
+    return model, info
+
+
+def released_info(
+    model: MorphMLP, file: str | Path, *, labels: str | None = None, protocol: str | None = None
+) -> CheckpointInfo:
+    """What is saved beside a released model that was read from `file`.
+
+    Args:
+        labels: one of `PUBLISHED_LABELS`, whose class names the package carries, or a text file with one name a line.
+        protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else the one that the number of classes tells.
+
+    Raises:
+        CheckpointError: the labels or the protocol cannot be used.
+    """
+    protocol = protocol or (labels if labels in PUBLISHED_LABELS else _released_protocol(model.config))
+    if protocol not in PUBLISHED_INPUTS:
+        raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
+    return CheckpointInfo(
+        input=PUBLISHED_INPUTS[protocol],
+        labels=_read_labels(labels) if labels else [],
+        training={"released": Path(file).name, "protocol": protocol},
+    )
+
+
+def _source_name(source: str | Path | dict[str, Any]) -> str:
+    return "the state dict" if isinstance(source, dict) else str(source)
+
+
+def _released_protocol(config: ModelConfig) -> str:
+    """Both Something-Something sets have 174 classes and one protocol; K400's is taken for any other video model."""
+    if not config.temporal:
+        return "imagenet"
+    return "ssv2" if config.num_classes == 174 else "k400"
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a released .pth or .pyth file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the safe loader raises many kinds; all mean the same to the user
+        foreign = re.search(r"unsupported global\W+(?:global )?([\w.]+)", str(error), re.IGNORECASE)
+        reason = f"it holds {foreign[1]}" if foreign else f"it is no readable pickle: {type(error).__name__}"
+        raise CheckpointError(f"{path} is refused: {reason}; only files of plain tensors are loaded") from None
+
+
+def _unwrap(values: Any, name: str) -> dict[str, Tensor]:
+    """The state dict inside its wrappings, prefixes removed."""
+    wrappings = ("model_state", "state_dict", "model", "module", "model_ema")
+    while isinstance(values, dict) and (found := [key for key in wrappings if isinstance(values.get(key), dict)]):
+        values = values[found[0]]
+    if not isinstance(values, dict) or not values:
+        raise CheckpointError(f"{name} holds no state dict: expected names with tensors, or `model_state` around them")
+    others = [key for key, value in values.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
+    if others:
+        raise CheckpointError(f"{name} holds something else than tensors: {shortened(list(map(str, others)))}")
+    return {re.sub(r"^((module|model)\.)+", "", key): value for key, value in values.items()}
+
+
+def _released_config(state: dict[str, Tensor], name: str, frames: int | None) -> ModelConfig:
+    """Reads the variant from block counts and widths, frames from the temporal FCs, classes from the head."""
+    depths = tuple(
+        len({match[1] for key in state if (match := re.match(rf"blocks{stage}\.(\d+)\.", key))})
+        for stage in (1, 2, 3, 4)
+    )
+    widths = tuple(_length(state, f"blocks{stage}.0.norm1.weight") for stage in (1, 2, 3, 4))
+    temporal = any(".t_fc." in key for key in state)
+    for config in VARIANTS.values():
+        if (config.depths, config.widths, config.temporal) == (depths, widths, temporal):
+            break
+    else:
+        kind = "video" if temporal else "image"
+        known = "; ".join(
+            f"{config.name} {config.depths} {config.widths}" for config in VARIANTS.values() if config.image_size == 224
+        )
+        raise CheckpointError(f"{name} is no released {kind} model: depths {depths}, widths {widths}; known: {known}")
+    num_classes = _length(state, "head.weight")
+    if not num_classes:
+        raise CheckpointError(f"{name}: head.weight is missing, so the number of classes is unknown")
+    clip_length = _released_frames(state, widths, name, frames) if temporal else 1
+    return ModelConfig.from_dict(config.to_dict() | {"num_classes": num_classes, "frames": clip_length})
+
+
+def _released_frames(state: dict[str, Tensor], widths: tuple[int, ...], name: str, frames: int | None) -> int:
+    """Frames of a clip, from the sizes T' * D of the temporal FCs.
+
+    They tell 16 from 32 frames by the width 392, which T' = 16 does not divide: 392 values or 448. Other lengths
+    may share their sizes with these (8 frames with 16), so they are taken only when `frames` says so.
+    """
+    sizes = [_length(state, f"blocks{stage}.0.t_fc.mlp_t.weight") for stage in (1, 2, 3, 4)]
+    for candidate in (frames or 0, 16, 32, 8, 64):
+        num_steps = math.ceil(candidate / 2)
+        if num_steps > 0 and sizes == [num_steps * group_width(width, num_steps) for width in widths]:
+            return candidate
+    tried = "16, 32, 8 or 64 frames" if frames is None else f"{frames} frames, nor of 16, 32, 8 or 64"
+    raise CheckpointError(f"{name}: temporal FCs of sizes {sizes} are not those of {tried}; give frames=N")
+
+
+def _length(state: dict[str, Tensor], name: str) -> int:
+    """Length of a tensor's first axis; 0 where there is none."""
+    return state[name].shape[0] if name in state and state[name].dim() else 0
+
+
+def _with_dimensions(kernel: Tensor, dimensions: int) -> Tensor:
+    """A convolution kernel with its time axis of length 1 taken out or put in; unchanged where it is longer."""
+    if kernel.dim() == 5 and dimensions == 4 and kernel.shape[2] == 1:
+        return kernel.squeeze(2)
+    return kernel.unsqueeze(2) if kernel.dim() == 4 and dimensions == 5 else kernel
+
+
+_RELEASED_NAMES = (
+    (r"^stem\.conv(\d)", r"patch_embed1.proj\1"),
+    (r"^stem\.norm(\d)", r"patch_embed1.norm\1"),
+    (r"^downsamples\.(\d)\.conv", lambda match: f"patch_embed{int(match[1]) + 2}.proj"),
+    (r"^downsamples\.(\d)\.norm", lambda match: f"patch_embed{int(match[1]) + 2}.norm"),
+    (r"^stages\.(\d)\.", lambda match: f"blocks{int(match[1]) + 1}."),
+    (r"\.temporal_norm\.", ".t_norm1."),
+    (r"\.temporal\.fc\.fc\.", ".t_fc.mlp_t."),
+    (r"\.temporal\.proj\.", ".t_fc.proj."),
+    (r"\.spatial_norm\.", ".norm1."),
+    # The spatial branch that stage 4 has alone is called mlp_h, like the vertical one of the other stages.
+    (r"^(blocks4\.\d+)\.spatial\.horizontal\.fc\.", r"\1.fc.mlp_h."),
+    (r"\.spatial\.vertical\.fc\.", ".fc.mlp_h."),
+    (r"\.spatial\.horizontal\.fc\.", ".fc.mlp_w."),
+    (r"\.spatial\.channel\.", ".fc.mlp_c."),
+    (r"\.spatial\.branch_weights\.", ".fc.reweight."),
+    (r"\.spatial\.proj\.", ".fc.proj."),
+    (r"\.mlp_norm\.", ".norm2."),
+)
+
+
+def _released_name(name: str) -> str:
+    """The released name of one of our parameters.
+
+    >>> _released_name("stages.0.1.spatial.vertical.fc.weight")
+    'blocks1.1.fc.mlp_h.weight'
+    """
+    for pattern, replacement in _RELEASED_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name

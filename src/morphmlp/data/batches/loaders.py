@@ -1,0 +1,253 @@
+"""From labelled videos or images to batches: what the loader's worker processes run.
+
+An image is a video of one frame, and goes the same way: "video" stands for both.
+
+Everything random of a training clip follows from (seed, pass, index): a run that is resumed, or that has another
+number of workers, sees the same clips.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.data.clips import sampling
+from morphmlp.data.clips.augment import training_clip
+from morphmlp.data.clips.flips import mirrored_classes
+from morphmlp.data.clips.views import eval_views
+from morphmlp.data.media.video import read_clip
+from morphmlp.data.sets.labelled import Sample
+from morphmlp.errors import MediaError
+
+# Long side over short side. The short side is resized to the crop's: 16 frames of 1 x 1000 px would take 10 GB.
+MOST_ELONGATED = 20
+
+
+@dataclass(frozen=True)
+class SampleClips:
+    """The clips of one video: `[views, 3, T, h, w]`, and where the video is in its set.
+
+    Attributes:
+        labels: one for all views, or, of training clips, one for each: a flip can change the class.
+    """
+
+    clips: Tensor
+    labels: list[int]
+    index: int
+
+
+@dataclass(frozen=True)
+class BrokenSample:
+    """A video that could not be read, and why."""
+
+    index: int
+    path: Path
+    reason: str
+
+
+class Batch(NamedTuple):
+    """Videos of one step: clips `[sum of views, 3, T, h, w]`, labels, indices of the videos, and the broken ones.
+
+    In testing there is a label for each video, and the views of a video are side by side. In training there is a label
+    for each clip, and the first clips of all videos come before the second ones: neighbours, which mixup joins, are
+    different videos.
+    """
+
+    clips: Tensor
+    labels: Tensor
+    indices: list[int]
+    broken: list[BrokenSample]
+
+
+def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
+    """Joins the clips of the videos that could be read; all have equally many labels."""
+    good = [video for video in videos if isinstance(video, SampleClips)]
+    num_labels = len(good[0].labels) if good else 0
+    parts = [video.clips.chunk(num_labels) for video in good]  # the views that share a label
+    return Batch(
+        clips=torch.cat([part[i] for i in range(num_labels) for part in parts]) if good else torch.empty(0),
+        labels=torch.tensor([video.labels[i] for i in range(num_labels) for video in good], dtype=torch.long),
+        indices=[video.index for video in good],
+        broken=[video for video in videos if isinstance(video, BrokenSample)],
+    )
+
+
+class TrainingClips(Dataset):
+    """Random clips of each video, `augment.repeats` from one decoding: the same frames, each time changed anew.
+
+    Item `pass_number * len(samples) + index` holds the clips of a video in that pass.
+
+    Args:
+        classes: names by label; a flipped clip of a class that names a side gets the label of the other side. None
+            keeps the labels.
+    """
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        frames: int,
+        config: InputConfig,
+        augment: AugmentConfig,
+        seed: int,
+        *,
+        classes: Sequence[str] | None = None,
+    ):
+        self.samples = samples
+        self.frames = frames
+        self.config = config
+        self.augment = augment
+        self.seed = seed
+        self.mirrored = None if classes is None else mirrored_classes(classes)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, position: int) -> SampleClips | BrokenSample:
+        pass_number, index = divmod(position, len(self.samples))
+        sample = self.samples[index]
+        generator = np.random.default_rng([self.seed, pass_number, index])
+        try:
+            frames = read_clip(
+                sample.path, lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator)
+            )
+        except MediaError as error:
+            return BrokenSample(index, error.path, error.reason)
+        mirrored = sample.label if self.mirrored is None else self.mirrored[sample.label]
+        clips, labels = [], []
+        for _ in range(self.augment.repeats):
+            seed = int(generator.integers(2**62))
+            clip = training_clip(frames, self.config, self.augment, seed=seed, may_flip=mirrored is not None)
+            clips.append(clip.clip)
+            labels.append(mirrored if clip.flipped and mirrored is not None else sample.label)
+        return SampleClips(torch.stack(clips) if len(clips) > 1 else clips[0][None], labels, index)
+
+
+def random_indices(
+    num_frames: int, fps: float, frames: int, config: InputConfig, *, generator: np.random.Generator
+) -> list[int]:
+    """Frames of a random clip, drawn as `config` says, of a video of `num_frames`."""
+    if config.sampling == "sparse":
+        return sampling.random_sparse_indices(num_frames, frames=frames, generator=generator)
+    return sampling.random_dense_indices(
+        num_frames,
+        fps=fps,
+        frames=frames,
+        stride=config.stride,
+        target_fps=config.target_fps,
+        generator=generator,
+    )
+
+
+class TestClips(Dataset):
+    """All views of each video at test time: `num_clips` in time x `num_crops` in space, from one decoding."""
+
+    __test__ = False  # no test class, though its name begins like one
+
+    def __init__(self, samples: list[Sample], frames: int, config: InputConfig, *, shuffle_frames: bool = False):
+        self.samples = samples
+        self.frames = frames
+        self.config = config
+        self.shuffle_frames = shuffle_frames
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> SampleClips | BrokenSample:
+        sample = self.samples[index]
+        try:
+            frames = read_clip(sample.path, self._all_indices)
+            if self.config.fit != "stretch":
+                refuse_strips(sample.path, frames.shape[1:3])
+        except MediaError as error:
+            return BrokenSample(index, error.path, error.reason)
+        views = []
+        for clip in np.split(frames, self.config.num_clips):
+            if self.shuffle_frames:
+                clip = clip[np.random.default_rng(index).permutation(len(clip))]
+            views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
+        return SampleClips(torch.cat(views), [sample.label], index)
+
+    def _all_indices(self, num_frames: int, fps: float) -> list[int]:
+        """The frames of all clips, one clip after the other."""
+        config = self.config
+        if config.sampling == "sparse":
+            clips = [
+                sampling.sparse_indices(num_frames, frames=self.frames, clip=clip, num_clips=config.num_clips)
+                for clip in range(config.num_clips)
+            ]
+        else:
+            clips = [
+                sampling.dense_indices(
+                    num_frames,
+                    fps=fps,
+                    frames=self.frames,
+                    stride=config.stride,
+                    clip=clip,
+                    num_clips=config.num_clips,
+                    target_fps=config.target_fps,
+                )
+                for clip in range(config.num_clips)
+            ]
+        return [index for clip in clips for index in clip]
+
+
+def refuse_strips(path: str | os.PathLike[str], size: tuple[int, ...]) -> None:
+    """Raises MediaError where one of height and width is too much longer than the other."""
+    height, width = size
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise MediaError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
+
+
+def make_loader(
+    dataset: Dataset,
+    *,
+    workers: int,
+    batch_size: int = 1,
+    batches: Iterable[list[int]] | None = None,
+    collate_fn: Callable = collate,
+) -> DataLoader:
+    """A loader of what `collate_fn` makes; its workers leave Ctrl-C and SIGTERM to the main process.
+
+    Args:
+        batches: the items of each batch; None goes through the set in order, `batch_size` items a batch.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=batch_size if batches is None else 1,  # 1 is what it must be beside batches
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=partial(_collated, collate_fn),
+        worker_init_fn=_prepare_worker,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _collated(collate_fn: Callable, items: list) -> Any:
+    """A batch; in a worker the memory that its decoding took goes back to the system first.
+
+    Frames of other sizes each time leave gaps that the allocator keeps: hundreds of megabytes after some hours.
+    """
+    batch = collate_fn(items)
+    if get_worker_info() is not None and _MALLOC_TRIM is not None:
+        _MALLOC_TRIM(0)
+    return batch
+
+
+_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library only
+
+
+def _prepare_worker(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setsid()  # out of the group that Ctrl-C and SIGTERM are sent to; still ended by the main process
+    torch.set_num_threads(1)

@@ -1,0 +1,134 @@
+"""A video as a folder of images: which of them are its frames, in which order, and their pixels.
+
+Data sets such as Something-Something are often kept as `<folder>/00001.jpg, 00002.jpg, ...`. Names may follow any
+pattern: the order is that of the numbers in them, so `frame2.jpg` comes before `frame10.jpg`.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from morphmlp.data.media.images import image_size, read_image
+from morphmlp.data.media.sources import FrameFolder, media_kind
+from morphmlp.errors import MediaError
+
+# Optical flow as images, which extraction tools write beside the frames: `flow_x_00001.jpg`. It is no frame.
+_FLOW_PREFIX = "flow_"
+
+
+def is_frame_folder(path: str | os.PathLike[str]) -> bool:
+    return isinstance(path, FrameFolder) or os.path.isdir(path)
+
+
+def list_frames(folder: str | os.PathLike[str]) -> list[str]:
+    """The paths of a video's frames, in the order in which they are shown.
+
+    Raises:
+        MediaError: the folder cannot be listed, holds no images, or fewer than its list states.
+    """
+    names = _image_names(folder)
+    if not isinstance(folder, FrameFolder):
+        chosen = names
+    elif folder.first is None:
+        chosen = names[: folder.num_frames]
+        if len(chosen) < folder.num_frames:
+            raise MediaError(folder, f"holds {len(names)} frames, but its list states {folder.num_frames}")
+    else:
+        chosen = _numbered_from(folder, folder.first, names)
+    return [os.path.join(folder, name) for name in chosen]
+
+
+def _image_names(folder: str | os.PathLike[str]) -> list[str]:
+    """The names of the images in a folder: the numbers in them count as numbers."""
+    try:
+        names = [name for name in os.listdir(folder) if media_kind(name) == "image" and not name.startswith(".")]
+    except OSError as error:
+        raise MediaError(folder, f"cannot be listed ({error.strerror})") from None
+    if not names:
+        raise MediaError(folder, "is a folder without images: neither a video file nor the frames of a video")
+    frames = [name for name in names if not name.startswith(_FLOW_PREFIX)]
+    return sorted(frames or names, key=_natural_order)
+
+
+def _natural_order(name: str) -> tuple:
+    """`img2.jpg` before `img10.jpg`; text and numbers alternate, so that like is compared with like."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def _numbered_from(folder: FrameFolder, first: int, names: list[str]) -> list[str]:
+    """The frames whose numbers are `first`, `first + 1`, ...: 13 to 175 for 163 frames from 13 on."""
+    numbers = _frame_numbers(folder, names)
+    last = first + folder.num_frames - 1
+    chosen = [name for name, number in zip(names, numbers, strict=True) if first <= number <= last]
+    if len(chosen) < folder.num_frames:
+        raise MediaError(
+            folder,
+            f"holds {len(chosen)} of the {folder.num_frames} frames that its list states, numbered {first} to {last}; "
+            f"those in the folder are numbered {min(numbers)} to {max(numbers)}",
+        )
+    return chosen
+
+
+def _frame_numbers(folder: FrameFolder, names: list[str]) -> list[int]:
+    """The number in each name that tells the frames apart, the last such: 7 in `clip2_00007.jpg`, `00007_v2.jpg`."""
+    found = [[int(digits) for digits in re.findall(r"[0-9]+", os.path.splitext(name)[0])] for name in names]
+    for column in range(1, min(map(len, found)) + 1):
+        numbers = [each[-column] for each in found]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    raise MediaError(folder, f"its frames have no numbers that tell them apart, such as {names[0]}")
+
+
+def read_frame_files(folder: str | os.PathLike[str], files: list[str], indices: Sequence[int]) -> np.ndarray:
+    """The frames at `indices` of those listed, each file read once; another size is scaled to the first frame's.
+
+    Returns:
+        [T, H, W, 3] RGB, uint8, with T = len(indices).
+
+    Raises:
+        MediaError: a wanted frame cannot be read, which is named, or there is none of an index.
+    """
+    if max(indices) >= len(files):
+        raise MediaError(folder, f"holds {len(files)} frames, so there is no frame {max(indices)} (the first is 0)")
+    height, width = frame_size(folder, files)
+    frames = np.empty((len(indices), height, width, 3), dtype=np.uint8)
+    positions: dict[int, list[int]] = {}
+    for position, index in enumerate(indices):
+        positions.setdefault(int(index), []).append(position)
+    for index, wanted in positions.items():
+        frames[wanted] = _scaled(_read_frame(folder, files[index]), height, width)
+    return frames
+
+
+def frame_size(folder: str | os.PathLike[str], files: list[str]) -> tuple[int, int]:
+    """Height and width of the first frame, in pixels.
+
+    Raises:
+        MediaError: it is no image.
+    """
+    try:
+        return image_size(files[0])
+    except MediaError as error:
+        raise _of_frame(folder, error) from None
+
+
+def _read_frame(folder: str | os.PathLike[str], file: str) -> np.ndarray:
+    try:
+        return read_image(file)
+    except MediaError as error:
+        raise _of_frame(folder, error) from None
+
+
+def _of_frame(folder: str | os.PathLike[str], error: MediaError) -> MediaError:
+    """The video is what cannot be read; its frame is in the reason."""
+    return MediaError(folder, f"frame {error.path.name} {error.reason}")
+
+
+def _scaled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))

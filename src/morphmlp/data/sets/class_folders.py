@@ -1,0 +1,46 @@
+"""Class folders: `DIR/<class>/*.mp4`."""
+
+from pathlib import Path
+
+from morphmlp.data.media.sources import SUFFIXES, MediaKind
+from morphmlp.data.sets.find import find_media, find_videos
+from morphmlp.data.sets.labelled import LabelledSet, Sample, only_kind
+from morphmlp.errors import DataError
+from morphmlp.formatting import shortened
+
+
+def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSet:
+    """Videos, or images, in `root/<class>/`, at any depth; classes in alphabetical order.
+
+    Args:
+        frame_folders: a folder of images below a class folder is one video.
+
+    Raises:
+        DataError: no class folder, one with nothing in it, or both videos and images.
+    """
+    try:
+        folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error.strerror}") from None
+    if not folders:
+        raise DataError(
+            f"{root} holds no class folders; expected {root}/<class>/ with videos or images in it, or a csv list"
+        )
+    for folder in folders:
+        if folder.is_symlink() and root.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{folder} is a link to {folder.resolve()}, which it lies in; remove it")
+    files = {folder.name: find_videos(folder) if frame_folders else find_media(folder) for folder in folders}
+    kind = "video" if frame_folders else only_kind((path for paths in files.values() for path in paths), source=root)
+    empty = [name for name, paths in files.items() if not paths]
+    if empty:
+        raise _nothing_in(root, empty, kind, frame_folders=frame_folders)
+    samples = [Sample(path, label) for label, paths in enumerate(files.values()) for path in paths]
+    return LabelledSet(samples, list(files), kind=kind or "video")
+
+
+def _nothing_in(root: Path, empty: list[str], kind: MediaKind | None, *, frame_folders: bool) -> DataError:
+    if frame_folders:
+        return DataError(f"{root}: no videos in {shortened(empty)}; expected folders of images, or video files")
+    known = " ".join(sorted(SUFFIXES[kind] if kind else SUFFIXES["video"] | SUFFIXES["image"]))
+    wanted = f"{kind}s" if kind else "videos or images"
+    return DataError(f"{root}: no {wanted} in {shortened(empty)}; files are taken by their ending: {known}")

@@ -1,0 +1,101 @@
+"""Videos, images and folders of frames below a folder, or those that a pattern names."""
+
+import glob
+import os
+from pathlib import Path
+
+from morphmlp.data.media.sources import SUFFIXES, MediaKind, media_kind
+from morphmlp.errors import DataError
+
+
+def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
+    """Files as they are, folders as the videos (or images) in them, and globs as what they match; each once.
+
+    Where videos are wanted, a folder without video files but with images is one video, or has folders that are.
+
+    Raises:
+        DataError: a pattern without a file, or a folder without one of the kind.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        if not pattern:
+            raise DataError("a path is empty; give files, folders or globs")
+        if Path(pattern).is_dir():
+            found = find_media(Path(pattern), kind)
+            if not found and kind == "video":
+                found = _frame_folders(Path(pattern))
+        elif Path(pattern).exists() or not glob.has_magic(pattern):
+            found = [Path(pattern)]
+        else:
+            found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).is_file()]
+        if not found:
+            raise DataError(f"{pattern}: no {kind}s found")
+        paths.update(dict.fromkeys(found))
+    return list(paths)
+
+
+def _frame_folders(folder: Path) -> list[Path]:
+    """The folder itself, if images lie in it, or the folders of frames below it."""
+    if any(media_kind(entry.name) == "image" for entry in folder.iterdir()):
+        return [folder]
+    return find_videos(folder)
+
+
+def find_media(folder: Path, kind: MediaKind | None = None) -> list[Path]:
+    """Videos and images below `folder`, or those of one kind, in alphabetical order.
+
+    They are told by their endings; hidden files and folders are left out, and so are links to folders.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be listed: {error.strerror}")
+
+    wanted = {kind} if kind else set(SUFFIXES)
+    paths = []
+    for directory, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found = [name for name in names if not name.startswith(".") and media_kind(name) in wanted]
+        paths.extend(Path(directory, name) for name in found)
+    return sorted(paths)
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Video files and folders of frames below `folder`, in alphabetical order.
+
+    A folder is one of frames if an image lies in it; what else it holds is not looked at.
+
+    Raises:
+        DataError: a folder cannot be listed, or images lie in `folder` itself.
+    """
+    found: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        folders, videos = _folders_and_videos(current)
+        if folders is None and current == folder:
+            raise DataError(f"{folder} holds images itself; with frame_folders, each video needs a folder of its own")
+        found.extend([current] if folders is None else videos)
+        waiting.extend(folders or [])
+    return sorted(found)
+
+
+def _folders_and_videos(folder: Path) -> tuple[list[Path] | None, list[Path]]:
+    """What lies in a folder; None for its folders once an image is found, which ends the search."""
+    folders, videos = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(folder / entry.name)
+                elif media_kind(entry.name) == "image":
+                    return None, []
+                elif media_kind(entry.name) == "video":
+                    videos.append(folder / entry.name)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
+    return folders, videos

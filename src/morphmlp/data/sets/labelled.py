@@ -1,0 +1,241 @@
+"""Labelled videos or images as a set with classes: how written labels become class numbers from 0.
+
+Labels are names or numbers. Names are put in alphabetical order unless a label file gives theirs; numbers stand for the
+lines of a label file, or for themselves.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from morphmlp.data.media.sources import MediaKind, Source, media_kind
+from morphmlp.data.sets.class_names import ClassNames
+from morphmlp.errors import DataError
+from morphmlp.formatting import shortened
+
+MOST_DIGITS = 5  # of a label that is a number
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled video or image: `label` counts from 0 in the order of the set's classes."""
+
+    path: Source
+    label: int
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled files of one kind and their classes.
+
+    Attributes:
+        named: False where the classes are only known by number.
+        named_by_file: a label file names the classes, so that a number stands for one of its lines.
+        num_duplicates: rows of a list that said again what an earlier row says, and were left out.
+    """
+
+    samples: list[Sample]
+    classes: list[str]
+    named: bool = True
+    kind: MediaKind = "video"
+    num_duplicates: int = 0
+    named_by_file: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What the samples are called in messages: "videos" or "images"."""
+        return f"{self.kind}s"
+
+    def relabelled(self, classes: list[str], *, source: str, advice: str = "") -> "LabelledSet":
+        """The same samples with labels counted in another list of classes, matched by name, or by number if unnamed.
+
+        Names match as they are, or but for brackets and underscores: `Holding [something]` is `Holding something`.
+
+        Args:
+            source: what messages call that list.
+            advice: what they say last where it lacks a class.
+
+        Raises:
+            DataError: a class of this set is not in the list; both sides are named.
+        """
+        if not self.named:
+            if len(self.classes) > len(classes):
+                raise DataError(
+                    f"label {len(self.classes) - 1} is past the {len(classes)} classes of {source}, which count from "
+                    "0; labels that count from 1 need --lists.first_label 1"
+                )
+            return replace(self, classes=list(classes), named=True)
+        position = _positions(classes)
+        unknown = [name for name in self.classes if _find(name, position) is None]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
+                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}{advice}"
+            )
+        new_labels = [_find(name, position) for name in self.classes]
+        samples = [replace(sample, label=new_labels[sample.label]) for sample in self.samples]
+        return replace(self, samples=samples, classes=list(classes))
+
+
+def _positions(classes: Sequence[str]) -> dict[str, int]:
+    """Where each name is; plainer spellings lead there too, unless they are another's name or several share one."""
+    shared = Counter(_plain(name) for name in classes)
+    plain = {_plain(name): i for i, name in enumerate(classes) if shared[_plain(name)] == 1}
+    return plain | {name: i for i, name in enumerate(classes)}
+
+
+def _find(name: str, position: dict[str, int]) -> int | None:
+    return position.get(name, position.get(_plain(name)))
+
+
+def _plain(name: str) -> str:
+    """`riding_a_bike` and `Holding [something]` as other lists write them: `riding a bike`, `Holding something`."""
+    return re.sub(r"[\s_]+", " ", re.sub(r"[\[\]]", "", name)).strip()
+
+
+def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | None:
+    """The one kind that the files are of, None without files; an unknown ending counts as a video's.
+
+    Raises:
+        DataError: both kinds; an example of each is named.
+    """
+    examples: dict[MediaKind, Source] = {}
+    for path in paths:
+        examples.setdefault(media_kind(path) or "video", path)
+    if len(examples) == 2:
+        raise DataError(
+            f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "
+            "move one kind elsewhere"
+        )
+    return next(iter(examples), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A video or an image with its label as written, and where that is: "row 3"."""
+
+    where: str
+    path: Source
+    label: str
+
+
+def labelled_set(
+    entries: Sequence[Entry],
+    *,
+    origin: str | Path,
+    names: ClassNames | None,
+    first_label: int | None = None,
+    training: bool = False,
+) -> LabelledSet:
+    """Entries as a set; repeated ones are taken once.
+
+    Args:
+        origin: what messages call the list.
+        first_label: the number of the first class; None takes 0, and refuses labels that seem to count from 1.
+        training: most classes are expected: unnamed labels without a 0 seem to count from 1, and a number far past
+            the others is taken for a mistake.
+
+    Raises:
+        DataError: naming the entry whose label cannot be used, or that contradicts another; or there are both kinds.
+    """
+    if _are_numbers(entries, origin=origin):
+        labels, classes = _from_numbers(entries, origin=origin, names=names, first_label=first_label, training=training)
+        named = names is not None
+    else:
+        labels, classes = _from_names(entries, origin=origin, names=names)
+        named = True
+    samples = _without_duplicates(entries, labels, origin=origin)
+    kind = only_kind((sample.path for sample in samples), source=origin)
+    num_duplicates = len(entries) - len(samples)
+    return LabelledSet(samples, classes, named, kind or "video", num_duplicates, named_by_file=names is not None)
+
+
+def _are_numbers(entries: Sequence[Entry], *, origin: str | Path) -> bool:
+    """Whether the labels are numbers and not names.
+
+    One typing mistake must not make names of all numbers: in alphabetical order, class 10 would come before class 2.
+
+    Raises:
+        DataError: more than half of them are numbers, but not all.
+    """
+    odd = [entry for entry in entries if not re.fullmatch(r"[0-9]+", entry.label)]
+    if odd and 2 * len(odd) < len(entries):
+        header = "remove the row if it is a header; " if odd[0] is entries[0] else ""
+        raise DataError(
+            f"{origin}, {odd[0].where}: label {odd[0].label!r} is no class number, but {len(entries) - len(odd)} of "
+            f"{len(entries)} labels are; {header}mend the label, or write those of all samples as names, such as "
+            "'class 3'"
+        )
+    return not odd
+
+
+def _from_numbers(
+    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None, first_label: int | None, training: bool
+) -> tuple[list[int], list[str]]:
+    """Labels from 0, and the classes."""
+    first = first_label or 0
+    for entry in entries:
+        if len(entry.label.lstrip("0")) > MOST_DIGITS:
+            raise DataError(
+                f"{origin}, {entry.where}: label {entry.label[:20]} is no class number; expected one from {first} on, "
+                "or a name"
+            )
+    numbers = [int(entry.label) for entry in entries]
+    lowest, highest = min(numbers), max(numbers)
+    if names is None and first_label is None and lowest == 1 and training:
+        raise DataError(
+            f"{origin}, {entries[numbers.index(1)].where}: label 1 is the smallest, and classes count from 0; give "
+            "--lists.first_label 1 if 1 is the first class, or --lists.first_label 0 if class 0 merely has no samples"
+        )
+    if lowest < first:
+        raise DataError(f"{origin}, {entries[numbers.index(lowest)].where}: label {lowest}, but first_label is {first}")
+    num_classes, num_present = highest + 1 - first, len(set(numbers))
+    if names is None and training and 1 < num_present < num_classes / 2:
+        raise DataError(
+            f"{origin}, {entries[numbers.index(highest)].where}: label {highest} would make {num_classes} classes, of "
+            f"which {num_present} have samples; mend the label, or name the classes with --lists.labels FILE"
+        )
+    classes = names.names if names else [str(number) for number in range(first, highest + 1)]
+    for number, entry in zip(numbers, entries, strict=True):
+        if names and number - first >= len(classes):
+            advice = names.advice
+            if first_label is None and lowest > 0 and highest == len(classes):
+                advice = "; give --lists.first_label 1 if the labels count from 1"
+            raise DataError(
+                f"{origin}, {entry.where}: label {number}, but {names.source} names {len(classes)} classes"
+                f"{f' and first_label is {first}' if first else ''}{advice}"
+            )
+    return [number - first for number in numbers], list(classes)
+
+
+def _from_names(
+    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None
+) -> tuple[list[int], list[str]]:
+    classes = names.names if names else sorted({entry.label for entry in entries})
+    position = _positions(classes)
+    labels = []
+    for entry in entries:
+        label = _find(entry.label, position)
+        if label is None:
+            assert names is not None, "classes that are taken from the labels hold them all"
+            raise DataError(
+                f"{origin}, {entry.where}: class {entry.label!r} is not among the {len(classes)} of {names.source}: "
+                f"{shortened(classes)}{names.advice}"
+            )
+        labels.append(label)
+    return labels, list(classes)
+
+
+def _without_duplicates(entries: Sequence[Entry], labels: list[int], *, origin: str | Path) -> list[Sample]:
+    """One sample for each source."""
+    seen: dict[Source, int] = {}  # source -> where it is first
+    for i, (entry, label) in enumerate(zip(entries, labels, strict=True)):
+        before = seen.setdefault(entry.path, i)
+        if labels[before] != label:
+            raise DataError(
+                f"{origin}, {entry.where}: {entry.path} has label {entry.label}, but {entries[before].label} in "
+                f"{entries[before].where}; which one is right? Remove the other"
+            )
+    return [Sample(source, labels[i]) for source, i in seen.items()]

@@ -1,0 +1,133 @@
+"""From the rows of a list to a labelled set: where the listed files are, and which of the classes they belong to."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from morphmlp.config import ListConfig
+from morphmlp.data.media.sources import VIDEO_SUFFIXES, FrameFolder, Source, media_kind
+from morphmlp.data.sets.class_names import find_class_names
+from morphmlp.data.sets.labelled import Entry, LabelledSet, labelled_set
+from morphmlp.data.sets.list_rows import ListRow, read_rows
+from morphmlp.errors import DataError
+
+# Of files that a list names without their ending; the common ones first.
+_ENDINGS = sorted(VIDEO_SUFFIXES, key=lambda suffix: (suffix not in (".mp4", ".webm", ".avi", ".mkv"), suffix))
+
+
+def read_list(
+    path: str | Path, *, lists: ListConfig | None = None, root: Path | None = None, training: bool = False
+) -> LabelledSet:
+    """A list in any of the formats of `list_rows`; the files are looked for, but none is opened.
+
+    Names are relative to `lists.prefix`, or else to `root` or the list's own folder, whichever holds the first file
+    that exists. Where names have no ending that is known, that file also tells whether they are folders of frames or
+    which ending videos have. A listed file that does not exist stays in the set, and counts as broken when it is read.
+    Labels are read as `labelled_set` says; a label file is looked for beside the list, then in `root`.
+
+    Args:
+        root: the data folder.
+        training: the labels should use every class (see `labelled_set`).
+
+    Raises:
+        DataError: naming the row that cannot be used, or saying that no file exists.
+    """
+    path = Path(path)
+    lists = lists or ListConfig()
+    rows = read_rows(path)
+    own_folders = list(dict.fromkeys(folder for folder in (path.parent, root) if folder is not None))
+    folders = own_folders[::-1] if lists.prefix is None else [_prefix(lists.prefix)]
+    names = find_class_names(lists.labels, own_folders)
+    locate = _kinetics_sources if rows[0].youtube_id else _sources
+    entries = [
+        Entry(row.where, source, row.label)
+        for row, source in zip(rows, locate(rows, folders, origin=path), strict=True)
+    ]
+    return labelled_set(entries, origin=path, names=names, first_label=lists.first_label, training=training)
+
+
+def _prefix(prefix: str) -> Path:
+    folder = Path(prefix)
+    if not folder.is_dir():
+        raise DataError(f"lists.prefix {prefix!r}: there is no folder {os.path.abspath(folder)}")
+    return folder
+
+
+def _sources(rows: list[ListRow], folders: Sequence[Path], *, origin: Path) -> list[Source]:
+    """Each row's file, or folder of frames; the first that is found decides for all."""
+    candidates = ((folder, row) for row in rows for folder in folders)
+    folder = next((folder for folder, row in candidates if _ending(folder, row.name) is not None), None)
+    if folder is None:
+        looked_for = [os.path.join(folder, row.name) for row in rows[:3] for folder in folders[:1]]
+        raise _nothing_found(rows, looked_for, folders, origin=origin)
+    unnamed = (row.name for row in rows if media_kind(row.name) is None)
+    ending = next((ending for name in unnamed if (ending := _ending(folder, name)) is not None), "")
+    return [_source(folder, row, ending) for row in rows]
+
+
+def _ending(folder: Path, name: str) -> str | None:
+    """What must be added to a name to get one that exists: nothing, or a video's ending; None where none does."""
+    path = os.path.join(folder, name)
+    if os.path.exists(path):
+        return ""
+    if media_kind(name) is not None or not os.path.isdir(os.path.dirname(path)):
+        return None
+    return next((ending for ending in _ENDINGS if os.path.exists(path + ending)), None)
+
+
+def _source(folder: Path, row: ListRow, ending: str) -> Source:
+    if media_kind(row.name) is not None:
+        return folder / row.name
+    if row.num_frames is not None and not ending:
+        return FrameFolder(folder / row.name, row.first, row.num_frames)
+    return folder / (row.name + ending)
+
+
+def _nothing_found(rows: list[ListRow], looked_for: list[str], folders: Sequence[Path], *, origin: Path) -> DataError:
+    endings = "" if media_kind(rows[0].name) else " (a folder of frames, or with the ending of a video)"
+    return DataError(
+        f"{origin}: none of its {len(rows)} files exists; looked for {', '.join(looked_for)}{endings} and so on, in "
+        f"{' and '.join(os.path.abspath(folder) for folder in folders)}; give the folder that the names are relative "
+        "to as --lists.prefix"
+    )
+
+
+def _kinetics_sources(rows: list[ListRow], folders: Sequence[Path], *, origin: Path) -> list[Source]:
+    """Each row's file, anywhere below the first folder that has any: `<id>_<start>_<end>.mp4` or `<id>.mp4`."""
+    for folder in folders:
+        files = _files_by_stem(folder)
+        found = [_best(files.get(row.name) or files.get(row.youtube_id or "") or [], row) for row in rows]
+        if any(found):
+            pairs = zip(rows, found, strict=True)
+            return [Path(file) if file else folder / f"{row.name}.mp4" for row, file in pairs]
+    raise _nothing_found(rows, [f"{row.name}.mp4" for row in rows[:3]], folders, origin=origin)
+
+
+def _best(files: list[str], row: ListRow) -> str | None:
+    """Of several files with one name, the one in the folders of the row's split and class."""
+    wanted = {row.split, row.label, row.label.replace(" ", "_")}
+    return max(files, key=lambda file: len(wanted.intersection(file.split(os.sep))), default=None)
+
+
+def _files_by_stem(folder: Path) -> dict[str, list[str]]:
+    files: dict[str, list[str]] = defaultdict(list)
+    for directory, names in _walk(folder):
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in VIDEO_SUFFIXES:
+                files[stem].append(os.path.join(directory, name))
+    return files
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each directory below with the names of its files; links are followed, but no directory is entered twice."""
+    entered = set()
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(directory)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        yield directory, names

@@ -1,0 +1,180 @@
+"""Videos or images in tar shards, as WebDataset keeps them: a few large files instead of many small ones.
+
+A shard holds, for each sample, `key.mp4` (or another ending of a video or an image) and its label: `key.cls` or
+`key.txt` with a number or a name, or `key.json` with "label". Shards are indexed once, by their headers alone, and
+each member is then read where it lies. So samples in shards are drawn, spread over processes and resumed as files are.
+"""
+
+import json
+import os
+import tarfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from morphmlp.data.media.sources import TarMember, media_kind
+from morphmlp.data.sets.class_names import ClassNames
+from morphmlp.data.sets.labelled import Entry, LabelledSet, labelled_set
+from morphmlp.errors import DataError
+from morphmlp.formatting import shortened
+
+LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first that a sample has is taken
+
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_BLOCK = 512  # bytes: a tar archive ends in a block of zeros
+_THREADS = 8  # network disks answer many requests at once
+_MOST_LABEL_BYTES = 2**20
+
+
+def find_shards(root: Path, split: str | None = None) -> list[Path]:
+    """The shards of a folder, or of its split: `split/*.tar` or `split-*.tar`, in alphabetical order.
+
+    A folder that holds folders has no shards: ImageNet's class folders may lie beside the archives they came in.
+
+    Raises:
+        DataError: they are compressed, or the folder cannot be listed.
+    """
+    folder, start = (root if split is None else root / split), ""
+    if split is not None and not folder.is_dir():
+        folder, start = root, f"{split}-"
+    if not folder.is_dir():
+        return []
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.startswith(start) and not name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
+    archives = [name for name in names if name.lower().endswith((".tar", *_COMPRESSED))]
+    if not archives or (not start and any(os.path.isdir(folder / name) for name in set(names).difference(archives))):
+        return []
+    packed = [name for name in archives if name.lower().endswith(_COMPRESSED)]
+    if packed:
+        raise DataError(f"{folder / packed[0]} is compressed, so its members cannot be read alone; unpack it to a .tar")
+    return [folder / name for name in archives]
+
+
+def read_shards(
+    shards: Sequence[Path],
+    *,
+    origin: str | Path,
+    names: ClassNames | None = None,
+    first_label: int | None = None,
+    training: bool = False,
+) -> LabelledSet:
+    """The samples of all shards; the arguments are those of `labelled_set`.
+
+    Raises:
+        DataError: a shard is no tar archive, or is cut off; a sample lacks its label, or a label its sample; a key
+            is twice in a shard; a label cannot be used.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        entries = [entry for part in pool.map(_read_shard, shards) for entry in part]
+    return labelled_set(entries, origin=origin, names=names, first_label=first_label, training=training)
+
+
+@dataclass
+class _Shard:
+    """What the headers of a shard say: its samples by key, and their labels by ending."""
+
+    samples: dict[str, TarMember] = field(default_factory=dict)
+    labels: dict[str, dict[str, str]] = field(default_factory=lambda: {suffix: {} for suffix in LABEL_SUFFIXES})
+
+
+def _read_shard(path: Path) -> list[Entry]:
+    """One entry for each sample of a shard."""
+    shard = _Shard()
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                _add(shard, path, archive, member)
+            end = archive.offset
+        _require_end(path, end)
+    except tarfile.ReadError as error:
+        state = "is cut off or damaged" if shard.samples else "is no uncompressed tar archive, or is cut off"
+        raise DataError(f"{path} {state} after {len(shard.samples)} samples ({error}); copy or make it anew") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if not shard.samples:
+        raise DataError(f"{path} holds no videos or images; expected members such as key.mp4 and key.cls")
+    return _entries(path, shard)
+
+
+def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    """Takes up a member if it is a sample or a label; hidden files and others are left out.
+
+    The key is the name without its ending: `clip.v2` of `clip.v2.mp4` and `clip.v2.cls`.
+    """
+    key, suffix = os.path.splitext(member.name)
+    suffix = suffix.lower()
+    if not member.isreg() or os.path.basename(key).startswith("."):
+        return
+    if media_kind(member.name) is not None:
+        if key in shard.samples:
+            raise DataError(f"{path}: {member.name} and {shard.samples[key].name} share the key {key}; rename one")
+        if member.issparse():
+            raise DataError(f"{path}: {member.name} is a sparse file, which is not stored as it is; use another tar")
+        shard.samples[key] = TarMember(path, member.name, member.offset_data, member.size)
+    elif suffix in LABEL_SUFFIXES:
+        if key in shard.labels[suffix]:
+            raise DataError(f"{path}: {member.name} is there twice; each key needs one label")
+        shard.labels[suffix][key] = _read_label(path, archive, member, suffix)
+
+
+def _read_label(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> str:
+    """The label that a member holds, "" if it is a JSON without one."""
+    file = archive.fileobj
+    assert file is not None, "the archive is open"
+    try:
+        if member.size > _MOST_LABEL_BYTES:
+            raise ValueError(f"it is {member.size} bytes long")
+        file.seek(member.offset_data)  # ten times as fast as `extractfile`, and there are many
+        content = file.read(member.size)
+        if len(content) < member.size:
+            raise tarfile.ReadError("unexpected end of data")
+        return _label_in(content.decode("utf-8-sig").strip(), suffix)
+    except ValueError as error:
+        raise DataError(f"{path}: {member.name} is no label ({error})") from None
+
+
+def _label_in(text: str, suffix: str) -> str:
+    if suffix != ".json":
+        if not text or "\n" in text:
+            raise ValueError("expected one number or name")
+        return text
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+    label = content.get("label", "") if isinstance(content, dict) else ""
+    if not isinstance(label, (str, int)):
+        raise ValueError('"label" must be a number or a name')
+    return str(label).strip()
+
+
+def _require_end(path: Path, end: int) -> None:
+    """An archive that was cut off between two members looks complete, but for the block of zeros at its end."""
+    with open(path, "rb") as file:
+        file.seek(end)
+        if file.read(_BLOCK) != bytes(_BLOCK):
+            raise tarfile.ReadError(f"no end of the archive at byte {end}")
+
+
+def _entries(path: Path, shard: _Shard) -> list[Entry]:
+    """Samples with their labels; every sample has one, and every `.cls` its sample."""
+    orphans = [f"{key}.cls" for key in shard.labels[".cls"] if key not in shard.samples]
+    if orphans:
+        raise DataError(f"{path}: {len(orphans)} labels have no video or image: {shortened(orphans)}")
+    entries = []
+    unlabelled = []
+    for key, member in shard.samples.items():
+        label = next((found for labels in shard.labels.values() if (found := labels.get(key))), None)
+        if label is None:
+            unlabelled.append(member.name)
+        else:
+            entries.append(Entry(f"{path.name}/{member.name}", member, label))
+    if unlabelled:
+        raise DataError(
+            f"{path}: {len(unlabelled)} of {len(shard.samples)} samples have no label: {shortened(unlabelled)}; "
+            "expected key.cls, key.txt, or key.json with a label"
+        )
+    return entries

@@ -1,0 +1,91 @@
+"""The split of one set into a training and a validation part: by class, or by groups such as speakers."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from morphmlp.config import SplitConfig
+from morphmlp.data.media.sources import Source, sort_key
+from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.errors import DataError
+from morphmlp.formatting import shortened
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
+    """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
+
+    Raises:
+        DataError: a class has one file only, a name does not fit the pattern, or a class is missing on one side.
+    """
+    counts = Counter(sample.label for sample in whole.samples)
+    single = [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    if single:
+        raise DataError(
+            f"{source}: one {whole.kind} only in {shortened(single)}: it cannot be in both the training and the "
+            f"validation part; add {whole.unit}, remove the class, or give train and val folders"
+        )
+    if config.group_pattern is None:
+        held_out = _draw_by_class(whole.samples, config)
+    else:
+        held_out = _draw_groups(whole.samples, config)
+    train = replace(whole, samples=[sample for sample in whole.samples if sample.path not in held_out])
+    val = replace(whole, samples=[sample for sample in whole.samples if sample.path in held_out])
+    for part, name in ((train, "training"), (val, "validation")):
+        present = {sample.label for sample in part.samples}
+        missing = [whole.classes[label] for label in counts if label not in present]
+        if missing:
+            raise DataError(
+                f"{source}: the {name} part has no {whole.kind} of {shortened(missing)}; "
+                "change val_fraction, seed or group_pattern, or give train and val folders"
+            )
+    return train, val
+
+
+def _draw_by_class(samples: list[Sample], config: SplitConfig) -> set[Source]:
+    """Held-out paths: the fraction of each class, at least one and never all; the order of the list does not matter."""
+    held_out: set[Source] = set()
+    by_class = _grouped(samples, lambda sample: sample.label)
+    for label in sorted(by_class):
+        paths = sorted({sample.path for sample in by_class[label]}, key=sort_key)
+        generator = np.random.default_rng([config.seed, label])
+        count = min(max(round(config.val_fraction * len(paths)), 1), len(paths) - 1)
+        held_out.update(paths[i] for i in generator.permutation(len(paths))[:count])
+    return held_out
+
+
+def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Source]:
+    """Held-out paths: all files of a fraction of the groups, at least one group and never all."""
+    groups = _grouped(samples, lambda sample: _group_of(sample.path, config.group_pattern or ""))
+    if len(groups) < 2:
+        raise DataError(
+            f"group_pattern {config.group_pattern!r} finds {len(groups)} group in the file names; two needed"
+        )
+    names = sorted(groups)
+    count = min(max(round(config.val_fraction * len(names)), 1), len(names) - 1)
+    drawn = np.random.default_rng(config.seed).permutation(len(names))[:count]
+    return {sample.path for i in drawn for sample in groups[names[i]]}
+
+
+def _group_of(path: Source, pattern: str) -> str:
+    try:
+        match = re.search(pattern, os.path.basename(path))
+    except re.error as error:
+        raise DataError(f"group_pattern {pattern!r} is no regular expression: {error}") from None
+    group = match and (match[1] if match.groups() else match[0])
+    if group is None:
+        raise DataError(f"{path}: the name does not fit group_pattern {pattern!r}")
+    return group
+
+
+def _grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
+    groups: dict[Key, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[key(sample)].append(sample)
+    return groups

@@ -1,0 +1,1 @@
+"""The whole way on videos that the package renders itself."""

@@ -1,0 +1,1 @@
+"""The same outputs, faster: where and how a model runs."""

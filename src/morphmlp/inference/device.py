@@ -1,0 +1,46 @@
+"""Where a model runs, and in which precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from morphmlp.distributed import local_rank
+from morphmlp.errors import ConfigError, DataError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def resolve_device(device: str) -> torch.device:
+    """ "auto" is the CUDA device of this process where there is one: of the first process on a machine the first."""
+    if device == "auto":
+        device = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
+    try:
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise RuntimeError
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError):
+        raise DataError(
+            f"device {device!r} cannot be used here; allowed: auto, cpu, or cuda with a CUDA device"
+        ) from None
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """Mixed precision as `TrainConfig.precision` names it."""
+    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in dtypes:
+        raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
+    return torch.autocast(device.type, dtypes[precision]) if dtypes[precision] else nullcontext()

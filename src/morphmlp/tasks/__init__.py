@@ -1,0 +1,1 @@
+"""Logits become an answer: one folder a task, alike inside."""

@@ -1,0 +1,1 @@
+"""Which class a video or an image shows."""

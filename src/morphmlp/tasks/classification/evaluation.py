@@ -1,0 +1,248 @@
+"""Evaluation of a classifier with the published test protocol: several views a video, joined to one prediction.
+
+An image is a video of one frame: it goes the same way.
+
+Under torchrun each process takes its share of the batches, and all get the whole result. The batches are those of a
+single process, so that the result is the same to the last bit on the same kind of device.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.utils.data import DataLoader
+
+from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.config import ListConfig, SplitConfig
+from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
+from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
+from morphmlp.errors import DataError
+from morphmlp.inference.device import resolve_device
+from morphmlp.inference.optimize import for_inference
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.tasks.classification.prediction import (
+    ViewProbabilities,
+    _num_samples,
+    input_for_test,
+    load_classifier,
+    make_test_loader,
+    model_kind,
+    predict_samples,
+)
+
+
+@dataclass(frozen=True)
+class SamplePrediction:
+    """What a model says of a video or image.
+
+    Attributes:
+        label: -1 if unknown.
+        probabilities: `[classes]`, the views joined.
+        view_ranks: `[views]`, the rank of the label in each view, 0 for the most probable class; None if unknown.
+    """
+
+    path: Path
+    label: int
+    probabilities: np.ndarray
+    view_ranks: np.ndarray | None = None
+
+    def top(self, k: int) -> list[int]:
+        """The k most probable classes, best first."""
+        return np.argsort(-self.probabilities, kind="stable")[:k].tolist()
+
+    @property
+    def predicted(self) -> int:
+        return self.top(1)[0]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions for a labelled set; samples that could not be read are kept apart and count nowhere else.
+
+    Attributes:
+        labels: class names in the order of the probabilities.
+        predictions: one for each sample that was read.
+        broken: path and reason of the others.
+        unit: what the samples are: "videos" or "images".
+    """
+
+    labels: list[str]
+    predictions: list[SamplePrediction]
+    broken: list[tuple[Path, str]] = field(default_factory=list)
+    unit: str = "videos"
+
+    def accuracy(self, k: int = 1) -> float:
+        """Share of samples whose label is among the k most probable classes; NaN without samples."""
+        hits = [prediction.label in prediction.top(k) for prediction in self.predictions]
+        return float(np.mean(hits)) if hits else float("nan")
+
+    def view_accuracy(self, k: int = 1) -> float:
+        """The same of single views, as if none were joined; NaN where their ranks are not known."""
+        hits = [prediction.view_ranks < k for prediction in self.predictions if prediction.view_ranks is not None]
+        return float(np.mean(hits)) if hits else float("nan")
+
+    @property
+    def num_views(self) -> int | None:
+        """Views of each sample; None where that is not known."""
+        return next((len(p.view_ranks) for p in self.predictions if p.view_ranks is not None), None)
+
+    def confusion(self) -> np.ndarray:
+        """Counts `[label, predicted]`."""
+        counts = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
+        for prediction in self.predictions:
+            counts[prediction.label, prediction.predicted] += 1
+        return counts
+
+    def loss(self) -> float:
+        """Mean negative log-likelihood of the labels."""
+        values = [-np.log(max(p.probabilities[p.label], 1e-12)) for p in self.predictions]
+        return float(np.mean(values)) if values else float("nan")
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """For each class: name, samples, recall (its accuracy) and precision; None where there is nothing to divide."""
+        confusion = self.confusion()
+        rows = []
+        for i, name in enumerate(self.labels):
+            samples, predicted, hits = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
+            rows.append(
+                {
+                    "class": name,
+                    "samples": samples,
+                    "recall": hits / samples if samples else None,
+                    "precision": hits / predicted if predicted else None,
+                }
+            )
+        return rows
+
+
+def evaluate_checkpoint(
+    checkpoint: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    num_clips: int | None = None,
+    num_crops: int | None = None,
+    aggregation: str | None = None,
+    shuffle_frames: bool = False,
+    lists: dict[str, Any] | None = None,
+    workers: int = 2,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluates a checkpoint folder on the videos or images of `data`.
+
+    What a prediction depends on beside the weights (normalisation, channel order, sizes, sampling, views) is that of
+    the checkpoint, but for the arguments.
+
+    Args:
+        split: "train", "val", "test" or "all"; by default the test or validation part where `data` has one, or what
+            was held out of it when the checkpoint was trained on it, else all.
+        num_clips, num_crops, aggregation: of the protocol; by default what the checkpoint was saved with.
+        shuffle_frames: destroys the order of each clip's frames, to see what the order is worth.
+        lists: fields of `ListConfig`; for the data that the checkpoint was trained on, those that differ from the
+            training's.
+        device: "auto" is the CUDA device of this process where there is one, else the CPU.
+        progress: called with the samples done and the samples in all, of this process.
+
+    Raises:
+        CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
+    """
+    model, info = load_classifier(checkpoint)
+    config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+    labelled = _labelled_samples(data, split, lists or {}, model, info, checkpoint)
+    dataset = TestClips(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
+    loader = make_test_loader(dataset, workers=workers, rank=rank(), num_processes=world_size())
+    fast, precision = for_inference(model.to(resolve_device(device)), precision)
+    with process_group():
+        return evaluate(fast, loader, labelled, precision=precision, progress=progress)
+
+
+def evaluate(
+    model: nn.Module,
+    loader: DataLoader,
+    labelled: LabelledSet,
+    *,
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluates a model on the samples of `labelled`, of which the loader of each process goes through its share.
+
+    Of several processes all call it and get the same result, also where one of them fails.
+
+    Args:
+        loader: `make_test_loader` of `TestClips` over all samples, for this process.
+
+    Raises:
+        DataError: not one of the samples can be read.
+    """
+    results: list[tuple[int, SamplePrediction | BrokenSample]] = []
+    with failing_together():
+        for index, result in predict_samples(model, loader, precision=precision):
+            results.append((index, _prediction(labelled.samples[index], result)))
+            if progress:
+                progress(len(results), _num_samples(loader))
+    results = sorted(gather(results), key=lambda item: item[0])
+    assert [index for index, _ in results] == list(range(len(labelled.samples))), "a sample is missing, or counts twice"
+    predictions = [result for _, result in results if isinstance(result, SamplePrediction)]
+    broken = [(result.path, result.reason) for _, result in results if isinstance(result, BrokenSample)]
+    if not predictions:
+        raise DataError(f"none of the {len(broken)} {labelled.unit} can be read; {broken[0][0]}: {broken[0][1]}")
+    return Evaluation(list(labelled.classes), predictions, broken, labelled.unit)
+
+
+def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> SamplePrediction | BrokenSample:
+    if isinstance(result, BrokenSample):
+        return result
+    return SamplePrediction(Path(sample.path), sample.label, result.joined, label_ranks(result.views, sample.label))
+
+
+def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:
+    """The rank of the label in each row of `[views, classes]`, from 0; of equal values the first class is the best.
+
+    >>> label_ranks(np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2]]), label=1)
+    array([0, 1])
+    """
+    own = probabilities[:, [label]]
+    return (probabilities > own).sum(axis=1) + (probabilities[:, :label] == own).sum(axis=1)
+
+
+def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info: CheckpointInfo) -> LabelledSet:
+    """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
+    trained_on = info.training.get("data") == os.path.abspath(data)
+    reading = ListConfig.from_dict(((info.training.get("lists") or {}) if trained_on else {}) | lists)
+    given_part = evaluation_split(data, reading)
+    if trained_on and given_part is None and split in (None, "train", "val"):
+        train, val = read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
+        return train if split == "train" else val
+    return read_set(data, split=None if split == "all" else split or given_part, lists=reading)
+
+
+def _labelled_samples(
+    data: str | Path,
+    split: str | None,
+    lists: dict[str, Any],
+    model: MorphMLP,
+    info: CheckpointInfo,
+    checkpoint: str | Path,
+) -> LabelledSet:
+    labelled = _read_part(data, split, lists, info)
+    if labelled.kind != model_kind(model):
+        raise DataError(
+            f"{data} holds {labelled.unit}, but {checkpoint} is a model of {model_kind(model)}s ({model.config.name}); "
+            f"give a folder of {model_kind(model)}s, or a checkpoint for {labelled.unit}"
+        )
+    if info.labels:
+        return labelled.relabelled(info.labels, source=str(checkpoint))
+    if len(labelled.classes) != model.config.num_classes:
+        raise DataError(
+            f"{data} has {len(labelled.classes)} classes, but {checkpoint} has {model.config.num_classes} outputs and "
+            "no class names; convert it with --labels"
+        )
+    return labelled

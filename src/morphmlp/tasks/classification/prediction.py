@@ -1,0 +1,109 @@
+"""From the views of a video or image to the probabilities of its classes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from morphmlp.checkpoints.folder import CheckpointInfo, load_with_info
+from morphmlp.config import InputConfig
+from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
+from morphmlp.data.media.sources import MediaKind
+from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.inference.device import autocast, evaluating
+from morphmlp.models.morphmlp import MorphMLP
+
+VIEWS_PER_BATCH = 32
+
+
+@dataclass(frozen=True)
+class ViewProbabilities:
+    """What a model says of one video or image: `joined` of its views, `[classes]`, and of each, `[views, classes]`."""
+
+    joined: np.ndarray
+    views: np.ndarray
+
+
+def predict_samples(
+    model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
+) -> Iterator[tuple[int, ViewProbabilities | BrokenSample]]:
+    """Index and probabilities of each sample of a loader over `TestClips`, or why it cannot be read."""
+    dataset: Any = loader.dataset
+    device = next(model.parameters()).device
+    with evaluating(model):
+        for batch in loader:
+            yield from ((sample.index, sample) for sample in batch.broken)
+            if not batch.indices:
+                continue
+            with torch.no_grad(), autocast(device, precision):
+                logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
+            num_videos = len(batch.indices)
+            joined = join_views(logits, num_videos=num_videos, aggregation=dataset.config.aggregation).cpu().numpy()
+            views = logits.float().softmax(dim=-1).unflatten(0, (num_videos, -1)).cpu().numpy()
+            for index, *probabilities in zip(batch.indices, joined, views, strict=True):
+                yield index, ViewProbabilities(*probabilities)
+
+
+def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:
+    """A loader whose batches hold about `VIEWS_PER_BATCH` views: every sample once, in order.
+
+    Args:
+        rank, num_processes: of the batches, this process's share: every `num_processes`-th from number `rank` on.
+    """
+    views = dataset.config.num_clips * dataset.config.num_crops
+    size = max(1, VIEWS_PER_BATCH // views)
+    starts = range(rank * size, len(dataset), num_processes * size)
+    batches = [list(range(start, min(start + size, len(dataset)))) for start in starts]
+    return make_loader(dataset, batches=batches, workers=min(workers, sum(map(len, batches))))
+
+
+def _num_samples(loader: DataLoader) -> int:
+    return sum(map(len, loader.batch_sampler))  # type: ignore[arg-type]
+
+
+def load_classifier(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+    """Loads a checkpoint folder and makes sure that it names classes of whole videos or images."""
+    model, info = load_with_info(checkpoint)
+    if model.config.task != "classification":
+        raise CheckpointError(f"{checkpoint} is a segmenter ({model.config.name}); use `morphmlp segment`")
+    return model, info
+
+
+def model_kind(model: MorphMLP) -> MediaKind:
+    """What a model takes, as `data.datasets.LabelledSet.kind` names it."""
+    return "video" if model.config.temporal else "image"
+
+
+def input_for_test(model: MorphMLP, info: CheckpointInfo, **changes: Any) -> InputConfig:
+    """The checkpoint's input with the parts of the test protocol that are not None.
+
+    Raises:
+        ConfigError: several clips are asked of an image model.
+    """
+    config = with_protocol(info.input, **changes)
+    if not model.config.temporal and config.num_clips > 1:
+        raise ConfigError(f"{config.num_clips} clips of an image: it is a single frame; leave out --clips")
+    return config
+
+
+def with_protocol(config: InputConfig, **changes: Any) -> InputConfig:
+    """The checkpoint's input with the parts of the test protocol that are not None."""
+    return replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def join_views(logits: Tensor, *, num_videos: int, aggregation: str) -> Tensor:
+    """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`.
+
+    "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
+    that the ranking is that of the sum and the probabilities do not sharpen with the number of views.
+    "probabilities": the mean of the views' softmax, as other code bases do.
+    """
+    views = logits.float().unflatten(0, (num_videos, -1))
+    if aggregation == "logits":
+        return views.mean(dim=1).softmax(dim=-1)
+    return views.softmax(dim=-1).mean(dim=1)

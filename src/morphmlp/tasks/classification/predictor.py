@@ -1,0 +1,103 @@
+"""Prediction for single videos or images, folders and globs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.sources import MediaKind, media_kind
+from morphmlp.data.sets.labelled import Sample
+from morphmlp.errors import MediaError
+from morphmlp.inference.device import resolve_device
+from morphmlp.inference.optimize import for_inference
+from morphmlp.tasks.classification.prediction import (
+    input_for_test,
+    load_classifier,
+    make_test_loader,
+    model_kind,
+    predict_samples,
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one video or image.
+
+    Attributes:
+        labels: class names, or numbers where the checkpoint has no names.
+        probabilities: `[classes]`, the video's views joined.
+    """
+
+    path: Path
+    labels: list[str]
+    probabilities: np.ndarray
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable classes with their probabilities, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.labels[i], float(self.probabilities[i])) for i in order]
+
+
+class Predictor:
+    """A checkpoint, ready for videos, or for images if its model takes those.
+
+    Example:
+        >>> predict = Predictor("runs/demo/run/best")
+        >>> predict("video.mp4").top(1)
+        [('moving_up', 0.97)]
+
+    Args:
+        checkpoint: a checkpoint folder.
+        num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
+        device: "auto", "cpu" or "cuda".
+        precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint of a classifier.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        num_clips: int | None = None,
+        num_crops: int | None = None,
+        aggregation: str | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+    ):
+        model, self.info = load_classifier(checkpoint)
+        self.config = model.config
+        self.model, self._precision = for_inference(model.to(resolve_device(device)), precision)
+        self.kind: MediaKind = model_kind(model)
+        self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self.labels = self.info.labels or [str(i) for i in range(self.config.num_classes)]
+
+    def __call__(self, path: str | Path) -> Prediction:
+        """Predicts one file.
+
+        Raises:
+            MediaError: the file cannot be read, or is not of the model's kind.
+        """
+        prediction = next(self.many([Path(path)], workers=0))
+        if isinstance(prediction, MediaError):
+            raise prediction
+        return prediction
+
+    def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
+        """A prediction for each path, or why it cannot be read, as they are done."""
+        other = "an image" if self.kind == "video" else "a video"
+        for path in paths:
+            if media_kind(path) not in (self.kind, None):
+                yield MediaError(path, f"is {other}, but the checkpoint takes {self.kind}s")
+        samples = [Sample(Path(path), label=-1) for path in paths if media_kind(path) in (self.kind, None)]
+        if not samples:
+            return
+        loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
+        for index, result in predict_samples(self.model, loader, precision=self._precision):
+            if isinstance(result, BrokenSample):
+                yield MediaError(result.path, result.reason)
+            else:
+                yield Prediction(Path(samples[index].path), self.labels, result.joined)

@@ -1,0 +1,169 @@
+"""What an evaluation and a prediction say to people and to programs: tables, csv, JSON and the confusion matrix."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morphmlp.formatting import clamp, encodable, percent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from morphmlp.tasks.classification.evaluation import Evaluation
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from morphmlp.display.tables import class_tables
+from morphmlp.files import replaced_file
+from morphmlp.tasks.classification.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from morphmlp.tasks.classification.evaluation import Evaluation
+
+from morphmlp.display.confusion import draw_confusion
+from morphmlp.display.style import INK
+from morphmlp.errors import MediaError
+from morphmlp.tasks.classification.predictor import Prediction
+
+
+def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
+    """For the terminal: what was evaluated, the figures, and recall and precision of the classes."""
+    from rich.text import Text
+
+    done, broken = len(evaluation.predictions), evaluation.broken
+    views = {None: "", 1: ", one view each"}.get(evaluation.num_views, f", {evaluation.num_views} views each")
+    lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated{views}"]
+    by_reason: dict[str, list[Path]] = defaultdict(list)
+    for path, reason in broken:
+        by_reason[reason].append(path)
+    for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
+    lines.append(
+        f"{_accuracies(evaluation.accuracy, evaluation.unit.removesuffix('s'))}   loss {evaluation.loss():.3f}"
+    )
+    if (evaluation.num_views or 1) > 1:
+        lines.append(_accuracies(evaluation.view_accuracy, "single view"))
+    rows = evaluation.per_class()
+    if without := sum(row["samples"] == 0 for row in rows):
+        lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
+    columns = {evaluation.unit: "samples", "recall": "recall", "precision": "precision"}
+    return [
+        Text(encodable("\n".join(lines))),
+        *class_tables(rows, columns, rank="recall", what=f"with {evaluation.unit}"),
+    ]
+
+
+def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
+    return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in (1, 5))
+
+
+def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
+    """For the terminal: of each file (a name and its classes with probabilities, best first) a block of bars."""
+    from rich import box
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("file", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, min_width=20)
+    for file, top in rows:
+        for rank, (name, probability) in enumerate(top):
+            bar = ProgressBar(
+                total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan"
+            )
+            cells = [Text(encodable(file if rank == 0 else "")), Text(encodable(name), style="" if rank else "bold")]
+            table.add_row(*cells, percent(probability), bar, end_section=rank == len(top) - 1)
+    return table
+
+
+OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "per_class.csv", "confusion.png"])
+
+
+def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
+    """A csv row for each sample: path, label, prediction, its probability, and that of every class."""
+    with replaced_file(path) as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "predicted", "probability", *evaluation.labels])
+        for prediction in evaluation.predictions:
+            best = prediction.predicted
+            probabilities = [f"{value:.6f}" for value in prediction.probabilities]
+            label = evaluation.labels[prediction.label] if prediction.label >= 0 else ""
+            rows.writerow([prediction.path, label, evaluation.labels[best], probabilities[best], *probabilities])
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures of an evaluation as plain values; `top1` and `top5` are of whole videos or images."""
+    total = len(evaluation.predictions) + len(evaluation.broken)
+    return {
+        evaluation.unit: total,
+        "evaluated": len(evaluation.predictions),
+        "views": evaluation.num_views,
+        "top1": evaluation.accuracy(1),
+        "top5": evaluation.accuracy(5),
+        "top1_single_view": evaluation.view_accuracy(1),
+        "top5_single_view": evaluation.view_accuracy(5),
+        "loss": evaluation.loss(),
+        "classes": evaluation.per_class(),
+        "not_evaluated": [{"path": str(path), "reason": reason} for path, reason in evaluation.broken],
+    }
+
+
+def write_summary(evaluation: Evaluation, path: str | Path) -> None:
+    """The figures of an evaluation as a JSON file."""
+    with replaced_file(path) as file:
+        json.dump(summary(evaluation), file, indent=2)
+
+
+def plot_confusion(evaluation: "Evaluation", png_path: str | Path) -> None:
+    """Draws the counts, a row for each label and a column for each prediction, coloured by the share of the row."""
+    top1, num_samples = percent(evaluation.accuracy()), len(evaluation.predictions)
+    draw_confusion(
+        evaluation.confusion(),
+        evaluation.labels,
+        png_path,
+        title=f"Top-1 {top1} of {num_samples:,} {evaluation.unit}",
+        note="colour: share of the row",
+        write_cells=_draw_counts,
+    )
+
+
+def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
+    edges = np.arange(1, len(counts)) - 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    for row, column in np.argwhere(counts):
+        colour = "white" if shares[row, column] > 0.45 else INK
+        size = 10 if len(counts) <= 20 else 7
+        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=size)
+
+
+def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
+    """Plain values of a result: path and its k best classes, or path and error."""
+    if isinstance(result, MediaError):
+        return {"path": str(result.path), "error": result.reason}
+    top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
+    return {"path": str(result.path), "top": top}
+
+
+def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
+    """Rows of `as_row` as a csv file: path, rank, label, probability, error."""
+    with replaced_file(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "rank", "label", "probability", "error"])
+        for row in rows:
+            if "error" in row:
+                writer.writerow([row["path"], "", "", "", row["error"]])
+            for rank, entry in enumerate(row.get("top", []), start=1):
+                writer.writerow([row["path"], rank, entry["label"], entry["probability"], ""])

@@ -1,0 +1,118 @@
+"""Training a classifier of videos or images: the task that `training/run.py` runs."""
+
+import os
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from morphmlp.config import AugmentConfig, RunConfig
+from morphmlp.data.batches.loaders import Batch, TestClips, TrainingClips, make_loader
+from morphmlp.data.clips.flips import describe_flips
+from morphmlp.data.media.sources import FrameFolder, Source
+from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.distributed import rank, world_size
+from morphmlp.tasks.classification.evaluation import evaluate
+from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
+from morphmlp.tasks.task import Scores, fingerprint
+
+
+class ClassificationTask:
+    """Soft cross-entropy on mixed clips; evaluated with one view of each sample. See `task.Task`."""
+
+    metric = "top1"
+
+    def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
+        self.config = config
+        self.train_set, self.val_set = sets
+        self.unit = self.train_set.unit
+        self.classes = list(self.train_set.classes)
+        self.train_paths = [sample.path for sample in self.train_set.samples]
+        self.train_labels = [sample.label for sample in self.train_set.samples]
+        self.notes = _notes(self.train_set, config)
+        self.num_val = len(self.val_set.samples)
+        samples = self.train_set.samples
+        self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{s.label}" for s in samples)
+        self.mixer = ClipMixer(config.train.augment, config.model.num_classes)
+        one_view = with_protocol(config.input, num_clips=1, num_crops=1)
+        self.val_loader = make_test_loader(
+            TestClips(self.val_set.samples, config.model.frames, one_view),
+            workers=config.train.workers,
+            rank=rank(),
+            num_processes=world_size(),
+        )
+
+    def loader(self, batches: Sampler[list[int]]) -> DataLoader:
+        settings = self.config.train
+        clips = TrainingClips(
+            self.train_set.samples,
+            frames=self.config.model.frames,
+            config=self.config.input,
+            augment=settings.augment,
+            seed=settings.seed,
+            classes=self.classes,
+        )
+        return make_loader(clips, batches=batches, workers=settings.workers)
+
+    def weight(self, batch: Batch) -> float:
+        return float(len(batch.labels))
+
+    def num_clips(self, batch: Batch) -> int:
+        return len(batch.labels)
+
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
+        clips, soft_labels = self.mixer(batch.clips.to(device), batch.labels.to(device))
+        smoothing = self.config.train.augment.label_smoothing
+        return soft_cross_entropy(model(clips), soft_labels, label_smoothing=smoothing)
+
+    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+        precision = self.config.train.precision
+        result = evaluate(model, self.val_loader, self.val_set, precision=precision, progress=progress)
+        figures = {"top1": result.accuracy(1), "top5": result.accuracy(5), "loss": result.loss()}
+        return Scores(figures, evaluated=len(result.predictions), broken=result.broken)
+
+
+def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:
+    notes = []
+    if train_set.num_duplicates:
+        notes.append(f"{train_set.num_duplicates} rows of the training list are there twice and are taken once")
+    if config.train.augment.flip and (flips := describe_flips(train_set.classes)):
+        notes.append(flips)
+    return notes
+
+
+def _place(source: Source, data: str) -> str:
+    """A sample's path within the data; of a part of a frame folder with the part."""
+    part = f"\t{source.first} {source.num_frames}" if isinstance(source, FrameFolder) else ""
+    return os.path.relpath(source, data) + part
+
+
+class ClipMixer:
+    """Mixup and cutmix on clips: `[B, 3, T, H, W]` and labels `[B]` -> clips and soft labels `[B, classes]`.
+
+    torchvision's transforms cut the last two axes of images, so time is folded into the channels for them.
+    """
+
+    def __init__(self, augment: AugmentConfig, num_classes: int):
+        from torchvision.transforms import v2  # takes seconds to import
+
+        choices = []
+        if augment.mixup:
+            choices.append(v2.MixUp(alpha=augment.mixup, num_classes=num_classes))
+        if augment.cutmix:
+            choices.append(v2.CutMix(alpha=augment.cutmix, num_classes=num_classes))
+        self.mix = v2.RandomChoice(choices) if choices else None
+        self.num_classes = num_classes
+
+    def __call__(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mix is None or len(labels) < 2:
+            return clips, F.one_hot(labels, self.num_classes).float()
+        images, soft_labels = self.mix(clips.flatten(1, 2), labels)
+        return images.unflatten(1, clips.shape[1:3]), soft_labels
+
+
+def soft_cross_entropy(logits: Tensor, soft_labels: Tensor, *, label_smoothing: float) -> Tensor:
+    """Cross-entropy with labels `[B, classes]` that sum to one, in float32."""
+    return F.cross_entropy(logits.float(), soft_labels, label_smoothing=label_smoothing)

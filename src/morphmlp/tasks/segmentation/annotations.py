@@ -1,0 +1,255 @@
+"""Images with a class for each pixel, on disk: which image has which annotation, and how annotations are read.
+
+Two layouts are told apart by what the folder holds; the names of files pair them up, at any depth:
+
+    DIR/images/{training,validation,test}/*.jpg, DIR/annotations/.../*.png      ADE20K's; train and val are known, too
+    DIR/images/*.jpg, DIR/annotations/*.png                                     split here, by a seeded fraction
+
+The classes are named in DIR/classes.txt, or by the configuration.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from morphmlp.config import MaskConfig, SplitConfig
+from morphmlp.data.media.images import require_filled_file
+from morphmlp.data.sets.class_names import PACKAGED_LABELS, read_class_names
+from morphmlp.data.sets.find import find_media
+from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.splits import split_set
+from morphmlp.errors import DataError, MediaError
+from morphmlp.formatting import shortened
+from morphmlp.tasks.segmentation.crops import IGNORED
+
+SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("test",)}
+
+MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
+_UNKNOWN = 254  # of `_class_table`: a value outside the classes
+
+# Pillow stretches grey levels of 2 and 4 bits to the range of 8; the annotation's own are these quotients.
+_STRETCHED = {"L;2": 85, "L;4": 17}
+_ONE_NUMBER_MODES = ("1", "L", "P", "I", "I;16")  # of Pillow, for PNG
+
+
+@dataclass(frozen=True)
+class MaskSample:
+    """An image and its annotation."""
+
+    path: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """Annotated images, the names of the classes 0 to N - 1, and how the annotations are read."""
+
+    kind: ClassVar[Literal["mask"]] = "mask"  # beside "video" and "image" of a LabelledSet
+
+    samples: list[MaskSample]
+    classes: list[str]
+    config: MaskConfig
+
+
+def is_mask_data(root: str | Path) -> bool:
+    """Whether a folder holds annotated images, and not class folders or lists."""
+    return (Path(root) / "images").is_dir() and (Path(root) / "annotations").is_dir()
+
+
+def read_mask_sets(root: str | Path, masks: MaskConfig, split: SplitConfig) -> tuple[MaskSet, MaskSet]:
+    """The training and validation images below `root`, in either layout.
+
+    Raises:
+        DataError: an image or annotation lacks its partner, there are too few, or the classes are not known.
+    """
+    root = Path(root)
+    if not _splits(root):
+        return _split_set(read_mask_set(root, masks, split="all"), split, source=str(root))
+    return read_mask_set(root, masks, split="train"), read_mask_set(root, masks, split="val")
+
+
+def read_mask_set(root: str | Path, masks: MaskConfig, *, split: str | None) -> MaskSet:
+    """The annotated images of one split: "train", "val" or "test", or "all" of `root`.
+
+    With `split=None`, the one to evaluate on: the test or else the validation part, where there is one, or else all.
+
+    Raises:
+        DataError: as for `read_mask_sets`, or there is no such split.
+    """
+    root = Path(root)
+    if not is_mask_data(root):
+        raise DataError(f"{root} holds no folders images and annotations; expected both")
+    classes = _read_classes(root, masks)
+    split = split or evaluation_mask_split(root) or "all"
+    folders = [_split_folder(root / part, split) for part in ("images", "annotations")]
+    return MaskSet(_pairs(*folders), classes, masks)
+
+
+def evaluation_mask_split(root: str | Path) -> str | None:
+    """The split of `root` to evaluate on: "test" or "val" where there is one, else None (the whole folder)."""
+    return next((name for name in ("test", "val") if name in _splits(Path(root))), None)
+
+
+def _splits(root: Path) -> list[str]:
+    return [name for name, folders in SPLIT_FOLDERS.items() if any((root / "images" / f).is_dir() for f in folders)]
+
+
+def _split_folder(part: Path, split: str) -> Path:
+    """`images/training` of `images` and "train"."""
+    if split == "all":
+        return part
+    known = SPLIT_FOLDERS.get(split, (split,))
+    found = [part / name for name in known if (part / name).is_dir()]
+    if not found:
+        present = sorted(entry.name for entry in part.iterdir() if entry.is_dir())
+        raise DataError(f"{part} has no folder {' or '.join(known)}; it has: {shortened(present) or 'no folders'}")
+    return found[0]
+
+
+def _split_set(whole: MaskSet, config: SplitConfig, *, source: str) -> tuple[MaskSet, MaskSet]:
+    """Split by `data.sets.splits.split_set`, to which all images are one class."""
+    samples = [Sample(sample.path, 0) for sample in whole.samples]
+    _, val = split_set(LabelledSet(samples, ["images"], kind="image"), config, source=source)
+    held_out = {sample.path for sample in val.samples}
+    return (
+        replace(whole, samples=[sample for sample in whole.samples if sample.path not in held_out]),
+        replace(whole, samples=[sample for sample in whole.samples if sample.path in held_out]),
+    )
+
+
+def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
+    """Images and annotations of the same name and folder, in alphabetical order of the images.
+
+    Raises:
+        DataError: there are none, one lacks its partner, or two share a name.
+    """
+    paths = _by_name(find_media(images, "image"), images)
+    masks = _by_name([path for path in find_media(annotations, "image") if path.suffix.lower() == ".png"], annotations)
+    if not paths:
+        raise DataError(f"{images} holds no images")
+    bare, lost = ([name for name in some if name not in others] for some, others in ((paths, masks), (masks, paths)))
+    if bare:
+        raise DataError(
+            f"{len(bare)} of {len(paths)} images in {images} have no annotation: {shortened(bare)}; "
+            f"expected {annotations / bare[0]}.png"
+        )
+    if lost:
+        raise DataError(
+            f"{len(lost)} of {len(masks)} annotations in {annotations} have no image: {shortened(lost)}; "
+            f"expected it in {(images / lost[0]).parent}"
+        )
+    return [MaskSample(path, masks[name]) for name, path in paths.items()]
+
+
+def _by_name(paths: list[Path], folder: Path) -> dict[str, Path]:
+    """`deeper/x` for `folder/deeper/x.jpg`."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in named:
+            raise DataError(f"{named[name]} and {path.name} share a name: which one is meant? Remove the other")
+        named[name] = path
+    return named
+
+
+def _read_classes(root: Path, masks: MaskConfig) -> list[str]:
+    if masks.labels in PACKAGED_LABELS:
+        return (files("morphmlp.data.sets") / "labels" / f"{masks.labels}.txt").read_text(encoding="utf-8").splitlines()
+    path = Path(masks.labels) if masks.labels else root / "classes.txt"
+    if not path.is_file():
+        known = ", ".join(map(repr, PACKAGED_LABELS))
+        if masks.labels:
+            raise DataError(f"masks.labels is {masks.labels!r}: neither {known} nor a text file")
+        raise DataError(
+            f"{path} is missing: write the names of the classes there, one a line, in the order of the annotations' "
+            f"values; or set masks.labels to a text file or to {known}"
+        )
+    classes = read_class_names(path)
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        raise DataError(f"{path} names {len(classes)} classes; allowed: 2 to {MOST_CLASSES}")
+    return classes
+
+
+def read_mask(path: str | Path, config: MaskConfig, *, num_classes: int, size: tuple[int, int]) -> np.ndarray:
+    """Read an annotation: a PNG with one number a pixel, grey levels of up to 16 bits or the indices of a palette.
+
+    Args:
+        size: height and width of its image, upright.
+
+    Returns:
+        [H, W] uint8: classes from 0, and 255 for pixels without one.
+
+    Raises:
+        MediaError: the file cannot be read, has colours for numbers or another size than its image, or holds a value
+            outside the classes.
+
+    >>> np.unique(read_mask("0001TP_006690.png", MaskConfig(ignore_index=11), num_classes=11, size=(240, 320)))
+    array([  0,   1,   2,   3,   4,   5,   6,   7,   8,   9,  10, 255], dtype=uint8)
+    """
+    values = _read_values(path, size)
+    labels = _class_table(config, num_classes)[values]
+    if (labels == _UNKNOWN).any():
+        found = [str(value) for value in np.unique(values[labels == _UNKNOWN])]
+        first = int(config.reduce_zero_label)
+        raise MediaError(
+            path,
+            f"holds {shortened(found)}, but the {num_classes} classes are {first} to {first + num_classes - 1}; "
+            f"see masks.ignore_index (now {config.ignore_index}) for a value without a class, and "
+            f"masks.reduce_zero_label (now {config.reduce_zero_label}) for classes that count from 1",
+        )
+    return labels
+
+
+@lru_cache(maxsize=4)
+def _class_table(config: MaskConfig, num_classes: int) -> np.ndarray:
+    """The class of each value of 16 bits: `[65536]` uint8."""
+    table = np.full(65536, _UNKNOWN, dtype=np.uint8)
+    if config.reduce_zero_label:
+        table[0] = IGNORED
+    first = int(config.reduce_zero_label)
+    table[first : first + num_classes] = np.arange(num_classes)
+    table[[config.ignore_index, 255]] = IGNORED
+    return table
+
+
+def _read_values(path: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """The numbers as they are in the file, `[H, W]`; size and kind are checked before the pixels are decoded."""
+    require_filled_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the number of pixels, which is that of the image
+            with Image.open(path, formats=("PNG",)) as mask:
+                _refuse_colors(path, mask)
+                _refuse_size(path, mask, size)
+                step = _STRETCHED.get(str(mask.tile[0][3]), 1)  # by the raw mode
+                return np.asarray(mask).astype(np.uint16) // step
+    except MediaError:
+        raise
+    except UnidentifiedImageError:
+        raise MediaError(path, "is not a PNG, as annotations have to be") from None
+    except Exception as error:  # a damaged file makes Pillow's decoder raise almost anything
+        raise MediaError(path, f"cannot be decoded as a PNG ({error or type(error).__name__})") from None
+
+
+def _refuse_colors(path: str | Path, mask: Image.Image) -> None:
+    if mask.mode not in _ONE_NUMBER_MODES:
+        raise MediaError(
+            path,
+            f"is a picture of mode {mask.mode}; an annotation has one number a pixel, its class: "
+            "save it as a greyscale or palette PNG",
+        )
+
+
+def _refuse_size(path: str | Path, mask: Image.Image, size: tuple[int, int]) -> None:
+    if mask.size == size[::-1]:
+        return
+    reason = f"is {mask.width} x {mask.height} px, but its image is {size[1]} x {size[0]} px"
+    if mask.size == size:  # Pillow gives width and height
+        reason += "; an image is turned upright as its EXIF tag says, an annotation has to be saved upright"
+    raise MediaError(path, reason)

@@ -1,0 +1,64 @@
+"""Training a segmenter: the task that `training/run.py` runs on images with masks (Sec. 4.4)."""
+
+import os
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from morphmlp.config import RunConfig
+from morphmlp.data.batches.samplers import share_of
+from morphmlp.distributed import rank, world_size
+from morphmlp.errors import ConfigError
+from morphmlp.tasks.segmentation.annotations import MaskSet
+from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_mask_loader, make_test_loader
+from morphmlp.tasks.segmentation.crops import IGNORED
+from morphmlp.tasks.segmentation.evaluation import evaluate_masks
+from morphmlp.tasks.task import Scores, fingerprint
+
+
+class SegmentationTask:
+    """Cross-entropy on random crops; evaluated on whole images at the size of their annotation. See `task.Task`."""
+
+    unit = "images"
+    metric = "miou"
+
+    def __init__(self, config: RunConfig, sets: tuple[MaskSet, MaskSet]):
+        self.config = config
+        self.train_set, self.val_set = sets
+        self.classes = list(self.train_set.classes)
+        self.train_paths = [sample.path for sample in self.train_set.samples]
+        self.train_labels: list[int] = []
+        self.notes: list[str] = []
+        if config.train.balanced:
+            raise ConfigError("train.balanced is True; allowed: False for segmentation, whose images hold many classes")
+        self.num_val = len(self.val_set.samples)
+        self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
+        share = share_of(self.num_val, rank=rank(), num_processes=world_size())
+        val_images = TestMasks(self.val_set, config.input)
+        self.val_loader = make_test_loader(val_images, workers=config.train.workers, share=share)
+
+    def loader(self, batches: Sampler[list[int]]) -> DataLoader:
+        settings = self.config.train
+        crops = TrainingMasks(self.train_set, config=self.config.input, augment=settings.augment, seed=settings.seed)
+        return make_mask_loader(crops, batches=batches, workers=settings.workers)
+
+    def weight(self, batch: MaskBatch) -> float:
+        return float((batch.masks != IGNORED).sum())
+
+    def num_clips(self, batch: MaskBatch) -> int:
+        return len(batch.indices)
+
+    def loss(self, model: nn.Module, batch: MaskBatch, device: torch.device) -> Tensor:
+        logits = model(batch.images.to(device)).float()
+        losses = F.cross_entropy(logits, batch.masks.to(device), ignore_index=IGNORED, reduction="sum")
+        # Not the mean: of a batch whose pixels are all ignored it would be NaN.
+        return losses / (batch.masks != IGNORED).sum().clamp(min=1).to(device)
+
+    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+        precision = self.config.train.precision
+        result = evaluate_masks(model, self.val_loader, self.val_set, precision=precision, progress=progress)
+        figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
+        return Scores(figures, evaluated=result.num_images, broken=result.broken)

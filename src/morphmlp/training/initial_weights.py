@@ -1,0 +1,94 @@
+"""The weights that a training run starts from: fresh ones, or those of a checkpoint, made to fit model and data."""
+
+import torch
+from torch import Tensor
+
+from morphmlp.checkpoints.folder import load_with_info
+from morphmlp.checkpoints.frame_counts import resize_frames
+from morphmlp.checkpoints.inflation import SPATIAL_FIELDS, inflated_weights
+from morphmlp.config import ModelConfig, RunConfig
+from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.zoo import build_model
+from morphmlp.training.seeding import seed_step
+
+TEMPORAL_FIELDS = ("temporal_op", "block", "order", "residual")
+BACKBONE = ("stem.", "downsamples.", "stages.")
+
+
+def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list[str]]:
+    """The model to train, and what there is to say about where its weights come from.
+
+    Beside a checkpoint of the same model, `config.init` may be an image classifier, which a video model inflates and
+    of which a segmenter takes the backbone; and a video model of another frame count, which is carried over.
+
+    Raises:
+        ConfigError: the model has not as many outputs as there are classes.
+        CheckpointError: `config.init` cannot be read, or is of another architecture or kind.
+    """
+    if config.model.num_classes != len(classes):
+        raise ConfigError(f"model.num_classes is {config.model.num_classes}; {config.data} has {len(classes)} classes")
+    seed_step(config.train.seed, 0)
+    fresh = build_model(config.model)
+    if config.init is None:
+        return fresh, []
+    source, info = load_with_info(config.init)
+    _require_start(source.config, config.model, config.init)
+    weights, changes = _fitted_weights(source, config.model)
+    if source.config.task == config.model.task:
+        known = info.labels or [str(i) for i in range(source.config.num_classes)]
+        classifier, change = _fitted_classifier(weights, fresh, known, classes)
+        weights, changes = weights | classifier, [*changes, change]
+    fresh.load_state_dict(fresh.state_dict() | weights)
+    return fresh, [f"starts from {config.init} ({source.config.name}); {'; '.join(changes)}"]
+
+
+def _require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
+    """Raises CheckpointError where weights of `source` cannot become those of `model`."""
+    if source.temporal and not model.temporal:
+        raise CheckpointError(f"{init} is a video model ({source.name}); start an image model from an image checkpoint")
+    if source.task != "classification" and model.task == "classification":
+        raise CheckpointError(
+            f"{init} is a segmenter ({source.name}); start a classifier from a classifier's checkpoint"
+        )
+    if model.style == "cnn" and model.temporal != source.temporal:
+        raise CheckpointError(
+            f"{init} is an image model ({source.name}), which style 'cnn' cannot make a video model of"
+        )
+    fields = [*SPATIAL_FIELDS]
+    fields += TEMPORAL_FIELDS if source.temporal else ()
+    fields += ("decoder_width",) if source.task == "segmentation" else ()
+    different = [name for name in fields if getattr(source, name) != getattr(model, name)]
+    if different:
+        sides = "; ".join(f"{name}: {getattr(source, name)}, {getattr(model, name)}" for name in different)
+        raise CheckpointError(f"{init} does not fit the model to train; {sides}")
+
+
+def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:
+    """What of the source's weights the model takes, in its shapes, and what was done to them."""
+    weights, former = source.state_dict(), source.config
+    if model.task != former.task:
+        backbone = {name: value for name, value in weights.items() if name.startswith(BACKBONE)}
+        return backbone, ["its backbone is taken, the Semantic FPN is fresh"]
+    if model.temporal and not former.temporal:
+        return inflated_weights(weights), [f"inflated to {model.frames} frames, the temporal layers are fresh"]
+    if model.frames != former.frames:
+        change = f"its temporal layers are carried from {former.frames} to {model.frames} frames"
+        return resize_frames(source, model.frames).state_dict(), [change]
+    return weights, []
+
+
+def _fitted_classifier(
+    weights: dict[str, Tensor], fresh: MorphMLP, known: list[str], classes: list[str]
+) -> tuple[dict[str, Tensor], str]:
+    """The last layer for these classes: kept, put into their order, or fresh; and which of these."""
+    layer = "head.classifier" if fresh.config.task == "segmentation" else "head"
+    names = (f"{layer}.weight", f"{layer}.bias")
+    what = "its last layer" if fresh.config.task == "segmentation" else "its head"
+    if known == classes:
+        return {}, f"{what} is kept"
+    if sorted(known) == sorted(classes):
+        rows = torch.tensor([known.index(name) for name in classes])
+        return {name: weights[name][rows] for name in names}, f"{what} is kept, put into the order of these classes"
+    change = f"{what} of {len(known)} classes is replaced by a fresh one of these {len(classes)} classes"
+    return {name: fresh.state_dict()[name] for name in names}, change

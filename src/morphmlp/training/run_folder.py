@@ -1,0 +1,242 @@
+"""The folder of a training run, and how far the run has come."""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morphmlp.config import RunConfig
+from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.files import new_folder, replaced_file, sync_files
+
+
+@dataclass
+class Progress:
+    """How far a run has come; saved with its state.
+
+    Attributes:
+        step: optimizer steps done.
+        evaluated_step: the step that was evaluated last.
+        best_score, best_step: the best evaluation so far, and its step.
+        clips, training_s: clips trained on, and the seconds that took, evaluations left out.
+    """
+
+    step: int = 0
+    evaluated_step: int = 0
+    best_score: float = -1.0
+    best_step: int = 0
+    clips: int = 0
+    training_s: float = 0.0
+
+
+STATE_FILE = "state.pt"
+MANIFEST_FILE = "manifest.json"
+
+
+class RunFolder:
+    """The files of a run.
+
+    `config.json`, `environment.jsonl` (a line for each start), `log.jsonl`, `curves.png`, and no more than four
+    checkpoints: `best`, `last`, the one before it as `previous`, and `averaged` where averaged weights are kept aside.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.environment = self.path / "environment.jsonl"
+        self.log = self.path / "log.jsonl"
+        self.curves = self.path / "curves.png"
+        self.tensorboard = self.path / "tensorboard"
+        self.wandb = self.path / "wandb"
+        self.best = self.path / "best"
+        self.averaged = self.path / "averaged"
+        self.last = self.path / "last"
+        self.previous = self.path / "previous"
+        self.lock = self.path / ".lock"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a state to go on with, whole or damaged."""
+        return any((folder / STATE_FILE).is_file() for folder in (self.last, self.previous))
+
+    def create(self, config: RunConfig, *, overwrite: bool) -> None:
+        """Writes the configuration into a new folder, or over an earlier run.
+
+        Raises:
+            ConfigError: the folder holds a run and `overwrite` is off, or it holds something else.
+        """
+        self.check(overwrite=overwrite)
+        checkpoints = (self.best, self.averaged, self.last, self.previous, *self._leftovers())
+        for folder in (*checkpoints, self.tensorboard, self.wandb):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.log, self.curves, self.environment):
+            file.unlink(missing_ok=True)
+        with replaced_file(self.config) as file:
+            json.dump(config.to_dict(), file, indent=2)
+
+    def discard_if_unsaved(self) -> None:
+        """Takes away what `create` and the first steps wrote, if no state was saved: there is nothing to go on with."""
+        if not self.has_state:
+            for file in (self.log, self.environment, self.config):
+                file.unlink(missing_ok=True)
+            for folder in (self.tensorboard, self.wandb):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def check(self, *, overwrite: bool) -> None:
+        """Raises ConfigError where `create` would, and changes nothing."""
+        if self._holds_run():
+            if not overwrite:
+                raise ConfigError(
+                    f"{self.path} holds a run already: --resume goes on with it, --overwrite starts anew, "
+                    "or choose another --out"
+                )
+        elif self.path.exists() and (not self.path.is_dir() or set(self.path.iterdir()) - {self.lock}):
+            raise ConfigError(f"{self.path} is not empty and holds no run; choose another --out")
+
+    def _holds_run(self) -> bool:
+        """Tells a run from another folder that has a `config.json`, such as a checkpoint."""
+        try:
+            return {"data", "model", "train"} <= set(json.loads(self.config.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return False
+
+    def read_config(self) -> RunConfig:
+        """The configuration that the run was started with."""
+        if not self.config.is_file():
+            raise CheckpointError(f"{self.path} holds no run to resume ({self.config.name} is missing)")
+        try:
+            return RunConfig.from_dict(json.loads(self.config.read_text(encoding="utf-8")))
+        except ConfigError as error:
+            raise CheckpointError(f"{self.config} does not fit: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{self.config} is damaged ({error}); the run cannot be resumed") from None
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Adds a line to the log."""
+        _append_line(self.log, line)
+
+    def note_start(self, environment: dict[str, Any]) -> None:
+        """Adds a line on what the run is started, or resumed, with."""
+        _append_line(self.environment, environment)
+
+    def first_start(self) -> str:
+        """The line on what the run was started with first: no other run has the same."""
+        return self.environment.read_text(encoding="utf-8").splitlines()[0]
+
+    def replace_last(self, write: Callable[[Path], None]) -> None:
+        """Makes what `write` puts into a folder the last state; the one that was the last is kept as the one before.
+
+        Killed at any moment, or on a full disk, a whole state is left as `last` or `previous`.
+        """
+        with new_folder(self.last) as folder:
+            write(folder)
+            _write_manifest(folder)
+            sync_files(folder)
+            if self.last.exists():
+                shutil.rmtree(self.previous, ignore_errors=True)
+                os.replace(self.last, self.previous)
+            os.replace(folder, self.last)
+
+    def drop_damaged_last(self) -> None:
+        """Removes a last state that cannot be used: the next save must not put it in the place of a good one."""
+        if self.last.exists() and self.state_damage(self.last) is not None:
+            shutil.rmtree(self.last)
+
+    def state_damage(self, folder: Path) -> str | None:
+        """What is wrong with the saved state in `last` or `previous`: a file that is missing or not as it was written.
+
+        None where all is well.
+        """
+        try:
+            files = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+            for name, (size, digest) in files.items():
+                path = folder / name
+                if path.stat().st_size != size:
+                    return f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
+                if _digest(path) != digest:
+                    return f"the content of {name} has changed"
+        except OSError as error:
+            return f"{Path(error.filename or folder).name}: {error.strerror}"
+        except (ValueError, TypeError, AttributeError):
+            return f"{MANIFEST_FILE} is damaged"
+        return None
+
+    def clear_leftovers(self) -> None:
+        """Removes what a save left that was killed; a checkpoint that had been moved aside comes back."""
+        for checkpoint in (self.best, self.averaged):
+            for old in self.path.glob(f".{checkpoint.name}-*-old"):
+                if not checkpoint.exists():
+                    old.rename(checkpoint)
+        for leftover in self._leftovers():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _leftovers(self) -> list[Path]:
+        return [path for name in ("last", "best", "averaged") for path in self.path.glob(f".{name}-*")]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second training out of the folder, which is made if need be and removed again if it stays empty.
+
+        Raises:
+            ConfigError: another process holds the lock.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} is a file; choose another --out")
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(self.lock, "w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ConfigError(f"another training is running in {self.path}; choose another --out") from None
+                try:
+                    yield
+                finally:
+                    self.lock.unlink(missing_ok=True)
+        finally:
+            with suppress(OSError):
+                self.path.rmdir()
+
+    def cut_log(self, progress: Progress) -> set[Path]:
+        """Drops what was logged after the saved state, as it will be done again; returns the videos left out."""
+        if not self.log.exists():
+            return set()
+        kept, broken = [], set()
+        for text in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+                step = line["step"]
+            except (ValueError, KeyError, TypeError):
+                break  # half-written when the run was killed
+            if step <= (progress.evaluated_step if "val_broken" in line else progress.step):
+                kept.append(text + "\n")
+                if "broken" in line:
+                    broken.add(Path(line["broken"]))
+        with replaced_file(self.log) as file:
+            file.writelines(kept)
+        return broken
+
+
+def _append_line(path: Path, line: dict[str, Any]) -> None:
+    """A line of JSON, which has no NaN: null stands for it."""
+    line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in line.items()}
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _write_manifest(folder: Path) -> None:
+    """Size and SHA-256 of every file of a folder."""
+    files = {path.name: (path.stat().st_size, _digest(path)) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST_FILE).write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
