@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
+from morphmlp.training.run_folder import RunFolder
 
 MODEL: dict[str, Any] = {
     "depths": (1, 1, 1, 1),
@@ -100,3 +103,16 @@ def environment() -> dict[str, str]:
 
 def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
+    """Sends this process a signal once, as soon as the step is logged."""
+    append = RunFolder.append
+
+    def append_and_stop(self: RunFolder, line: dict[str, Any]) -> None:
+        append(self, line)
+        if line["step"] == step and "loss" in line:
+            monkeypatch.setattr(RunFolder, "append", append)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(RunFolder, "append", append_and_stop)

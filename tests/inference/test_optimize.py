@@ -9,11 +9,11 @@ from naive import as_released
 from recorded_values import fill_model
 from torch import Tensor, nn
 
-import morphmlp
 from morphmlp.checkpoints.folder import save
 from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.inference.optimize import Agreement, FusedChunkFC, FusedLinear, agreement, optimize
+from morphmlp.models.morphfc import ChunkFC
 from morphmlp.models.morphmlp import InputShapeError
 from morphmlp.models.zoo import build_model
 
@@ -138,7 +138,7 @@ def test_a_batch_is_worked_through_in_parts(monkeypatch, number):
 @pytest.mark.parametrize("width", [6, 8, 12, 30, 32])
 @torch.no_grad()
 def test_wide_elements_carry_the_same_values(width, strided, dtype):
-    layer = fill_model(morphmlp.layers.ChunkFC(width, 4, strided=strided)).to(dtype)
+    layer = fill_model(ChunkFC(width, 4, strided=strided)).to(dtype)
     tokens = torch.randn(2, 3, 10, width).to(dtype)
     actual, expected = FusedChunkFC(layer)(tokens), layer(tokens)
     tolerance = {"rtol": 2e-2, "atol": 1e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-6}
@@ -249,7 +249,7 @@ def test_a_dtype_that_the_processor_has_no_product_for_runs_through_plain_layers
 
 @torch.no_grad()
 def test_the_mean_over_a_large_map_stays_in_the_range_of_half_precision():
-    layer = fill_model(morphmlp.layers.ChunkFC(8, 4))
+    layer = fill_model(ChunkFC(8, 4))
     tokens = torch.full((1, 70_000, 8), 2.0)
     expected = layer.mean_output(tokens)
     assert relative_error(layer.half().mean_output(tokens.half()), expected.double()) < 1e-2

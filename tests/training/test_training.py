@@ -43,19 +43,6 @@ def never_stopped(request: pytest.FixtureRequest, data: Path, tmp_path_factory: 
     return settings, out
 
 
-def stop_behind(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
-    """Sends this process a signal once, as soon as the step is logged."""
-    append = RunFolder.append
-
-    def append_and_stop(self: RunFolder, line: dict[str, Any]) -> None:
-        append(self, line)
-        if line["step"] == step and "loss" in line:
-            monkeypatch.setattr(RunFolder, "append", append)
-            signal.raise_signal(number)
-
-    monkeypatch.setattr(RunFolder, "append", append_and_stop)
-
-
 # What a run leaves
 
 
@@ -135,7 +122,7 @@ def test_resumed_run_is_bit_equal_to_one_never_stopped(
     never_stopped: Any, step: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings, whole = never_stopped
-    stop_behind(step, monkeypatch)
+    tiny.stop_after(step, monkeypatch)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(data, **settings), tmp_path / "run")
     assert tiny.losses(tmp_path / "run") == tiny.losses(whole)[:step]
@@ -167,11 +154,11 @@ def test_run_may_be_stopped_again_and_again(
     never_stopped: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings, whole = never_stopped
-    stop_behind(1, monkeypatch)
+    tiny.stop_after(1, monkeypatch)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(data, **settings), tmp_path / "run")
     for step in (4, 11, 14):
-        stop_behind(step, monkeypatch)
+        tiny.stop_after(step, monkeypatch)
         with pytest.raises(training.Interrupted):
             training.resume(tmp_path / "run")
     training.resume(tmp_path / "run")
@@ -275,7 +262,7 @@ def test_resume_without_a_run_or_with_a_damaged_one_is_refused(finished: Path, t
 
 def test_resume_refuses_data_that_has_changed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
-    stop_behind(1, monkeypatch)
+    tiny.stop_after(1, monkeypatch)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(videos, epochs=4), tmp_path / "run")
     next((videos / "train").rglob("*.mp4")).unlink()
@@ -383,7 +370,7 @@ def test_broken_training_video_is_left_out_and_named_once(
     videos = tiny.copy_data(data, tmp_path / "videos")
     broken = sorted((videos / "train").rglob("*.mp4"))[0]
     broken.write_text("no video")
-    stop_behind(7, monkeypatch)
+    tiny.stop_after(7, monkeypatch)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(videos, epochs=3), tmp_path / "run")
     training.resume(tmp_path / "run")
@@ -421,7 +408,7 @@ def test_full_disk_leaves_no_half_written_state(data: Path, tmp_path: Path, monk
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    stop_behind(2, monkeypatch)
+    tiny.stop_after(2, monkeypatch)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(data), tmp_path / "run")
     before = (tmp_path / "run" / "last" / "state.pt").read_bytes()

@@ -11,8 +11,6 @@ from morphmlp.commands.parsing import add_protocol, make_parser, print_json, pro
 from morphmlp.config import ListConfig, MaskConfig
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
-from morphmlp.tasks.classification.report import OUTPUT_FILES, summary, write_predictions, write_summary
-from morphmlp.tasks.segmentation.report import mask_summary, mask_tables, write_mask_evaluation
 
 
 def run(arguments: list[str]) -> int:
@@ -42,6 +40,7 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp.checkpoints.folder import load_config
+    from morphmlp.tasks.classification.report import OUTPUT_FILES
 
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
     require_own_folder(out, OUTPUT_FILES, what="an evaluation")
@@ -64,7 +63,13 @@ def _evaluate_labels(options: Namespace, lists: dict[str, Any] | None, out: Path
     from morphmlp.display.tables import print_all
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification import evaluation
-    from morphmlp.tasks.classification.report import evaluation_tables, plot_confusion
+    from morphmlp.tasks.classification.report import (
+        evaluation_tables,
+        plot_confusion,
+        summary,
+        write_predictions,
+        write_summary,
+    )
 
     with counting("files", enabled=not options.json and is_main()) as progress:
         result = evaluation.evaluate_checkpoint(
@@ -95,6 +100,7 @@ def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path)
     from morphmlp.display.tables import print_all
     from morphmlp.distributed import is_main
     from morphmlp.tasks.segmentation import evaluation as mask_evaluation
+    from morphmlp.tasks.segmentation.report import mask_summary, mask_tables, write_mask_evaluation
 
     views = {"--clips": options.clips, "--crops": options.crops, "--aggregation": options.aggregation}
     given = [name for name, value in views.items() if value is not None] + ["--shuffle_frames"] * options.shuffle_frames

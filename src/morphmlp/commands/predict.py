@@ -5,8 +5,6 @@ import sys
 from jsonargparse.typing import PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol
-from morphmlp.data.sets.find import expand_paths
-from morphmlp.tasks.classification.report import as_row, write_csv
 
 
 def run(arguments: list[str]) -> int:
@@ -25,11 +23,12 @@ def run(arguments: list[str]) -> int:
     add_protocol(parser)
     options = parser.parse_args(arguments)
 
+    from morphmlp.data.sets.find import expand_paths
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.errors import MediaError
     from morphmlp.tasks.classification import predictor as prediction
-    from morphmlp.tasks.classification.report import prediction_table
+    from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
     predictor = prediction.Predictor(options.checkpoint, **protocol(options))
     paths = expand_paths(options.paths, predictor.kind)

@@ -2,15 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from jsonargparse import Namespace
 
 from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
-
-if TYPE_CHECKING:
-    pass
-from morphmlp.tasks.segmentation.pictures import _plan_outputs, _write_pictures
 
 
 def run(arguments: list[str]) -> int:
@@ -20,16 +16,17 @@ def run(arguments: list[str]) -> int:
     from morphmlp.data.sets.find import expand_paths
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
+    from morphmlp.tasks.segmentation.pictures import plan_outputs, write_pictures
     from morphmlp.tasks.segmentation.predictor import SegmentPredictor
     from morphmlp.tasks.segmentation.report import area_table
 
     paths = expand_paths(options.paths, kind="image")
-    outputs = _plan_outputs(paths, Path(options.out), overwrite=options.overwrite)
+    outputs = plan_outputs(paths, Path(options.out), overwrite=options.overwrite)
     predictor = SegmentPredictor(options.checkpoint, device=options.device, precision=options.precision)
     rows = []
     with counting("images", enabled=not options.json) as progress:
         for result, (mask, overlay) in zip(predictor.many(paths), outputs, strict=True):
-            rows.append(_write_pictures(result, mask, overlay))
+            rows.append(write_pictures(result, mask, overlay))
             progress(len(rows), len(paths))
     failures = [row for row in rows if "error" in row]
     if options.json:

@@ -83,7 +83,7 @@ def test_batches_of_views_do_not_change_the_results(
     data: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(evaluation, "VIEWS_PER_BATCH", views_per_batch)
+    monkeypatch.setattr("morphmlp.tasks.classification.prediction.VIEWS_PER_BATCH", views_per_batch)
     again = evaluate_checkpoint(checkpoint, data, workers=0)
     for one, other in zip(evaluated.predictions, again.predictions, strict=True):
         assert one.path == other.path

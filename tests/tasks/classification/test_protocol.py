@@ -15,7 +15,6 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-import morphmlp.tasks.classification.evaluation as evaluation
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig
 from morphmlp.data.batches.loaders import TestClips
 from morphmlp.data.sets.labelled import Sample
@@ -130,7 +129,7 @@ def test_logits_of_all_views_are_those_of_one_view_after_the_other(
         sizes.append(len(clips[0]))
         logits.append(out)
 
-    monkeypatch.setattr(evaluation, "VIEWS_PER_BATCH", 7)
+    monkeypatch.setattr("morphmlp.tasks.classification.prediction.VIEWS_PER_BATCH", 7)
     dataset = TestClips([Sample(path, 0)], FRAMES, published("k400", crops=3, clips=10))
     handle = model.register_forward_hook(keep)
     [(index, result)] = predict_samples(model, make_test_loader(dataset, workers=0))

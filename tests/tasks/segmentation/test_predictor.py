@@ -27,7 +27,6 @@ from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import CheckpointError, DataError, MediaError
 from morphmlp.models.zoo import build_model
-from morphmlp.tasks.segmentation import predictor as segment
 from morphmlp.tasks.segmentation.annotations import read_mask_set
 from morphmlp.tasks.segmentation.batches import TestMasks, make_test_loader
 from morphmlp.tasks.segmentation.crops import whole_image
@@ -131,7 +130,7 @@ def test_figures_are_those_of_torchmetrics(seed: int, num_classes: int, num_imag
 @pytest.mark.parametrize("rows_at_once", [1, 5, 100])
 @pytest.mark.parametrize("size", [(23, 31), (8, 11), (8, 30), (5, 4)])
 def test_in_strips_or_at_once_the_result_is_that_of_the_resized_logits(rows_at_once, size, monkeypatch):
-    monkeypatch.setattr(segment, "VALUES_AT_ONCE", rows_at_once * 7 * size[1])
+    monkeypatch.setattr("morphmlp.tasks.segmentation.prediction.VALUES_AT_ONCE", rows_at_once * 7 * size[1])
     torch.manual_seed(0)
     logits, mask = torch.randn(7, 8, 11), torch.randint(7, size, dtype=torch.uint8)
     mask[3:9, 2:8] = 255

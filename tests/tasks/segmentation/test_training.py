@@ -64,12 +64,10 @@ def test_a_segmenter_learns_which_colour_is_which(scenes: Path, tmp_path: Path):
 
 
 def test_a_stopped_segmentation_goes_on_to_the_last_bit(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from test_train import stop_behind
-
     augment = AugmentConfig(flip=0.5, color=0.4, scale=(0.5, 2.0)).to_dict()
     config = run_config(scenes, epochs=3, ema=0.9, augment=augment)
     training.train(config, tmp_path / "whole")
-    stop_behind(4, monkeypatch)
+    tiny.stop_after(4, monkeypatch)
     with pytest.raises(training.Interrupted):
         training.train(config, tmp_path / "stopped")
     training.resume(tmp_path / "stopped")

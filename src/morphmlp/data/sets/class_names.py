@@ -45,7 +45,7 @@ LABEL_FILES = ("classes.txt", "labels.json", "something-something-v2-labels.json
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Class names in the order of the labels, and where they are written; `given` where the user's configuration says so."""
+    """Class names in the order of the labels, and where they are written; `given` where the configuration says so."""
 
     names: list[str]
     source: str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_NAME_BYTES = 255  # of a file name, on the usual file systems
 
 
-def _plan_outputs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+def plan_outputs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
     """Mask and overlay of each image.
 
     Raises:
@@ -72,7 +72,7 @@ def _untaken(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _write_pictures(result: "SegmentedImage | MediaError", mask: Path, overlay: Path) -> dict[str, Any]:
+def write_pictures(result: "SegmentedImage | MediaError", mask: Path, overlay: Path) -> dict[str, Any]:
     """Writes both pictures; returns plain values: path, files, and share of area by class, or path and error."""
     from morphmlp.tasks.segmentation.overlays import draw_overlay, mask_picture
 
