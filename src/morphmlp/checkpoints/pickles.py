@@ -13,10 +13,11 @@ from torch.serialization import safe_globals
 from morphmlp.errors import CheckpointError
 from morphmlp.formatting import shortened
 
-# What trainings leave beside their weights: options, configurations, figures. Nothing of these packages is imported.
-BOOKKEEPING = frozenset(
-    "addict argparse datetime detectron2 easydict enum fvcore ml_collections mmcv mmengine numpy omegaconf pathlib "
-    "types typing yacs".split()
+# What trainings leave beside their weights: options, configurations, figures. None of these classes is imported.
+BOOKKEEPING = re.compile(
+    r"argparse\.Namespace|types\.SimpleNamespace|datetime\.\w+|typing\.\w+|pathlib\.(Pure)?(Posix|Windows)?Path"
+    r"|numpy\.(_?core\.multiarray\.(scalar|_reconstruct)|dtypes?(\.\w+)?|ndarray|[a-z]*\d+|bool_?)"
+    r"|(addict|detectron2|easydict|fvcore|iopath|ml_collections|mmcv|mmengine|omegaconf|yacs)\.[\w.]+"
 )
 WRAPPINGS = ("model_state", "state_dict", "model", "module", "model_ema")
 PREFIXES = r"^((module|model|backbone)\.)+"
@@ -59,7 +60,7 @@ def read_pickle(path: Path) -> Any:
                 return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # the safe loader raises many kinds; all mean the same to the user
             name = _global_named(error)
-            if name is None or name.split(".")[0] not in BOOKKEEPING or name in left_out:
+            if name is None or not BOOKKEEPING.fullmatch(name) or name in left_out:
                 _refuse(path, error, name)
             left_out[name] = _LeftOutMapping if name.endswith(("CfgNode", "Namespace")) else _LeftOut
 
@@ -75,11 +76,15 @@ def _refuse(path: Path, error: Exception, name: str | None) -> NoReturn:
     raise CheckpointError(f"{path} is refused: {reason}; only files of plain tensors are loaded") from None
 
 
-def state_dict_in(values: Any, name: str) -> dict[str, Tensor]:
+def state_dict_in(values: Any, name: str, *, shapes_only: bool = False) -> dict[str, Tensor]:
     """The state dict inside its wrappings (`model_state` and the like), prefixes of the names removed.
 
+    Args:
+        name: of the file, for messages.
+        shapes_only: tensors on the meta device will do.
+
     Raises:
-        CheckpointError: there is none, or it holds something else than dense, finite numbers; `name` is shown.
+        CheckpointError: there is none, or it holds something else than dense, finite numbers.
     """
     seen: set[int] = set()
     while isinstance(values, dict) and (found := [key for key in WRAPPINGS if isinstance(values.get(key), dict)]):
@@ -92,21 +97,21 @@ def state_dict_in(values: Any, name: str) -> dict[str, Tensor]:
     others = [str(key) for key, value in values.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
     if others:
         raise CheckpointError(f"{name} holds something else than tensors: {shortened(others)}")
-    odd = {key: reason for key, value in values.items() if (reason := _why_unusable(value))}
+    odd = {key: reason for key, value in values.items() if (reason := _why_unusable(value, shapes_only))}
     if odd:
         shown = shortened([f"{key} is {reason}" for key, reason in odd.items()])
         raise CheckpointError(f"{name} holds tensors that are no weights ({len(odd)}): {shown}")
     return {re.sub(PREFIXES, "", key): value for key, value in values.items()}
 
 
-def _why_unusable(tensor: Tensor) -> str | None:
+def _why_unusable(tensor: Tensor, shapes_only: bool) -> str | None:
     """Why these are no weights: a layout without dense values, complex numbers, NaN or infinity."""
     if tensor.is_nested:
         return "nested"
     if tensor.layout != torch.strided:
         return "sparse"
     if tensor.is_meta:
-        return "without values (on the meta device)"
+        return None if shapes_only else "without values (on the meta device)"
     if tensor.is_quantized:
         return "quantised"
     if tensor.is_complex():
