@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from morphmlp.demo.overview import Strip
 from morphmlp.display.film_strip import film_strip
+from morphmlp.display.page import CSS, TEMPLATE, escape, inline
 from morphmlp.files import replaced_file
 from morphmlp.formatting import clamp, percent
-
-if TYPE_CHECKING:
-    pass
-from morphmlp.display.page import CSS, TEMPLATE, escape, inline
 
 
 def write_demo_page(

@@ -40,7 +40,7 @@ from morphmlp.tasks.classification.prediction import model_kind
 
 
 @dataclass(frozen=True)
-class Row:
+class SpeedRow:
     """What is known of a model in one setting, or why it was `refused`: then `setting` may be empty, for all of them.
 
     Attributes:
@@ -82,7 +82,7 @@ class Report:
     input: Input
     training: bool
     turns: int
-    rows: list[Row]
+    rows: list[SpeedRow]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -119,20 +119,20 @@ def bench(
     others, refused = reference_candidates(against, fed, clips, training=training, compiled=compiled)
     machine = machine or describe_machine(device)
     rows = compare([*candidates, *others], machine, fed, turns=turns, device=device)
-    rows += [Row(name, "", refused=reason) for name, reason in refused.items()]
+    rows += [SpeedRow(name, "", refused=reason) for name, reason in refused.items()]
     return Report(machine, fed, training, turns, rows)
 
 
 def compare(
     candidates: Sequence[Candidate], machine: Machine, fed: Input, *, turns: int, device: torch.device
-) -> list[Row]:
+) -> list[SpeedRow]:
     """Times the candidates in turns; the first is the reference. Those that cannot run become rows that say so."""
     calls = {f"{candidate.subject.name}, {candidate.setting}": candidate for candidate in candidates}
     assert len(calls) == len(candidates), "two candidates of one name"
     measured = measure({name: candidate.call for name, candidate in calls.items()}, turns, device=device)
     rows = []
     for name, candidate in calls.items():
-        row = Row(candidate.subject.name, candidate.setting, candidate.subject.published)
+        row = SpeedRow(candidate.subject.name, candidate.setting, candidate.subject.published)
         if name in measured.refused:
             rows.append(replace(row, refused=measured.refused[name]))
             continue
@@ -160,7 +160,7 @@ def compare(
     return mark_fastest(rows)
 
 
-def mark_fastest(rows: Sequence[Row]) -> list[Row]:
+def mark_fastest(rows: Sequence[SpeedRow]) -> list[SpeedRow]:
     """The rows with `fastest` set in one of each model, among those that were timed."""
     seconds: dict[str, list[float]] = {}
     for row in rows:
