@@ -33,7 +33,7 @@ class Strip:
 
 
 def make_strip(frames: np.ndarray, prediction: "SamplePrediction", *, labels: Sequence[str], num_top: int = 3) -> Strip:
-    """Joins a clip, uint8 `[T, H, W, 3]`, with what a model said of it; `labels` are the class names."""
+    """Joins a clip, uint8 `[T, H, W, 3]`, with a model's prediction of it; `labels` are the class names."""
     top = [(labels[i], float(prediction.probabilities[i])) for i in prediction.top(num_top)]
     return Strip(frames, labels[prediction.label], top)
 

@@ -1,4 +1,4 @@
-"""The page that shows what came out of the demo."""
+"""The page with the results of the demo."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ def write_demo_page(
     """Writes one HTML page that needs nothing but itself: no scripts, no requests, pictures inlined.
 
     Args:
-        facts: names and values of the headline figures; the first one is set off.
+        facts: names and values of the headline figures; the first one is highlighted.
         charts: captions and PNG files drawn on white (in dark mode their lightness is inverted).
-        strips: the videos to show; right and wrong predictions are told apart here.
+        strips: the videos to show; right predictions come first, wrong ones after them.
     """
     shown_charts = "".join(_chart_html(caption, Path(png)) for caption, png in charts.items())
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)

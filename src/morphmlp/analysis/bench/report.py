@@ -43,7 +43,7 @@ def _cells(row: SpeedRow, *, has_saved: bool, has_peak: bool) -> list[str]:
 
 
 def machine_text(machine: Machine) -> str:
-    """Two lines: what it is, and what it does at best."""
+    """Two lines: the machine's name, and its best measured figures."""
     name = f"{machine.gpu}, {machine.processor}" if machine.gpu else machine.processor
     peaks = ", ".join(f"{peak:,.0f} GFLOP/s {dtype}" for dtype, peak in machine.peak_gflops.items())
     return (
@@ -152,7 +152,7 @@ def _draw_speed(axes: "Axes", report: Report) -> None:
 
 
 def _label(model: str, points: Sequence[Point]) -> Label:
-    """Beside the fastest setting: which it is, and what the published accuracy took."""
+    """The label of the fastest setting: its name, and the frames and views of the published accuracy."""
     best = _best(points)
     text = f"{model}\n{best.setting}"
     if best.published.frames:
