@@ -28,7 +28,7 @@ def figure(
     size: tuple[float, float],
     *,
     title: str = "",
-    padding: float = 3 / 72,
+    padding: float = 0.04167,
     crop: bool = False,
     **options: Any,
 ) -> "Iterator[Figure]":
@@ -37,7 +37,8 @@ def figure(
     Args:
         size: width and height in inches, of 150 pixels unless `options` hold another `dpi`.
         title: above all panels, on the left.
-        padding: inches around each panel; matplotlib lays the panels out unless `options` hold `layout="none"`.
+        padding: inches around each panel, by default matplotlib's own. It lays out the panels, unless `options` hold
+            `layout="none"`.
         crop: cuts the picture to what is drawn and 0.3 inches around it.
         options: of matplotlib's `Figure`.
     """

@@ -46,13 +46,18 @@ def table(title: str, columns: Sequence[Column], *sections: "Iterable[Cells]", *
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", **layout)
+    def plain(text: str) -> Text:
+        return Text(encodable(text))
+
+    shown = Table(
+        title=plain(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", **layout
+    )
     for column in columns:
-        shown.add_column(column.heading, **column.options)
+        shown.add_column(plain(column.heading), **column.options)
     for rows in sections:
         shown.add_section()
         for row in rows:
-            shown.add_row(*(Text(encodable(cell)) if isinstance(cell, str) else cell for cell in row))
+            shown.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in row))
     return shown
 
 

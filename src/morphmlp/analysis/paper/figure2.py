@@ -23,7 +23,7 @@ def plot_accuracy(png_path: str | Path) -> None:
 
     2400 x 1000 pixels; the points are the rows of Tables 1 and 2.
     """
-    with figure(png_path, (12, 5), dpi=200, padding=0.12) as canvas:
+    with figure(png_path, (12, 5), dpi=200, padding=0.1) as canvas:
         panels = canvas.subplots(1, 2)
         for number, axes in zip(PANELS, panels, strict=True):
             _draw_panel(axes, number)
