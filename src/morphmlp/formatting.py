@@ -1,4 +1,4 @@
-"""Figures and names as text that people read."""
+"""Figures and names as text for people."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def clamp(share: float) -> float:
 
 
 def encodable(text: str) -> str:
-    """Without the lone surrogates that stand for undecodable bytes in file names."""
+    """The text with "?" for each byte of a file name that is no UTF-8; Python holds it as a lone surrogate."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
