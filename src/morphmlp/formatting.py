@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Sequence
 
-
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
