@@ -33,7 +33,7 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     if config.init is None:
         return fresh, []
     source, info = load_with_info(config.init)
-    _require_start(source.config, config.model, config.init)
+    require_start(source.config, config.model, config.init)
     weights, changes = _fitted_weights(source, config.model)
     if source.config.task == config.model.task:
         known = info.labels or [str(i) for i in range(source.config.num_classes)]
@@ -43,7 +43,7 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     return fresh, [f"starts from {config.init} ({source.config.name}); {'; '.join(changes)}"]
 
 
-def _require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
+def require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
     """Raises CheckpointError where weights of `source` cannot become those of `model`."""
     if source.temporal and not model.temporal:
         raise CheckpointError(f"{init} is a video model ({source.name}); start an image model from an image checkpoint")
