@@ -77,6 +77,22 @@ def test_help_shows_an_example(verb: str, capfd: pytest.CaptureFixture[str]):
     assert max(map(len, out.splitlines())) <= 120
 
 
+def test_help_of_train_is_one_screen_and_help_all_has_every_option(capfd: pytest.CaptureFixture[str]):
+    status, short, _ = run_main(capfd, "train", "--help")
+    assert status == 0
+    assert len(short.splitlines()) <= 50
+    for name in ("data", "out", "model", "init", "epochs", "batch_size", "lr", "precision", "workers", "resume"):
+        assert f"--{name} " in short
+    assert "--help-all" in short
+    assert "--min_lr" not in short
+    assert "masks" not in short.partition("options:")[2]
+    status, full, _ = run_main(capfd, "train", "--help-all")
+    assert status == 0
+    assert len(full.splitlines()) > 150
+    for name in ("min_lr", "augment.flip", "masks.labels", "lists.prefix"):
+        assert f"--{name} " in full
+
+
 def test_help_of_every_verb_needs_neither_torch_nor_av():
     script = (
         "import sys\n"

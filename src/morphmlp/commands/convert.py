@@ -66,7 +66,7 @@ def _read(options: Namespace) -> "MorphMLP":
 
     if not Path(options.source).is_dir():
         labels = read_labels(options.labels) if options.labels else None
-        model = read_released(options.source, frames=options.frames, num_classes=labels and len(labels))
+        model = read_released(options.source, frames=options.frames, num_classes=len(labels) if labels else None)
         model.checkpoint_info = released_info(model, options.source, labels=options.labels, protocol=options.protocol)
         return model
     if options.labels or options.protocol:

@@ -14,6 +14,9 @@ from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_js
 from morphmlp.config import InputConfig, ListConfig, MaskConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 
+FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
+FIRST_SCREEN += ("epochs", "batch_size", "lr", "precision", "workers")
+
 
 def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
@@ -88,6 +91,7 @@ def _parser() -> Parser:
     parser.add_class_arguments(SplitConfig, "split")
     parser.add_class_arguments(ListConfig, "lists")
     parser.add_class_arguments(MaskConfig, "masks")
+    parser.show_first(*FIRST_SCREEN)
     return parser
 
 
