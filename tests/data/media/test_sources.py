@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from morphmlp.data.media.sources import FrameFolder, Source, TarMember, media_kind, read_member, sort_key
+from morphmlp.data.media.sources import FrameFolder, Source, TarMember, media_kind, sort_key
 from morphmlp.errors import MediaError
 
 FOLDER = FrameFolder(Path("a/clip"), 1, 17)
@@ -56,8 +56,8 @@ def test_the_ending_tells_the_kind_of_any_source(source: str | Source, kind: str
 def test_a_member_is_read_where_it_lies(tmp_path: Path):
     shard = tmp_path / "0.tar"
     shard.write_bytes(b"head" + b"member" + b"tail")
-    assert read_member(TarMember(shard, "x.mp4", 4, 6)) == b"member"
-    assert read_member(TarMember(shard, "x.mp4", 10, 4)) == b"tail"
+    assert TarMember(shard, "x.mp4", 4, 6).read() == b"member"
+    assert TarMember(shard, "x.mp4", 10, 4).read() == b"tail"
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_member_that_is_not_whole_is_one_named_error(tmp_path: Path, offset: i
     (tmp_path / "0.tar").write_bytes(bytes(14))
     member = TarMember(tmp_path / "0.tar", "x.mp4", offset, size)
     with pytest.raises(MediaError, match=reason) as caught:
-        read_member(member)
+        member.read()
     assert caught.value.path == tmp_path / "0.tar/x.mp4"
 
 
 def test_a_member_of_a_missing_shard_is_one_named_error(tmp_path: Path):
     with pytest.raises(MediaError, match=r"x\.mp4: .*0\.tar cannot be opened \(No such file"):
-        read_member(TarMember(tmp_path / "0.tar", "x.mp4", 0, 1))
+        TarMember(tmp_path / "0.tar", "x.mp4", 0, 1).read()
