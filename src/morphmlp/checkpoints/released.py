@@ -10,7 +10,7 @@ from torch import Tensor
 
 from morphmlp.checkpoints.folder import CheckpointInfo, fit_state_dict, save
 from morphmlp.config import PUBLISHED_INPUTS, ModelConfig
-from morphmlp.data.sets.class_names import PUBLISHED_LABELS, _read_labels
+from morphmlp.data.sets.class_names import PUBLISHED_LABELS, class_names_of
 from morphmlp.errors import CheckpointError
 from morphmlp.formatting import shortened
 from morphmlp.models.morphfc import group_width
@@ -74,7 +74,8 @@ def convert_released(
         frames: see `load_released`.
 
     Raises:
-        CheckpointError: the file, the labels or the protocol cannot be used, or do not fit each other.
+        CheckpointError: the file or the protocol cannot be used, or file, labels and protocol do not fit each other.
+        DataError: the labels cannot be used.
     """
     model = load_released(file, frames=frames)
     info = released_info(model, file, labels=labels, protocol=protocol)
@@ -92,14 +93,15 @@ def released_info(
         protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else the one that the number of classes tells.
 
     Raises:
-        CheckpointError: the labels or the protocol cannot be used.
+        CheckpointError: the protocol cannot be used.
+        DataError: the labels cannot be used.
     """
     protocol = protocol or (labels if labels in PUBLISHED_LABELS else _released_protocol(model.config))
     if protocol not in PUBLISHED_INPUTS:
         raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
     return CheckpointInfo(
         input=PUBLISHED_INPUTS[protocol],
-        labels=_read_labels(labels) if labels else [],
+        labels=class_names_of(labels) if labels else [],
         training={"released": Path(file).name, "protocol": protocol},
     )
 

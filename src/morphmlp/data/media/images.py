@@ -172,6 +172,6 @@ def _from_deep_grey(path: str | os.PathLike[str], image: Image.Image) -> np.ndar
 def _turn(image: Image.Image) -> _Turn:
     """The turn that the EXIF block asks for; none where the block is missing or damaged."""
     try:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION), _UPRIGHT)
+        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1), _UPRIGHT)
     except Exception:  # parsing what is damaged raises almost anything
         return _UPRIGHT
