@@ -125,7 +125,7 @@ class CheckReport:
 
     @property
     def imbalance(self) -> float | None:
-        """Largest over smallest class of the first split, of those that are not empty."""
+        """Largest over smallest class in the first split; empty classes do not count."""
         counts = [n for by_split in self.class_counts().values() if (n := by_split[self.splits[0]])]
         return max(counts) / min(counts) if len(counts) > 1 else None
 

@@ -223,7 +223,7 @@ def make_loader(
     """
     return DataLoader(
         dataset,
-        batch_size=batch_size if batches is None else 1,  # 1 is what it must be beside batches
+        batch_size=batch_size if batches is None else 1,  # torch takes no other number beside batches
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=partial(_collated, collate_fn),
@@ -234,7 +234,7 @@ def make_loader(
 
 
 def _collated(collate_fn: Callable, items: list) -> Any:
-    """A batch; in a worker the memory that its decoding took goes back to the system first.
+    """A batch; a worker first gives the memory that its decoding took back to the system.
 
     Frames of other sizes each time leave gaps that the allocator keeps: hundreds of megabytes after some hours.
     """

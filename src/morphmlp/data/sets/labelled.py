@@ -33,7 +33,7 @@ class LabelledSet:
     Attributes:
         named: False where the classes are only known by number.
         named_by_file: a label file names the classes, so that a number stands for one of its lines.
-        num_duplicates: rows of a list that said again what an earlier row says, and were left out.
+        num_duplicates: rows of a list that repeat an earlier one, and were left out.
     """
 
     samples: list[Sample]
@@ -55,7 +55,7 @@ class LabelledSet:
 
         Args:
             source: what messages call that list.
-            advice: what they say last where it lacks a class.
+            advice: the end of the message where that list lacks a class.
 
         Raises:
             DataError: a class of this set is not in the list; both sides are named.
@@ -80,7 +80,7 @@ class LabelledSet:
 
 
 def _positions(classes: Sequence[str]) -> dict[str, int]:
-    """Where each name is; plainer spellings lead there too, unless they are another's name or several share one."""
+    """The place of each name. A plainer spelling leads there too, unless it is another name or several share it."""
     shared = Counter(_plain(name) for name in classes)
     plain = {_plain(name): i for i, name in enumerate(classes) if shared[_plain(name)] == 1}
     return plain | {name: i for i, name in enumerate(classes)}
@@ -96,7 +96,7 @@ def _plain(name: str) -> str:
 
 
 def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | None:
-    """The one kind that the files are of, None without files; an unknown ending counts as a video's.
+    """The kind of the files, None without files; an unknown ending counts as a video's.
 
     Raises:
         DataError: both kinds; an example of each is named.
