@@ -26,10 +26,10 @@ from PIL import Image
 from morphmlp.analysis.data_check import check as checking
 from morphmlp.analysis.data_check.check import check_data
 from morphmlp.analysis.data_check.examine import Depth, Facts, Job, examine, uneven
-from morphmlp.analysis.data_check.journal import Journal, _stamp
-from morphmlp.analysis.data_check.report import CheckReport, Row
+from morphmlp.analysis.data_check.journal import Journal, stamp_of
+from morphmlp.analysis.data_check.report import CheckedFile, CheckReport
 from morphmlp.analysis.data_check.tables import check_tables, duration, file_size, remarks
-from morphmlp.analysis.data_check.workers import _cause_of_death, examine_all
+from morphmlp.analysis.data_check.workers import cause_of_death, examine_all
 from morphmlp.commands.check_data import run as run_verb
 from morphmlp.config import ListConfig, MaskConfig
 from morphmlp.data.media.sources import FrameFolder
@@ -56,8 +56,8 @@ def check(tmp_path: Path) -> Callable[..., CheckReport]:
     return lambda root, **options: check_data(root, tmp_path / "out", **{"workers": 1, **options})
 
 
-def row_of(report: CheckReport, name: str) -> Row:
-    return next(row for row in report.rows if Path(row.path).name == name)
+def row_of(report: CheckReport, name: str) -> CheckedFile:
+    return next(row for row in report.files if Path(row.path).name == name)
 
 
 def encode(path: Path, *, num_frames: int = 20, rate: int = 25, times_ms: list[int] | None = None) -> Path:
@@ -100,11 +100,11 @@ def overwrite_frames(path: Path, *, first: int, last: int) -> None:
 
 def test_a_sound_set_is_counted_and_measured(videos: Path, check: Callable[..., CheckReport]):
     report = check(videos)
-    infos = [probe(row.path) for row in report.rows]
-    assert (len(report.rows), len(report.readable), report.unit, report.refusal) == (9, 9, "videos", None)
+    infos = [probe(row.path) for row in report.files]
+    assert (len(report.files), len(report.readable), report.unit, report.refusal) == (9, 9, "videos", None)
     assert report.class_counts() == {name: {"train": 2, "val": 1} for name in sorted(CLASSES)}
-    assert [row.facts.frames for row in report.rows] == [info.num_frames for info in infos]
-    assert {(row.facts.width, row.facts.height, row.facts.fps, row.facts.codec) for row in report.rows} == {
+    assert [row.facts.frames for row in report.files] == [info.num_frames for info in infos]
+    assert {(row.facts.width, row.facts.height, row.facts.fps, row.facts.codec) for row in report.files} == {
         (96, 80, 12.0, "h264")
     }
     frames = sorted(info.num_frames for info in infos)
@@ -112,7 +112,7 @@ def test_a_sound_set_is_counted_and_measured(videos: Path, check: Callable[..., 
     assert report.duration_s == pytest.approx(sum(frames) / 12)
     assert report.imbalance == 1
     assert not report.duplicates
-    assert not any(row.notes for row in report.rows)
+    assert not any(row.notes for row in report.files)
 
 
 def damage(kind: str, path: Path) -> None:
@@ -175,7 +175,7 @@ def test_unusual_videos_are_noted_and_not_broken(videos: Path, check: Callable[.
     turn_by_quarter(encode(folder / "turned.mp4", rate=12))
     report = check(videos)
     assert not report.broken
-    assert {Path(row.path).name: row.notes for row in report.rows if row.notes} == {
+    assert {Path(row.path).name: row.notes for row in report.files if row.notes} == {
         "short.mp4": ("short",),
         "fast.mp4": ("odd rate",),
         "uneven.mkv": ("variable rate",),
@@ -327,7 +327,7 @@ def test_folders_of_frames_are_videos(tmp_path: Path, check: Callable[..., Check
     as_images = check(tmp_path / "set")
     assert "give --lists.frame_folders true" in "\n".join(remarks(as_images))
     report = check(tmp_path / "set", lists=ListConfig(frame_folders=True), frames=4)
-    assert [(row.path[-6:], row.facts.frames, row.notes) for row in sorted(report.rows, key=lambda r: r.path)] == [
+    assert [(row.path[-6:], row.facts.frames, row.notes) for row in sorted(report.files, key=lambda r: r.path)] == [
         ("jump/1", 17, ()),
         ("jump/2", 16, ()),
         ("/run/1", 20, ()),
@@ -444,7 +444,7 @@ def test_a_second_check_looks_only_at_what_changed_or_was_broken(videos: Path, c
     shutil.copy(videos / "train" / "moving_down" / "moving_down_0001.mp4", changed)
     encode(videos / "train" / "moving_up" / "new.mp4")
     second = check(videos)
-    assert (second.taken_over, len(second.rows), len(second.broken)) == (7, 10, 1)
+    assert (second.taken_over, len(second.files), len(second.broken)) == (7, 10, 1)
     assert len(second.duplicates) == 1
     bad.write_bytes(content)
     third = check(videos)
@@ -476,16 +476,16 @@ def test_a_folder_of_frames_is_stamped_with_all_its_frames(tmp_path: Path, chang
         (tmp_path / f"{number}.png").write_bytes(b"x")
         os.utime(tmp_path / f"{number}.png", ns=(5, 5))
     job = Job(tmp_path, "video")
-    before = _stamp(job)
-    assert before == _stamp(Job(FrameFolder(tmp_path, None, 3), "video"))
+    before = stamp_of(job)
+    assert before == stamp_of(Job(FrameFolder(tmp_path, None, 3), "video"))
     if change == "grow":
         (tmp_path / "1.png").write_bytes(b"xx")
     elif change == "rename":
         (tmp_path / "1.png").rename(tmp_path / "7.png")
     else:
         (tmp_path / "9.png").touch()
-    assert _stamp(job) != before
-    assert _stamp(Job(tmp_path / "gone", "video")) is None
+    assert stamp_of(job) != before
+    assert stamp_of(Job(tmp_path / "gone", "video")) is None
 
 
 def test_another_depth_is_another_check(videos: Path, check: Callable[..., CheckReport]):
@@ -552,7 +552,7 @@ def test_processes_that_cannot_start_end_the_check():
 
 
 def test_causes_of_death_are_named():
-    assert [_cause_of_death(code) for code in (-11, -9, 3)] == ["SIGSEGV", "SIGKILL", "exit code 3"]
+    assert [cause_of_death(code) for code in (-11, -9, 3)] == ["SIGSEGV", "SIGKILL", "exit code 3"]
 
 
 def is_running(pid: int) -> bool:

@@ -21,6 +21,7 @@ from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
+from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.inference.device import resolve_device
@@ -217,11 +218,13 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
     trained_on = info.training.get("data") == os.path.abspath(data)
     reading = ListConfig.from_dict(((info.training.get("lists") or {}) if trained_on else {}) | lists)
-    given_part = evaluation_split(data, reading)
-    if trained_on and given_part is None and split in (None, "train", "val"):
-        train, val = read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
-        return train if split == "train" else val
-    return read_set(data, split=None if split == "all" else split or given_part, lists=reading)
+    return evaluated_part(
+        split,
+        present=evaluation_split(data, reading),
+        trained_on=trained_on,
+        draw=lambda: read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading),
+        read=lambda part: read_set(data, split=part, lists=reading),
+    )
 
 
 def _labelled_samples(

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 from morphmlp.config import AugmentConfig, RunConfig
 from morphmlp.data.batches.loaders import Batch, TestClips, TrainingClips, make_loader
 from morphmlp.data.clips.flips import describe_flips
-from morphmlp.data.media.sources import FrameFolder, Source
+from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.distributed import rank, world_size
 from morphmlp.tasks.classification.evaluation import evaluate
@@ -85,8 +85,8 @@ def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:
 
 def _place(source: Source, data: str) -> str:
     """A sample's path within the data; of a part of a frame folder with the part."""
-    part = f"\t{source.first} {source.num_frames}" if isinstance(source, FrameFolder) else ""
-    return os.path.relpath(source, data) + part
+    part = part_of(source)
+    return os.path.relpath(source, data) + (f"\t{part}" if part else "")
 
 
 class ClipMixer:

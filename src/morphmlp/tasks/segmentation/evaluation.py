@@ -20,6 +20,7 @@ from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import MaskConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.batches.samplers import share_of
+from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -145,11 +146,13 @@ def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, in
     """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
     if not is_mask_data(data):
         raise DataError(f"{data} holds no `images` and `annotations` folders, which a segmenter is evaluated on")
-    drawn_in_training = evaluation_mask_split(data) is None and info.training.get("data") == os.path.abspath(data)
-    if drawn_in_training and split in (None, "train", "val"):
-        train, val = read_mask_sets(data, masks, SplitConfig.from_dict(info.training["split"]))
-        return train if split == "train" else val
-    return read_mask_set(data, masks, split=split)
+    return evaluated_part(
+        split,
+        present=evaluation_mask_split(data),
+        trained_on=info.training.get("data") == os.path.abspath(data),
+        draw=lambda: read_mask_sets(data, masks, SplitConfig.from_dict(info.training["split"])),
+        read=lambda part: read_mask_set(data, masks, split=part or "all"),
+    )
 
 
 def evaluate_masks(
