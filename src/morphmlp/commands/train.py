@@ -25,8 +25,8 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.distributed import is_main
     from morphmlp.formatting import rate
+    from morphmlp.tasks.registry import figure_names
     from morphmlp.training import run as training
-    from morphmlp.training.trainer import METRIC_NAMES
 
     try:
         if options.resume:
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
         print_json(asdict(result) | {"best": str(result.best)})
         return 0
     print(
-        f"best {METRIC_NAMES[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
+        f"best {figure_names()[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
         f"{result.unit}, at epoch {result.best_epoch}; {rate(result.clips_per_s, result.unit)}\n"
         f"checkpoint: {result.best}"
     )
@@ -157,6 +157,7 @@ def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
     """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
+    from morphmlp.tasks.registry import task_of_data
     from morphmlp.training import run as training
     from morphmlp.training.settings import run_config
 
@@ -167,12 +168,9 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     plain, named = options.as_dict(), given.as_dict()
     recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", "lists", "masks")}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
-    sets = training.read_sets(
-        options.data,
-        SplitConfig.from_dict(plain["split"]),
-        MaskConfig.from_dict(plain["masks"]),
-        lists=ListConfig.from_dict(plain["lists"]),
-    )
+    task = task_of_data(options.data)
+    reading = task.reading.from_dict(plain[task.reading_part])
+    sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
 

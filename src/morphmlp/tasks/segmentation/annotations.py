@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -50,11 +50,10 @@ class MaskSample:
 class MaskSet:
     """Annotated images, the names of the classes 0 to N - 1, and how the annotations are read."""
 
-    kind: ClassVar[Literal["mask"]] = "mask"  # beside "video" and "image" of a LabelledSet
-
     samples: list[MaskSample]
     classes: list[str]
     config: MaskConfig
+    kind: Literal["mask"] = "mask"  # beside "video" and "image" of a LabelledSet
 
 
 def is_mask_data(root: str | Path) -> bool:
