@@ -11,8 +11,9 @@ from typing import Any
 from jsonargparse import SUPPRESS, Namespace
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
-from morphmlp.config import InputConfig, ListConfig, MaskConfig, SplitConfig, TrainConfig
+from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
+from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
 
 
 def run(arguments: list[str]) -> int:
@@ -25,7 +26,6 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.distributed import is_main
     from morphmlp.formatting import rate
-    from morphmlp.tasks.registry import figure_names
     from morphmlp.training import run as training
 
     try:
@@ -86,8 +86,8 @@ def _parser() -> Parser:
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
     )
     parser.add_class_arguments(SplitConfig, "split")
-    parser.add_class_arguments(ListConfig, "lists")
-    parser.add_class_arguments(MaskConfig, "masks")
+    for task in TASKS.values():
+        parser.add_class_arguments(task.reading, task.reading_part)
     return parser
 
 
@@ -157,7 +157,6 @@ def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
     """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
-    from morphmlp.tasks.registry import task_of_data
     from morphmlp.training import run as training
     from morphmlp.training.settings import run_config
 
@@ -166,7 +165,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     if options.recipe is not None:
         raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
-    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", "lists", "masks")}
+    readings = [task.reading_part for task in TASKS.values()]
+    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
     task = task_of_data(options.data)
     reading = task.reading.from_dict(plain[task.reading_part])

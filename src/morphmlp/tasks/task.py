@@ -49,6 +49,7 @@ class Task(ABC):
         output_files: the files of an evaluation.
         unit: what an evaluation counts, in the plural.
         head_fields: fields of `ModelConfig` that only this task's models depend on.
+        last_layer: the name of their last layer, whose rows are the classes.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Task(ABC):
     output_files: tuple[str, ...]
     unit: str
     head_fields: tuple[str, ...] = ()
+    last_layer: str = "head"
 
     @abstractmethod
     def recognises(self, data: str | Path) -> bool:

@@ -24,8 +24,11 @@ class BrokenSamples:
 
     def add(self, samples: Iterable[BrokenSample]) -> list[BrokenSample]:
         """Adds samples; returns those that are met for the first time."""
-        new = list({sample.path: sample for sample in samples if sample.path not in self.paths}.values())
-        self.paths.update(sample.path for sample in new)
+        new = []
+        for sample in samples:
+            if sample.path not in self.paths:
+                self.paths.add(sample.path)
+                new.append(sample)
         return new
 
     def require_few(self) -> None:

@@ -31,6 +31,7 @@ from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.formatting import percent
+from morphmlp.inference.device import Execution
 from morphmlp.inference.optimize import InferenceModel, for_inference
 from morphmlp.tasks.classification.evaluation import SamplePrediction
 from morphmlp.tasks.classification.prediction import make_test_loader
@@ -479,8 +480,8 @@ def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: P
 )
 def test_a_model_is_optimized_for_its_precision(checkpoint: Path, precision: str, dtype: torch.dtype | None, left: str):
     model = load(checkpoint)
-    fast, remaining = for_inference(model, precision)
-    assert remaining == left  # what autocast has to do
+    fast, execution = for_inference(model, Execution("cpu", precision))
+    assert execution.precision == left  # what autocast has to do
     if dtype is None:
         assert fast is model
     else:

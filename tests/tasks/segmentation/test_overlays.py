@@ -1,4 +1,4 @@
-"""Pictures of masks: colours, shares, blending, legends, sheets."""
+"""Pictures of masks: colours, shares, blending, legends."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from morphmlp.tasks.segmentation.overlays import (
     LegendEntry,
     _borders,
     _oklab,
-    blend,
     area_shares,
+    blend,
     colour_mask,
     draw_overlay,
     mask_picture,

@@ -26,6 +26,7 @@ from morphmlp.config import InputConfig, MaskConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import CheckpointError, DataError, MediaError
+from morphmlp.inference.device import Execution
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.segmentation.annotations import read_mask_set
 from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader

@@ -27,6 +27,7 @@ class Segmentation(Task):
     output_files = ("summary.json", "per_class.csv", "confusion.png")
     unit = "images"
     head_fields = ("decoder_width",)
+    last_layer = "head.classifier"
 
     def recognises(self, data: str | Path) -> bool:
         from morphmlp.tasks.segmentation.annotations import is_mask_data
