@@ -12,8 +12,9 @@ import torch
 
 from morphmlp.config import AugmentConfig
 from morphmlp.distributed import is_main, rank
+from morphmlp.tasks.registry import TASKS
 from morphmlp.training.initial_weights import initial_model
-from morphmlp.training.run import make_task, read_sets, resume, train
+from morphmlp.training.run import read_sets, resume, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import Interrupted
 from morphmlp.training.trainer import Trainer
@@ -31,9 +32,9 @@ def main() -> None:
 def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
     """Writes the gradients of the first step, and the batch statistics behind it."""
     config = tiny.run_config(data, augment=STEADY, **settings)
-    sets = read_sets(config.data, config.split)
+    sets = read_sets(config)
     model, _ = initial_model(config, sets[0].classes)
-    trainer = Trainer(config, RunFolder(out), make_task(config, sets), model)
+    trainer = Trainer(config, RunFolder(out), TASKS[config.model.task].for_training(config, sets), model)
     learner = trainer.learner
     trainer.batches.start_at(epoch=0)
     parts = [part for part, _ in zip(trainer.loader, range(trainer.settings.accumulate), strict=False)]

@@ -13,6 +13,9 @@ import pytest
 import torch
 
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
+from morphmlp.inference.device import Execution
+from morphmlp.tasks.classification import evaluation
+from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.training.run_folder import RunFolder
 
 MODEL: dict[str, Any] = {
@@ -64,6 +67,12 @@ def copy_data(data: Path, to: Path, *, classes: int | None = None) -> Path:
 
 def read_log(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def evaluate_checkpoint(checkpoint: Path, data: Path, **options: Any) -> Evaluation:
+    """Evaluates a classifier; the options hold the fields of `Execution`, too."""
+    how = {name: options.pop(name) for name in [*Execution.__dataclass_fields__] if name in options}
+    return evaluation.evaluate_checkpoint(checkpoint, data, execution=Execution(**how), **options)
 
 
 def losses(run: Path) -> list[tuple[int, float]]:

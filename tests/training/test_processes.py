@@ -12,7 +12,6 @@ import tiny
 import torch
 
 from morphmlp.checkpoints.folder import load
-from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 from morphmlp.training.run import resume
 
 TESTS = Path(__file__).parents[1]
@@ -83,7 +82,7 @@ def test_two_processes_stopped_and_resumed_are_bit_equal_to_two_never_stopped(da
     last = tiny.read_log(tmp_path / "run")[-1]
     config = json.loads((tmp_path / "run" / "last" / "config.json").read_text())
     assert config["model"]["num_classes"] == 10
-    evaluation = evaluate_checkpoint(tmp_path / "run" / "last", data, workers=0)
+    evaluation = tiny.evaluate_checkpoint(tmp_path / "run" / "last", data, workers=0)
     assert len(evaluation.predictions) == 10
     assert last["val_top1"] == pytest.approx(evaluation.accuracy(1))
     assert last["val_loss"] == pytest.approx(evaluation.loss(), rel=1e-5)

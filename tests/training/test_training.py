@@ -462,7 +462,7 @@ def test_init_with_as_many_classes_starts_from_all_weights(
     for name in ("head.weight", "head.bias"):
         source[name] = source[name][order]
     assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
-    assert notes == [f"starts from {checkpoint} (tiny); its head is kept, put into the order of these classes"]
+    assert notes == [f"starts from {checkpoint} (tiny); its last layer is kept, put into the order of these classes"]
 
 
 def test_init_with_as_many_other_classes_replaces_the_head(data: Path, checkpoint: Path):

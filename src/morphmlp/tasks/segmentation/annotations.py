@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -49,11 +49,10 @@ class MaskSample:
 class MaskSet:
     """Annotated images, the names of the classes 0 to N - 1, and how the annotations are read."""
 
-    kind: ClassVar[Literal["mask"]] = "mask"  # beside "video" and "image" of a LabelledSet
-
     samples: list[MaskSample]
     classes: list[str]
     config: MaskConfig
+    kind: Literal["mask"] = "mask"  # beside "video" and "image" of a LabelledSet
 
 
 def is_mask_data(root: str | Path) -> bool:

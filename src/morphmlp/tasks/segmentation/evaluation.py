@@ -6,10 +6,9 @@ the logits.
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
-from morphmlp.inference.device import evaluating, resolve_device
+from morphmlp.inference.device import AS_USUAL, Execution, evaluating
 from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.segmentation.annotations import (
     MaskSet,
@@ -33,12 +32,9 @@ from morphmlp.tasks.segmentation.annotations import (
     read_mask_set,
     read_mask_sets,
 )
-from morphmlp.tasks.segmentation.batches import TestMasks, make_test_loader
+from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader
 from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable, total_cross_entropy
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
@@ -106,16 +102,13 @@ def _share(part: float, whole: float, *, otherwise: Any = None) -> Any:
     return float(part / whole) if whole else otherwise
 
 
-def evaluate_mask_checkpoint(
+def evaluate_checkpoint(
     checkpoint: str | Path,
     data: str | Path,
     *,
     split: str | None = None,
     masks: dict[str, Any] | None = None,
-    workers: int = 2,
-    device: str = "auto",
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    execution: Execution = AS_USUAL,
 ) -> MaskEvaluation:
     """Evaluates a segmenter's checkpoint folder on annotated images.
 
@@ -135,11 +128,11 @@ def evaluate_mask_checkpoint(
             f"{data} names the classes {shortened(annotated.classes)}, but {checkpoint} has {shortened(info.labels)}: "
             "a mask holds numbers, so names and order must be the same"
         )
-    fast, precision = for_inference(model.to(resolve_device(device)), precision)
+    fast, execution = for_inference(model, execution)
     share = share_of(len(annotated.samples), rank=rank(), num_processes=world_size())
-    loader = make_test_loader(TestMasks(annotated, info.input), workers=workers, share=share)
+    loader = make_image_loader(TestMasks(annotated, info.input), workers=execution.workers, share=share)
     with process_group():
-        return evaluate_masks(fast, loader, annotated, precision=precision, progress=progress)
+        return evaluate(fast, loader, annotated, execution)
 
 
 def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, info: CheckpointInfo) -> MaskSet:
@@ -155,13 +148,8 @@ def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, in
     )
 
 
-def evaluate_masks(
-    model: nn.Module,
-    loader: DataLoader | list,
-    mask_set: MaskSet,
-    *,
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+def evaluate(
+    model: nn.Module, loader: DataLoader | list, mask_set: MaskSet, execution: Execution = AS_USUAL
 ) -> MaskEvaluation:
     """Evaluates a segmenter on a loader over `TestMasks`, or over this process's share of them.
 
@@ -170,7 +158,7 @@ def evaluate_masks(
     """
     result = MaskEvaluation(list(mask_set.classes))
     with failing_together():
-        _evaluate_share(result, model, loader, precision=precision, progress=progress)
+        _evaluate_share(result, model, loader, execution)
     result = _joined(gather([result]))
     if not result.num_images:
         path, reason = result.broken[0]
@@ -178,26 +166,18 @@ def evaluate_masks(
     return result
 
 
-def _evaluate_share(
-    result: MaskEvaluation,
-    model: nn.Module,
-    loader: DataLoader | list,
-    *,
-    precision: str,
-    progress: Callable[[int, int], None] | None,
-) -> None:
+def _evaluate_share(result: MaskEvaluation, model: nn.Module, loader: DataLoader | list, execution: Execution) -> None:
     """Adds the images of the loader to the result."""
     with torch.no_grad(), evaluating(model):
         for sample in loader:
             if isinstance(sample, BrokenSample):
                 result.broken.append((sample.path, sample.reason))
             else:
-                logits = image_logits(model, sample.image, precision=precision)
+                logits = image_logits(model, sample.image, precision=execution.precision)
                 truth = torch.from_numpy(sample.mask).to(logits.device)
                 loss = total_cross_entropy(logits, truth)
                 result.add(sample.mask, most_probable(logits, truth.shape).cpu().numpy(), total_loss=loss)
-            if progress:
-                progress(result.num_images + len(result.broken), len(loader))
+            execution.progress(result.num_images + len(result.broken), len(loader))
 
 
 def _joined(parts: list[MaskEvaluation]) -> MaskEvaluation:
