@@ -2,11 +2,11 @@
 
     python benchmarks/loader.py [--folder videos] [--json results.json]
 
-The videos are made first: 10 s of 340 x 256 px at 30 frames a second, H.264 of some 550 kbit/s, moving textures. What
-is compared takes turns in one process with one thread; its time is that of the processor, so that other programs count
-for little, and the ratios are medians of the ratios within a turn. The
-yardstick decodes a video for every clip, and takes each frame as a Pillow image through timm's rand-augment, then as
-a tensor of floats through normalisation, all at full size; then it crops, flips and erases.
+The videos are made first: 10 s of 340 x 256 px at 30 frames a second, H.264 of some 550 kbit/s, moving textures. The
+ways take turns in one process with one thread. Processor time is measured, so that other programs count for little; a
+ratio is the median of the ratios within a turn. The yardstick decodes a video for every clip. Each frame goes through
+timm's rand-augment as a Pillow image, then through normalisation as floats, all at full size; the crop, the flip and
+the erasing come last.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def measure_core(samples: list[Sample], *, turns: int, videos_a_turn: int = 8) -> dict[str, Any]:
-    """Clips a second of processor time of each way, and the ratio to the yardstick."""
+    """Clips of each way in a second of processor time, and the ratio to the yardstick."""
     repeats = AUGMENT["repeats"]
     decoder = training_clips(samples)
     ways: dict[str, tuple[int, Callable[[int], Any]]] = {  # clips of a video, and what is done
@@ -109,13 +109,13 @@ def measure_core(samples: list[Sample], *, turns: int, videos_a_turn: int = 8) -
 
 
 def measure_workers(samples: list[Sample], *, num_videos: int = 120) -> dict[str, Any]:
-    """Clips a second of a loader in the published order, by its workers; starting them is left out."""
+    """Clips a second of a loader in the published order, by its workers, without the time that they take to start."""
     rows: dict[str, Any] = {}
     first = 0.0
     for workers in range(1, min(os.cpu_count() or 1, 4) + 1):
         loader = make_loader(training_clips((samples * num_videos)[:num_videos]), batch_size=4, workers=workers)
         batches = iter(loader)
-        warm_up = 2 * workers + 2  # as many as wait ready
+        warm_up = 2 * workers + 2  # the batches that are ready at most
         for _ in range(warm_up):
             next(batches)
         started = time.perf_counter()
@@ -158,7 +158,8 @@ def draw(num_frames: int, fps: float, generator: np.random.Generator) -> list[in
 
 TIMM = rand_augment_transform(AUGMENT["rand_augment"], {"interpolation": Image.Resampling.BICUBIC})
 CROP = v2.RandomResizedCrop(INPUT.crop, scale=(AUGMENT["crop_area"], 1.0), antialias=False)
-ERASE = v2.RandomErasing(AUGMENT["erase"], scale=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), value="random")  # type: ignore[arg-type]
+NOISE: Any = "random"  # torchvision's annotation allows numbers only
+ERASE = v2.RandomErasing(AUGMENT["erase"], scale=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), value=NOISE)
 
 
 def yardstick_clip(path: Path, *, seed: int) -> torch.Tensor:
@@ -209,7 +210,7 @@ def make_videos(folder: Path, num_files: int) -> list[Sample]:
 
 
 def _write_video(path: Path) -> None:
-    """A camera that sweeps over a texture, three discs that move before it, and some noise."""
+    """A camera that sweeps over a texture, three discs that move in front of it, and some noise."""
     generator = np.random.default_rng(int(path.stem))
     background, foreground = (_texture(generator, exponent) for exponent in (1.15, 1.0))
     phases, speeds = generator.uniform(0, 2 * np.pi, (4, 2)), generator.uniform(0.3, 1.2, (4, 2))

@@ -1,9 +1,9 @@
-"""The network as the released code computes it: what `speed.py` takes for 1 x.
+"""The network as the released code computes it: the 1 x of `speed.py`.
 
-Every layer is the equation, step by step: a permute and a copy in front of each FC over chunks and one behind, all
-branches side by side in memory before they are weighed, convolutions and batch normalisation over `[B, C, T, H, W]`.
-The modules and their parameters are those of the package; only what they compute with is replaced. Convolutions that
-Tables 8 and 10 compare stay as they are.
+Every layer is the equation, step by step: a permute and a copy before each FC over chunks and another after it, all
+branches in memory before they are weighted, convolutions and batch normalisation over `[B, C, T, H, W]`. The modules
+and their parameters are those of the package; only their computation is replaced. The convolutions of Tables 8 and 10
+stay as they are.
 """
 
 import copy

@@ -4,10 +4,10 @@
     python benchmarks/speed.py --apart | --growth [--json results.json]
 
 All take turns on the same random input: 1 clip of 16 x 224 x 224, and 16 images of 224 x 224. 1 x is the naive form of
-the same network (`naive.py`) in fp32. `--apart` compares that with the optimized form in processes of their own, which
-take turns: there only the optimized one keeps freed memory, as for a user, where otherwise all rows do. `--growth` says
-how seconds and memory of the optimized video S grow with frames, size and batch, each point in a process of its own.
-`--quick` goes through all of it with small models.
+the same network (`naive.py`) in fp32. `--apart` compares it with the optimized form in processes of their own, which
+take turns: only the optimized form keeps freed memory then, as for a user; in one process, all rows keep it. `--growth`
+shows how seconds and memory of the optimized video S grow with frames, size and batch, each point in a process of its
+own. `--quick` does the same with small models.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: models with their batches, the point that grows, and what it grows to."""
+    """What is measured: models with their batches, the first point of `--growth`, and the values it grows to."""
 
     models: dict[str, int]
     size: int
@@ -185,7 +185,7 @@ def measure_apart(name: str, plan: Plan, options: argparse.Namespace) -> list[di
         for _ in range(options.turns):
             for form, point in forms.items():
                 seconds[form].append(run_apart(point, options)["seconds"])
-    except RuntimeError as error:  # out of memory, perhaps; the other model can still be had
+    except RuntimeError as error:  # perhaps out of memory; the other model may still run
         print(f"{name}  left out: {error}", flush=True)
         return []
     rows = []
@@ -215,7 +215,7 @@ def run_apart(point: Point, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_growth(plan: Plan, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Seconds and memory at each point; prints a line for each as it is there."""
+    """Seconds and memory at each point; prints a line for each as soon as it is measured."""
     print(f"{'grows':<8}{'frames':>8}{'size':>8}{'batch':>8}{'s':>10}{'peak MB':>10}")
     for grows, values in plan.growth.items():
         for value in values:
@@ -223,7 +223,7 @@ def measure_growth(plan: Plan, options: argparse.Namespace) -> Iterator[dict[str
             line = f"{grows:<8}{point.frames:>8}{point.size:>8}{point.batch:>8}"
             try:
                 cost = run_apart(point, options)
-            except RuntimeError as error:  # out of memory, perhaps; the other points can still be had
+            except RuntimeError as error:  # perhaps out of memory; the other points may still run
                 print(f"{line}  left out: {error}", flush=True)
                 continue
             yield {"grows": grows, **asdict(point), **cost}
@@ -231,7 +231,7 @@ def measure_growth(plan: Plan, options: argparse.Namespace) -> Iterator[dict[str
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The p of cost ~ x^p for seconds and memory, by what grows; left out where there are fewer than two points.
+    """The p of cost ~ x^p for seconds and memory, by what grows, where there are two points or more.
 
     >>> exponents([{"grows": "batch", "batch": x, "seconds": 2 * x, "peak_bytes": x * x} for x in (1, 2, 4)])
     {'batch': {'seconds': 1.0, 'peak_bytes': 2.0}}

@@ -2,8 +2,7 @@
 
     python benchmarks/throughput.py [--json results.json]
 
-Loading is measured in one process, with one thread: what one worker delivers. Ratios are to decoding alone, in the
-same run.
+Loading is measured in one process with one thread, as in one worker. Ratios are to decoding alone in the same run.
 """
 
 import argparse
@@ -77,7 +76,7 @@ def measure_loading(folder: Path) -> dict[str, str]:
 
 
 def measure_training() -> dict[str, str]:
-    """Training steps of the nano model on clips that are there already."""
+    """Training steps of the nano model on clips in memory."""
     import torch
 
     from morphmlp.models.zoo import create_model
@@ -115,7 +114,7 @@ def measure_memory(folder: Path) -> dict[str, str]:
 
 
 def _interleaved(ways: dict[str, Callable[[int], Any]], count: int) -> dict[str, float]:
-    """Median seconds of `count` calls of each way; the ways take turns, so that drift meets all alike."""
+    """Median seconds of `count` calls of each way; the ways take turns, so that drift slows all of them alike."""
     for way in ways.values():
         way(0)
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -224,6 +224,41 @@ WRONG_RANGES: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {"workers": -1}, "train.workers is -1; allowed: 0 or more"),
     (TrainConfig, {"seed": -1}, "train.seed is -1; allowed: 0 or more"),
     (TrainConfig, {"clip_grad": 0}, "train.clip_grad is 0.0; allowed: above 0"),
+    # Far beyond what anybody trains: a slip of the keyboard, or a hostile file.
+    (
+        ModelConfig,
+        model_fields(widths=[10**9] * 4),
+        "model.widths is (1000000000, 1000000000, 1000000000, 1000000000); allowed: at most 16,384",
+    ),
+    (
+        ModelConfig,
+        model_fields(depths=[10**5] * 4),
+        "model.depths is (100000, 100000, 100000, 100000); allowed: at most 1,000",
+    ),
+    (
+        ModelConfig,
+        model_fields(widths=[16_384] * 4, depths=[900] * 4),
+        "model.widths is (16384, 16384, 16384, 16384); allowed: what makes 10,000,000,000 weights or fewer",
+    ),
+    (ModelConfig, model_fields(num_classes=10**12), "model.num_classes is 1000000000000; allowed: at most 1,000,000"),
+    (
+        ModelConfig,
+        model_fields(chunk_lengths=[10**6] * 4),
+        "model.chunk_lengths is (1000000, 1000000, 1000000, 1000000); allowed: at most 4,096",
+    ),
+    (ModelConfig, model_fields(mlp_ratio=1e9), "model.mlp_ratio is 1000000000.0; allowed: at most 64"),
+    (InputConfig, {"num_clips": 10**9}, "input.num_clips is 1000000000; allowed: at most 10,000"),
+    (
+        InputConfig,
+        {"crop": [10**9] * 2, "resize": 10**30},
+        "input.crop is (1000000000, 1000000000); allowed: at most 8,192",
+    ),
+    (InputConfig, {"target_fps": 1e-300}, "input.target_fps is 1e-300; allowed: 0.001 or more"),
+    (InputConfig, {"std": [1e-300] * 3}, "input.std is (1e-300, 1e-300, 1e-300); allowed: 0.000001 or more"),
+    (AugmentConfig, {"repeats": 10**9}, "augment.repeats is 1000000000; allowed: at most 1,000"),
+    (TrainConfig, {"workers": 10**9}, "train.workers is 1000000000; allowed: at most 4,096"),
+    (TrainConfig, {"batch_size": 10**12}, "train.batch_size is 1000000000000; allowed: at most 1,000,000"),
+    (TrainConfig, {"seed": 2**70}, "train.seed is 1180591620717411303424; allowed: at most"),
     (TrainConfig, {"ema": 1}, "train.ema is 1.0; allowed: 0 <= decay < 1"),
 ]
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from morphmlp.commands.parsing import INTERRUPTED, USAGE_ERROR, USER_ERROR
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
+from morphmlp.formatting import one_line
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
@@ -50,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
-        print(f"error{process}: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"error{process}: {one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             sys.stderr.close()
             return 0
         name = f"{error.filename}: " if error.filename else ""
-        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {one_line(f'{name}{error.strerror or error}')}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The processes that torchrun starts: which one this is, and what they tell one another."""
+"""The processes that torchrun starts: the number of this one, and what they send one another."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Number of this process on its machine, which is that of its GPU."""
+    """Number of this process on its machine, which is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -38,7 +38,7 @@ def is_main() -> bool:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Connects the processes for the body, to gather results on the CPU; nothing to do for a single one."""
+    """Connects the processes for the body, to gather results on the CPU; a single process needs nothing."""
     from torch import distributed
 
     if world_size() == 1 or distributed.is_initialized():
@@ -64,7 +64,7 @@ def gather(items: list[Item]) -> list[Item]:
 
 @contextmanager
 def failing_together() -> Iterator[None]:
-    """Raises an error of the body in all processes: the others would wait for ever for this one's results."""
+    """Raises an error of the body in all processes: without it, the others would wait for ever for results."""
     failures: list[Exception] = []
     try:
         yield
@@ -77,7 +77,7 @@ def failing_together() -> Iterator[None]:
 
 
 def join_processes() -> None:
-    """Connects the processes for a training, by the means of their devices."""
+    """Connects the processes for a training, with the backend of their devices."""
     import torch
     from accelerate import PartialState
 
@@ -85,12 +85,12 @@ def join_processes() -> None:
 
 
 def agreed(value: Item) -> Item:
-    """What the main process says, on all of them: files may be seen late by the others."""
+    """The main process's value, on all processes: the others may see files late."""
     return gather([value])[0]
 
 
 def same_buffers(model: "nn.Module") -> None:
-    """Gives the buffers of a model, batch statistics, on all processes the values of the main one."""
+    """Copies the main process's buffers of a model, such as batch statistics, to all processes."""
     if world_size() > 1:
         from torch import distributed
 

@@ -1,6 +1,6 @@
 """The errors that a user can cause, each with a name; the command line prints them as one line.
 
-Everything else that is raised is a defect of ours and keeps its traceback.
+Every other error is a defect of ours and keeps its traceback.
 """
 
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used: the message names it, what is allowed and the next step."""
+    """Something that the user gave cannot be used: the message names it, the allowed values and the next step."""
 
 
 class ConfigError(UserError):

@@ -1,4 +1,4 @@
-"""Small files: class names, and writing that is all or nothing (to a temporary name, then renamed)."""
+"""Writing that is all or nothing: to a temporary name, then renamed."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
     """Yields a new folder that takes the place of `folder` if the body succeeds, and vanishes if it fails.
 
     Raises:
-        NotADirectoryError: `folder` is a file; it is left there.
+        NotADirectoryError: `folder` is a file; the file stays.
     """
     folder = Path(os.path.realpath(folder))
     with new_folder(folder) as temporary:

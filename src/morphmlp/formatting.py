@@ -1,7 +1,10 @@
-"""Figures and names as text that people read."""
+"""Figures and names as text for people."""
 
 import math
+import re
 from collections.abc import Sequence
+
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def percent(share: float | None, *, digits: int = 1) -> str:
@@ -20,8 +23,21 @@ def clamp(share: float) -> float:
 
 
 def encodable(text: str) -> str:
-    """Without the lone surrogates that stand for undecodable bytes in file names."""
+    r"""The text as a terminal or a page may show it: nothing in a name may steer them.
+
+    Control characters, and those that turn the direction of writing, are shown as escapes; line ends and tabs stay.
+    A byte of a file name that is no UTF-8, which Python holds as a lone surrogate, becomes "?".
+
+    >>> encodable("a\x1b[31m.mp4")
+    'a\\x1b[31m.mp4'
+    """
+    text = _STEERING.sub(lambda match: ascii(match[0])[1:-1], text)
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def one_line(text: object) -> str:
+    """An error or another message in one line, as `encodable` shows it."""
+    return encodable(" ".join(str(text).splitlines()))
 
 
 def shortened(names: Sequence[str], limit: int = 6) -> str:

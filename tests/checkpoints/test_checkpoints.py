@@ -1,13 +1,17 @@
 """Checkpoints, ours and the released ones; and parity with the released code on the same weights."""
 
+import argparse
 import contextlib
 import json
 import os
 import pickle
 import re
+import sys
+import types
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recorded_values import draw_tensor, fill_model, read_record, released_clip, released_weights
@@ -15,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from morphmlp.checkpoints.folder import CheckpointInfo, load, load_config, load_with_info, save
-from morphmlp.checkpoints.released import _released_name, convert_released, load_released
+from morphmlp.checkpoints.released import _released_name, convert_released, load_released, read_released
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig
 from morphmlp.errors import CheckpointError
 from morphmlp.models.morphmlp import MorphMLP
@@ -262,6 +266,138 @@ def test_a_missing_head_is_named():
     state = {name: tensor for name, tensor in released_state(nano()).items() if not name.startswith("head.")}
     with pytest.raises(CheckpointError, match=r"head\.weight is missing"):
         load_released(state)
+
+
+# The authors' ImageNet weights for their video models: a stem of three taps, no MorphFC_t, perhaps no head.
+
+
+def video_start(*, norms: bool = False, head: bool = True) -> dict[str, Tensor]:
+    state = released_state(nano())
+    left_out = [".t_fc."] + [".t_norm1."] * (not norms) + ["head."] * (not head)
+    return {name: value for name, value in state.items() if not any(part in name for part in left_out)}
+
+
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("frames", [None, 8])
+def test_the_video_start_loads_with_temporal_layers_at_their_start(frames, norms):
+    model = load_released(video_start(norms=norms), frames=frames)
+    assert (model.config.temporal, model.config.frames, model.config.num_classes) == (True, frames or 16, 5)
+    assert model.checkpoint_info.training["fresh"] == ["temporal layers"]
+    block, filled = model.stages[3][1], nano().stages[3][1]
+    assert not block.temporal.fc.fc.weight.any()
+    assert (block.temporal.proj.weight == 1).all()
+    assert torch.equal(block.temporal_norm.weight, filled.temporal_norm.weight) == norms
+    assert torch.equal(block.spatial.proj.weight, filled.spatial.proj.weight)
+
+
+def test_the_video_start_without_a_head_gets_a_fresh_one_which_is_said(tmp_path):
+    path = tmp_path / "video_morphmlp_s.pth"
+    torch.save({"model_state": video_start(head=False)}, path)
+    left, right = (read_released(path, num_classes=174) for _ in range(2))
+    assert left.checkpoint_info.training["fresh"] == ["temporal layers", "head"]
+    assert left.head.weight.shape[0] == 174
+    assert torch.equal(left.head.weight, right.head.weight)
+    assert read_released(path).config.num_classes == 400
+
+
+def test_a_start_that_lacks_something_else_is_refused():
+    state = {name: value for name, value in video_start().items() if name != "blocks2.0.norm1.bias"}
+    with pytest.raises(CheckpointError, match=r"missing \(1\): blocks2\.0\.norm1\.bias"):
+        load_released(state)
+
+
+# Bookkeeping beside the tensors
+
+
+def save_as(cls: type, full_name: str, path: Path, value: object) -> None:
+    """Saves `value` as if its class were `full_name` of a package that need not be installed."""
+    module, _, name = full_name.rpartition(".")
+    stand_in = types.ModuleType(module)
+    setattr(stand_in, name, cls)
+    cls.__module__, cls.__qualname__, cls.__name__ = module, name, name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, module, stand_in)
+        torch.save({"model_state": released_state(nano()), "beside": value}, path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_options_and_figures_beside_the_tensors_are_left_out(tmp_path, zipped):
+    path = tmp_path / "deit.pth"
+    beside = {
+        "args": argparse.Namespace(lr=0.1, output=Path("out"), inner=argparse.Namespace(a=[1])),
+        "best": np.float64(78.7),
+        "history": np.arange(3.0),
+        "names": np.array(["one", "two"]),
+    }
+    torch.save({"model": released_state(nano())} | beside, path, _use_new_zipfile_serialization=zipped)
+    assert load_released(path).config.num_classes == 5
+
+
+@pytest.mark.parametrize("name", ["yacs.config.CfgNode", "fvcore.common.config.CfgNode"])
+def test_a_configuration_node_beside_the_tensors_is_left_out(tmp_path, name):
+    class Node(dict):
+        pass
+
+    node = Node(MODEL=Node(WIDTH=3))
+    node.__dict__["frozen"] = True
+    save_as(Node, name, tmp_path / "node.pyth", node)
+    assert load_released(tmp_path / "node.pyth").config.num_classes == 5
+
+
+def test_a_class_of_an_unknown_package_is_refused_by_its_name(tmp_path):
+    class Thing:
+        pass
+
+    save_as(Thing, "somewhere.Thing", tmp_path / "thing.pth", Thing())
+    with pytest.raises(CheckpointError, match=r"it holds somewhere\.Thing; only files of plain tensors"):
+        load_released(tmp_path / "thing.pth")
+
+
+def test_a_backbone_prefix_is_taken_off():
+    state = {f"backbone.{name}": value for name, value in released_state(nano()).items()}
+    assert load_released(state).config.num_classes == 5
+
+
+# Tensors that are no weights
+
+MAKE_ODD = {
+    "sparse": lambda weight: weight.to_sparse(),
+    "compressed": lambda weight: weight.to_sparse_csr(),
+    "nested": lambda weight: torch.nested.nested_tensor([weight[0], weight[1, :2]]),
+    "complex": lambda weight: weight.to(torch.complex64),
+    "quantised": lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    "NaN": lambda weight: weight * float("nan"),
+    "infinity": lambda weight: weight * float("inf"),
+}
+
+
+@pytest.mark.parametrize("kind", MAKE_ODD)
+@pytest.mark.filterwarnings("ignore")  # PyTorch's, that some of these layouts are young and others leaving
+def test_tensors_that_are_no_weights_are_named(kind):
+    state = released_state(nano())
+    state["head.weight"] = MAKE_ODD[kind](state["head.weight"])
+    with pytest.raises(CheckpointError, match=r"no weights \(1\): head\.weight is "):
+        load_released(state)
+
+
+def test_a_file_of_tensors_without_values_is_refused(tmp_path):
+    state = {name: value.to("meta") for name, value in released_state(nano()).items()}
+    torch.save(state, tmp_path / "meta.pth")
+    with pytest.raises(CheckpointError, match="without values"):
+        load_released(tmp_path / "meta.pth")
+
+
+def test_a_dictionary_inside_itself_is_refused():
+    values: dict = {}
+    values["model_state"] = {"model": values}
+    with pytest.raises(CheckpointError, match="inside itself"):
+        load_released(values)
+
+
+def test_a_pipe_in_place_of_a_file_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"model\.pth"):
+        load_released(tmp_path / "model.pth")
 
 
 class WritesAFile:

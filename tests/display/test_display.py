@@ -21,6 +21,8 @@ from morphmlp.tasks.classification.report import evaluation_tables, plot_confusi
 
 ODD_NAMES = ["<b>bold</b> & co", "$5 or $6_x^2", "日本語 😀 ﷽", "[red]it's[/red] :smile:", "bytes \udcff\n\ttabs", "$"]
 
+METRICS = {"top1": "top-1", "top5": "top-5"}
+
 
 def make_evaluation(labels: list[str], hits: list[bool], broken: list[tuple[Path, str]] | None = None) -> Evaluation:
     """Video i has label i modulo the classes, and is predicted as that class or as the next one."""
@@ -139,7 +141,9 @@ LOGS = {
 
 @pytest.mark.parametrize("rows", LOGS.values(), ids=LOGS)
 def test_curves_are_drawn_from_any_log(tmp_path, rows):
-    plot_curves(write_log(tmp_path / "log.jsonl", rows), tmp_path / "new" / "curves.png", title="$a_b < 日本")
+    plot_curves(
+        write_log(tmp_path / "log.jsonl", rows), tmp_path / "new" / "curves.png", metrics=METRICS, title="$a_b < 日本"
+    )
     assert read_png(tmp_path / "new" / "curves.png").shape == (630, 1650, 3)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["curves.png"]
 
@@ -147,8 +151,8 @@ def test_curves_are_drawn_from_any_log(tmp_path, rows):
 def test_steps_repeated_after_a_resume_are_drawn_once(tmp_path):
     first = [step_line(step, 9.0) for step in range(1, 8)]
     again = [step_line(step, 1.0) for step in range(1, 8)]
-    plot_curves(write_log(tmp_path / "a.jsonl", first + again), tmp_path / "a.png")
-    plot_curves(write_log(tmp_path / "b.jsonl", again), tmp_path / "b.png")
+    plot_curves(write_log(tmp_path / "a.jsonl", first + again), tmp_path / "a.png", metrics=METRICS)
+    plot_curves(write_log(tmp_path / "b.jsonl", again), tmp_path / "b.png", metrics=METRICS)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -218,7 +222,7 @@ def write_page(path: Path, strips: list[Strip], charts: dict[str, Path] | None =
 
 
 def test_page_needs_nothing_but_itself(tmp_path):
-    plot_curves(write_log(tmp_path / "log.jsonl", LOGS["whole"]), tmp_path / "curves.png")
+    plot_curves(write_log(tmp_path / "log.jsonl", LOGS["whole"]), tmp_path / "curves.png", metrics=METRICS)
     page = write_page(tmp_path / "page.html", make_strips(2, 3), {"Curves & more": tmp_path / "curves.png"})
     assert not re.search(r"https?://|<script|<link|url\(|@import", page)
     sources = re.findall(r"src='([^']*)'", page)

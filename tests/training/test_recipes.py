@@ -143,7 +143,7 @@ def test_released_values_that_differ_stand_in_the_comments():
     assert "# Released: warmup_epochs 30." in text("k400_b32.yaml")
     assert "# Released: epochs 64" in text("ssv2_b32.yaml")
     for name in VIDEO[4:]:
-        assert ("drop_path 0.5" in text(f"{name}.yaml")) == ("_b" in name)
+        assert ("drop_path 0.5" in text(f"{name}.yaml")) == ("ssv1_b" in name)
         assert name == "ssv2_b32" or "# Released: epochs 60" in text(f"{name}.yaml")
     for base in ("kinetics", "something"):
         assert "# released: fp16" in text(f"base/{base}.yaml")
@@ -257,6 +257,31 @@ def test_known_names_are_listed_once(tmp_path: Path):
     known = str(caught.value).partition("known: ")[2].split(", ")
     assert "augment" in known
     assert len(known) == len(set(known))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [*a]", "inside the value"),
+        ("lr: &lr {a: *lr}", "inside the value"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+            + "".join(f"{c}: &{c} [{','.join(['*' + p] * 10)}]\n" for p, c in zip("abcdef", "bcdefg", strict=True)),
+            "more than 100,000",
+        ),
+    ],
+)
+def test_aliases_that_stand_for_too_much_are_refused(text: str, message: str, tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(tmp_path / "mine.yaml")
+
+
+def test_aliases_are_read(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(
+        "batch_size: &n 8\nepochs: *n\ninput: &i {resize: 64}\narch: {<<: {frames: 8}}\n"
+    )
+    assert load_recipe(tmp_path / "mine.yaml")["epochs"] == 8
 
 
 def test_recipe_that_is_no_text_is_refused(tmp_path: Path):

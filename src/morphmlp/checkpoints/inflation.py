@@ -1,6 +1,6 @@
 """Trained weights in a model of another length: from an image to a video model, and from one frame count to another.
 
-The paper starts its video models from ImageNet weights "for everything but MorphFC_t" (Sec. 4.2). Its stem has a kernel
+The paper starts MorphFC_s from ImageNet weights and draws MorphFC_t anew (Sec. 4.1). Its stem has a kernel
 over three frames where the image model's has one, and it does not say how the one becomes the other, nor how
 weights of 16 frames could serve 32: both rules here are ours.
 """

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 
 from morphmlp.checkpoints.folder import CheckpointInfo, fit_state_dict, save
+from morphmlp.checkpoints.pickles import read_pickle, state_dict_in
 from morphmlp.config import PUBLISHED_INPUTS, ModelConfig
-from morphmlp.data.sets.class_names import PUBLISHED_LABELS, _read_labels
+from morphmlp.data.sets.class_names import PUBLISHED_LABELS, read_labels
 from morphmlp.errors import CheckpointError
-from morphmlp.formatting import shortened
 from morphmlp.models.morphfc import group_width
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import VARIANTS, build_model
@@ -39,11 +40,18 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
     return model
 
 
-def read_released(source: str | Path | dict[str, Any], *, frames: int | None = None) -> MorphMLP:
-    """As `load_released`, but of as many frames as the shapes tell where they are not those of `frames`."""
+def read_released(
+    source: str | Path | dict[str, Any], *, frames: int | None = None, num_classes: int | None = None
+) -> MorphMLP:
+    """As `load_released`, but of as many frames as the shapes tell where they are not those of `frames`.
+
+    What the video start lacks is fresh, and `checkpoint_info.training["fresh"]` names it; a missing head gets
+    `num_classes` outputs, by default those of Kinetics-400.
+    """
     name = _source_name(source)
-    state = _unwrap(source if isinstance(source, dict) else _read_pickle(Path(source)), name)
-    config = _released_config(state, name, frames)
+    values = source if isinstance(source, dict) else read_pickle(Path(source))
+    state = state_dict_in(values, name, shapes_only=isinstance(source, dict))
+    config = _released_config(state, name, frames, num_classes)
     with torch.device("meta"):
         model = build_model(config)
     expected = {_released_name(ours): ours for ours in model.state_dict()}
@@ -54,9 +62,36 @@ def read_released(source: str | Path | dict[str, Any], *, frames: int | None = N
         elif ours in weights and ".conv" in ours:
             # Kernels of 1 x 3 x 3 are 2-D convolutions here, and some image files hold 4-D stems.
             weights[ours] = _with_dimensions(weights[ours], parameter.dim())
-    fit_state_dict(model, weights, source=name, shown_name=_released_name)
-    model.checkpoint_info = CheckpointInfo(input=PUBLISHED_INPUTS[_released_protocol(config)])
+    fresh = _start(config) if _is_start(state) else {}
+    fresh = {ours: value for ours, value in fresh.items() if ours not in weights}
+    fit_state_dict(model, fresh | weights, source=name, shown_name=_released_name)
+    training = {"fresh": _parts(fresh)} if fresh else {}
+    model.checkpoint_info = CheckpointInfo(input=PUBLISHED_INPUTS[_released_protocol(config)], training=training)
     return model.eval()
+
+
+def _is_start(state: dict[str, Tensor]) -> bool:
+    """Whether these are the image weights that the video recipes start from (Sec. 4.1).
+
+    Their stem has three taps already, MorphFC_t is not in them ("randomly initialize"), and often no head is.
+    """
+    kernel = state.get("patch_embed1.proj1.weight")
+    three_taps = kernel is not None and kernel.dim() == 5 and kernel.shape[2] == 3
+    return three_taps and not any(".t_fc." in name for name in state)
+
+
+def _start(config: ModelConfig) -> dict[str, Tensor]:
+    """Temporal layers and head as a model starts with them; the head's draws are the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = build_model(config).state_dict()
+    return {name: value for name, value in fresh.items() if ".temporal" in name or name.startswith("head.")}
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """What fresh weights are called in a sentence."""
+    parts = {name.split(".")[0] for name in names}  # a stage has nothing else that can be fresh
+    return [shown for part, shown in (("stages", "temporal layers"), ("head", "head")) if part in parts]
 
 
 def convert_released(
@@ -99,9 +134,13 @@ def released_info(
         raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
     return CheckpointInfo(
         input=PUBLISHED_INPUTS[protocol],
-        labels=_read_labels(labels) if labels else [],
-        training={"released": Path(file).name, "protocol": protocol},
+        labels=read_labels(labels) if labels else [],
+        training=_training_of(model) | {"released": Path(file).name, "protocol": protocol},
     )
+
+
+def _training_of(model: MorphMLP) -> dict[str, Any]:
+    return model.checkpoint_info.training if model.checkpoint_info else {}
 
 
 def _source_name(source: str | Path | dict[str, Any]) -> str:
@@ -115,38 +154,15 @@ def _released_protocol(config: ModelConfig) -> str:
     return "ssv2" if config.num_classes == 174 else "k400"
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give a released .pth or .pyth file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the safe loader raises many kinds; all mean the same to the user
-        foreign = re.search(r"unsupported global\W+(?:global )?([\w.]+)", str(error), re.IGNORECASE)
-        reason = f"it holds {foreign[1]}" if foreign else f"it is no readable pickle: {type(error).__name__}"
-        raise CheckpointError(f"{path} is refused: {reason}; only files of plain tensors are loaded") from None
-
-
-def _unwrap(values: Any, name: str) -> dict[str, Tensor]:
-    """The state dict inside its wrappings, prefixes removed."""
-    wrappings = ("model_state", "state_dict", "model", "module", "model_ema")
-    while isinstance(values, dict) and (found := [key for key in wrappings if isinstance(values.get(key), dict)]):
-        values = values[found[0]]
-    if not isinstance(values, dict) or not values:
-        raise CheckpointError(f"{name} holds no state dict: expected names with tensors, or `model_state` around them")
-    others = [key for key, value in values.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
-    if others:
-        raise CheckpointError(f"{name} holds something else than tensors: {shortened(list(map(str, others)))}")
-    return {re.sub(r"^((module|model)\.)+", "", key): value for key, value in values.items()}
-
-
-def _released_config(state: dict[str, Tensor], name: str, frames: int | None) -> ModelConfig:
+def _released_config(state: dict[str, Tensor], name: str, frames: int | None, num_classes: int | None) -> ModelConfig:
     """Reads the variant from block counts and widths, frames from the temporal FCs, classes from the head."""
     depths = tuple(
         len({match[1] for key in state if (match := re.match(rf"blocks{stage}\.(\d+)\.", key))})
         for stage in (1, 2, 3, 4)
     )
     widths = tuple(_length(state, f"blocks{stage}.0.norm1.weight") for stage in (1, 2, 3, 4))
-    temporal = any(".t_fc." in key for key in state)
+    start = _is_start(state)
+    temporal = start or any(".t_fc." in key for key in state)
     for config in VARIANTS.values():
         if (config.depths, config.widths, config.temporal) == (depths, widths, temporal):
             break
@@ -156,11 +172,11 @@ def _released_config(state: dict[str, Tensor], name: str, frames: int | None) ->
             f"{config.name} {config.depths} {config.widths}" for config in VARIANTS.values() if config.image_size == 224
         )
         raise CheckpointError(f"{name} is no released {kind} model: depths {depths}, widths {widths}; known: {known}")
-    num_classes = _length(state, "head.weight")
-    if not num_classes:
+    classes = _length(state, "head.weight") or (start and (num_classes or config.num_classes))
+    if not classes:
         raise CheckpointError(f"{name}: head.weight is missing, so the number of classes is unknown")
     clip_length = _released_frames(state, widths, name, frames) if temporal else 1
-    return ModelConfig.from_dict(config.to_dict() | {"num_classes": num_classes, "frames": clip_length})
+    return ModelConfig.from_dict(config.to_dict() | {"num_classes": classes, "frames": clip_length})
 
 
 def _released_frames(state: dict[str, Tensor], widths: tuple[int, ...], name: str, frames: int | None) -> int:
@@ -169,6 +185,8 @@ def _released_frames(state: dict[str, Tensor], widths: tuple[int, ...], name: st
     They tell 16 from 32 frames by the width 392, which T' = 16 does not divide: 392 values or 448. Other lengths
     may share their sizes with these (8 frames with 16), so they are taken only when `frames` says so.
     """
+    if _is_start(state):
+        return frames or 16
     sizes = [_length(state, f"blocks{stage}.0.t_fc.mlp_t.weight") for stage in (1, 2, 3, 4)]
     for candidate in (frames or 0, 16, 32, 8, 64):
         num_steps = math.ceil(candidate / 2)

@@ -62,9 +62,11 @@ def _read(options: Namespace) -> "MorphMLP":
     """The source's model, with what is saved beside it in `checkpoint_info`."""
     from morphmlp.checkpoints.folder import load
     from morphmlp.checkpoints.released import read_released, released_info
+    from morphmlp.data.sets.class_names import read_labels
 
     if not Path(options.source).is_dir():
-        model = read_released(options.source, frames=options.frames)
+        labels = read_labels(options.labels) if options.labels else None
+        model = read_released(options.source, frames=options.frames, num_classes=labels and len(labels))
         model.checkpoint_info = released_info(model, options.source, labels=options.labels, protocol=options.protocol)
         return model
     if options.labels or options.protocol:
@@ -89,6 +91,8 @@ def _summary(model: "MorphMLP", info: "CheckpointInfo") -> str:
     kind = f"{model.config.frames} frames" if model.config.temporal else "images"
     names = "with" if info.labels else "without"
     parts = [model.config.name, kind, f"{model.config.num_classes} classes {names} names"]
+    if fresh := info.training.get("fresh"):
+        parts.append(f"{' and '.join(fresh)} fresh: train it before it predicts")
     if conversions := info.training.get("conversions"):
         parts.append(conversions[-1])
     elif "protocol" in info.training:

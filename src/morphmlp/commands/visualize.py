@@ -50,13 +50,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _draw_augmented(options: Namespace) -> int:
-    from morphmlp.analysis.insight.augment_sheet import draw_sheet, find_media, parse_changes, sheet_rows
+    from morphmlp.analysis.insight.augment_sheet import draw_augmented, parse_changes, pick_media, sheet_rows
     from morphmlp.formatting import encodable
 
     out = Path(options.out or "augment.png")
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ConfigError(f"--out {out} is no name of a sheet; allowed: a file that ends in .png")
-    media = find_media(Path(options.augment), most=options.videos)
+    media = pick_media(Path(options.augment), most=options.videos)
     rows = sheet_rows(
         media,
         classes=[path.absolute().parent.name for path in media],
@@ -65,7 +65,7 @@ def _draw_augmented(options: Namespace) -> int:
         draws=options.draws,
         seed=options.seed,
     )
-    draw_sheet(rows, out)
+    draw_augmented(rows, out)
     if options.json:
         print_json({"file": str(out), "rows": [row.lines for row in rows]})
     else:

@@ -90,6 +90,16 @@ class Config:
     def _label(cls) -> str:
         return cls.__name__.removesuffix("Config").lower()
 
+    def _require_at_most(self, most: float, *names: str) -> None:
+        """Raises ConfigError where one of these fields, or a value in it, is larger.
+
+        Such ends are beyond what anybody trains; they turn a slip of the keyboard or a hostile file into a line.
+        """
+        for name in names:
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            self._require(all(v is None or v <= most for v in values), name, f"at most {most:,}")
+
     def _require(self, condition: bool, name: str, allowed: str) -> None:
         if not condition:
             raise ConfigError(f"{self._label()}.{name} is {getattr(self, name)!r}; allowed: {allowed}")

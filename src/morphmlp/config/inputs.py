@@ -53,12 +53,20 @@ class InputConfig(Config):
     def validate(self) -> None:
         self._require(self.stride > 0, "stride", "1 or more")
         self._require(self.target_fps > 0, "target_fps", "above 0")
+        self._require_at_most(1_000_000, "stride", "target_fps")
+        self._require(self.target_fps >= 0.001, "target_fps", "0.001 or more")
         self._require(min(self.crop) >= 32, "crop", "32 px or more")
+        self._require_at_most(8_192, "crop")
+        self._require_at_most(16_384, "resize")
         if self.fit == "crop":
             self._require(self.crop[0] == self.crop[1], "crop", "height and width equal, or fit = 'stretch'")
             self._require(self.resize >= self.crop[0], "resize", f"at least crop ({self.crop[0]} px)")
         self._require(min(self.std) > 0, "std", "above 0")
+        self._require(min(self.std) >= 1e-6, "std", "0.000001 or more")
+        self._require(max(map(abs, self.mean)) <= 1_000, "mean", "-1,000 to 1,000")
+        self._require_at_most(1_000, "std")
         self._require(self.num_clips > 0, "num_clips", "1 or more")
+        self._require_at_most(10_000, "num_clips")
         self._require(self.fit != "whole" or self.resize >= 32, "resize", "32 px or more")
         if self.fit != "crop":
             self._require(self.num_crops == 1, "num_crops", "1 where fit is not 'crop', as the whole frame is seen")
@@ -140,6 +148,7 @@ class AugmentConfig(Config):
         self._require(0 < self.crop_area <= 1, "crop_area", "above 0, at most 1")
         self._require(self.crop_ratio >= 1, "crop_ratio", "1 or more")
         self._require(self.repeats >= 1, "repeats", "1 or more")
+        self._require_at_most(1_000, "crop_ratio", "repeats", "mixup", "cutmix")
         self._require(
             self.rand_augment is None or RAND_AUGMENT.fullmatch(self.rand_augment) is not None,
             "rand_augment",
@@ -151,4 +160,6 @@ class AugmentConfig(Config):
         for name in ("mixup", "cutmix"):
             self._require(getattr(self, name) >= 0, name, "0 or more")
         self._require(0 < self.scale[0] <= self.scale[1], "scale", "smallest and largest factor, above 0")
+        self._require(self.scale[0] >= 0.01, "scale", "0.01 or more")
+        self._require_at_most(100, "scale")
         self._require(0 < self.max_class_share <= 1, "max_class_share", "above 0, at most 1")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from morphmlp.config.base import Config
 
+MOST_WEIGHTS = 10**10
 MOST_FRAMES = 1024  # of a clip: the weights of a temporal FC grow with the square of its steps
 
 
@@ -73,7 +74,13 @@ class ModelConfig(Config):
             values = getattr(self, name)
             self._require(len(values) == 4 and min(values) > 0, name, "four positive integers, one for each stage")
         self._require(all(width >= 4 for width in self.widths), "widths", "at least 4 channels a stage")
+        self._require_at_most(1_000, "depths")
+        self._require_at_most(16_384, "widths", "decoder_width", "image_size")
+        self._require_at_most(4_096, "chunk_lengths")
+        self._require_at_most(64, "mlp_ratio")
+        self._require(self._least_weights <= MOST_WEIGHTS, "widths", f"what makes {MOST_WEIGHTS:,} weights or fewer")
         self._require(self.num_classes > 0, "num_classes", "1 or more")
+        self._require_at_most(1_000_000, "num_classes")
         self._require(0 < self.frames <= MOST_FRAMES, "frames", f"1 to {MOST_FRAMES}")
         self._require(self.temporal or self.frames == 1, "frames", "1 for an image model")
         self._require(0 <= self.drop_path < 1, "drop_path", "0 <= rate < 1")
@@ -87,6 +94,12 @@ class ModelConfig(Config):
             "False for style 'cnn', whose batch normalisation would count each batch twice",
         )
         self._require(self.task == "classification" or not self.temporal, "task", "'classification' for a video model")
+
+    @property
+    def _least_weights(self) -> int:
+        """Weights that every design has at least, so that an absurd model is refused before it is built."""
+        stages = zip(self.depths, self.widths, self.chunk_lengths, strict=True)
+        return sum(depth * max(width, length) ** 2 for depth, width, length in stages)
 
     def hidden_width(self, width: int) -> int:
         """Hidden width of the MLP of a stage."""

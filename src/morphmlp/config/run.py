@@ -72,6 +72,10 @@ class TrainConfig(Config):
             self._require(getattr(self, name) > 0, name, "1 or more")
         for name in ("warmup_epochs", "weight_decay", "save_every", "workers", "seed"):
             self._require(getattr(self, name) >= 0, name, "0 or more")
+        self._require_at_most(1_000_000, "epochs", "batch_size", "accumulate", "eval_every", "warmup_epochs")
+        self._require_at_most(1_000_000, "weight_decay", "lr")
+        self._require_at_most(2**62, "save_every", "seed")
+        self._require_at_most(4_096, "workers")
         self._require(self.lr > 0, "lr", "above 0")
         self._require(0 <= self.min_lr <= self.lr, "min_lr", f"0 to lr ({self.lr})")
         self._require(self.warmup_lr is None or 0 <= self.warmup_lr <= self.lr, "warmup_lr", f"0 to lr ({self.lr})")

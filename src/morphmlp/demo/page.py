@@ -1,17 +1,13 @@
-"""The page that shows what came out of the demo."""
+"""The page with the results of the demo."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from morphmlp.demo.overview import Strip
 from morphmlp.display.film_strip import film_strip
+from morphmlp.display.page import CSS, TEMPLATE, escape, inline
 from morphmlp.files import replaced_file
 from morphmlp.formatting import clamp, percent
-
-if TYPE_CHECKING:
-    pass
-from morphmlp.display.page import CSS, TEMPLATE, escape, inline
 
 
 def write_demo_page(
@@ -26,9 +22,9 @@ def write_demo_page(
     """Writes one HTML page that needs nothing but itself: no scripts, no requests, pictures inlined.
 
     Args:
-        facts: names and values of the headline figures; the first one is set off.
+        facts: names and values of the headline figures; the first one is highlighted.
         charts: captions and PNG files drawn on white (in dark mode their lightness is inverted).
-        strips: the videos to show; right and wrong predictions are told apart here.
+        strips: the videos to show; right predictions come first, wrong ones after them.
     """
     shown_charts = "".join(_chart_html(caption, Path(png)) for caption, png in charts.items())
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)

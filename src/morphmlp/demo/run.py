@@ -1,4 +1,4 @@
-"""The whole way on the embedded videos: render, train, evaluate, predict, and a page that shows what came out."""
+"""Everything on the embedded videos: render, train, evaluate, predict, and a page that shows the results."""
 
 import json
 import shutil
@@ -63,7 +63,7 @@ def run_demo(out: str | Path, *, seed: int = 0) -> dict[str, Any]:
 
 
 def pair_accuracy(evaluation: Evaluation) -> float:
-    """Share of videos put into the right pair, whichever of its two classes: what single frames can tell."""
+    """Share of videos whose prediction is in the right pair of classes: single frames can tell no more."""
     hits = []
     for prediction in evaluation.predictions:
         label, predicted = evaluation.labels[prediction.label], evaluation.labels[prediction.predicted]
@@ -76,7 +76,7 @@ def _demo_config(data: Path, seed: int) -> RunConfig:
 
 
 def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figures: dict[str, Any]) -> None:
-    """The page, and beside it the files it is made from."""
+    """Writes the page, and beside it the files that it is made from."""
     write_summary(evaluation, out / "summary.json")
     write_predictions(evaluation, out / "predictions.csv")
     plot_confusion(evaluation, out / "confusion.png")

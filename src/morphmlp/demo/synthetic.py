@@ -1,10 +1,10 @@
 """A miniature world that the package renders itself, for the demo and the tests: short H.264 videos of small events.
 
-The classes are in the manner of Something-Something, the paper's data set for temporal modelling: they come in pairs
-that only the order of the frames tells apart. A clip of the second class of a pair is a clip of the first one, of
-another scene, with its frames reversed. Camera shake, noise and distractors are reversed along with it, and every frame
-is coded on its own, so the *set* of frames says nothing about which of the two it is. Mirrored, a thing that moves to
-the left moves to the right: do not train with horizontal flips.
+The classes are like those of Something-Something, the paper's data set for temporal modelling: they come in pairs that
+only the order of the frames tells apart. A clip of the second class of a pair is a clip of the first class, of another
+scene, with its frames reversed. Camera shake, noise and distractors are reversed, too, and every frame is coded on its
+own: the *set* of frames does not tell which of the two classes it is. A mirrored clip of something that moves to the
+left moves to the right: do not train with horizontal flips.
 """
 
 import json
@@ -39,10 +39,10 @@ def write_dataset(
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:
-    """Write `root/train/<class>/<class>_0001.mp4` ... and `root/val/...`, and return `root`.
+    """Writes `root/train/<class>/<class>_0001.mp4` ... and `root/val/...`, and returns `root`.
 
-    The same arguments give the same frames, and a complete set that is already there is reused. The clips are written
-    to a sibling folder that takes the name `root` when all is there, so an interrupted run leaves no half a set.
+    The same arguments give the same frames. A complete set that is already there is reused. The clips are written to
+    another folder, which takes the name `root` when all are there: an interrupted run leaves no half of a set.
     `workers` is the number of threads, one a core by default; it does not change the result.
 
     Raises:
@@ -68,7 +68,7 @@ def write_dataset(
 def render_clip(
     class_name: str, *, seed: int, frames: int | None = None, size: tuple[int, int] = FRAME_SIZE
 ) -> np.ndarray:
-    """Return one clip of a class, uint8 RGB [T, H, W, 3]; the same seed gives the same clip.
+    """One clip of a class, uint8 RGB [T, H, W, 3]; the same seed gives the same clip.
 
     `frames` is T, drawn from 20 to 28 by default; `size` is (H, W) in pixels. For one seed the two classes of a pair
     show the same scene, forwards and backwards.
@@ -93,7 +93,7 @@ def render_clip(
 
 
 def _is_complete(root: Path, manifest: dict) -> bool:
-    """Say whether `root` is the set that `manifest` describes; False if nothing is there, an error if it is another."""
+    """Whether `root` is the set that `manifest` describes; False if nothing is there, an error if it is another."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     advice = "give another folder, or delete this one"
@@ -110,17 +110,14 @@ def _is_complete(root: Path, manifest: dict) -> bool:
 
 
 def _write_clips(root: Path, counts: dict[str, int], *, seed: int, workers: int) -> None:
-    for split in SPLITS:
-        for name in CLASSES:
-            (root / split / name).mkdir(parents=True)
-
     def write(clip: tuple[str, str, int]) -> None:
-        _encode(_clip_path(root, *clip), render_clip(clip[1], seed=_clip_seed(*clip, seed=seed)))
+        path = _clip_path(root, *clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _encode(path, render_clip(clip[1], seed=_clip_seed(*clip, seed=seed)))
 
-    # Threads suffice: numpy and x264 leave the interpreter lock. An exception here cancels the clips not yet begun.
+    # Threads suffice: numpy and x264 leave the interpreter lock. An exception cancels the clips that have not begun.
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(write, _list_clips(counts)):
-            pass
+        list(pool.map(write, _list_clips(counts)))
 
 
 def _list_clips(counts: dict[str, int]) -> list[tuple[str, str, int]]:
@@ -132,7 +129,7 @@ def _clip_path(root: Path, split: str, class_name: str, number: int) -> Path:
 
 
 def _clip_seed(split: str, class_name: str, number: int, *, seed: int) -> int:
-    """Number the clips of all sets: no two share a scene, and a clip stays the same when a set grows.
+    """Numbers the clips of all sets: no two share a scene, and a clip stays the same when a set grows.
 
     Seed 0, split val (1), class 3, number 7, with 10 classes: (0 * 2 + 1) * 10 + 3 = 13, so the clip is 130007.
     """
@@ -141,10 +138,10 @@ def _clip_seed(split: str, class_name: str, number: int, *, seed: int) -> int:
 
 
 def _encode(path: Path, clip: np.ndarray) -> None:
-    """Write uint8 [T, H, W, 3] as H.264; H and W even, as yuv420p asks.
+    """Writes uint8 [T, H, W, 3] as H.264; yuv420p needs an even H and W.
 
     Key frames only, at a constant quantiser: with predicted frames the first one would be the sharpest, and the coding
-    would tell in which direction the clip was written.
+    would tell the direction in which the clip was written.
     """
     options = {"qp": "20", "preset": "veryfast", "x264-params": "keyint=1:scenecut=0"}
     with av.open(str(path), "w") as container:
@@ -234,7 +231,7 @@ def _actor(
     radius: np.ndarray | None = None,
     opening: np.ndarray | None = None,
 ) -> _Thing:
-    """One of the things that the event is about: large, of a bright colour, swaying a little."""
+    """One of the things that the event is about: large and bright, and it sways a little."""
     sway = generator.uniform(-0.4, 0.4)
     return _Thing(
         x=x,
@@ -275,7 +272,7 @@ def _two_tones(generator: np.random.Generator, *, saturation: float, value: floa
 def _render_scene(
     event: _Event, generator: np.random.Generator, *, num_frames: int, size: tuple[int, int]
 ) -> np.ndarray:
-    """Draw one scene, uint8 [T, H, W, 3]."""
+    """Draws one scene, uint8 [T, H, W, 3]."""
     height, width = size
     short_side = min(size)
     margin = short_side // 20 + 2  # pixels of backdrop around the frame, for the shake
@@ -311,7 +308,7 @@ def _wander(generator: np.random.Generator, num_frames: int, *, channels: int) -
 
 
 def _backdrop(generator: np.random.Generator, *, size: tuple[int, int], short_side: int) -> np.ndarray:
-    """A wall and a table in dull colours with a smooth texture, and things that stand about; [H, W, 3] from 0 to 1."""
+    """A wall and a table in dull colours with a smooth texture, and things on them; [H, W, 3] from 0 to 1."""
     height, width = size
     tones = np.stack([_two_tones(generator, saturation=0.3, value=generator.uniform(0.5, 0.8)) for _ in range(2)])
     edge = height * generator.uniform(0.3, 0.7) + (np.arange(width) - width / 2) * generator.uniform(-0.12, 0.12)
@@ -340,7 +337,7 @@ def _smooth_noise(generator: np.random.Generator, *, size: tuple[int, int], cell
 
 
 def _crop(backdrop: np.ndarray, *, shift: np.ndarray, margin: int, out: np.ndarray) -> None:
-    """Copy the frame out of the backdrop, displaced by `shift` pixels (x, y), with linear interpolation."""
+    """Copies the frame out of the backdrop, displaced by `shift` pixels (x, y), with linear interpolation."""
     height, width = out.shape[:2]
     (left, top), (part_x, part_y) = np.divmod(shift + margin, 1)
     window = backdrop[int(top) : int(top) + height + 1, int(left) : int(left) + width + 1]
@@ -349,7 +346,7 @@ def _crop(backdrop: np.ndarray, *, shift: np.ndarray, margin: int, out: np.ndarr
 
 
 def _paint(picture: np.ndarray, thing: _Thing, *, frame: int, centre: tuple[float, float], short_side: int) -> None:
-    """Draw a thing and its shadow into `picture` [H, W, 3], in place, with smooth edges."""
+    """Draws a thing and its shadow into `picture` [H, W, 3], in place, with smooth edges."""
     radius = thing.radius[frame] * short_side
     x, y = centre[0] + thing.x[frame] * short_side, centre[1] + thing.y[frame] * short_side
     reach, height, width = radius * 1.35 + 2, *picture.shape[:2]
@@ -374,7 +371,7 @@ def _paint(picture: np.ndarray, thing: _Thing, *, frame: int, centre: tuple[floa
 def _distance(
     thing: _Thing, *, frame: int, across: np.ndarray, down: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance to the outline in pixels, negative inside, and the pattern's tone from 0 to 1; both [h, w].
+    """The distance to the outline in pixels, negative inside, and the pattern's tone from 0 to 1; both [h, w].
 
     `across` [1, w] and `down` [h, 1] are pixels from the thing's centre.
     """

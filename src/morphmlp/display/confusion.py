@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from morphmlp.display.style import INK, MUTED, accent_colours, colour_bar, drawable, figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-from morphmlp.display.style import ACCENT, INK, MUTED, drawable, figure_style, save_figure
-
-MOST_CLASSES_NUMBERED = 30  # beyond it, the confusion matrix hides its numbers
+MOST_CLASSES_NUMBERED = 30  # a larger matrix shows colours only
 
 
 def draw_confusion(
@@ -24,31 +24,30 @@ def draw_confusion(
     note: str,
     write_cells: Callable[["Axes", np.ndarray, np.ndarray], None],
 ) -> None:
-    """Draws counts `[label, predicted]` by their share of the row; few cells are written into by `write_cells`."""
-    import matplotlib
-    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
-    from matplotlib.figure import Figure
+    """Draws counts `[label, predicted]`, coloured by their share of the row.
+
+    Args:
+        write_cells: writes into the cells of a small matrix, given its panel, the counts and their shares.
+    """
+    from matplotlib.colors import PowerNorm
 
     num_classes = len(labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     in_full = num_classes <= MOST_CLASSES_NUMBERED
     side = float(np.clip(0.45 * num_classes, 2.6, 9))  # inches
-    with matplotlib.rc_context(figure_style()):
-        figure = Figure(figsize=(side, side), dpi=150)
-        axes = figure.add_axes((0, 0, 1, 1))
-        colours = LinearSegmentedColormap.from_list("share", ["#f1f3f5", "#74b6c2", ACCENT, "#07424d"])
+    with figure(png_path, (side, side), layout="none", crop=True) as canvas:
+        axes = canvas.add_axes((0, 0, 1, 1))
         # With hundreds of classes a label's errors spread thinly: the root of the share keeps them visible.
-        picture = axes.imshow(shares, cmap=colours, norm=PowerNorm(1 if in_full else 0.5, 0, 1))
+        picture = axes.imshow(shares, cmap=accent_colours(), norm=PowerNorm(1 if in_full else 0.5, 0, 1))
         place = axes.inset_axes((1 + 0.15 / side, 0, 0.12 / side, 1))
-        bar = figure.colorbar(picture, cax=place, ticks=[0, 0.25, 0.5, 0.75, 1], format=lambda share, _: f"{share:.0%}")
-        bar.outline.set_visible(False)  # type: ignore[operator]
         place.grid(visible=False)
+        ticks = [0, 0.25, 0.5, 0.75, 1]
+        colour_bar(canvas, picture, cax=place, ticks=ticks, format=lambda share, _: f"{share:.0%}")
         if in_full:
             write_cells(axes, counts, shares)
         _name_classes(axes, labels, size=9 if num_classes <= 20 else 7)
         axes.set_title(f"{title}\n", fontsize=12, color=INK)
         axes.text(0, 1 + 0.1 / side, note, transform=axes.transAxes, color=MUTED, fontsize=9)
-        save_figure(figure, png_path, bbox_inches="tight", pad_inches=0.3)
 
 
 def _name_classes(axes: "Axes", labels: Sequence[str], *, size: int) -> None:

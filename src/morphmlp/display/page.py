@@ -1,4 +1,4 @@
-"""The page that the demo leaves: one HTML file that needs nothing but itself."""
+"""HTML pages that need no other file: the template, its style, and pictures inlined."""
 
 import base64
 import html

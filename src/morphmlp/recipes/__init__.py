@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import reprlib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -22,6 +23,7 @@ from morphmlp.errors import ConfigError
 
 # Of a recipe, beside `model`, `init` and the fields of TrainConfig; "arch" holds fields of the model.
 PARTS = {"input": InputConfig, "split": SplitConfig, "lists": ListConfig, "masks": MaskConfig}
+MOST_VALUES = 100_000  # of a file, aliases written out
 FIELDS = PARTS | {"arch": ModelConfig, "augment": AugmentConfig}
 
 
@@ -63,14 +65,43 @@ def read_values(file: Traversable, *, what: str = "recipe") -> dict[str, Any]:
         ConfigError: it is no YAML, or holds something else; the message calls the file `what`.
     """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = _load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} {file} is no YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{what} {file} is nested too deeply; allowed: names with values") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{what} {file} holds {values!r}; allowed: names with values")
+        raise ConfigError(f"{what} {file} holds {reprlib.repr(values)}; allowed: names with values")
     return values
+
+
+def _load(text: str) -> Any:
+    """`yaml.safe_load`, but for texts whose aliases stand for more than was written.
+
+    Raises:
+        yaml.YAMLError: also where an alias is inside itself, or all written out are more than `MOST_VALUES`.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None and _written_out(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values")
+        return loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
+
+
+def _written_out(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+    """Values of a node, those of its aliases counted each time."""
+    if id(node) not in sizes:
+        sizes[id(node)] = None  # until it is known
+        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = [child for pair in pairs for child in (pair if isinstance(pair, tuple) else (pair,))]
+        sizes[id(node)] = 1 + sum(_written_out(child, sizes) for child in children)
+    size = sizes[id(node)]
+    if size is None:
+        raise yaml.YAMLError("an alias is inside the value that it stands for")
+    return size
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

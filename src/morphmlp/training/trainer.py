@@ -218,7 +218,7 @@ class Trainer:
             self._write(self.folder.averaged, self.learner.averaged_model(), None)
         self._save_state()
         if self.is_main:
-            plot_curves(self.folder.log, self.folder.curves)
+            plot_curves(self.folder.log, self.folder.curves, metrics=METRIC_NAMES)
         missing = f"  ({scores.evaluated} of {self.task.num_val} evaluated)" if scores.broken else ""
         display.say(
             f"epoch {epoch}/{self.settings.epochs}  "

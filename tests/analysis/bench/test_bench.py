@@ -19,7 +19,7 @@ from torch import nn
 from morphmlp.analysis.bench import torchvision_models
 from morphmlp.analysis.bench.bench import (
     Report,
-    Row,
+    SpeedRow,
     bench,
     compare,
     input_for,
@@ -119,7 +119,7 @@ def test_share_of_bandwidth_is_that_of_what_operators_move():
 
 def test_fastest_setting_of_each_model_is_marked():
     seconds = [("a", 3.0), ("a", 2.0), ("a", None), ("b", 9.0), ("b", 10.0)]
-    rows = mark_fastest([Row(model, str(time), median_s=time) for model, time in seconds])
+    rows = mark_fastest([SpeedRow(model, str(time), median_s=time) for model, time in seconds])
     assert [row.fastest for row in rows] == [False, True, False, True, False]
 
 
@@ -232,7 +232,7 @@ def test_checkpoint_is_timed_at_its_own_size(checkpoint: Path):
 # ------------------------------------------------------------------------------------------------- table and picture
 
 
-def report(rows: list[Row], fed: Input = Input(1, 16, 224)) -> Report:  # noqa: B008
+def report(rows: list[SpeedRow], fed: Input = Input(1, 16, 224)) -> Report:  # noqa: B008
     return Report(MACHINE, fed, False, 3, rows)
 
 
@@ -245,15 +245,15 @@ def printed(measured: Report) -> str:
     return capture.get()
 
 
-def timed(model: str, setting: str, clips_per_s: float, published: Published | None) -> Row:
-    row = Row(model, setting, published, clips_per_s=clips_per_s, ratio=1.5, fastest=True, first_call_s=40.0)
+def timed(model: str, setting: str, clips_per_s: float, published: Published | None) -> SpeedRow:
+    row = SpeedRow(model, setting, published, clips_per_s=clips_per_s, ratio=1.5, fastest=True, first_call_s=40.0)
     return replace(row, median_s=1 / clips_per_s, share_of_peak=0.25, share_of_bandwidth=1.1)
 
 
 def test_table_names_the_machine_above_the_figures():
     rows = [
         timed("morphmlp_video_s", "bf16, compiled", 2.0, Published(78.7, 16, 4)),
-        Row("mvit", "", refused="is built for 16 x 224 x 224"),
+        SpeedRow("mvit", "", refused="is built for 16 x 224 x 224"),
     ]
     lines = printed(report(rows)).splitlines()
     assert lines[0] == "some processor, 2 cores, 1 thread, torch 2.0"

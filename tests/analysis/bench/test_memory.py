@@ -112,7 +112,7 @@ def test_peak_counts_what_a_graph_keeps():
     def sums() -> list[Tensor]:
         return [(x * 2).exp().sin().sum() for _ in range(2)]
 
-    # The first graph keeps the exponentials; the second sum stands beside the sines, which are freed behind it.
+    # The first graph keeps the exponentials; the second sum lives beside the sines, which are freed after it.
     assert peak_bytes(sums, CPU) == 4 * (1000 + 1 + 2 * 1000 + 1)
     with torch.no_grad():
         assert peak_bytes(sums, CPU) == 4 * (1 + 1000 + 1000)

@@ -1,4 +1,4 @@
-"""The sheet of augmented clips: what stands in its rows, and what the command says."""
+"""The sheet of augmented clips: its rows, and the messages of the command."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morphmlp.analysis.insight.augment_sheet import SheetRow, draw_sheet, find_media, parse_changes, sheet_rows
+from morphmlp.analysis.insight.augment_sheet import SheetRow, draw_augmented, parse_changes, pick_media, sheet_rows
 from morphmlp.commands import visualize
 from morphmlp.errors import ConfigError, DataError, MediaError
 
@@ -66,16 +66,16 @@ def test_the_operations_that_were_drawn_are_named(data: Path):
 
 
 def test_a_folder_gives_files_spread_over_it(data: Path):
-    everything = find_media(data, most=1000)
+    everything = pick_media(data, most=1000)
     assert len(everything) == 30
-    assert find_media(data, most=3) == [everything[0], everything[14], everything[29]]
-    assert find_media(video(data), most=3) == [video(data)]
+    assert pick_media(data, most=3) == [everything[0], everything[14], everything[29]]
+    assert pick_media(video(data), most=3) == [video(data)]
 
 
 def test_the_sheet_holds_the_frames_as_they_are(tmp_path: Path):
     colours = [(250, 10, 10), (10, 250, 10)]
     rows = [SheetRow(np.full((9, 112, 112, 3), colour, np.uint8), ["a $name", "動く"]) for colour in colours]
-    draw_sheet(rows, tmp_path / "deep" / "sheet.png")
+    draw_augmented(rows, tmp_path / "deep" / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "deep" / "sheet.png").convert("RGB"))
     for colour in colours:
         mask = (sheet == colour).all(-1)
@@ -105,7 +105,7 @@ def test_what_cannot_be_drawn_is_refused_by_name(tmp_path: Path, picture: Path):
         sheet_rows([tmp_path / "gone.png"], classes=["a"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no videos or images"):
-        find_media(tmp_path / "empty", most=1)
+        pick_media(tmp_path / "empty", most=1)
 
 
 def test_the_command_writes_the_sheet_and_says_where(

@@ -9,12 +9,14 @@ import pytest
 import tiny
 import torch
 from conftest import save_tiny
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
 from morphmlp import cli
 from morphmlp.analysis.insight.figures import (
     _film_cells,
+    _film_grid,
     _limits,
     _lines_of_blocks,
     draw_branch_weights,
@@ -83,9 +85,9 @@ def read_png(path: Path) -> np.ndarray:
     ("num_steps", "lines", "columns"), [(1, 1, 2), (2, 2, 2), (8, 2, 8), (9, 4, 8), (16, 4, 8), (17, 6, 8)]
 )
 def test_a_film_has_its_rows_below_each_other_and_an_image_beside(num_steps: int, lines: int, columns: int):
-    figure, cells = _film_cells(2, num_steps, ratio=1.0)
+    assert _film_grid(2, num_steps)[:2] == (lines, columns)
+    cells = _film_cells(Figure().subplots(lines, columns, squeeze=False), 2, num_steps)
     assert cells.shape == (2, num_steps)
-    assert len(figure.axes) == lines * columns
     places = [[axes.get_subplotspec().rowspan.start for axes in line] for line in cells]
     if num_steps > 1:
         assert places == [

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from morphmlp.analysis.insight.figures import step_frames
 from morphmlp.analysis.insight.look_inside import (
     branch_weights,
     class_number,
-    class_shares,
     feature_map,
     grad_cams,
-    left_out,
     look_inside,
     mixing_fcs,
+    predicted_shares,
     read_view,
     seen_frames,
-    step_frames,
     token_matrix,
 )
+from morphmlp.analysis.insight.page import missing_parts
 from morphmlp.checkpoints.folder import CheckpointInfo, save
 from morphmlp.config import InputConfig
 from morphmlp.data.clips.views import eval_views
@@ -108,7 +108,7 @@ def test_every_fc_over_tokens_is_found_in_its_place():
 def test_what_a_design_lacks_is_left_out_with_a_reason(fields: dict, kinds: set, reasons: set):
     model = make_model(**fields)
     assert {fc.kind for fc in mixing_fcs(model)} == kinds
-    assert set(left_out(model.config)) == reasons
+    assert set(missing_parts(model.config)) == reasons
     assert bool(branch_weights(model, make_clip(model.config.frames))) == ("branches" not in reasons)
 
 
@@ -183,7 +183,7 @@ def test_grad_cams_of_several_stages_are_those_of_each():
 
 def test_grad_cam_of_a_segmenter_is_for_the_pixels_of_the_class():
     model, clip = make_model(task="segmentation", temporal=False, frames=1, decoder_width=8), make_clip(1)
-    shares = class_shares(model, clip)
+    shares = predicted_shares(model, clip)
     target = int(shares.argmax())
     logits = model(clip)[0]
     is_target = logits.argmax(dim=0) == target
@@ -205,7 +205,7 @@ def test_looking_changes_nothing_of_the_model(training: bool, frozen: bool):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     results = [(feature_map(model, clip, 3), *grad_cams(model, clip, 0, stages=[3, 4]).values()) for _ in range(2)]
     branch_weights(model, clip)
-    class_shares(model, clip)
+    predicted_shares(model, clip)
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))  # no drop path, no batch statistics
     assert model.training == training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

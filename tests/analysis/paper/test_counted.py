@@ -193,7 +193,7 @@ def fig_2(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Canvas]:
         save_figure(figure, path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("morphmlp.analysis.paper.figure2.save_figure", save)
+        patch.setattr("morphmlp.display.style.save_figure", save)
         plot_accuracy(path)
     return path, figures[0]
 

@@ -1,7 +1,7 @@
 """How fast a model predicts or trains on this machine: plain, optimized, and beside the models of torchvision.
 
-Whatever is compared takes turns on the same random clips (`timing.measure`); accuracies are those that were published,
-never measured here.
+All candidates take turns on the same random clips (`timing.measure`). Accuracies are the published ones: nothing here
+measures them.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,20 +40,20 @@ from morphmlp.tasks.classification.prediction import model_kind
 
 
 @dataclass(frozen=True)
-class Row:
-    """What is known of a model in one setting, or why it was `refused`: then `setting` may be empty, for all of them.
+class SpeedRow:
+    """A model in one setting: what was measured, or why it was `refused`. An empty `setting` is all of its settings.
 
     Attributes:
         ratio: how many times as fast as the first row.
         share_of_peak: of the machine's fastest matrix product in the same dtype.
         share_of_bandwidth: what the operators read and write, see `memory.traffic_bytes`, as a share of what a copy in
-            memory reads and writes in that time: above 1, caches hold a part of it. None of compiled models.
-        first_call_s: the call before the turns; of a compiled model, mostly compiling.
-        fastest: of the model's settings.
+            memory reads and writes in that time: above 1, caches hold a part of it. None for compiled models.
+        first_call_s: the call before the turns; for a compiled model it is mostly compiling.
+        fastest: whether it is the fastest of the model's settings.
         top1_agreement, largest_difference: of an optimized model with the plain one on the same random clips, see
             `inference.optimize.Agreement`.
         saved_bytes_per_clip: kept from forward for backward, see `memory.saved_bytes`.
-        peak_bytes: the most that a call holds at once, see `memory.peak_bytes`. On a CPU, none of compiled models.
+        peak_bytes: the most that a call holds at once, see `memory.peak_bytes`. On a CPU, None for compiled models.
     """
 
     model: str
@@ -82,7 +82,7 @@ class Report:
     input: Input
     training: bool
     turns: int
-    rows: list[Row]
+    rows: list[SpeedRow]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -105,8 +105,8 @@ def bench(
     """Times a model and, if any, models of torchvision, each in its settings.
 
     Args:
-        machine: where its peaks are known already.
-        before: makes candidates that come before the model's own, so that they are the reference.
+        machine: saves measuring its peaks where they are known.
+        before: makes candidates that come before the model's own; the first of all is the reference.
 
     Raises:
         InputShapeError: the model does not take such clips.
@@ -119,28 +119,28 @@ def bench(
     others, refused = reference_candidates(against, fed, clips, training=training, compiled=compiled)
     machine = machine or describe_machine(device)
     rows = compare([*candidates, *others], machine, fed, turns=turns, device=device)
-    rows += [Row(name, "", refused=reason) for name, reason in refused.items()]
+    rows += [SpeedRow(name, "", refused=reason) for name, reason in refused.items()]
     return Report(machine, fed, training, turns, rows)
 
 
 def compare(
     candidates: Sequence[Candidate], machine: Machine, fed: Input, *, turns: int, device: torch.device
-) -> list[Row]:
-    """Times the candidates in turns; the first is the reference. Those that cannot run become rows that say so."""
+) -> list[SpeedRow]:
+    """Times the candidates in turns; the first is the reference. One that cannot run becomes a row with the reason."""
     calls = {f"{candidate.subject.name}, {candidate.setting}": candidate for candidate in candidates}
     assert len(calls) == len(candidates), "two candidates of one name"
     measured = measure({name: candidate.call for name, candidate in calls.items()}, turns, device=device)
     rows = []
     for name, candidate in calls.items():
-        row = Row(candidate.subject.name, candidate.setting, candidate.subject.published)
+        row = SpeedRow(candidate.subject.name, candidate.setting, candidate.subject.published)
         if name in measured.refused:
             rows.append(replace(row, refused=measured.refused[name]))
             continue
         timing = measured.timings[name]
         same = candidate.agreement() if candidate.agreement else None
         operations = 2 * candidate.passes * candidate.subject.multiply_adds * fed.batch
-        unseen = candidate.compiled  # its operators are one
-        moved = None if unseen else traffic_bytes(candidate.call)
+        fused = candidate.compiled  # no single operator can be watched
+        moved = None if fused else traffic_bytes(candidate.call)
         rows.append(
             replace(
                 row,
@@ -154,13 +154,13 @@ def compare(
                 top1_agreement=same.top1 if same else None,
                 largest_difference=same.largest_difference if same else None,
                 saved_bytes_per_clip=candidate.kept_bytes() if candidate.kept_bytes else None,
-                peak_bytes=None if unseen and device.type == "cpu" else peak_bytes(candidate.call, device),
+                peak_bytes=None if fused and device.type == "cpu" else peak_bytes(candidate.call, device),
             )
         )
     return mark_fastest(rows)
 
 
-def mark_fastest(rows: Sequence[Row]) -> list[Row]:
+def mark_fastest(rows: Sequence[SpeedRow]) -> list[SpeedRow]:
     """The rows with `fastest` set in one of each model, among those that were timed."""
     seconds: dict[str, list[float]] = {}
     for row in rows:
@@ -170,10 +170,10 @@ def mark_fastest(rows: Sequence[Row]) -> list[Row]:
 
 
 def load_model(name: str | None, checkpoint: str | Path | None, frames: int | None) -> tuple[MorphMLP, int]:
-    """A named model with fresh weights, by default video S, or that of a checkpoint; and the px it is meant for.
+    """A named model with fresh weights (by default video S) or a checkpoint's model, and its usual size in px.
 
     Raises:
-        ConfigError: two models are asked for, the name is unknown, or the model does not take so many frames.
+        ConfigError: two models are given, the name is unknown, or the model does not take so many frames.
         CheckpointError: the folder is no checkpoint.
     """
     if "" in (name, checkpoint):

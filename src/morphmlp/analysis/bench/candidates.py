@@ -23,7 +23,7 @@ _CHECKPOINTING = ", gradient checkpointing"
 
 @dataclass(frozen=True)
 class Input:
-    """What the models are fed: a batch of square clips, or of images where `frames` is None."""
+    """The input of the models: a batch of square clips, or of images where `frames` is None."""
 
     batch: int
     frames: int | None
@@ -57,11 +57,11 @@ class Candidate:
 
     Attributes:
         call: what is timed.
-        dtype: of its matrix products, whose peak it is held against.
-        compiled: by torch.compile, so that what its operators move cannot be counted.
+        dtype: of its matrix products; the machine's peak for this dtype is the yardstick.
+        compiled: by torch.compile; what its operators move cannot be counted.
         passes: how often a call does the forward pass's arithmetic: 3 in training, where a layer has two gradients.
-        agreement: with the plain model on the same clips; None where it is the plain model, or another.
-        kept_bytes: what the forward pass keeps for its backward pass, of each clip; None where nothing is trained.
+        agreement: with the plain model on the same clips; None for the plain model itself, and for other models.
+        kept_bytes: bytes a clip that the forward pass keeps for the backward pass; None for a prediction.
     """
 
     subject: Subject
@@ -77,7 +77,7 @@ class Candidate:
 def inference_candidates(
     model: MorphMLP, subject: Subject, clips: Tensor, *, compiled: bool = False
 ) -> list[Candidate]:
-    """The plain model, which is to be in evaluation mode, and what `optimize` makes of it."""
+    """The plain model, in evaluation mode, and its optimized forms."""
     settings: list[tuple[str, Dtype, bool]] = [("fp32, optimized", "fp32", False), ("bf16, optimized", "bf16", False)]
     if compiled:
         settings.append(("bf16, compiled", "bf16", True))
@@ -132,7 +132,7 @@ class TrainingStep:
 
 
 def training_candidates(model: nn.Module, subject: Subject, clips: Tensor) -> list[Candidate]:
-    """fp32 and bf16 autocast; of ours also with gradient checkpointing, where the model can. Trains the model."""
+    """fp32 and bf16 autocast, and, where our model can, both with gradient checkpointing. Trains the model."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     can_recompute = isinstance(model, MorphMLP) and model.config.style == "transformer"
@@ -148,10 +148,10 @@ def training_candidates(model: nn.Module, subject: Subject, clips: Tensor) -> li
 def reference_candidates(
     references: Sequence[Reference], fed: Input, clips: Tensor, *, training: bool = False, compiled: bool = False
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """The models of torchvision in their settings, and of those that do not take such clips, by name, why.
+    """The models of torchvision in their settings, and the reason for each that does not take such clips, by name.
 
     For inference: fp32, bf16 autocast and bf16 weights, these also with the channels last in memory, which is faster
-    for convolutions; their clips are converted beforehand, which ours do within the time that is measured.
+    for convolutions. Their clips are converted before the time is taken; our models convert theirs within it.
     """
     candidates: list[Candidate] = []
     refused: dict[str, str] = {}
@@ -183,6 +183,7 @@ def _reference_settings(model: nn.Module, subject: Subject, clips: Tensor, *, co
         Candidate(subject, "bf16 weights, channels last", partial(predict, last, last_clips), "bf16"),
     ]
     if compiled:
-        call: Any = partial(predict, torch.compile(last), last_clips)  # type: ignore[arg-type]
+        fast: Any = torch.compile(last)
+        call = partial(predict, fast, last_clips)
         candidates.append(Candidate(subject, "bf16 weights, channels last, compiled", call, "bf16", compiled=True))
     return candidates

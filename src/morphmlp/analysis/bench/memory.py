@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _ParameterCopies(TorchDispatchMode):
-    """Adds to `known`, parameters by storage, their copies in another dtype, which autocast makes."""
+    """Adds autocast's copies of parameters in another dtype to `known`, tensors by storage."""
 
     def __init__(self, known: dict[int, Tensor]):
         super().__init__()
@@ -48,7 +48,7 @@ def saved_bytes(forward: Callable[[], Tensor], model: nn.Module) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), _ParameterCopies(known):
         result = forward()
     total = sum(tensor.untyped_storage().nbytes() for storage, tensor in kept.items() if storage not in known)
-    del result  # until here the graph had to live
+    del result  # the graph had to live until here
     return total
 
 
@@ -98,7 +98,7 @@ def _tensor_bytes(values: Any) -> int:
 def traffic_bytes(call: Callable[[], Any]) -> int:
     """Bytes that the operators of a call read and write, each tensor whole: what memory moves where no cache helps.
 
-    Of what is compiled nothing is seen.
+    The operators of a compiled call cannot be seen.
 
     >>> x = torch.zeros(8, 4)
     >>> traffic_bytes(lambda: x.t() + 1)  # reads 8 x 4 floats, writes as many
@@ -137,7 +137,7 @@ class _LiveTensors(TorchDispatchMode):
 
 
 def _storages(values: Any) -> list[torch.UntypedStorage]:
-    """Of all strided tensors among the values; weights that a library packed have none."""
+    """The storages of all strided tensors among the values; a library's packed weights have none."""
     leaves = tree_leaves(values)
     return [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
 
@@ -145,8 +145,8 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
     """The most bytes of tensors that a call holds at once, beyond those that were there before it.
 
-    On a CUDA device its allocator counts. On a CPU those of each operator's inputs and outputs are counted, not what it
-    uses within itself; and not the memory of the process, which depends on what ran in it before.
+    On a CUDA device its allocator counts. On a CPU each operator's inputs and outputs count, not what the operator uses
+    within itself, and not the memory of the process, which depends on what ran in it before.
 
     >>> x = torch.zeros(1000)
     >>> peak_bytes(lambda: (x + 1).exp().sum(), torch.device("cpu"))  # two tensors of 1,000 floats

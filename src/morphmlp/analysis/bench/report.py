@@ -1,4 +1,4 @@
-"""What `bench` measured, for people: a table under the name of the machine, and throughput against accuracy."""
+"""What `bench` measured, for people: the machine, a table of the settings, and throughput against accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from morphmlp.analysis.bench.bench import Report, Row
+from morphmlp.analysis.bench.bench import Report, SpeedRow
 from morphmlp.analysis.bench.candidates import Input
 from morphmlp.analysis.bench.timing import Machine
 from morphmlp.analysis.bench.torchvision_models import Published
 from morphmlp.display.point_labels import Label, place_labels
-from morphmlp.display.style import ACCENT, INK, MUTED, drawable, figure_style, save_figure
+from morphmlp.display.style import ACCENT, INK, MUTED, drawable, figure
+from morphmlp.display.tables import number_columns, table, text_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,32 +23,27 @@ _MARKERS = "osD^vP*X"
 
 def report_tables(report: Report) -> "list[RenderableType]":
     """For the terminal: machine, input and a row for each model in each setting."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     fed = report.input
-    memory = any(row.saved_bytes_per_clip is not None for row in report.rows)
-    peak = any(row.peak_bytes is not None for row in report.rows)
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("model", "setting"):
-        table.add_column(heading, overflow="fold")
+    has_saved = any(row.saved_bytes_per_clip is not None for row in report.rows)
+    has_peak = any(row.peak_bytes is not None for row in report.rows)
     headings = ["ms", f"{fed.unit}/s", "x first", "of peak", "of copy"]
-    headings += [f"saved MB/{fed.unit.removesuffix('s')}"] * memory + ["peak MB"] * peak + ["published top-1"]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for row in report.rows:
-        cells = _figures(row)
-        cells += [_megabytes(row.saved_bytes_per_clip)] * memory + [_megabytes(row.peak_bytes)] * peak
-        table.add_row(row.model, row.setting, *cells, published_text(row.published), Text(_note(row)))
+    headings += [f"saved MB/{fed.unit.removesuffix('s')}"] * has_saved + ["peak MB"] * has_peak + ["published top-1"]
+    columns = [*text_columns("model", "setting"), *number_columns(*headings), *text_columns("")]
+    rows = [_cells(row, has_saved=has_saved, has_peak=has_peak) for row in report.rows]
     what = "training step: forward, backward, AdamW" if report.training else "prediction"
     lines = [machine_text(report.machine), f"{what}; {input_text(fed)}; median of {report.turns} interleaved turns"]
-    return [Text("\n".join(lines)), table]
+    return [Text("\n".join(lines)), table("", columns, rows)]
+
+
+def _cells(row: SpeedRow, *, has_saved: bool, has_peak: bool) -> list[str]:
+    memory = [_megabytes(row.saved_bytes_per_clip)] * has_saved + [_megabytes(row.peak_bytes)] * has_peak
+    return [row.model, row.setting, *_figures(row), *memory, published_text(row.published), _note(row)]
 
 
 def machine_text(machine: Machine) -> str:
-    """Two lines: what it is, and what it does at best."""
+    """Two lines: the machine's name, and its best measured figures."""
     name = f"{machine.gpu}, {machine.processor}" if machine.gpu else machine.processor
     peaks = ", ".join(f"{peak:,.0f} GFLOP/s {dtype}" for dtype, peak in machine.peak_gflops.items())
     return (
@@ -76,7 +72,7 @@ def _frames_and_views(published: Published) -> str:
     return f"{published.frames} frames, {published.views} view{'s' * (published.views > 1)}"
 
 
-def _figures(row: Row) -> list[str]:
+def _figures(row: SpeedRow) -> list[str]:
     if row.median_s is None or row.clips_per_s is None or row.ratio is None or row.share_of_peak is None:
         return ["-"] * 5
     moved = "" if row.share_of_bandwidth is None else f"{row.share_of_bandwidth:.0%}"
@@ -88,7 +84,7 @@ def _megabytes(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.1f}"
 
 
-def _note(row: Row) -> str:
+def _note(row: SpeedRow) -> str:
     if row.refused:
         return f"left out: {row.refused}"
     notes = ["fastest"] * row.fastest
@@ -108,7 +104,7 @@ class Point:
     setting: str
 
 
-def points_by_model(rows: Sequence[Row]) -> dict[str, list[Point]]:
+def points_by_model(rows: Sequence[SpeedRow]) -> dict[str, list[Point]]:
     """The rows that have a speed and a published accuracy."""
     models: dict[str, list[Point]] = {}
     for row in rows:
@@ -120,22 +116,15 @@ def points_by_model(rows: Sequence[Row]) -> dict[str, list[Point]]:
 
 def plot_speed(reports: Sequence[Report], png_path: str | Path) -> None:
     """Draws published top-1 over measured throughput, a panel for each report; a model's settings share a line."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    with matplotlib.rc_context(figure_style()):
-        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-        figure = Figure(figsize=(6.4 * len(reports), 5.4), dpi=150, layout=layout)
-        panels = figure.subplots(1, len(reports), squeeze=False)[0]
+    with figure(png_path, (6.4 * len(reports), 5.4), padding=0.12) as canvas:
+        panels = canvas.subplots(1, len(reports), squeeze=False)[0]
         for axes, report in zip(panels, reports, strict=True):
             _draw_speed(axes, report)
-        title = machine_text(reports[0].machine).splitlines()[0]
-        figure.suptitle(drawable(title, longest=100), x=0.012, ha="left", fontsize=9, color=MUTED)
-        figure.draw_without_rendering()  # settles the layout, which the labels are fitted into
+        machine = machine_text(reports[0].machine).splitlines()[0]
+        canvas.suptitle(drawable(machine, longest=100), x=0.012, ha="left", fontsize=9, color=MUTED)
+        canvas.draw_without_rendering()  # settles the layout: the labels are placed in it
         for axes, report in zip(panels, reports, strict=True):
             place_labels(axes, [_label(model, points) for model, points in points_by_model(report.rows).items()])
-        save_figure(figure, png_path)
 
 
 def _draw_speed(axes: "Axes", report: Report) -> None:
@@ -163,7 +152,7 @@ def _draw_speed(axes: "Axes", report: Report) -> None:
 
 
 def _label(model: str, points: Sequence[Point]) -> Label:
-    """Beside the fastest setting: which it is, and what the published accuracy took."""
+    """The label of the fastest setting: its name, and the frames and views of the published accuracy."""
     best = _best(points)
     text = f"{model}\n{best.setting}"
     if best.published.frames:

@@ -43,7 +43,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measured:
-    """Timings by name, and why those that are `refused` could not run."""
+    """Timings by name, and the reasons why the `refused` candidates could not run."""
 
     timings: dict[str, Timing] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -59,16 +59,15 @@ def measure(
     """Times a call of every candidate in each turn, in order: what slows the machine for a while slows them all alike.
 
     A ratio within a turn compares two calls made within seconds of each other, so that its median holds where the
-    medians of the seconds drift. The first candidate is the reference. Before each call that is timed comes one that
-    is not, for the caches and the memory that the candidate before has left are not those that it finds when it runs
-    by itself.
+    medians of the seconds drift. The first candidate is the reference. An untimed call comes before each timed one: the
+    previous candidate leaves other caches and memory than a candidate finds when it runs alone.
 
     >>> measure({"sort": lambda: sorted(range(9)), "max": lambda: max(range(9))}, turns=3).timings["sort"].ratio
     1.0
 
     Args:
         turns: 1 or more.
-        device: a CUDA device computes on while Python goes on, and is waited for around each call.
+        device: a CUDA device computes while Python goes on; each call waits for it before and after.
 
     Raises:
         RuntimeError, ValueError, TypeError: the reference cannot run; of another candidate, it is `refused`.
@@ -94,7 +93,7 @@ def measure(
 def _first_calls(
     candidates: Mapping[str, Callable[[], Any]], clock: Callable[[], float], wait: Callable[[], Any] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Seconds of each candidate's first call, and of those that fail, why."""
+    """Seconds of each candidate's first call, and the reason for each call that fails."""
     first_s: dict[str, float] = {}
     refused: dict[str, str] = {}
     for name, candidate in candidates.items():
@@ -118,7 +117,7 @@ def _seconds(candidate: Callable[[], Any], clock: Callable[[], float], wait: Cal
 
 
 def first_line(error: Exception, longest: int = 100) -> str:
-    """What an error says, for a cell of a table."""
+    """The first line of an error's message, for a cell of a table."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
@@ -157,7 +156,7 @@ class Machine:
 
 
 def describe_machine(device: torch.device) -> Machine:
-    """The facts, and the peaks measured now; seconds on a CPU."""
+    """The facts, and the peaks, which are measured now: this takes seconds on a CPU."""
     return Machine(
         processor=processor_name(),
         cores=os.cpu_count() or 1,
@@ -190,7 +189,7 @@ def _products(
         onednn = partial(torch.ops.mkldnn._linear_pointwise, x, weight, None, "none", [], "")
         try:
             onednn()
-        except RuntimeError:  # a processor that oneDNN has no such product for
+        except RuntimeError:  # oneDNN has no such product for this processor
             return ways
         ways.append(onednn)
     return ways

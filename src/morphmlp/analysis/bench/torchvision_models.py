@@ -1,4 +1,4 @@
-"""The models of torchvision that ours are timed beside, with fresh weights and their published accuracy."""
+"""The models of torchvision to compare with: fresh weights, and their published accuracy."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model of torchvision: how it is built, what is published of it, and the only clip it takes, if it is so."""
+    """A model of torchvision: how to build it, its published accuracy, and the only clip that it takes, if any."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -36,7 +36,7 @@ class Reference:
     only_clip: tuple[int, int] | None = None  # frames, and px of each side
 
     def refusal(self, frames: int | None, size: int) -> str | None:
-        """Why it does not take such a clip or image; None where that shows only when it runs."""
+        """Why it does not take such a clip or image; None where only a run can tell."""
         if self.only_clip in (None, (frames, size)):
             return None
         only_frames, only_size = self.only_clip
@@ -48,7 +48,7 @@ class Reference:
 
 
 def video_references() -> list[Reference]:
-    """Video Swin-T, MViTv2-S and S3D: models of the sizes and years of the paper's."""
+    """Video Swin-T, MViTv2-S and S3D: about as large and as old as the paper's models."""
     from torchvision.models import video
 
     return [
@@ -73,7 +73,7 @@ def image_references() -> list[Reference]:
 
 
 def _reference(name: str, build: Callable[..., nn.Module], weights: Any, dataset: str, **options: Any) -> Reference:
-    """Published accuracy, frames and views are those that torchvision states beside its weights."""
+    """The published accuracy, frames and views are those that torchvision gives with its weights."""
     top1 = weights.meta["_metrics"][dataset]["acc@1"]
     published = Published(top1)
     if dataset == "Kinetics-400":

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from morphmlp.analysis.data_check.inventory import SPLITS, WHOLE
 from morphmlp.analysis.data_check.report import FIGURES, MOST_IMBALANCED, ODD_RATE, CheckReport, Row, codecs, sizes
 from morphmlp.data.media.sources import media_kind
-from morphmlp.display.tables import MOST_CLASSES_IN_FULL
+from morphmlp.display.tables import MOST_CLASSES_IN_FULL, number_columns, table, text_columns
 from morphmlp.formatting import encodable, percent, shortened
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-    from rich.text import Text
 
 MOST_NAMED = 10  # broken files, or reasons, on the terminal; all files are in the report
 RECIPE_FPS = 30.0  # that the strides of dense sampling count in
@@ -36,29 +35,16 @@ def check_tables(report: CheckReport) -> "list[RenderableType]":
     return [*tables, *(Text(encodable(f"- {remark}")) for remark in remarks(report))]
 
 
-def _table(title: str, *columns: str) -> "Table":
-    """The first column is text, the others are figures."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    table.add_column(columns[0], overflow="fold")
-    for heading in columns[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def _split_table(report: CheckReport) -> "Table":
     notes = [name for name in ("short", "odd rate", "variable rate", "rotated") if report.noted(name)]
-    table = _table(f"{len(report.rows):,} {report.unit}", "split", "files", "readable", "broken", *notes)
-    for split in _unread_splits(report):
-        table.add_row(split, "not read", *([""] * (len(table.columns) - 2)))
+    cells = [[split, "not read"] for split in _unread_splits(report)]
     for split in [*report.splits, *(["total"] if len(report.splits) > 1 else [])]:
         rows = [row for row in report.rows if split in ("total", row.entry.split)]
         good = [row for row in rows if not row.broken]
         counts = [len(rows), len(good), len(rows) - len(good), *(sum(n in row.notes for row in good) for n in notes)]
-        table.add_row(split, *(f"{count:,}" for count in counts))
-    return table
+        cells.append([split, *(f"{count:,}" for count in counts)])
+    columns = [*text_columns("split"), *number_columns("files", "readable", "broken", *notes)]
+    return table(f"{len(report.rows):,} {report.unit}", columns, cells)
 
 
 def _unread_splits(report: CheckReport) -> list[str]:
@@ -69,12 +55,12 @@ def _unread_splits(report: CheckReport) -> list[str]:
 
 
 def _figure_table(report: CheckReport) -> "Table":
-    table = _table("Readable files", "", "min", "median", "max")
+    cells = []
     for figure in FIGURES:
         spread = report.spread(figure)
         if spread and (figure != "frames" or spread[2] > 1):
-            table.add_row(_HEADINGS.get(figure, figure), *(_shown(figure, value) for value in spread))
-    return table
+            cells.append([_HEADINGS.get(figure, figure), *(_shown(figure, value) for value in spread)])
+    return table("Readable files", [*text_columns(""), *number_columns("min", "median", "max")], cells)
 
 
 def _shown(figure: str, value: float) -> str:
@@ -128,15 +114,12 @@ def _kinds(report: CheckReport) -> Iterator[str]:
 
 def _class_table(report: CheckReport) -> "Table":
     counts = sorted(report.class_counts().items(), key=lambda item: -item[1][report.splits[0]])
-    title = "Classes: readable files"
-    if len(counts) > MOST_CLASSES_IN_FULL:
-        title = f"The 10 largest and the 10 smallest of {len(counts)} classes: readable files"
-        counts = [*counts[:10], *counts[-10:]]
-    table = _table(title, "class", *report.splits)
-    for position, (name, by_split) in enumerate(counts):
-        last_of_largest = position == 9 and len(report.classes) > MOST_CLASSES_IN_FULL
-        table.add_row(_name(name), *(f"{by_split[s]:,}" for s in report.splits), end_section=last_of_largest)
-    return table
+    rows = [(name, *(f"{by_split[split]:,}" for split in report.splits)) for name, by_split in counts]
+    columns = [*text_columns("class"), *number_columns(*report.splits)]
+    if len(rows) <= MOST_CLASSES_IN_FULL:
+        return table("Classes: readable files", columns, rows)
+    title = f"The 10 largest and the 10 smallest of {len(rows)} classes: readable files"
+    return table(title, columns, rows[:10], rows[-10:])
 
 
 def _pixel_table(report: CheckReport) -> "Table":
@@ -145,17 +128,13 @@ def _pixel_table(report: CheckReport) -> "Table":
     title = "Classes: share of the pixels that have one"
     if len(present) > MOST_CLASSES_IN_FULL:
         title += f" (the largest {MOST_CLASSES_IN_FULL} of {len(present)})"
-    table = _table(title, "class", "share")
-    for name, share in present[:MOST_CLASSES_IN_FULL]:
-        table.add_row(_name(name), percent(share, digits=2))
-    return table
+    cells = [(name, percent(share, digits=2)) for name, share in present[:MOST_CLASSES_IN_FULL]]
+    return table(title, [*text_columns("class"), *number_columns("share")], cells)
 
 
 def _broken_table(broken: Sequence[Row]) -> "Table":
     """Each broken file, or where they are many, each reason with a few of its files."""
     title = f"Broken: {len(broken):,}, by reason" if len(broken) > MOST_NAMED else "Broken"
-    table = _table(title, "file")
-    table.add_column("reason", overflow="fold")
     if len(broken) <= MOST_NAMED:
         groups = [[row] for row in broken]
     else:
@@ -163,16 +142,11 @@ def _broken_table(broken: Sequence[Row]) -> "Table":
         for row in broken:
             by_reason[re.sub(r"[0-9]+", "#", row.facts.reason or "")].append(row)  # as "after 28 good frame(s)"
         groups = sorted(by_reason.values(), key=len, reverse=True)[:MOST_NAMED]
+    cells = []
     for group in groups:
         paths = "\n".join(row.path for row in group[:3]) + (f"\nand {len(group) - 3:,} more" if len(group) > 3 else "")
-        table.add_row(_name(paths), _name(" ".join((group[0].facts.reason or "").splitlines())))
-    return table
-
-
-def _name(text: str) -> "Text":
-    from rich.text import Text
-
-    return Text(encodable(text))
+        cells.append((paths, " ".join((group[0].facts.reason or "").splitlines())))
+    return table(title, text_columns("file", "reason"), cells)
 
 
 def remarks(report: CheckReport) -> list[str]:

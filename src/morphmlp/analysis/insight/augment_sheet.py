@@ -1,7 +1,7 @@
 """A sheet of augmented clips: what a recipe's random changes make of videos or images, before training is started.
 
-Each video has a row of its plain frames and a row for each draw, with what was drawn beside it. What joins clips of
-different videos, mixup and cutmix, is left out.
+Each video has a row of its plain frames and a row for each draw, with the drawn changes as text beside it. Mixup and
+cutmix are left out: they join clips of different videos.
 """
 
 import textwrap
@@ -23,7 +23,7 @@ from morphmlp.data.clips.rand_augment import draw_steps
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.media.video import read_clip
 from morphmlp.display.film_strip import film_strip
-from morphmlp.display.style import INK, MUTED, drawable, figure_style, save_figure
+from morphmlp.display.style import INK, MUTED, drawable, figure
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.recipes import load_recipe
 
@@ -39,11 +39,11 @@ class SheetRow:
     lines: list[str]
 
 
-def find_media(path: Path, *, most: int) -> list[Path]:
-    """The file itself, or videos and images evenly spread over all that a folder and those in it hold.
+def pick_media(path: Path, *, most: int) -> list[Path]:
+    """The file itself, or at most so many videos and images, evenly spread over all below a folder.
 
     Raises:
-        DataError: there is none.
+        DataError: the folder holds none.
     """
     if not path.is_dir():
         return [path]
@@ -63,7 +63,7 @@ def sheet_rows(
     draws: int = 6,
     seed: int = 0,
 ) -> list[SheetRow]:
-    """For each video or image a plain row and one for each draw, which depend on the arguments alone.
+    """For each video or image a plain row and one for each draw; the same arguments give the same draws.
 
     Args:
         classes: the class of each of `media`.
@@ -71,7 +71,7 @@ def sheet_rows(
         changes: fields of `augment` that differ from the recipe's.
 
     Raises:
-        ConfigError: the recipe does not exist or is one for masks, or a field is unknown or has a wrong value.
+        ConfigError: the recipe does not exist or is for masks; a field is unknown, or its value is wrong.
         MediaError: a file cannot be read.
     """
     rows = []
@@ -135,26 +135,16 @@ def _operations(notation: str, seed: int) -> str:
     return ", ".join(text.replace("_rel", "").replace("_", " ") for text in texts) or "no operation drawn"
 
 
-def draw_sheet(rows: Sequence[SheetRow], png_path: str | Path) -> None:
+def draw_augmented(rows: Sequence[SheetRow], png_path: str | Path) -> None:
     """Draws the rows one below the other: text, and up to 8 frames, evenly spread over time."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     strips = [np.asarray(film_strip(row.frames, count=_COLUMNS, height=_ROW_HEIGHT)) for row in rows]
     width = 2 * _MARGIN + _TEXT_WIDTH + max(strip.shape[1] for strip in strips)
     height = 2 * _MARGIN + len(rows) * (_ROW_HEIGHT + _GAP) - _GAP
-    with matplotlib.rc_context(figure_style()):
-        figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    with figure(png_path, (width / 100, height / 100), dpi=100, layout="none") as canvas:
         for number, (row, strip) in enumerate(zip(rows, strips, strict=True)):
-            top = height - _MARGIN - number * (_ROW_HEIGHT + _GAP)  # from below
-            figure.figimage(strip, xo=_MARGIN + _TEXT_WIDTH, yo=top - _ROW_HEIGHT, origin="upper")
+            top = height - _MARGIN - number * (_ROW_HEIGHT + _GAP)  # counted from the lower edge
+            canvas.figimage(strip, xo=_MARGIN + _TEXT_WIDTH, yo=top - _ROW_HEIGHT, origin="upper")
             for line, text in enumerate(row.lines):
-                figure.text(
-                    _MARGIN / width,
-                    (top - 6 - 21 * line) / height,
-                    drawable(text, longest=200),
-                    va="top",
-                    fontsize=9,
-                    color=INK if line == 0 else MUTED,
-                )
-        save_figure(figure, png_path)
+                place = _MARGIN / width, (top - 6 - 21 * line) / height
+                colour = INK if line == 0 else MUTED
+                canvas.text(*place, drawable(text, longest=200), va="top", fontsize=9, color=colour)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from morphmlp.analysis.insight.look_inside import BlockBranches, Insight, MixingFC, step_frames, token_matrix
-from morphmlp.display.style import ACCENT, FAINT, INK, MUTED, drawable, figure_style, save_figure
+from morphmlp.analysis.insight.look_inside import BlockBranches, Insight, MixingFC, token_matrix
+from morphmlp.config import ModelConfig
+from morphmlp.display.style import ACCENT, FAINT, INK, MUTED, accent_colours, colour_bar, figure, hide_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 STEPS_A_ROW = 8
 BLOCKS_A_ROW = 9  # all of video S's third stage
-# The kinds of FC that a picture of token matrices holds: a chunk that spans the map stands for rows and columns.
+# The kinds of FC in each picture of token matrices: a chunk that spans the map mixes rows and columns alike.
 MATRIX_PICTURES = {"vertical": ("vertical",), "horizontal": ("horizontal", "whole map"), "temporal": ("temporal",)}
 BRANCH_COLOURS = {"vertical": ACCENT, "horizontal": "#e8590c", "whole map": "#7048e8", "channel": "#868e96"}
 
 
-class Row(NamedTuple):
+class FilmRow(NamedTuple):
     """A row of a film: a picture for each time step, `[T', ...]`, and what draws one and gives it to a colour bar."""
 
     label: str
@@ -35,13 +36,13 @@ class Row(NamedTuple):
 
 def draw_feature_map(insight: Insight, png_path: str | Path) -> None:
     """Draws a stage's feature map below the frame of each time step, on one colour scale over the clip (Fig. 1)."""
-    low, high = float(insight.feature_map.min()), float(insight.feature_map.max())
+    limits = {"vmin": insight.feature_map.min(), "vmax": insight.feature_map.max()}
 
     def draw(axes: "Axes", frame: np.ndarray, picture: np.ndarray) -> Any:
-        return axes.imshow(picture, cmap="viridis", vmin=low, vmax=high, extent=_extent(frame))
+        return axes.imshow(picture, cmap="viridis", extent=_extent(frame), **limits)
 
     height, width = insight.feature_map.shape[1:]
-    row = Row(f"stage {insight.stage}\n{height} x {width} tokens", insight.feature_map, draw)
+    row = FilmRow(f"stage {insight.stage}\n{height} x {width} tokens", insight.feature_map, draw)
     title = f"Spatial feature of stage {insight.stage}"
     _draw_film(insight, [row], png_path, title=title, bar_label="distance from the clip's mean token")
 
@@ -54,7 +55,8 @@ def draw_grad_cams(insight: Insight, png_path: str | Path) -> None:
         options: dict[str, Any] = {"cmap": "inferno", "vmin": 0, "vmax": 1, "extent": _extent(frame)}
         return axes.imshow(picture, alpha=0.65, interpolation="bilinear", **options)
 
-    rows = [Row(_cam_label(stage, cam), cam / (cam.max() or 1), draw) for stage, cam in sorted(insight.cams.items())]
+    cams = sorted(insight.cams.items())
+    rows = [FilmRow(_cam_label(stage, cam), cam / (cam.max() or 1), draw) for stage, cam in cams]
     title = f"What speaks for {insight.target!r} (Grad-CAM)"
     _draw_film(insight, rows, png_path, title=title, bar_label="share of the stage's largest value")
 
@@ -64,49 +66,52 @@ def _cam_label(stage: int, cam: np.ndarray) -> str:
     return f"stage {stage}\n" + (f"{height} x {width} tokens" if cam.max() > 0 else "nothing does")
 
 
-def _draw_film(insight: Insight, rows: Sequence[Row], png_path: str | Path, *, title: str, bar_label: str) -> None:
-    """The frame of each time step with the rows' pictures below it; of an image, beside it."""
-    import matplotlib
-
+def _draw_film(insight: Insight, rows: Sequence[FilmRow], png_path: str | Path, *, title: str, bar_label: str) -> None:
+    """Draws the frame of each time step with the rows' pictures below it; of an image, beside it."""
     numbers = step_frames(insight.config)
     frames = insight.clip[numbers]  # [T', H, W, 3]
     name = "frame" if insight.config.temporal else "image"
-    rows = [Row(name, frames, lambda axes, frame, _: axes.imshow(frame, extent=_extent(frame))), *rows]
-    with matplotlib.rc_context(figure_style()):
-        figure, cells = _film_cells(len(rows), len(frames), ratio=frames.shape[1] / frames.shape[2])
-        figure.suptitle(drawable(title, longest=90), x=0.012, ha="left", fontsize=13, color=INK)
+    rows = [FilmRow(name, frames, lambda axes, frame, _: axes.imshow(frame, extent=_extent(frame))), *rows]
+    lines, columns, width = _film_grid(len(rows), len(frames))
+    height = width * min(frames.shape[1] / frames.shape[2], 2)
+    with figure(png_path, (width * columns + 2.2, lines * (height + 0.12) + 0.6), title=title) as canvas:
+        cells = _film_cells(canvas.subplots(lines, columns, squeeze=False), len(rows), len(frames))
         drawn = [
             [row.draw(*cell) for cell in zip(line, frames, row.pictures, strict=True)]
             for line, row in zip(cells, rows, strict=True)
         ]
         _label_film(cells, [row.label for row in rows], numbers)
-        bar = figure.colorbar(drawn[-1][-1], ax=figure.axes, shrink=0.8, aspect=24, pad=0.015, label=bar_label)
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        save_figure(figure, png_path)
+        options = {"shrink": 0.8, "aspect": 24, "pad": 0.015, "label": bar_label}
+        colour_bar(canvas, drawn[-1][-1], ax=canvas.axes, **options)
 
 
-def _film_cells(num_rows: int, num_steps: int, *, ratio: float) -> tuple["Figure", np.ndarray]:
-    """A figure with the axes `[rows, T']` of a film; `ratio` is the frames' height over width.
+def step_frames(config: ModelConfig) -> list[int]:
+    """The frame in the middle of each time step t: the stem's kernel of 3 with stride 2 sees frames 2t - 1 to 2t + 1.
 
-    12 steps of 2 rows: 8 columns, and of 4 lines of axes the first two hold steps 0 to 7, the others 8 to 11. An
-    image's rows are side by side.
+    For 8 frames: [0, 2, 4, 6].
     """
-    from matplotlib.figure import Figure
+    return list(range(0, config.frames, 2)) if config.temporal else [0]
 
+
+def _film_grid(num_rows: int, num_steps: int) -> tuple[int, int, float]:
+    """Lines and columns of panels of a film, and the width of a panel in inches; an image's rows are side by side.
+
+    2 rows of 12 steps are 4 lines of 8 panels: the first two lines hold steps 0 to 7, the others 8 to 11.
+    """
     if num_steps == 1:
-        columns, bands, width = num_rows, 1, 3.0
-    else:
-        columns, bands = min(num_steps, STEPS_A_ROW), math.ceil(num_steps / STEPS_A_ROW)
-        width = 1.25 if columns > 4 else 2.0  # inches
-    lines = 1 if num_steps == 1 else bands * num_rows
-    size = (width * columns + 2.2, lines * (width * min(ratio, 2) + 0.12) + 0.6)
-    figure = Figure(figsize=size, dpi=150, layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False)
+        return 1, num_rows, 3.0
+    columns = min(num_steps, STEPS_A_ROW)
+    return num_rows * math.ceil(num_steps / STEPS_A_ROW), columns, 1.25 if columns > 4 else 2.0
+
+
+def _film_cells(grid: np.ndarray, num_rows: int, num_steps: int) -> np.ndarray:
+    """The panels of a film: the grid `[bands * rows, columns]` becomes `[rows, T']`."""
     for axes in grid.flat:
-        _hide_frame(axes)
-    # [bands * rows, columns] -> [bands, rows, columns] -> [rows, bands * columns]
+        hide_frame(axes)
+    bands = math.ceil(num_steps / STEPS_A_ROW)
+    # [bands * rows, columns] -> [bands, rows, columns] -> [rows, bands, columns] -> [rows, bands * columns]
     cells = grid.reshape(bands, num_rows, -1).transpose(1, 0, 2).reshape(num_rows, -1)
-    return figure, cells[:, :num_steps]
+    return cells[:, :num_steps]
 
 
 def _label_film(cells: np.ndarray, labels: Sequence[str], numbers: Sequence[int]) -> None:
@@ -124,23 +129,17 @@ def _label_film(cells: np.ndarray, labels: Sequence[str], numbers: Sequence[int]
 
 def draw_token_matrices(fcs: Sequence[MixingFC], png_path: str | Path, *, title: str) -> None:
     """Draws the `token_matrix` of each block, a line of blocks for each stage, on one colour scale a stage."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     lines = _lines_of_blocks(fcs)
     columns = max(map(len, lines))
     cell = 1.15  # inches
-    with matplotlib.rc_context(figure_style()):
-        size = (cell * max(columns, 4) + 2.4, len(lines) * (cell + 0.3) + 1)
-        figure = Figure(figsize=size, dpi=150, layout="constrained")
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, color=INK)
-        figure.supxlabel("row: token written; column: token read", fontsize=9, color=MUTED)
-        grid = figure.subplots(len(lines), columns, squeeze=False)
+    size = (cell * max(columns, 4) + 2.4, len(lines) * (cell + 0.3) + 1)
+    with figure(png_path, size, title=title) as canvas:
+        canvas.supxlabel("row: token written; column: token read", fontsize=9, color=MUTED)
+        grid = canvas.subplots(len(lines), columns, squeeze=False)
         for axes in grid.flat:
             axes.set_visible(False)
         for line, cells in zip(lines, grid, strict=True):
-            _draw_line_of_blocks(figure, line, list(cells), limits=_limits(fcs, line[0].stage))
-        save_figure(figure, png_path)
+            _draw_line_of_blocks(canvas, line, list(cells), limits=_limits(fcs, line[0].stage))
 
 
 def _lines_of_blocks(fcs: Sequence[MixingFC]) -> list[list[MixingFC]]:
@@ -159,48 +158,36 @@ def _limits(fcs: Sequence[MixingFC], stage: int) -> tuple[float, float]:
 
 
 def _draw_line_of_blocks(
-    figure: "Figure", line: list[MixingFC], cells: list["Axes"], *, limits: tuple[float, float]
+    canvas: "Figure", line: list[MixingFC], cells: list["Axes"], *, limits: tuple[float, float]
 ) -> None:
     low, high = limits
     top = high if high > low else low + 1  # a colour bar needs two ends: temporal FCs start at zero
     drawn: list[Any] = []
     for (_, block, _, fc), axes in zip(line, cells, strict=False):
         axes.set_visible(True)
-        _hide_frame(axes)
-        drawn.append(axes.imshow(token_matrix(fc).numpy(), cmap=_to_accent(), vmin=low, vmax=top))
+        hide_frame(axes)
+        drawn.append(axes.imshow(token_matrix(fc).numpy(), cmap=accent_colours(), vmin=low, vmax=top))
         axes.set_title(f"block {block}", fontsize=9, loc="center", color=MUTED)
     stage, _, kind, fc = line[0]
     label = f"stage {stage}\n" + ("whole map\n" if kind == "whole map" else "")
     label += f"{fc.chunk_length} tokens\nof {fc.group_width} channels"
     cells[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, color=INK)
-    bar = figure.colorbar(drawn[0], ax=cells, aspect=12, pad=0.01, ticks=sorted({low, high}), format="%.2g")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    colour_bar(canvas, drawn[0], ax=cells, aspect=12, pad=0.01, ticks=sorted({low, high}), format="%.2g")
 
 
 def draw_full_weights(fcs: Sequence[MixingFC], png_path: str | Path) -> None:
     """Draws every weight of one block's FCs, token by token and within a token channel by channel."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(figure_style()):
-        figure = Figure(figsize=(4.6 * len(fcs), 6.0), dpi=150, layout="constrained")
-        title = f"All weights of stage {fcs[0].stage}, block {fcs[0].block}"
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, color=INK)
-        for axes, (_, _, kind, fc) in zip(figure.subplots(1, len(fcs), squeeze=False)[0], fcs, strict=True):
+    title = f"All weights of stage {fcs[0].stage}, block {fcs[0].block}"
+    with figure(png_path, (4.6 * len(fcs), 6.0), title=title) as canvas:
+        for axes, (_, _, kind, fc) in zip(canvas.subplots(1, len(fcs), squeeze=False)[0], fcs, strict=True):
             weight = fc.fc.weight.detach().numpy()
             reach = float(np.quantile(np.abs(weight), 0.999)) or 1.0  # or a few weights would leave all others pale
             drawn = axes.imshow(weight, cmap="RdBu_r", vmin=-reach, vmax=reach)
             axes.set_title(f"{kind}: {fc.chunk_length} tokens of {fc.group_width} channels", fontsize=10, loc="center")
             _rule_tokens(axes, fc.chunk_length, fc.group_width)
-            options: dict[str, Any] = {
-                "ticks": [-reach, 0, reach],
-                "format": "%.2g",
-                "extend": "both",
-                "label": "weight",
-            }
-            bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.6, aspect=30, **options)
-            bar.outline.set_visible(False)  # type: ignore[operator]
-        save_figure(figure, png_path)
+            place = {"ax": axes, "location": "bottom", "shrink": 0.6, "aspect": 30}
+            scale = {"ticks": [-reach, 0, reach], "format": "%.2g", "extend": "both", "label": "weight"}
+            colour_bar(canvas, drawn, **place, **scale)
 
 
 def _rule_tokens(axes: "Axes", num_tokens: int, width: int) -> None:
@@ -222,12 +209,8 @@ def _rule_tokens(axes: "Axes", num_tokens: int, width: int) -> None:
 
 def draw_branch_weights(blocks: Sequence[BlockBranches], png_path: str | Path) -> None:
     """Draws mean and standard deviation over the channels of each branch's weight, block by block."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(figure_style()):
-        figure = Figure(figsize=(max(7.5, 0.42 * len(blocks) + 2), 4.2), dpi=150, layout="constrained")
-        axes = figure.subplots()
+    with figure(png_path, (max(7.5, 0.42 * len(blocks) + 2), 4.2)) as canvas:
+        axes = canvas.subplots()
         for name, colour in BRANCH_COLOURS.items():
             points = [(i, *_point(block, name)) for i, block in enumerate(blocks) if name in block.names]
             if points:
@@ -240,7 +223,6 @@ def draw_branch_weights(blocks: Sequence[BlockBranches], png_path: str | Path) -
         axes.grid(visible=False, axis="x")
         _name_blocks(axes, blocks)
         axes.legend(frameon=False, labelcolor=INK, ncols=4, loc="upper left")
-        save_figure(figure, png_path)
 
 
 def _point(block: BlockBranches, name: str) -> tuple[float, float, float]:
@@ -267,26 +249,13 @@ def _name_blocks(axes: "Axes", blocks: Sequence[BlockBranches]) -> None:
     axes.set_xlabel("block (dotted: equal weights)", labelpad=26)
 
 
-def _to_accent() -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("weight", ["#f1f3f5", "#74b6c2", ACCENT, "#07424d"])
-
-
-def _hide_frame(axes: "Axes") -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-
-
 def _extent(frame: np.ndarray) -> tuple[float, float, float, float]:
-    """All pictures of a column cover the frame's pixels, however few tokens they have."""
+    """The pixels of the frame: each picture of a column covers them, however few tokens it has."""
     height, width = frame.shape[:2]
     return 0, width, height, 0
 
 
 def _grey(frame: np.ndarray) -> np.ndarray:
-    """`[H, W, 3]` with equal channels (luma of BT.601), so that colour is the heat's alone."""
+    """`[H, W, 3]` with equal channels (luma of BT.601): only the heat has colour."""
     luma = frame @ np.array([0.299, 0.587, 0.114])
     return np.repeat(luma[..., None], 3, axis=-1).astype(np.uint8)

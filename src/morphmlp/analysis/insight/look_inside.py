@@ -7,7 +7,7 @@ Grad-CAM: Selvaraju et al., "Visual Explanations from Deep Networks via Gradient
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,6 @@ from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.inference.device import evaluating, resolve_device
-from morphmlp.models.alternatives import KERNEL_SIZES
 from morphmlp.models.morphfc import ChunkFC, SpatialFC, TemporalFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import with_protocol
@@ -52,14 +51,14 @@ class BlockBranches(NamedTuple):
 
 @dataclass(frozen=True)
 class Insight:
-    """What there is to see of a model and one clip.
+    """What a model does with one clip.
 
     Attributes:
         config: of the model.
         clip: the frames as the model saw them, uint8 `[T, H, W, 3]` in RGB.
         target: name of the class that Grad-CAM is for.
-        target_share: its probability; of a segmenter, its share of the pixels.
-        predicted: whether the model predicts it (of a segmenter: for most pixels).
+        target_share: its probability; for a segmenter, its share of the pixels.
+        predicted: whether the model predicts it; for a segmenter, whether most pixels get it.
         stage: the stage of `feature_map`.
         feature_map: `[T', h, w]`, see `feature_map`.
         cams: stage -> `[T', h, w]`, see `grad_cams`.
@@ -105,14 +104,14 @@ def look_inside(
         raise ConfigError(f"stage {stage} does not exist; allowed: 1 to {NUM_STAGES}")
     model, info = load_with_info(checkpoint)
     labels = info.labels or [str(i) for i in range(model.config.num_classes)]
-    target = None if class_name is None else class_number(class_name, labels)
+    asked = None if class_name is None else class_number(class_name, labels)  # before anything is read
     clip = read_view(path, model, info.input)
     fcs = mixing_fcs(model)  # before the model may move to another device
     model.to(resolve_device(device))
     on_device = clip.to(next(model.parameters()).device)
-    shares = class_shares(model, on_device)
+    shares = predicted_shares(model, on_device)
     best = int(shares.argmax())
-    target = best if target is None else target
+    target = best if asked is None else asked
     if shares[target] == 0 and model.config.task == "segmentation":
         shown = ", ".join(repr(labels[int(i)]) for i in shares.argsort(descending=True)[:3] if shares[i] > 0)
         raise ConfigError(f"no pixel of {path} is predicted as {labels[target]!r}; most are {shown}")
@@ -132,10 +131,10 @@ def look_inside(
 
 
 def class_number(name: str, labels: Sequence[str]) -> int:
-    """The class of a name.
+    """The number of a class.
 
     Raises:
-        ConfigError: there is none; the message has the near names.
+        ConfigError: no class has this name; the message has the near names.
     """
     if name not in labels:
         near = difflib.get_close_matches(name, labels, n=3, cutoff=0.4) or list(labels[:3])
@@ -169,37 +168,14 @@ def seen_frames(clip: Tensor, config: InputConfig) -> np.ndarray:
     return frames.round().clamp(0, 255).byte().numpy()
 
 
-def step_frames(config: ModelConfig) -> list[int]:
-    """The frame in the middle of each time step: the stem's kernel of 3 with stride 2 sees frames 2t - 1 to 2t + 1.
-
-    For 8 frames: [0, 2, 4, 6].
-    """
-    return list(range(0, config.frames, 2)) if config.temporal else [0]
-
-
-def left_out(config: ModelConfig) -> dict[str, str]:
-    """Why there is nothing to show of "spatial" FCs, "temporal" FCs or "branches", for those of which this is so."""
-    reasons = {}
-    if config.spatial_op != "morphfc":
-        reasons["spatial"] = f"The spatial layers have no FCs over tokens: spatial_op is {config.spatial_op!r}."
-    if not config.temporal:
-        reasons["temporal"] = "An image model has no temporal layers."
-    elif config.style == "cnn" or config.temporal_op != "morphfc":
-        reasons["temporal"] = "The temporal layers have no FCs over tokens: they are convolutions over time."
-    if config.spatial_op in KERNEL_SIZES:
-        reasons["branches"] = f"The spatial layers have no branches: spatial_op is {config.spatial_op!r}."
-    elif not config.weighted_sum:
-        reasons["branches"] = "The branches are added up as they are, without weights: weighted_sum is False."
-    return reasons
-
-
 def mixing_fcs(model: MorphMLP) -> list[MixingFC]:
-    """The FCs over chunks of tokens, block by block; none where an ablation has put something else in their place."""
+    """The FCs over chunks of tokens, block by block; an ablation's other layers are left out."""
     found: list[MixingFC] = []
     for stage, block, layers in _blocks(model):
         named: list[tuple[str, Any]] = []
-        if isinstance(layers.spatial, SpatialFC):
-            named = list(zip(_branch_names(layers.spatial), _spatial_branches(layers.spatial), strict=False))
+        if isinstance(spatial := layers.spatial, SpatialFC):
+            branches = [branch for branch in (spatial.vertical, spatial.horizontal) if branch is not None]
+            named += zip(_branch_names(spatial), branches, strict=False)
         if isinstance(layers.temporal, TemporalFC):
             named.append(("temporal", layers.temporal.fc))
         found += [MixingFC(stage, block, kind, fc) for kind, fc in named if isinstance(fc, ChunkFC)]
@@ -207,7 +183,7 @@ def mixing_fcs(model: MorphMLP) -> list[MixingFC]:
 
 
 def token_matrix(fc: ChunkFC) -> Tensor:
-    """How strongly each token of a chunk acts on each other: `[L, L]`, row the token written, column the token read.
+    """How strongly each token of a chunk acts on each other: `[L, L]`, rows are tokens written, columns tokens read.
 
     An entry is the root mean square of the D x D weights between the two tokens. The vectors are token-major, so the
     weights from token 2 to token 0 with D = 4 are `weight[0:4, 8:12]`.
@@ -217,8 +193,8 @@ def token_matrix(fc: ChunkFC) -> Tensor:
     return blocks.square().mean(dim=(1, 3)).sqrt()
 
 
-def class_shares(model: MorphMLP, clip: Tensor) -> Tensor:
-    """Probabilities of the classes, `[K]`; of a segmenter, the share of the pixels that each class gets."""
+def predicted_shares(model: MorphMLP, clip: Tensor) -> Tensor:
+    """Probabilities of the classes, `[K]`; for a segmenter, the share of the pixels that each class gets."""
     with evaluating(model), torch.no_grad():
         logits = model(clip)[0]
     if logits.dim() == 1:
@@ -229,8 +205,8 @@ def class_shares(model: MorphMLP, clip: Tensor) -> Tensor:
 def feature_map(model: MorphMLP, clip: Tensor, stage: int) -> Tensor:
     """The spatial feature of a stage, as in Fig. 1: how far each token is from the clip's mean token, `[T', h, w]`.
 
-    Root mean square over the channels. The plain norm would say little: a stage starts with a LayerNorm, which gives
-    all tokens the same.
+    Root mean square over the channels. The plain norm would say little: a stage starts with a LayerNorm, after which
+    all tokens have the same norm.
     """
     with evaluating(model), torch.no_grad():
         features = model.forward_features(clip)[stage - 1][0]  # [T', h, w, C]
@@ -253,14 +229,14 @@ def branch_weights(model: MorphMLP, clip: Tensor) -> list[BlockBranches]:
     ]
 
 
-def grad_cams(model: MorphMLP, clip: Tensor, target: int, *, stages: Iterable[int]) -> dict[int, Tensor]:
-    """Grad-CAM over space and time: for each stage where its map speaks for class `target`, `[T', h, w]`, 0 or more.
+def grad_cams(model: MorphMLP, clip: Tensor, target: int, *, stages: Collection[int]) -> dict[int, Tensor]:
+    """Grad-CAM over space and time: where each stage's map speaks for class `target`, `[T', h, w]`, 0 or more.
 
-    A channel counts as much as the class's score grows with it, on the mean over all tokens of the clip; what speaks
+    A channel's weight is the gradient of the class's score, on the mean over all tokens of the clip. What speaks
     against the class is cut off. A segmenter's score is the mean logit over the pixels that it gives the class.
-    The gradients go to the maps alone: no parameter's `grad` changes.
+    Only the maps get gradients: no parameter's `grad` changes.
     """
-    ends = {stage: model.stages[stage - 1][-1] for stage in stages}  # type: ignore[index]
+    ends = {stage: block for stage, _, block in _blocks(model) if stage in stages}  # the last block of each
     with evaluating(model), torch.enable_grad(), _recorded(ends.values()) as outputs:
         # A frozen model would keep no graph, so it starts at the clip.
         score = _class_score(model(clip.detach().requires_grad_()), target)
@@ -279,28 +255,24 @@ def _class_score(logits: Tensor, target: int) -> Tensor:
 
 
 def _blocks(model: MorphMLP) -> Iterator[tuple[int, int, Any]]:
-    """Stage, block and the block itself: a `Block`, or the CNN style's `Bottleneck`, which names its layers alike."""
+    """Stage, block and the block itself: a `Block`, or the CNN style's `Bottleneck`, which has the same names."""
     for stage, blocks in enumerate(model.stages, start=1):
-        for number, block in enumerate(blocks, start=1):  # type: ignore[arg-type]
+        for number, block in enumerate(blocks.children(), start=1):
             yield stage, number, block
 
 
-def _spatial_branches(spatial: SpatialFC) -> list[nn.Module]:
-    return [branch for branch in (spatial.vertical, spatial.horizontal) if branch is not None]
-
-
 def _branch_names(spatial: SpatialFC) -> list[str]:
-    """In the order of `SpatialFC.branch_outputs`; without a vertical branch the other one's chunks span the map."""
+    """In the order of `SpatialFC.branch_outputs`; without a vertical branch, the chunks span the map."""
     names = ["whole map"] if spatial.vertical is None else ["vertical", "horizontal"]
     return names if spatial.channel is None else [*names, "channel"]
 
 
 @contextmanager
 def _recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
-    """What the modules give out while the body runs.
+    """The outputs of the modules while the body runs.
 
-    Hooks, against our habit: only this file wants these intermediates, and handing them up through every `forward`
-    would weigh on the model, its compilation and its export.
+    We avoid hooks elsewhere. But only this file needs these intermediates, and returning them from every `forward`
+    would burden the model, its compilation and its export.
     """
     outputs: dict[nn.Module, Tensor] = {}
 

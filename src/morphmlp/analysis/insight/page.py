@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from morphmlp.analysis.insight import figures
-from morphmlp.analysis.insight.look_inside import BlockBranches, Insight, MixingFC, left_out
+from morphmlp.analysis.insight.look_inside import BlockBranches, Insight, MixingFC
+from morphmlp.config import ModelConfig
 from morphmlp.display.page import CSS, TEMPLATE, escape, inline
+from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import percent
+from morphmlp.models.alternatives import KERNEL_SIZES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,7 +59,7 @@ def write_insight(insight: Insight, folder: str | Path, *, checkpoint: str | Pat
 
 def _draw_parts(insight: Insight, folder: Path) -> list[Part]:
     """Draws what there is, in the order of the page."""
-    config, missing = insight.config, left_out(insight.config)
+    config, missing = insight.config, missing_parts(insight.config)
     steps = "" if not config.temporal else " Each column is a time step, below the frame in its middle."
     parts: list[Part] = []
 
@@ -101,6 +106,22 @@ def _draw_parts(insight: Insight, folder: Path) -> list[Part]:
             lambda png: figures.draw_full_weights(block, png),
         )
     return parts
+
+
+def missing_parts(config: ModelConfig) -> dict[str, str]:
+    """Why a model has no "spatial" FCs, "temporal" FCs or "branches" to show: a reason for each that it lacks."""
+    reasons = {}
+    if config.spatial_op != "morphfc":
+        reasons["spatial"] = f"The spatial layers have no FCs over tokens: spatial_op is {config.spatial_op!r}."
+    if not config.temporal:
+        reasons["temporal"] = "An image model has no temporal layers."
+    elif config.style == "cnn" or config.temporal_op != "morphfc":
+        reasons["temporal"] = "The temporal layers have no FCs over tokens: they are convolutions over time."
+    if config.spatial_op in KERNEL_SIZES:
+        reasons["branches"] = f"The spatial layers have no branches: spatial_op is {config.spatial_op!r}."
+    elif not config.weighted_sum:
+        reasons["branches"] = "The branches are added up as they are, without weights: weighted_sum is False."
+    return reasons
 
 
 def _last_block(insight: Insight) -> list[MixingFC]:
@@ -160,19 +181,15 @@ def branch_rows(blocks: Sequence[BlockBranches]) -> list[dict[str, Any]]:
 
 def branch_table(blocks: Sequence[BlockBranches]) -> "Table":
     """For the terminal: mean and standard deviation of each branch's weight by stage, over blocks and channels."""
-    import numpy as np
-    from rich import box
-    from rich.table import Table
-
     names = [name for name in figures.BRANCH_COLOURS if any(name in block.names for block in blocks)]
-    table = Table("stage", box=box.SIMPLE_HEAD, title="Branch weights", title_justify="left", title_style="bold")
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    for stage in sorted({block.stage for block in blocks}):
-        cells = []
-        for name in names:
-            found = [b.weights[b.names.index(name)] for b in blocks if b.stage == stage and name in b.names]
-            weights = np.concatenate(found) if found else None
-            cells.append("" if weights is None else f"{weights.mean():.3f} ± {weights.std():.3f}")
-        table.add_row(str(stage), *cells)
-    return table
+    stages = sorted({block.stage for block in blocks})
+    rows = [(str(stage), *(_mean_and_spread(blocks, stage, name) for name in names)) for stage in stages]
+    return table("Branch weights", [*text_columns("stage"), *number_columns(*names)], rows)
+
+
+def _mean_and_spread(blocks: Sequence[BlockBranches], stage: int, name: str) -> str:
+    found = [b.weights[b.names.index(name)] for b in blocks if b.stage == stage and name in b.names]
+    if not found:
+        return ""
+    weights = np.concatenate(found)
+    return f"{weights.mean():.3f} ± {weights.std():.3f}"

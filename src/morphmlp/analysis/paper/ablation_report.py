@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from morphmlp.analysis.paper.ablation import RowResult
-from morphmlp.display.style import ACCENT, INK, MUTED, figure_style, save_figure
+from morphmlp.display.style import ACCENT, INK, MUTED, figure
+from morphmlp.display.tables import number_columns, text_columns
+from morphmlp.display.tables import table as draw_table
 from morphmlp.formatting import percent
 
 if TYPE_CHECKING:
@@ -87,28 +89,13 @@ def _plain(value: Any) -> Any:
 
 def ablation_tables(table: int, results: Sequence[RowResult], column: str) -> "list[RenderableType]":
     """For the terminal: the rows, and below them what the order of ours says of the paper's."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     published = list(results[0].published)
-    shown = Table(
-        title=f"Table {table}, a small-scale proxy", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold"
-    )
-    shown.add_column("design")
-    ours = ["ours: top-1", "by seed", "parameters", "multiply-adds", "s"]
-    for name in [f"paper: {name}" for name in published] + ours:
-        shown.add_column(name, justify="right")
-    for result in results:
-        shown.add_row(
-            result.name,
-            *[str(result.published.get(name, "")) for name in published],
-            f"{100 * mean(result):.1f} ± {100 * spread(result):.1f}",
-            " ".join("diverged" if value is None else percent(value) for value in result.top1),
-            f"{result.parameters / 1e6:.2f} M",
-            f"{result.multiply_adds / 1e9:.3f} G",
-            f"{result.training_s:.0f}",
-        )
+    headings = [f"paper: {name}" for name in published]
+    headings += ["ours: top-1", "by seed", "parameters", "multiply-adds", "s"]
+    columns = [*text_columns("design"), *number_columns(*headings, no_wrap=False)]
+    rows = [_cells(result, published) for result in results]
     pairs = compare_orders(results, column)
     lines = [
         f"Pairs of designs in the order of the paper's {column}; told apart by a paired t-test, 5 % a pair, "
@@ -117,19 +104,27 @@ def ablation_tables(table: int, results: Sequence[RowResult], column: str) -> "l
     for verdict in ("agrees", "disagrees", "not told apart"):
         names = [f"{a} / {b}" for a, b in (pair["rows"] for pair in pairs if pair["verdict"] == verdict)]
         lines.append(f"  {verdict}: {len(names)} of {len(pairs)}" + (f": {'; '.join(names)}" if names else ""))
-    return [shown, Text("\n".join(lines))]
+    return [draw_table(f"Table {table}, a small-scale proxy", columns, rows), Text("\n".join(lines))]
+
+
+def _cells(result: RowResult, published: Sequence[str]) -> list[str]:
+    return [
+        result.name,
+        *[str(result.published.get(name, "")) for name in published],
+        f"{100 * mean(result):.1f} ± {100 * spread(result):.1f}",
+        " ".join("diverged" if value is None else percent(value) for value in result.top1),
+        f"{result.parameters / 1e6:.2f} M",
+        f"{result.multiply_adds / 1e9:.3f} G",
+        f"{result.training_s:.0f}",
+    ]
 
 
 def plot_ablation(table: int, results: Sequence[RowResult], column: str, png_path: str | Path) -> None:
     """Two panels over the same rows: the paper's figures, and ours by seed with their mean; 1650 px wide."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     positions = list(range(len(results)))[::-1]  # the first row on top
-    with matplotlib.rc_context(figure_style()):
-        figure = Figure(figsize=(11, 1.6 + 0.45 * len(results)), dpi=150, layout="constrained")
-        figure.suptitle(f"Table {table}: the paper's figures, and a small-scale proxy", x=0.012, ha="left", fontsize=13)
-        paper, ours = figure.subplots(1, 2, sharey=True)
+    title = f"Table {table}: the paper's figures, and a small-scale proxy"
+    with figure(png_path, (11, 1.6 + 0.45 * len(results)), title=title) as canvas:
+        paper, ours = canvas.subplots(1, 2, sharey=True)
         paper.scatter([result.published[column] for result in results], positions, color=INK, s=36, zorder=3)
         paper.set_title(f"paper: {column} (%)")
         for position, result in zip(positions, results, strict=True):
@@ -141,4 +136,3 @@ def plot_ablation(table: int, results: Sequence[RowResult], column: str, png_pat
         for axes in (paper, ours):
             axes.grid(axis="x", color=MUTED, alpha=0.2)
             axes.set_ylim(-0.6, len(results) - 0.4)
-        save_figure(figure, png_path)

@@ -4,14 +4,15 @@ torch, matplotlib and rich are imported where they are used.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from morphmlp.analysis.paper.published import GFLOPS, PARAMETERS, TABLES, TFLOPS, Model, Row
 from morphmlp.display.style import MUTED
+from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -153,28 +154,23 @@ def table_for_people(number: int, rows: Sequence[CountedRow]) -> "list[Renderabl
 
 
 def _table(number: int, rows: Sequence[CountedRow], notes: list[str]) -> "Table":
-    from rich import box
-    from rich.table import Table
+    from rich.text import Text
 
     settings = _columns(counted.row.settings for counted in rows)
     published = _columns(counted.row.published for counted in rows)
     figures = _columns(count.figures for counted in rows for count in counted.counts)
-    narrow: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
-    table = Table(title=f"Table {number}. {TABLES[number].caption}", title_justify="left", **narrow)
-    for name in ("method", *settings):
-        table.add_column(_header(name), overflow="fold", min_width=8)
-    for name in published:
-        table.add_column(_header(name), justify="right", no_wrap=True)
-    table.add_column("here", no_wrap=True)
-    for name in figures:
-        table.add_column(_header(f"{name} here"), justify="right", min_width=7)
+    columns = [
+        *text_columns(*map(_header, ["method", *settings]), min_width=8),
+        *number_columns(*map(_header, published)),
+        *text_columns("here", no_wrap=True),
+        *number_columns(*(_header(f"{name} here") for name in figures), no_wrap=False, min_width=7),
+    ]
+    sections = []
     for group, members in groupby(rows, key=lambda counted: counted.row.group):
-        if group:
-            table.add_section()
-            table.add_row(group, style=MUTED)
-        for counted in members:
-            _add_rows(table, counted, settings=settings, published=published, figures=figures, notes=notes)
-    return table
+        lines = [_lines(counted, settings, published, figures, notes) for counted in members]
+        sections.append([*([[Text(group, style=MUTED)]] if group else []), *chain(*lines)])
+    title = f"Table {number}. {TABLES[number].caption}"
+    return table(title, columns, *sections, collapse_padding=True, pad_edge=False)
 
 
 def _header(name: str) -> str:
@@ -182,16 +178,10 @@ def _header(name: str) -> str:
     return textwrap.fill(name, width=9, break_long_words=False)
 
 
-def _add_rows(
-    table: "Table",
-    counted: CountedRow,
-    *,
-    settings: Sequence[str],
-    published: Sequence[str],
-    figures: Sequence[str],
-    notes: Sequence[str],
-) -> None:
-    """A line for the row with its first count, one for each other; the first three sequences are column names."""
+def _lines(
+    counted: CountedRow, settings: Sequence[str], published: Sequence[str], figures: Sequence[str], notes: Sequence[str]
+) -> "Iterator[Sequence[RenderableType]]":
+    """A line for the row with its first count, one for each other; all but the notes are names of columns."""
     from rich.text import Text
 
     row = counted.row
@@ -199,9 +189,10 @@ def _add_rows(
     cells = [row.name + mark, *(row.settings.get(name, "") for name in settings)]
     cells += [f"{row.published[name]:,}" if name in row.published else "-" for name in published]
     first, *others = counted.counts or (None,)
-    table.add_row(*map(Text, cells), *_count_cells(first, figures), style="bold" if first else "")
+    style = "bold" if first else ""
+    yield [*(Text(cell, style=style) for cell in cells), *_count_cells(first, figures)]
     for count in others:
-        table.add_row(*[""] * len(cells), *_count_cells(count, figures), style="bold")
+        yield [*[""] * len(cells), *_count_cells(count, figures)]
 
 
 def _columns(rows: Any) -> list[str]:
@@ -216,6 +207,6 @@ def _count_cells(count: Count | None, columns: Sequence[str]) -> "list[Renderabl
         return [""] * (1 + len(columns))
     figures = [count.figures[name] for name in columns]
     return [
-        count.model.name.removeprefix("morphmlp_"),
-        *(Text(str(figure), style="red" if figure.is_off else "") for figure in figures),
+        Text(count.model.name.removeprefix("morphmlp_"), style="bold"),
+        *(Text(str(figure), style="bold red" if figure.is_off else "bold") for figure in figures),
     ]

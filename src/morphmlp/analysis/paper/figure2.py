@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morphmlp.analysis.paper.published import GFLOPS, TABLES
-from morphmlp.display.style import ACCENT, INK, figure_style, save_figure
+from morphmlp.display.style import ACCENT, INK, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,20 +23,14 @@ def plot_accuracy(png_path: str | Path) -> None:
 
     2400 x 1000 pixels; the points are the rows of Tables 1 and 2.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    with matplotlib.rc_context(figure_style()):
-        figure = Figure(figsize=(12, 5), dpi=200, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.04))
-        panels = figure.subplots(1, 2)
+    with figure(png_path, (12, 5), dpi=200, padding=0.1) as canvas:
+        panels = canvas.subplots(1, 2)
         for number, axes in zip(PANELS, panels, strict=True):
             _draw_panel(axes, number)
         panels[0].legend(loc="lower right", frameon=False, labelcolor=INK, fontsize=9)
-        figure.draw_without_rendering()  # settles the layout, which the labels are fitted into
+        canvas.draw_without_rendering()  # settles the layout: the labels are placed in it
         for number, axes in zip(PANELS, panels, strict=True):
             place_labels(axes, _labelled_points(number))
-        save_figure(figure, png_path)
 
 
 def _draw_panel(axes: "Axes", number: int) -> None:

@@ -377,15 +377,3 @@ TABLES: dict[int, Table] = {
     **{number: _ablation_table(number) for number in _ABLATED},
     11: Table("Training cost", _TRAINING_ROWS),
 }
-
-# The leaderboard lists one entry twice, under activity and under action recognition on Something-Something V2.
-LEADERBOARD: tuple[Row, ...] = tuple(
-    Row(
-        "MorphMLP-B (IN-1K)",
-        settings={"task": task, "dataset": "Something-Something V2"},
-        published={PARAMETERS: 68.5, "SSV2 top-1": 70.1, "SSV2 top-5": 92.8},
-        models=(Model("morphmlp_video_b", {"frames": 32, "num_classes": SSV_CLASSES}),),
-        note=_HEAD,
-    )
-    for task in ("Activity Recognition", "Action Recognition")
-)

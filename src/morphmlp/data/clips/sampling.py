@@ -1,4 +1,4 @@
-"""Which frames of a video make a clip: dense sampling for Kinetics, sparse sampling for Something-Something (Sec. 5.1).
+"""Which frames make a clip: dense sampling for Kinetics (Sec. 4.1), sparse sampling for Something-Something (Sec. 4.2).
 
 The paper names the two; the arithmetic, down to the rounding, is that of the released test code, so that a published
 checkpoint sees the frames it was evaluated on. Every function is stateless, works on integers and knows neither files

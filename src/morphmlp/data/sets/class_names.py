@@ -29,7 +29,7 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
-def _read_labels(labels: str) -> list[str]:
+def read_labels(labels: str) -> list[str]:
     """Class names of a data set whose names the package carries, or of a text file."""
     if labels in PUBLISHED_LABELS:
         return (files("morphmlp.data.sets") / "labels" / f"{labels}.txt").read_text(encoding="utf-8").splitlines()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from morphmlp.display.tables import class_tables
+from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.files import replaced_file
 from morphmlp.tasks.classification.evaluation import Evaluation
 
@@ -67,24 +67,20 @@ def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
 
 def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
     """For the terminal: of each file (a name and its classes with probabilities, best first) a block of bars."""
-    from rich import box
+    columns = [*text_columns("file", "class"), *number_columns("probability"), *text_columns("", min_width=20)]
+    return table("", columns, *(_top_rows(file, top) for file, top in rows))
+
+
+def _top_rows(file: str, top: Sequence[tuple[str, float]]) -> "list[list[RenderableType]]":
     from rich.progress_bar import ProgressBar
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("file", overflow="fold")
-    table.add_column("class", overflow="fold")
-    table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, min_width=20)
-    for file, top in rows:
-        for rank, (name, probability) in enumerate(top):
-            bar = ProgressBar(
-                total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan"
-            )
-            cells = [Text(encodable(file if rank == 0 else "")), Text(encodable(name), style="" if rank else "bold")]
-            table.add_row(*cells, percent(probability), bar, end_section=rank == len(top) - 1)
-    return table
+    rows = []
+    for rank, (name, probability) in enumerate(top):
+        bar = ProgressBar(total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan")
+        shown = Text(encodable(name), style="" if rank else "bold")
+        rows.append(["" if rank else file, shown, percent(probability), bar])
+    return rows
 
 
 OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "per_class.csv", "confusion.png"])

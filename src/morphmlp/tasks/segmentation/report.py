@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morphmlp.display.tables import class_tables
+from morphmlp.display.tables import class_tables, table, text_columns
 from morphmlp.files import replaced_file
 from morphmlp.formatting import encodable, percent, shortened
 from morphmlp.tasks.segmentation.overlays import plot_mask_confusion
@@ -71,14 +71,6 @@ def mask_tables(evaluation: MaskEvaluation) -> "list[RenderableType]":
 
 def area_table(rows: Iterable[dict[str, Any]], *, top: int = 3) -> "Table":
     """For the terminal: the largest classes of each image, from rows of its `path` and its `areas` by class."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("image", overflow="fold")
-    table.add_column("largest classes", overflow="fold")
-    for row in rows:
-        areas = ", ".join(f"{name} {percent(share)}" for name, share in list(row["areas"].items())[:top])
-        table.add_row(Text(encodable(row["path"])), Text(encodable(areas)))
-    return table
+    largest = [(row["path"], list(row["areas"].items())[:top]) for row in rows]
+    cells = [(path, ", ".join(f"{name} {percent(share)}" for name, share in areas)) for path, areas in largest]
+    return table("", text_columns("image", "largest classes"), cells)

@@ -1,0 +1,310 @@
+"""Damaged files through `predict`, `check-data` and `train`: each must end in a result or in one clear line.
+
+    python benchmarks/fuzz.py [--files 600] [--seed 0] [--keep DIR]
+
+Sound files of many formats are made first (videos, images, lists, tar shards, configurations, checkpoints). Copies of
+them are then damaged at places that the seed draws. Every verb runs in a forked process of its own. It may end with
+status 0 or 1, must print no traceback, take no more than 30 s and hold no more than 2 GB. What breaks a rule is listed,
+kept under `--keep`, and makes the exit status 1.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+import morphmlp
+from morphmlp import cli
+from morphmlp.checkpoints.folder import CheckpointInfo, save
+from morphmlp.config import InputConfig
+from morphmlp.models.zoo import create_model
+
+LIMIT_S, LIMIT_BYTES = 30, 2 * 2**30
+SIDE, FRAMES = 64, 12
+VIDEOS = {
+    "h264.mp4": "libx264",
+    "hevc.mp4": "libx265",
+    "mpeg4.mp4": "mpeg4",
+    "vp8.webm": "libvpx",
+    "vp9.mkv": "libvpx-vp9",
+    "mjpeg.avi": "mjpeg",
+    "h264.ts": "libx264",
+    "flv1.flv": "flv",
+}
+IMAGES = ("jpg", "png", "webp", "tif", "gif", "bmp")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a verb ended on one damaged file."""
+
+    verb: str
+    file: str
+    status: int | None
+    seconds: float
+    peak_bytes: int
+    text: str
+
+    @property
+    def fault(self) -> str | None:
+        """The rule that it broke."""
+        if self.status is None:
+            return f"longer than {LIMIT_S} s"
+        if self.status not in (0, 1):
+            return f"ended with {self.status}"
+        if "Traceback" in self.text:
+            return "traceback"
+        if self.peak_bytes > LIMIT_BYTES:
+            return f"{self.peak_bytes / 2**30:.1f} GB"
+        reasons = ("error", "report.json")  # check-data ends with 1 after its report where files are broken
+        if self.status == 1 and not any(line.startswith(reasons) for line in self.text.splitlines()):
+            return "status 1 without a line that says why"
+        return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=600, help="damaged files to try (default: 600)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the files that broke a rule")
+    parser.add_argument("--json", type=Path, help="write the outcomes to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        outcomes = run(Path(temporary), options.files, options.seed, keep=options.keep)
+    for (verb, kind), number in sorted(Counter((o.verb, o.fault or f"status {o.status}") for o in outcomes).items()):
+        print(f"{verb:12} {kind:40} {number}")
+    slowest, largest = max(o.seconds for o in outcomes), max(o.peak_bytes for o in outcomes)
+    print(f"{len(outcomes)} runs, slowest {slowest:.1f} s, largest {largest / 2**30:.2f} GB")
+    faults = [o for o in outcomes if o.fault]
+    for outcome in faults:
+        print(f"{outcome.verb} {outcome.file}: {outcome.fault}\n{outcome.text[-600:]}")
+    if options.json:
+        options.json.write_text(json.dumps([vars(o) | {"fault": o.fault} for o in outcomes], indent=1))
+    return 1 if faults else 0
+
+
+def run(folder: Path, files: int, seed: int, *, keep: Path | None = None) -> list[Outcome]:
+    """Damages `files` copies of sound files and runs the verbs that read them."""
+    generator = random.Random(seed)
+    sound = make_sound_files(folder / "sound")
+    outcomes = []
+    for number in range(files):
+        original = sound[number % len(sound)]
+        damaged = damage(original.read_bytes(), generator)
+        place = folder / f"{number:04}"
+        for verb, arguments in arrange(original, damaged, place, folder / "sound"):
+            outcome = run_verb(verb, arguments, f"{number:04}_{original.name}")
+            outcomes.append(outcome)
+            if outcome.fault and keep:
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / outcome.file).write_bytes(damaged)
+        shutil.rmtree(place)
+    return outcomes
+
+
+def damage(content: bytes, generator: random.Random) -> bytes:
+    """One to three damages: bits turned, bytes replaced, a part cut out, zeroed, repeated, moved, or the end lost."""
+    data = bytearray(content)
+    for _ in range(generator.randint(1, 3)):
+        start = generator.randrange(len(data)) if generator.random() < 0.7 else generator.randrange(min(64, len(data)))
+        stop = min(len(data), start + int(2 ** generator.uniform(0, 12)))
+        match generator.randrange(7):
+            case 0:
+                data[start] ^= 1 << generator.randrange(8)
+            case 1:
+                data[start:stop] = generator.randbytes(stop - start)
+            case 2 if stop - start < len(data):
+                del data[start:stop]
+            case 3:
+                data[start:stop] = bytes(stop - start)
+            case 4:
+                data[start:start] = data[start:stop]
+            case 5:
+                data[start:stop] = b"\xff" * (stop - start)
+            case _:
+                del data[max(1, start) :]
+    return bytes(data)
+
+
+def arrange(original: Path, damaged: bytes, place: Path, sound: Path) -> list[tuple[str, list[str]]]:
+    """Puts the damaged file where the verbs expect its kind, beside sound ones; their arguments."""
+    place.mkdir()
+    train = ["train", "--out", str(place / "run"), *TINY]
+    if original.parent.name == "media":
+        for name in ("one", "two"):
+            (place / "set" / name).mkdir(parents=True)
+            for copy in range(2):
+                shutil.copy(sound / "media" / sibling(original), place / "set" / name / f"{copy}_{sibling(original)}")
+        target = place / "set" / "one" / original.name
+        target.write_bytes(damaged)
+        image = original.suffix[1:] in IMAGES
+        checkpoint = sound / ("image" if image else "video")
+        size = ["--model", "morphmlp_image_nano"] if image else SMALL
+        return [
+            ("predict", ["predict", str(checkpoint), str(target), "--workers", "0"]),
+            ("check-data", ["check-data", str(place / "set"), "--out", str(place / "check"), "--workers", "1"]),
+            ("train", [*train[:1], str(place / "set"), *train[1:], *size, "--max_broken", "0.9"]),
+        ]
+    if original.parent.name == "tables":
+        shutil.copytree(sound / "media", place / "set")
+        table = str(place / "set" / original.name)
+        Path(table).write_bytes(damaged)
+        return [
+            ("check-data", ["check-data", table, "--out", str(place / "check"), "--workers", "1"]),
+            ("train", [*train[:1], table, *train[1:], *SMALL]),
+        ]
+    if original.parent.name == "settings":
+        (place / "settings.yaml").write_bytes(damaged)
+        return [("train", [*train, "--config", str(place / "settings.yaml"), "--print_config"])]
+    if original.suffix == ".pth":
+        (place / "file.pth").write_bytes(damaged)
+        return [("convert", ["convert", str(place / "file.pth"), str(place / "out")])]
+    shutil.copytree(sound / "video", place / "checkpoint")
+    (place / "checkpoint" / original.name).write_bytes(damaged)
+    video = str(sound / "media" / "h264.mp4")
+    return [("predict", ["predict", str(place / "checkpoint"), video, "--workers", "0"])]
+
+
+TINY = ["--epochs", "1", "--batch_size", "2", "--workers", "0"]
+SMALL = ["--model", "morphmlp_video_nano", "--input.crop", "[32,32]", "--input.resize", "32"]
+
+
+def sibling(original: Path) -> str:
+    """A sound file of the same kind."""
+    return "picture.png" if original.suffix[1:] in IMAGES else "h264.mp4"
+
+
+def run_verb(verb: str, arguments: list[str], file: str) -> Outcome:
+    """Runs the command line in a forked process; its time and peak memory, those of its own processes included."""
+    reader, writer = os.pipe()
+    begin = time.monotonic()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        _become(arguments, writer)
+    os.close(writer)
+    watchdog = time.monotonic() + LIMIT_S
+    status, usage = None, None
+    os.set_blocking(reader, False)
+    text = b""
+    while status is None and time.monotonic() < watchdog:
+        with contextlib.suppress(BlockingIOError):
+            text += os.read(reader, 2**16)
+        done, code, usage = os.wait4(child, os.WNOHANG)
+        if done:
+            status = os.waitstatus_to_exitcode(code)
+        else:
+            time.sleep(0.01)
+    if status is None:
+        os.killpg(child, signal.SIGKILL)
+        _, _, usage = os.wait4(child, 0)
+    with contextlib.suppress(BlockingIOError):
+        while part := os.read(reader, 2**16):
+            text += part
+    os.close(reader)
+    peak = usage.ru_maxrss * 1024 if usage else 0
+    return Outcome(verb, file, status, time.monotonic() - begin, peak, text.decode(errors="replace"))
+
+
+def _become(arguments: list[str], writer: int) -> None:
+    """Turns this process into one that runs the command line; never returns."""
+    os.setsid()
+    os.dup2(writer, 1)
+    os.dup2(writer, 2)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w"), write_through=True) for number in (1, 2))
+    status = 99
+    try:
+        status = cli.main(arguments)
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def make_sound_files(folder: Path) -> list[Path]:
+    """Small files of every format that the package reads, one folder a sort."""
+    for name in ("media", "tables", "settings"):
+        (folder / name).mkdir(parents=True)
+    pictures = [_picture(number) for number in range(FRAMES)]
+    for name, codec in VIDEOS.items():
+        with contextlib.suppress(av.FFmpegError, ValueError):  # a build may lack an encoder
+            _write_video(folder / "media" / name, codec, pictures)
+    for ending in IMAGES:
+        pictures[0].save(folder / "media" / f"picture.{ending}")
+    pictures[0].save(folder / "media" / "moving.gif", save_all=True, append_images=pictures[1:])
+    _write_tables(folder / "tables", folder / "media")
+    recipe = Path(morphmlp.__file__).parent / "recipes" / "demo.yaml"
+    shutil.copy(recipe, folder / "settings" / "demo.yaml")
+    _write_checkpoints(folder)
+    checkpoint = [folder / "video" / name for name in ("config.json", "model.safetensors")]
+    made = [path for name in ("media", "tables", "settings") for path in sorted((folder / name).iterdir())]
+    return [*made, *checkpoint, folder / "small.pth"]
+
+
+def _picture(number: int) -> Image.Image:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    levels = np.stack([rows * 4, columns * 4, (rows + columns + 12 * number) * 2], axis=-1) % 256
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+def _write_video(path: Path, codec: str, pictures: list[Image.Image]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode())
+
+
+def _write_tables(folder: Path, media: Path) -> None:
+    names = sorted(path.name for path in media.iterdir() if path.name in VIDEOS)
+    rows = [(name, ("one", "two")[number % 2]) for number, name in enumerate(names * 2)]
+    (folder / "train.csv").write_text("".join(f"{name},{label}\n" for name, label in rows))
+    (folder / "train.txt").write_text("".join(f"{name} {int(label == 'two')}\n" for name, label in rows))
+    entries = [{"id": name.split(".")[0], "template": f"[something] {label}"} for name, label in rows]
+    (folder / "train.json").write_text(json.dumps(entries))
+    with tarfile.open(folder / "train-0.tar", "w") as archive:
+        for number, (name, label) in enumerate(rows):
+            for content, ending in ((media / name).read_bytes(), Path(name).suffix), (label.encode(), ".cls"):
+                header = tarfile.TarInfo(f"{number:04}{ending}")
+                header.size = len(content)
+                archive.addfile(header, io.BytesIO(content))
+
+
+def _write_checkpoints(folder: Path) -> None:
+    small: Callable[..., morphmlp.MorphMLP] = create_model
+    tiny = {"depths": (1, 1, 1, 1), "widths": (8, 16, 16, 16), "chunk_lengths": (2, 2, 2, 1)}
+    inputs = InputConfig(crop=(32, 32), resize=32)
+    for name, model in (("video", "morphmlp_video_nano"), ("image", "morphmlp_image_nano")):
+        frames = {"frames": 4} if name == "video" else {}
+        built = small(model, num_classes=2, **tiny, **frames)
+        save(built, folder / name, CheckpointInfo(input=inputs, labels=["one", "two"]))
+    state = built.state_dict()
+    torch.save({"model_state": state, "epoch": 3}, folder / "small.pth")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

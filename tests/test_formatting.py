@@ -1,0 +1,25 @@
+"""Names and figures as text for people."""
+
+import pytest
+
+from morphmlp.formatting import encodable, one_line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("größer 五.mp4", "größer 五.mp4"),
+        ("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("back\rover", r"back\rover"),
+        ("\x9b2J", r"\x9b2J"),
+        ("txt\u202egpj.exe", r"txt\u202egpj.exe"),
+        ("caf\udce9.mp4", "caf?.mp4"),
+    ],
+)
+def test_nothing_in_a_name_steers_the_terminal(text: str, shown: str):
+    assert encodable(text) == shown
+
+
+def test_a_message_is_one_line():
+    assert one_line(ValueError("a\nb\x1bc")) == r"a b\x1bc"
