@@ -15,6 +15,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphmlp.models.alternatives import PartialSpatialFC
 from morphmlp.models.morphfc import BranchWeights, SpatialFC, TemporalFC
 from morphmlp.models.stem import Downsample, Stem
 
@@ -24,6 +25,7 @@ def as_released(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     forwards: dict[type[nn.Module], Callable[..., Tensor]] = {
         SpatialFC: spatial_fc,
+        PartialSpatialFC: spatial_fc,
         TemporalFC: temporal_fc,
         Stem: stem,
         Downsample: downsample,

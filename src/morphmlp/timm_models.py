@@ -100,10 +100,8 @@ class TimmMorphMLP(MorphMLP):
             raise ConfigError(f"output_fmt is {output_fmt!r}; allowed: 'NCHW', 'NHWC'")
         taken, last = feature_take_indices(len(self.stages), indices)
         num_stages = last + 1 if stop_early else len(self.stages)
-        x, maps = self.stem(self._check_input(x)), []
-        for stage in range(num_stages):
-            x = self._run_stage(stage, x)
-            maps.append(x)
+        maps = super().forward_features(x, num_stages=num_stages)
+        x = maps[-1]
         if num_stages == len(self.stages):
             x = self.norm(x)
             maps[-1] = x if norm else maps[-1]

@@ -1,5 +1,6 @@
 """The designs of Tables 6 to 10: each against its equation, and all of them as models that train, save and load."""
 
+import itertools
 import math
 
 import oracle
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 from morphmlp.checkpoints.folder import load, save
 from morphmlp.config import ModelConfig
 from morphmlp.models.alternatives import (
+    TEMPORAL_LAYERS,
     GroupConv,
+    PartialSpatialFC,
     SpatialConv,
     SpatialGroupConv,
     TemporalConv,
+    has_branches,
+    make_block,
     make_spatial,
-    make_temporal,
 )
 from morphmlp.models.block import Block
 from morphmlp.models.cost import count
@@ -130,7 +134,7 @@ def test_group_convolution_has_the_weights_of_the_fc_it_replaces(width, length):
 
 @pytest.mark.parametrize(("height", "columns"), [(1, 1), (3, 5), (4, 2)])
 def test_spatial_group_convolution_runs_along_each_column_and_each_row(height, columns):
-    layer = double(SpatialGroupConv(8, 4))
+    layer = double(SpatialGroupConv(8, 4, channel_branch=True, weighted_sum=True))
     x = random_values(2, 2, height, columns, 8).requires_grad_()
     vertical, horizontal = torch.empty_like(x), torch.empty_like(x)
     for column in range(columns):
@@ -145,7 +149,7 @@ def test_spatial_group_convolution_runs_along_each_column_and_each_row(height, c
 
 
 def test_in_the_last_stage_the_group_convolution_runs_over_all_tokens_in_a_row():
-    layer = double(SpatialGroupConv(8, 4, whole_map=True))
+    layer = double(SpatialGroupConv(8, 4, channel_branch=True, weighted_sum=True, whole_map=True))
     x = random_values(2, 1, 3, 2, 8)
     spatial, channel = layer.branch_outputs(x)
     expected = oracle.group_convolution(x.flatten(2, 3), layer.horizontal.weight, layer.horizontal.bias)
@@ -154,7 +158,8 @@ def test_in_the_last_stage_the_group_convolution_runs_over_all_tokens_in_a_row()
 
 
 def test_rows_of_a_group_convolution_do_not_wrap():
-    layer, x = double(SpatialGroupConv(8, 8)), random_values(1, 1, 3, 4, 8)
+    layer = double(SpatialGroupConv(8, 8, channel_branch=True, weighted_sum=True))
+    x = random_values(1, 1, 3, 4, 8)
     vertical, horizontal, _ = layer.branch_outputs(x)
     row_changed, column_changed = x.clone(), x.clone()
     row_changed[:, :, 1] += 1
@@ -213,7 +218,7 @@ def test_table_10_convolutions_differ_by_the_printed_gflops():
 
 
 def trained_block(**fields) -> Block:
-    return double(Block(ModelConfig(**TINY, frames=8, **fields), 0, drop_path=0.0)).eval()
+    return double(make_block(ModelConfig(**TINY, frames=8, **fields), 0, drop_path=0.0)).eval()
 
 
 @pytest.mark.parametrize(
@@ -293,10 +298,15 @@ def test_each_row_of_table_6_joins_rows_and_columns_where_a_chunk_is_the_map(nam
             assert block.spatial.branch_weights.num_branches == (2 if one_branch else 3)
 
 
-@pytest.mark.parametrize("weighted_sum", [True, False])
-@pytest.mark.parametrize("channel_branch", [True, False])
+# All parts together are SpatialFC, which the tests of the layers hold.
+@pytest.mark.parametrize(
+    ("layer_class", "channel_branch", "weighted_sum"),
+    [
+        *itertools.product([SpatialGroupConv], [True, False], [True, False]),
+        *[(PartialSpatialFC, *parts) for parts in [(True, False), (False, True), (False, False)]],
+    ],
+)
 @pytest.mark.parametrize("whole_map", [True, False])
-@pytest.mark.parametrize("layer_class", [SpatialFC, SpatialGroupConv])
 def test_branches_are_weighted_or_added_and_projected(layer_class, whole_map, channel_branch, weighted_sum):
     options = {"whole_map": whole_map, "channel_branch": channel_branch, "weighted_sum": weighted_sum}
     layer = double(layer_class(8, 4, **options))
@@ -328,15 +338,19 @@ def test_spatial_op_names_the_layer_and_its_kernel(spatial_op, layer_class, kern
 
 @pytest.mark.parametrize(("temporal_op", "kernel_size"), [("conv3", (3,)), ("conv5", (5,))])
 def test_temporal_op_names_the_kernel(temporal_op, kernel_size):
-    layer = make_temporal(ModelConfig(**TINY, temporal_op=temporal_op), 8)
+    layer = TEMPORAL_LAYERS[temporal_op](ModelConfig(**TINY), 0)
     assert type(layer) is TemporalConv
     assert layer.conv.kernel_size == kernel_size
 
 
 def test_the_default_layers_are_the_published_ones():
-    config = ModelConfig(**TINY)
-    assert type(make_spatial(config, 0)) is SpatialFC
-    assert type(make_temporal(config, 8)) is TemporalFC
+    block = make_block(ModelConfig(**TINY), 0, drop_path=0.0)
+    assert [type(layer) for layer in (block, block.spatial, block.temporal)] == [Block, SpatialFC, TemporalFC]
+
+
+@pytest.mark.parametrize(("spatial_op", "expected"), [("morphfc", True), ("groupconv", True), ("conv3", False)])
+def test_convolutions_have_no_branches(spatial_op, expected):
+    assert has_branches(ModelConfig(**TINY, spatial_op=spatial_op, weighted_sum=False)) == expected
 
 
 def small(name: str, design: dict) -> nn.Module:
@@ -367,7 +381,7 @@ def test_each_design_trains_a_step_that_reaches_every_parameter(name, design):
 
 @pytest.mark.parametrize(("name", "design"), DESIGNS)
 def test_from_its_real_start_every_parameter_of_a_design_learns_by_the_second_step(name, design):
-    """Zeros at the start must not be zeros for ever, as behind a batch normalisation and a ReLU."""
+    """Zeros at the start must not be zeros for ever, as after a batch normalisation and a ReLU."""
     model = create_model(name, **{"depths": (1, 1, 1, 1), "num_classes": 5} | design).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(2):

@@ -12,7 +12,17 @@ from recorded_values import fill_model
 from torch import Tensor, nn
 
 from morphmlp.models.block import MLP, DropPath, init_weights
-from morphmlp.models.morphfc import BranchWeights, ChunkFC, SpatialFC, TemporalFC, group_width, init_temporal
+from morphmlp.models.branch_mean import mean_output
+from morphmlp.models.morphfc import (
+    BranchWeights,
+    ChunkFC,
+    SpatialFC,
+    TemporalFC,
+    group_width,
+    init_temporal,
+    over_columns,
+    over_rows,
+)
 from morphmlp.models.stem import Downsample, FrameConv, Stem, TokenBatchNorm
 
 # The same shapes in every run; no time limit, because the machine may be shared.
@@ -167,7 +177,7 @@ def test_the_mean_output_is_the_mean_of_the_outputs(num_tokens, chunk_length, wi
     layer = double(ChunkFC(width, chunk_length, strided=strided))
     tokens = random_values(batch, 2, num_tokens, width).requires_grad_()
     expected = oracle.chunked_fc(tokens, layer.fc.weight, layer.fc.bias, chunk_length, strided=strided).mean(dim=2)
-    assert_equal_with_gradients(layer.mean_output(tokens), expected, [tokens, layer.fc.weight, layer.fc.bias])
+    assert_equal_with_gradients(mean_output(layer, tokens), expected, [tokens, layer.fc.weight, layer.fc.bias])
 
 
 @given(num_tokens=st.integers(1, 20), chunk_length=st.integers(1, 12), width=WIDTHS, strided=st.booleans())
@@ -199,18 +209,13 @@ def test_spatial_fc_equals_the_oracle(batch, frames, height, columns, width, chu
     assert_equal_with_gradients(layer(x), expected, [x, *layer.parameters()])
 
 
-def test_branches_come_in_the_released_order():
-    layer = double(SpatialFC(4, 2))
-    x = random_values(1, 1, 2, 2, 4)
-    vertical, horizontal, channel = layer.branch_outputs(x)
-    assert torch.equal(channel, layer.channel(x))
-    # A chunk of two tokens: rows for the horizontal branch, columns for the vertical one.
-    first_row_changed = x.clone()
+def test_horizontal_chunks_are_of_one_row_and_vertical_ones_of_one_column():
+    layer, x = double(ChunkFC(4, 2)), random_values(1, 1, 2, 2, 4)
+    first_row_changed, first_column_changed = x.clone(), x.clone()
     first_row_changed[:, :, 0] += 1
-    assert torch.equal(layer.branch_outputs(first_row_changed)[1][:, :, 1], horizontal[:, :, 1])
-    first_column_changed = x.clone()
     first_column_changed[:, :, :, 0] += 1
-    assert torch.equal(layer.branch_outputs(first_column_changed)[0][:, :, :, 1], vertical[:, :, :, 1])
+    assert torch.equal(over_rows(layer, first_row_changed)[:, :, 1], over_rows(layer, x)[:, :, 1])
+    assert torch.equal(over_columns(layer, first_column_changed)[:, :, :, 1], over_columns(layer, x)[:, :, :, 1])
 
 
 @pytest.mark.parametrize("whole_map", [False, True])

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from morphmlp.checkpoints.released import _released_name
 from morphmlp.config import ModelConfig
 from morphmlp.errors import ConfigError, UserError
+from morphmlp.models.alternatives import make_block
 from morphmlp.models.block import Block, DropPath, init_weights
 from morphmlp.models.morphfc import TemporalFC, init_temporal
 from morphmlp.models.morphmlp import InputShapeError, MorphMLP
@@ -98,7 +99,7 @@ def test_gradients_of_the_network_equal_those_of_the_oracle(frames, size):
 
 def test_the_skip_residual_starts_at_the_block_input():
     """With the spatial layer and the MLP silent the temporal layer has no way to the output (Fig. 7)."""
-    block = fill_model(Block(ModelConfig(**TINY, frames=4), 0, drop_path=0.0))
+    block = fill_model(make_block(ModelConfig(**TINY, frames=4), 0, drop_path=0.0))
     for layer in (block.spatial.proj, block.mlp.fc2):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)

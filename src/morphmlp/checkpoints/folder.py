@@ -1,9 +1,7 @@
-"""Checkpoints: ours to and from a folder, and the authors' released files.
-
-Ours is a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on.
-"""
+"""A checkpoint: a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -42,9 +40,13 @@ class CheckpointInfo:
     training: dict[str, Any] = field(default_factory=dict)
     version: str = field(default_factory=lambda: version("morphmlp"))
 
+    def class_names(self, num_classes: int) -> list[str]:
+        """The labels; where they are unknown, the classes' numbers."""
+        return self.labels or [str(i) for i in range(num_classes)]
+
 
 def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None) -> None:
-    """Writes a checkpoint folder: to a temporary name beside it, then renamed, so none is ever half-written.
+    """Writes a checkpoint folder: to a temporary name beside it, then renamed, so that none is ever half-written.
 
     Raises:
         CheckpointError: the labels are not as many as the classes, `folder` holds something else, or the model is one
@@ -84,7 +86,7 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
 
 
 def _info_of(model: MorphMLP) -> CheckpointInfo:
-    """What the model was loaded with; for a fresh one, the input that it was designed for."""
+    """What was loaded with the model; for a fresh model, the input that it was designed for."""
     info = model.checkpoint_info or CheckpointInfo(input=default_input(model.config))
     fits = len(info.labels) in (0, model.config.num_classes)
     return info if fits else replace(info, labels=[])  # its head was replaced
@@ -150,8 +152,14 @@ def _refuse_run(folder: Path) -> None:
         raise CheckpointError(f"{folder} is a run, not a checkpoint; give {' or '.join(checkpoints)}")
 
 
-def fit_state_dict(model: MorphMLP, weights: dict[str, Tensor], *, source: str, shown_name: Any = str) -> None:
-    """Puts the weights into a model built on the meta device.
+def fit_state_dict(
+    model: MorphMLP, weights: dict[str, Tensor], *, source: str, shown_name: Callable[[str], str] = str
+) -> None:
+    """Puts the weights into a model that was built on the meta device.
+
+    Args:
+        source: of the weights, for the message.
+        shown_name: what the source calls a parameter of ours.
 
     Raises:
         CheckpointError: one message that lists missing, unexpected and misshapen names.

@@ -1,4 +1,7 @@
-"""Temporal layers carried to another number of frames."""
+"""Trained weights carried to another number of frames.
+
+The paper does not say how weights of 16 frames could serve 32: the rule here is ours.
+"""
 
 import math
 from dataclasses import replace
@@ -6,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from morphmlp.checkpoints.inflation import _carried_info
+from morphmlp.checkpoints.inflation import carried_info
 from morphmlp.errors import ConfigError
 from morphmlp.models.morphfc import TemporalFC
 from morphmlp.models.morphmlp import MorphMLP
@@ -27,14 +30,14 @@ def resize_frames(model: MorphMLP, frames: int) -> MorphMLP:
     if not model.config.temporal:
         raise ConfigError(f"{model.config.name} is an image model, which has no frames; `inflate` makes a video model")
     resized = build_model(replace(model.config, frames=frames)).to(next(model.parameters()))
-    weights, former = model.state_dict(), dict(model.named_modules())
-    for name, layer in resized.named_modules():
-        if isinstance(layer, TemporalFC):
-            weight, bias = resized_fc(former[name], layer)  # type: ignore[arg-type]
+    weights = model.state_dict()
+    for (name, former), new in zip(model.named_modules(), resized.modules(), strict=True):
+        if isinstance(former, TemporalFC) and isinstance(new, TemporalFC):
+            weight, bias = resized_fc(former, new)
             weights |= {f"{name}.fc.fc.weight": weight, f"{name}.fc.fc.bias": bias}
     resized.load_state_dict(weights)
     line = f"carried from {model.config.frames} to {frames} frames"
-    resized.checkpoint_info = _carried_info(model, resized.config, line)
+    resized.checkpoint_info = carried_info(model, resized.config, line)
     return resized.train(model.training)
 
 

@@ -1,8 +1,8 @@
-"""Trained weights in a model of another length: from an image to a video model, and from one frame count to another.
+"""An image model's trained weights in a video model.
 
-The paper starts MorphFC_s from ImageNet weights and draws MorphFC_t anew (Sec. 4.1). Its stem has a kernel
-over three frames where the image model's has one, and it does not say how the one becomes the other, nor how
-weights of 16 frames could serve 32: both rules here are ours.
+The paper starts MorphFC_s from ImageNet weights and draws MorphFC_t anew (Sec. 4.1). Its stem has a kernel over three
+frames, the image model's stem a kernel over one. The paper does not say how the one becomes the other: the rule here
+is ours.
 """
 
 from dataclasses import replace
@@ -60,14 +60,14 @@ def inflate(
     """
     source = image_model if isinstance(image_model, MorphMLP) else load(image_model)
     if fixed := [name for name in overrides if name in SPATIAL_FIELDS]:
-        raise ConfigError(f"{', '.join(fixed)} cannot be given: the image model's weights are of its own")
+        raise ConfigError(f"{', '.join(fixed)} cannot be given, because the image model's weights depend on that")
     video = build_model(video_config(source.config, frames=frames, **overrides)).to(next(source.parameters()))
     weights = inflated_weights(source.state_dict(), kernel)
     if video.config.num_classes != source.config.num_classes:
         weights |= {name: video.state_dict()[name] for name in CLASSIFIER}
     video.load_state_dict(video.state_dict() | weights)
     line = f"inflated from {source.config.name} to {frames} frames ({kernel} kernel)"
-    video.checkpoint_info = _carried_info(source, video.config, line)
+    video.checkpoint_info = carried_info(source, video.config, line)
     return video.train(source.training)
 
 
@@ -103,7 +103,7 @@ def carried_input(config: ModelConfig, former: InputConfig) -> InputConfig:
     return replace(default_input(config), mean=former.mean, std=former.std, channel_order=former.channel_order)
 
 
-def _carried_info(model: MorphMLP, config: ModelConfig, line: str) -> CheckpointInfo | None:
+def carried_info(model: MorphMLP, config: ModelConfig, line: str) -> CheckpointInfo | None:
     """What was saved beside the model, with a line on its conversion; an image model's input becomes one of videos."""
     info: CheckpointInfo | None = model.checkpoint_info
     if info is None:

@@ -19,6 +19,7 @@ from morphmlp.errors import ConfigError, UserError
 from morphmlp.inference.allocator import keep_freed_memory
 from morphmlp.inference.device import DTYPES, Execution, evaluating, resolve_device
 from morphmlp.models.block import MLP
+from morphmlp.models.branch_mean import KeepsMeanFCs, mean_weights
 from morphmlp.models.morphfc import ChunkFC, to_chunks, to_tokens
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.stem import Stem
@@ -172,10 +173,10 @@ class FusedLinear(nn.Module):
         return F.gelu(out) if self.gelu else out
 
 
-class FusedChunkFC(ChunkFC):
+class FusedChunkFC(ChunkFC, KeepsMeanFCs):
     """A `ChunkFC` that carries the D channels of a token's group as few wide elements instead of D narrow ones.
 
-    It keeps the FCs of `mean_output` by number of slots: a size takes one, or two where a chunk does not divide it.
+    It keeps the FCs of the mean by number of slots: a size takes one, or two where a chunk does not divide it.
     """
 
     def __init__(self, layer: ChunkFC):
@@ -194,11 +195,12 @@ class FusedChunkFC(ChunkFC):
         mixed = to_tokens(vectors, tokens.shape[-2], *shape, strided=self.strided)
         return mixed.contiguous().view(tokens.dtype)
 
-    def _mean_fc(self, vectors: Tensor, num_slots: int) -> Tensor:
+    def mean_fc(self, num_slots: int) -> nn.Module:
+        """The FC from `[..., slots * D]` to `[..., D]`, the mean over the slots."""
         slots = str(num_slots)
         if slots not in self._mean_fcs:
-            self._mean_fcs[slots] = FusedLinear(*self._mean_weights(num_slots)).eval()
-        return self._mean_fcs[slots](vectors)
+            self._mean_fcs[slots] = FusedLinear(*mean_weights(self, num_slots)).eval()
+        return self._mean_fcs[slots]
 
 
 def _has_one_dnn(dtype: torch.dtype) -> bool:
@@ -213,7 +215,7 @@ def _has_one_dnn(dtype: torch.dtype) -> bool:
 
 
 def _use_one_dnn(module: nn.Module) -> None:
-    """Puts the layers above in the place of those that they compute, at every depth."""
+    """Replaces layers at every depth by those above, which compute the same."""
     for name, child in module.named_children():
         if type(child) is ChunkFC:
             setattr(module, name, FusedChunkFC(child))
@@ -228,11 +230,12 @@ def _use_one_dnn(module: nn.Module) -> None:
 
 def _fold_norms(stem: Stem) -> None:
     """Batch normalisation by its running statistics goes into the convolution before it."""
-    for conv, norm in ((stem.conv1, stem.norm1), (stem.conv2, stem.norm2)):
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
-        conv.bias.copy_((conv.bias - norm.running_mean) * scale + norm.bias)  # type: ignore[operator,union-attr]
+    for conv, name in ((stem.conv1, "norm1"), (stem.conv2, "norm2")):
+        norm, bias = getattr(stem, name), conv.get_parameter("bias")
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        bias.copy_((bias - norm.running_mean) * scale + norm.bias)
         conv.weight.mul_(scale.view(-1, *[1] * (conv.weight.dim() - 1)))
-    stem.norm1 = stem.norm2 = nn.Identity()  # type: ignore[assignment]
+        stem.register_module(name, nn.Identity())
 
 
 def for_inference(model: MorphMLP, execution: Execution) -> tuple[nn.Module, Execution]:

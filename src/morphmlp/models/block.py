@@ -3,62 +3,35 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphmlp.config import ModelConfig
-from morphmlp.models.alternatives import make_spatial, make_temporal
-
 
 class Block(nn.Module):
-    """MorphFC_t, MorphFC_s and MLP (Fig. 7), arranged as Table 7 compares them.
+    """MorphFC_t, MorphFC_s and MLP (Fig. 7), each after a LayerNorm.
 
-    The published block is sequential, temporal first, and its skip residual (the figure's red line) starts at the
-    block's input x, not after the temporal layer:
-
-        u = x + TemporalFC(LN(x));  y = x + SpatialFC(LN(u));  z = y + MLP(LN(y))
-
-    With the standard residual, y = u + SpatialFC(LN(u)); with order "st" the two layers change places, so that under
-    the skip residual y = x + TemporalFC(LN(u)), and at the identity start y = x: the spatial layer is not seen, which
-    is the row that fails in the table. In parallel, y = x + TemporalFC(LN(x)) + SpatialFC(LN(x)).
+    The skip residual (the figure's red line) of the spatial layer starts at the block's input x, not at u. An image
+    model has no temporal layer: there u = x.
 
     Args:
-        stage: from 0; sets width and chunk length.
+        width: channels C.
+        temporal, spatial: layers from `[B, T', H, W, C]` to the same shape.
         drop_path: rate for the spatial layer and the MLP; the temporal layer is never dropped.
     """
 
-    def __init__(self, config: ModelConfig, stage: int, *, drop_path: float):
+    def __init__(self, width: int, *, temporal: nn.Module | None, spatial: nn.Module, mlp: nn.Module, drop_path: float):
         super().__init__()
-        width = config.widths[stage]
-        self.parallel = config.block == "parallel"
-        self.temporal_first = config.order == "ts"
-        self.skip = config.residual == "skip"
-        self.temporal_norm = nn.LayerNorm(width) if config.temporal else None
-        self.temporal = make_temporal(config, width) if config.temporal else None
+        if temporal is not None:
+            self.temporal_norm = nn.LayerNorm(width)
+        self.temporal = temporal
         self.spatial_norm = nn.LayerNorm(width)
-        self.spatial = make_spatial(config, stage)
+        self.spatial = spatial
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = MLP(width, config.hidden_width(width))
+        self.mlp = mlp
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T', H, W, C]` -> the same shape."""
-        x = self._mix_tokens(x)
-        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
-
-    def _mix_tokens(self, x: Tensor) -> Tensor:
-        if self.temporal is None:
-            return x + self._over_space(x)
-        if self.parallel:
-            return x + self._over_time(x) + self._over_space(x)
-        first, second = (
-            (self._over_time, self._over_space) if self.temporal_first else (self._over_space, self._over_time)
-        )
-        u = x + first(x)
-        return (x if self.skip else u) + second(u)
-
-    def _over_time(self, x: Tensor) -> Tensor:
-        return self.temporal(self.temporal_norm(x))  # type: ignore[misc]
-
-    def _over_space(self, x: Tensor) -> Tensor:
-        return self.drop_path(self.spatial(self.spatial_norm(x)))
+        u = x if self.temporal is None else x + self.temporal(self.temporal_norm(x))
+        y = x + self.drop_path(self.spatial(self.spatial_norm(u)))
+        return y + self.drop_path(self.mlp(self.mlp_norm(y)))  # z
 
 
 class MLP(nn.Module):

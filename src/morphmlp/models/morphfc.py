@@ -1,21 +1,18 @@
-"""The layers of MorphMLP: MorphFC_s (Sec. 3.1, Eq. 1), MorphFC_t (Sec. 3.2, Eq. 2), patch embedding and MLP.
+"""The layers of the paper: MorphFC_s (Sec. 3.1, Eq. 1) and MorphFC_t (Sec. 3.2, Eq. 2).
 
-Tensors are channel-last, `[B, T, H, W, C]`, everywhere but inside a convolution.
+Tensors are channel-last, `[B, T, H, W, C]`.
 
-One observation carries the file: both equations are the same operation, an FC over chunks of tokens
-(:class:`ChunkFC`). MorphFC_s cuts the tokens of a frame into chunks along rows and along columns;
-MorphFC_t takes the tokens of one position over all frames as a single chunk.
-
-All of it is linear, which saves work without changing a result: the mean of a branch follows from the mean of its
-input, so the weighted sum knows its weights before any branch is computed, and each is added to the sum as it comes.
+Both equations are the same operation, an FC over chunks of tokens (:class:`ChunkFC`). MorphFC_s cuts the tokens of a
+frame into chunks along rows and along columns; MorphFC_t takes the tokens of one position over all frames as a single
+chunk.
 """
 
 import math
-from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from morphmlp.models.branch_mean import mean_of_branches
 
 
 def group_width(width: int, chunk_length: int) -> int:
@@ -88,50 +85,6 @@ class ChunkFC(nn.Module):
         vectors = self.fc(to_chunks(tokens, self.chunk_length, self.group_width, strided=self.strided))
         return to_tokens(vectors, tokens.shape[-2], self.chunk_length, self.group_width, strided=self.strided)
 
-    def mean_output(self, tokens: Tensor) -> Tensor:
-        """The mean over tokens of `forward(tokens)`, `[..., N, C]` -> `[..., C]`, without computing that.
-
-        The mean over chunks goes before the FC, and that over a chunk's tokens into its weights: M * L times fewer
-        multiply-adds. Chunks that padding would fill up are taken apart, with the part of the FC that they use.
-        """
-        parts = self._equal_chunks(tokens)
-        means = [self._mean_over_slots(chunks.mean(dim=-3)) for chunks in parts]
-        if len(parts) == 1:
-            return means[0]
-        shares = [chunks.shape[-3] * chunks.shape[-2] / tokens.shape[-2] for chunks in parts]
-        return sum(share * mean for share, mean in zip(shares, means, strict=True))  # type: ignore[return-value]
-
-    def _mean_over_slots(self, chunk: Tensor) -> Tensor:
-        """The mean over tokens of what the FC makes of a chunk, which may be short: `[..., slots, C]` -> `[..., C]`."""
-        vectors = chunk.unflatten(-1, (-1, self.group_width)).transpose(-3, -2).flatten(-2)  # [..., groups, slots * D]
-        return self._mean_fc(vectors, chunk.shape[-2]).flatten(-2)
-
-    def _mean_fc(self, vectors: Tensor, num_slots: int) -> Tensor:
-        """`[..., slots * D]` -> `[..., D]`: the mean over so many slots of the FC's output."""
-        return F.linear(vectors, *self._mean_weights(num_slots))
-
-    def _mean_weights(self, num_slots: int) -> tuple[Tensor, Tensor]:
-        used = num_slots * self.group_width
-        by_slot = self.fc.weight[:used, :used].unflatten(0, (num_slots, self.group_width))
-        return by_slot.mean(0), self.fc.bias[:used].unflatten(0, (num_slots, self.group_width)).mean(0)
-
-    def _equal_chunks(self, tokens: Tensor) -> list[Tensor]:
-        """`[..., N, C]` cut without padding: `[..., chunks, slots, C]` of the longer and of the shorter chunks."""
-        num_tokens = tokens.shape[-2]
-        if not self.strided:
-            num_whole = math.floor(num_tokens / self.chunk_length)
-            end = num_whole * self.chunk_length
-            parts = [tokens[..., :end, :].unflatten(-2, (num_whole, self.chunk_length)), tokens[..., None, end:, :]]
-        else:
-            num_chunks = math.ceil(num_tokens / self.chunk_length)
-            num_slots = math.floor(num_tokens / num_chunks)
-            end = num_slots * num_chunks
-            by_slot, last = tokens[..., :end, :].unflatten(-2, (num_slots, num_chunks)), tokens[..., end:, :]
-            num_longer = num_tokens - end
-            longer = torch.cat([by_slot[..., :num_longer, :], last.unsqueeze(-3)], dim=-3)
-            parts = [longer.transpose(-3, -2), by_slot[..., num_longer:, :].transpose(-3, -2)]
-        return [part for part in parts if part.shape[-3] and part.shape[-2]]
-
 
 class BranchWeights(nn.Module):
     """Softmax weights of the branches by clip and channel, from the mean of their sum (weighted sum, Table 9)."""
@@ -157,71 +110,36 @@ class SpatialFC(nn.Module):
         chunk_length: L. A chunk may exceed a row: 28 covers two rows of a 14 x 14 map.
         whole_map: the form of stage 4, where a chunk is meant to cover the whole map, so that rows and
             columns are the same and one spatial branch is left.
-        channel_branch, weighted_sum: False leaves out the one or the other (Table 9).
     """
 
-    def __init__(
-        self,
-        width: int,
-        chunk_length: int,
-        *,
-        whole_map: bool = False,
-        channel_branch: bool = True,
-        weighted_sum: bool = True,
-    ):
+    def __init__(self, width: int, chunk_length: int, *, whole_map: bool = False):
         super().__init__()
-        self.vertical = None if whole_map else self.make_branch(width, chunk_length)
-        self.horizontal = self.make_branch(width, chunk_length, strided=whole_map)
-        self.channel = nn.Linear(width, width) if channel_branch else None
-        num_branches = 1 + (not whole_map) + channel_branch
-        # The softmax over a single branch would be 1, whatever its weights.
-        self.branch_weights = BranchWeights(width, num_branches) if weighted_sum and num_branches > 1 else None
+        self.vertical = None if whole_map else ChunkFC(width, chunk_length)
+        self.horizontal = ChunkFC(width, chunk_length, strided=whole_map)
+        self.channel = nn.Linear(width, width)
+        self.branch_weights = BranchWeights(width, num_branches=2 if whole_map else 3)
         self.proj = nn.Linear(width, width)
-
-    @staticmethod
-    def make_branch(width: int, chunk_length: int, *, strided: bool = False) -> nn.Module:
-        """A spatial branch, over tokens `[..., N, C]`."""
-        return ChunkFC(width, chunk_length, strided=strided)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, H, W, C]` -> the same shape."""
-        if self.branch_weights is None:
-            return self.proj(sum(self.branch_outputs(x)))
-        weights = self.branch_weights(self.mean_of_sum(x))
-        # The last branch first: a sum lies in memory as its first term does, and the columns lie across.
-        *others, last = zip(weights, self._branches(), strict=True)
-        total = last[0] * last[1](x)
-        for weight, branch in reversed(others):
-            total = total + weight * branch(x)
+        mean = mean_of_branches(x, vertical=self.vertical, horizontal=self.horizontal, channel=self.channel)
+        weights = self.branch_weights(mean).unbind()  # in the released order: vertical, horizontal, channel
+        # The channel branch first: a sum lies in memory as its first term does, and the columns lie across.
+        total = weights[-1] * self.channel(x)
+        total = total + weights[-2] * over_rows(self.horizontal, x)
+        if self.vertical is not None:
+            total = total + weights[0] * over_columns(self.vertical, x)
         return self.proj(total)
 
-    def branch_outputs(self, x: Tensor) -> list[Tensor]:
-        """The branch outputs in the released order: vertical, horizontal, channel; each `[B, T, H, W, C]`."""
-        return [branch(x) for branch in self._branches()]
 
-    def _branches(self) -> list[Callable[[Tensor], Tensor]]:
-        def over_columns(x: Tensor) -> Tensor:
-            # column-major token order: [B, T, W, H, C]
-            return self.mix_rows(self.vertical, x.transpose(2, 3)).transpose(2, 3)  # type: ignore[arg-type]
+def over_rows(branch: nn.Module, x: Tensor) -> Tensor:
+    """A layer of tokens `[..., N, C]` over a frame's tokens, row by row: `[B, T, H, W, C]` -> the same shape."""
+    return branch(x.flatten(2, 3)).unflatten(2, x.shape[2:4])
 
-        def over_rows(x: Tensor) -> Tensor:
-            return self.mix_rows(self.horizontal, x)
 
-        spatial = [over_rows] if self.vertical is None else [over_columns, over_rows]
-        return spatial if self.channel is None else [*spatial, self.channel]
-
-    def mean_of_sum(self, x: Tensor) -> Tensor:
-        """The mean over tokens of the sum of the branches, `[B, T, H, W, C]` -> `[B, C]`: real tokens, no padding."""
-        frame = x.mean(dim=1)  # [B, H, W, C]
-        mean = self.horizontal.mean_output(frame.flatten(1, 2))  # type: ignore[operator]
-        if self.vertical is not None:
-            columns = frame.transpose(1, 2).flatten(1, 2)
-            mean = mean + self.vertical.mean_output(columns)  # type: ignore[operator]
-        return mean if self.channel is None else mean + self.channel(frame.mean(dim=(1, 2)))
-
-    def mix_rows(self, branch: nn.Module, x: Tensor) -> Tensor:
-        """One spatial branch over the tokens in row-major order: `[B, T, H, W, C]` -> the same shape."""
-        return branch(x.flatten(2, 3)).unflatten(2, x.shape[2:4])
+def over_columns(branch: nn.Module, x: Tensor) -> Tensor:
+    """The same, column by column."""
+    return over_rows(branch, x.transpose(2, 3)).transpose(2, 3)  # tokens of [B, T, W, H, C]
 
 
 class TemporalFC(nn.Module):

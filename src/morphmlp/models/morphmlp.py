@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from morphmlp.config import ModelConfig
 from morphmlp.errors import UserError
-from morphmlp.models.block import Block, init_weights
+from morphmlp.models.alternatives import make_block
+from morphmlp.models.block import init_weights
 from morphmlp.models.morphfc import TemporalFC, init_temporal
 from morphmlp.models.stem import Downsample, Stem
 
@@ -53,7 +54,7 @@ class MorphMLP(nn.Module):
         )
         drop_path_rates = iter(config.drop_path_rates)
         stages = nn.ModuleList(
-            nn.ModuleList(Block(config, stage, drop_path=next(drop_path_rates)) for _ in range(depth))
+            nn.ModuleList(make_block(config, stage, drop_path=next(drop_path_rates)) for _ in range(depth))
             for stage, depth in enumerate(config.depths)
         )
         return stem, downsamples, stages, nn.LayerNorm(config.widths[-1])
@@ -73,14 +74,27 @@ class MorphMLP(nn.Module):
         """
         return self.forward_head(self.forward_features(x)[-1])
 
-    def forward_features(self, x: Tensor) -> list[Tensor]:
-        """The output of the four stages, each `[B, T', H_i, W_i, C_i]`: strides 4, 8, 16 and 32, sizes rounded up."""
+    def forward_features(self, x: Tensor, *, num_stages: int | None = None) -> list[Tensor]:
+        """The output of the stages, each `[B, T', H_i, W_i, C_i]`: strides 4, 8, 16 and 32, sizes rounded up.
+
+        Args:
+            x: as of `forward`.
+            num_stages: only the first so many; None runs all four.
+        """
         x = self.stem(self._check_input(x))
+        recompute = self.gradient_checkpointing and self.training
         maps = []
-        for stage in range(len(self.stages)):
-            x = self._run_stage(stage, x)
+        for stage, blocks in enumerate(self.blocks()[:num_stages]):
+            if stage:
+                x = self.downsamples[stage - 1](x)
+            for block in blocks:
+                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
             maps.append(x)
         return maps
+
+    def blocks(self) -> list[list[nn.Module]]:
+        """The blocks of each stage."""
+        return [list(stage.children()) for stage in self.stages]
 
     def forward_head(self, x: Tensor) -> Tensor:
         """The last stage's map `[B, T', H, W, C]` -> logits `[B, num_classes]`."""
@@ -91,15 +105,6 @@ class MorphMLP(nn.Module):
         self.config = replace(self.config, num_classes=num_classes)
         self.head = nn.Linear(self.num_features, num_classes).to(next(self.parameters()))
         init_weights(self.head)
-
-    def _run_stage(self, stage: int, x: Tensor) -> Tensor:
-        """A stage, from 0, on the map of the one before it (of the stem): `[B, T', H, W, C]`."""
-        if stage:
-            x = self.downsamples[stage - 1](x)
-        recompute = self.gradient_checkpointing and self.training
-        for block in self.stages[stage]:  # type: ignore[union-attr]
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
-        return x
 
     def _check_input(self, x: Tensor) -> Tensor:
         """Returns the input as a clip `[B, 3, T, H, W]`."""

@@ -76,8 +76,8 @@ class SemanticFPN(nn.Module):
         These are the starts that the original's code bases give these layers.
         """
         for conv in [*self.lateral, *self.output]:
-            nn.init.xavier_uniform_(conv.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            nn.init.xavier_uniform_(conv.get_parameter("weight"))
+            nn.init.zeros_(conv.get_parameter("bias"))
         for module in self.scale_heads.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -109,7 +109,7 @@ class SemanticFPN(nn.Module):
         """A level's scale head: to the exact size of each finer level in turn, as maps of odd sides do not double."""
         x = pyramid[level]
         finer_levels = reversed(pyramid[:level] or [x])  # stride 4 has a convolution too, and stays as large as it is
-        for conv, finer in zip(self.scale_heads[level], finer_levels, strict=True):  # type: ignore[arg-type]
+        for conv, finer in zip(self.scale_heads[level].children(), finer_levels, strict=True):
             x = resized(conv(x), finer)
         return x
 
@@ -126,7 +126,7 @@ def _scale_head(width: int, num_convs: int) -> nn.ModuleList:
 
 def _init_classifier(conv: nn.Conv2d) -> None:
     nn.init.normal_(conv.weight, std=0.01)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    nn.init.zeros_(conv.get_parameter("bias"))
 
 
 def resized(x: Tensor, like: Tensor, *, mode: str = "bilinear") -> Tensor:

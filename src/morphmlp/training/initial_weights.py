@@ -37,7 +37,7 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     require_start(source.config, config.model, config.init)
     weights, changes = _fitted_weights(source, config.model)
     if source.config.task == config.model.task:
-        known = info.labels or [str(i) for i in range(source.config.num_classes)]
+        known = info.class_names(source.config.num_classes)
         classifier, change = _fitted_classifier(weights, fresh, known, classes)
         weights, changes = weights | classifier, [*changes, change]
     fresh.load_state_dict(fresh.state_dict() | weights)

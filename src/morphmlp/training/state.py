@@ -28,10 +28,10 @@ _WHOLE = StateDictOptions(full_state_dict=True)
 _WHOLE_ON_CPU = StateDictOptions(full_state_dict=True, cpu_offload=True)  # on the main process only
 
 
-def shard(model: nn.Module, device: torch.device) -> None:
+def shard(model: MorphMLP, device: torch.device) -> None:
     """Spreads the weights of a model over the processes, in place (FSDP): a unit a block, and one for the rest."""
     mesh = init_device_mesh(device.type, (world_size(),))
-    for stage in model.stages:  # type: ignore[union-attr]
+    for stage in model.blocks():
         for block in stage:
             fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)

@@ -30,7 +30,7 @@ from morphmlp.config import InputConfig
 from morphmlp.data.clips.views import eval_views
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.models.morphfc import ChunkFC, SpatialFC
+from morphmlp.models.morphfc import ChunkFC, SpatialFC, over_columns, over_rows
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
 
@@ -124,7 +124,8 @@ def test_branch_weights_are_the_softmax_of_the_mean_of_the_branches():
     first = branch_weights(model, clip)[0]
     block = model.stages[0][0]
     spatial, x = block.spatial, model.stem(clip)
-    branches = spatial.branch_outputs(block.spatial_norm(x + block.temporal(block.temporal_norm(x))))
+    u = block.spatial_norm(x + block.temporal(block.temporal_norm(x)))
+    branches = [over_columns(spatial.vertical, u), over_rows(spatial.horizontal, u), spatial.channel(u)]
     mean = torch.stack([branch.flatten(1, 3).mean(dim=1) for branch in branches]).sum(dim=0)
     weights = spatial.branch_weights
     logits = weights.fc2(nn.functional.gelu(weights.fc1(mean)))[0]  # output channel * 3 + branch

@@ -103,7 +103,7 @@ def look_inside(
     if not 1 <= stage <= NUM_STAGES:
         raise ConfigError(f"stage {stage} does not exist; allowed: 1 to {NUM_STAGES}")
     model, info = load_with_info(checkpoint)
-    labels = info.labels or [str(i) for i in range(model.config.num_classes)]
+    labels = info.class_names(model.config.num_classes)
     asked = None if class_name is None else class_number(class_name, labels)  # before anything is read
     clip = read_view(path, model, info.input)
     fcs = mixing_fcs(model)  # before the model may move to another device
@@ -262,7 +262,7 @@ def _blocks(model: MorphMLP) -> Iterator[tuple[int, int, Any]]:
 
 
 def _branch_names(spatial: SpatialFC) -> list[str]:
-    """In the order of `SpatialFC.branch_outputs`; without a vertical branch, the chunks span the map."""
+    """In the order of the branch weights; without a vertical branch, the chunks span the map."""
     names = ["whole map"] if spatial.vertical is None else ["vertical", "horizontal"]
     return names if spatial.channel is None else [*names, "channel"]
 

@@ -14,7 +14,7 @@ from morphmlp.display.page import CSS, TEMPLATE, escape, inline
 from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import percent
-from morphmlp.models.alternatives import KERNEL_SIZES
+from morphmlp.models.alternatives import has_branches
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -117,7 +117,7 @@ def missing_parts(config: ModelConfig) -> dict[str, str]:
         reasons["temporal"] = "An image model has no temporal layers."
     elif config.style == "cnn" or config.temporal_op != "morphfc":
         reasons["temporal"] = "The temporal layers have no FCs over tokens: they are convolutions over time."
-    if config.spatial_op in KERNEL_SIZES:
+    if not has_branches(config):
         reasons["branches"] = f"The spatial layers have no branches: spatial_op is {config.spatial_op!r}."
     elif not config.weighted_sum:
         reasons["branches"] = "The branches are added up as they are, without weights: weighted_sum is False."

@@ -73,7 +73,7 @@ class Predictor:
         self.model, self._execution = for_inference(model, Execution(device, precision))
         self.kind: MediaKind = model_kind(model)
         self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
-        self.labels = self.info.labels or [str(i) for i in range(self.config.num_classes)]
+        self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Path) -> Prediction:
         """Predicts one file.

@@ -57,7 +57,7 @@ class SegmentPredictor:
         model, self.info = load_segmenter(checkpoint)
         self.config = model.config
         self.model, self._execution = for_inference(model, Execution(device, precision))
-        self.labels = self.info.labels or [str(i) for i in range(self.config.num_classes)]
+        self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Path) -> SegmentedImage:
         """The classes of an image's pixels.
