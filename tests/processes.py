@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def main() -> None:
 
 
 def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
-    """Writes the gradients of the first step, and the batch statistics behind it."""
+    """Writes the gradients of the first step, and the batch statistics after it."""
     config = tiny.run_config(data, augment=STEADY, **settings)
     sets = read_sets(config.data, config.split)
     model, _ = initial_model(config, sets[0].classes)
@@ -54,7 +55,10 @@ def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
 
 
 def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
-    """Trains; `stop` and `die` are the step behind which the second process is stopped or killed."""
+    """Trains; `stop` and `die` are the step after which the second process is stopped or killed.
+
+    It dies once the main process has come as far, which has then saved the step: a file says so.
+    """
     stop, die = settings.pop("stop", 0), settings.pop("die", 0)
     stop_in_evaluation = settings.pop("stop_in_evaluation", False)
     step = Trainer._agree_on
@@ -62,8 +66,8 @@ def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
     def agree_and(self: Trainer, *arguments: Any) -> Any:
         if rank() == 1 and self.progress.step == stop > 0:
             signal.raise_signal(signal.SIGTERM)
-        if rank() == 1 and self.progress.step == die > 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.progress.step == die > 0:
+            die_after(out.with_suffix(".reached"))
         return step(self, *arguments)
 
     def evaluate_and(self: Trainer, *arguments: Any) -> Any:
@@ -79,6 +83,15 @@ def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
         train(replace(config, data=str(data)), out)
     except Interrupted as stopped:
         print(stopped)
+
+
+def die_after(reached: Path) -> None:
+    if rank() == 0:
+        reached.touch()
+        return
+    while not reached.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def resume_here(_: Path, out: Path, __: dict[str, Any]) -> None:

@@ -98,7 +98,9 @@ def run_command(*arguments: object, cwd: Path | None = None) -> subprocess.Compl
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    """For processes: no GPU, one thread, and modules of this folder can be imported."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def files_below(folder: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """A cluster's bad days, each for real: processes are killed, disks are full, and the run goes on to the last bit."""
 
-import os
 import resource
 import shutil
 import signal
@@ -74,10 +73,8 @@ except ValueError as error:
 
 
 def run_script(script: str, *arguments: Any, **options: Any) -> "subprocess.CompletedProcess[str]":
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = tiny.environment() | {"PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment(), timeout=120, **options)
 
 
 @pytest.fixture(scope="module")
