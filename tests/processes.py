@@ -10,6 +10,7 @@ from typing import Any
 
 import tiny
 import torch
+from torch import distributed
 
 from morphmlp.config import AugmentConfig
 from morphmlp.distributed import is_main, rank
@@ -25,8 +26,11 @@ STEADY = AugmentConfig(color=0.0, mixup=0.0).to_dict()  # mixing pairs the clips
 def main() -> None:
     what, data, out, *pairs = sys.argv[1:]
     settings: dict[str, Any] = {name: eval(value) for name, value in (pair.split("=") for pair in pairs)}
-    run = {"gradients": gradients, "train": train_here, "resume": resume_here}[what]
-    run(Path(data), Path(out), settings)
+    if what == "gradients":
+        for name, of_step in settings.items():
+            gradients(Path(data), Path(out) / name, of_step)
+    else:
+        {"train": train_here, "train_twice": train_twice, "resume": resume_here}[what](Path(data), Path(out), settings)
 
 
 def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
@@ -52,6 +56,15 @@ def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
     buffers = {name: buffer for name, buffer in learner.raw_model.named_buffers() if buffer.is_floating_point()}
     if is_main():
         torch.save({"gradients": found, "buffers": buffers, "line": line}, out)
+
+
+def train_twice(data: Path, out: Path, settings: dict[str, Any]) -> None:
+    """To the end, and in another folder to where it is stopped."""
+    end = distributed.destroy_process_group
+    distributed.destroy_process_group = lambda: None  # the second run needs the connections of the first
+    train_here(data, out / "whole", settings | {"stop": 0})
+    distributed.destroy_process_group = end
+    train_here(data, out / "run", settings)
 
 
 def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:

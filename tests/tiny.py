@@ -6,12 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from morphmlp import cli
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.training.run_folder import RunFolder
 
@@ -92,9 +95,20 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "morphmlp.cli", *map(str, arguments)]
 
 
-def run_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own, with warnings as errors."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(), timeout=120)
+def run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own, with warnings as errors; it takes seconds to start."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())
+
+
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in this process: what it returns and prints is the same."""
+    texts = [str(argument) for argument in arguments]
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            status = cli.main(texts)
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return subprocess.CompletedProcess(texts, status, out.getvalue(), err.getvalue())
 
 
 def environment() -> dict[str, str]:

@@ -46,8 +46,9 @@ def run_processes(count: int, what: str, data: Path, out: Path, **settings: Any)
                 files.append(stack.enter_context(TemporaryFile("w+")))
             command = script(what, data, out, settings)
             processes.append(subprocess.Popen(command, env=environment, stdout=outs[-1], stderr=errs[-1]))
+            stack.callback(processes[-1].wait)
             stack.callback(processes[-1].kill)
-        codes = [process.wait(timeout=200) for process in processes]
+        codes = [process.wait() for process in processes]
         return Ended(codes, *("".join(map(content, files)) for files in (outs, errs)))
 
 
@@ -55,7 +56,7 @@ def run_under_torchrun(what: str, data: Path, out: Path, **settings: Any) -> End
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     python, *rest = script(what, data, out, settings)
     command, environment = [python, *torchrun, *rest], tiny.environment()
-    process = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
     return Ended([process.returncode], process.stdout, process.stderr)
 
 
@@ -69,22 +70,32 @@ def content(file: IO[str]) -> str:
     return file.read()
 
 
-def first_step(count: int, data: Path, out: Path, **settings: Any) -> dict[str, Any]:
+def first_steps(count: int, data: Path, out: Path, **settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The first step of each of several runs, by name."""
     ended = run_processes(count, "gradients", data, out, **settings)
     assert not any(ended.codes), ended.err[-3000:]
-    return torch.load(out, weights_only=True)
+    return {name: torch.load(out / name, weights_only=True) for name in settings}
 
 
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The first step of one process: 5 videos, which two processes share as 3 and 2."""
-    return first_step(1, data, tmp_path_factory.mktemp("alone") / "step.pt", batch_size=5)
+    return first_steps(1, data, tmp_path_factory.mktemp("alone"), step={"batch_size": 5})["step"]
 
 
-@pytest.mark.parametrize("fsdp", [False, True], ids=["ddp", "fsdp"])
-def test_gradients_of_two_processes_are_those_of_one(alone: dict[str, Any], data: Path, tmp_path: Path, fsdp: bool):
-    settings: dict[str, Any] = {"batch_size": 5, "sync_batchnorm": True, "fsdp": fsdp}
-    together = first_step(2, data, tmp_path / "step.pt", **settings)
+@pytest.fixture(scope="module")
+def of_two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """First steps of two processes."""
+    ddp = {"batch_size": 5, "sync_batchnorm": True}
+    apart = {"batch_size": 5, "accumulate": 2}
+    return first_steps(2, data, tmp_path_factory.mktemp("of_two"), ddp=ddp, fsdp=ddp | {"fsdp": True}, apart=apart)
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_gradients_of_two_processes_are_those_of_one(
+    alone: dict[str, Any], of_two: dict[str, dict[str, Any]], mode: str
+):
+    together = of_two[mode]
     assert together["line"]["loss"] == pytest.approx(alone["line"]["loss"], rel=1e-6)
     assert together["line"]["grad_norm"] == pytest.approx(alone["line"]["grad_norm"], rel=1e-4)
     assert together["gradients"].keys() == alone["gradients"].keys()
@@ -95,9 +106,9 @@ def test_gradients_of_two_processes_are_those_of_one(alone: dict[str, Any], data
         torch.testing.assert_close(together["buffers"][name], buffer, rtol=1e-5, atol=1e-6)
 
 
-def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, Any], data: Path, tmp_path: Path):
+def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, Any], of_two: dict[str, dict[str, Any]]):
     """So the test above sees what it is about; and each process has parts, one of them without a video."""
-    apart = first_step(2, data, tmp_path / "step.pt", batch_size=5, accumulate=2)
+    apart = of_two["apart"]
     different = [
         name for name, gradient in alone["gradients"].items() if not torch.allclose(apart["gradients"][name], gradient)
     ]
@@ -109,9 +120,7 @@ def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, An
 def test_two_processes_stopped_and_resumed_are_bit_equal_to_two_never_stopped(data: Path, tmp_path: Path, mode: str):
     settings = RANDOM | {"batch_size": 6, "save_every": 3}
     settings |= {"fsdp": True, "ema": 0.0, "accumulate": 1} if mode == "fsdp" else {"accumulate": 2}
-    whole = run_processes(2, "train", data, tmp_path / "whole", **settings)
-    assert not any(whole.codes), whole.err[-3000:]
-    stopped = run_processes(2, "train", data, tmp_path / "run", **settings, stop=6)  # asked of the second process only
+    stopped = run_processes(2, "train_twice", data, tmp_path, **settings, stop=6)  # asked of the second process only
     assert not any(stopped.codes), stopped.err[-3000:]
     assert "stopped, the state is saved; go on with: morphmlp train" in stopped.out
     assert tiny.losses(tmp_path / "run")[-1][0] == 6

@@ -183,7 +183,7 @@ def test_killed_run_goes_on_from_the_last_saved_state(data: Path, tmp_path: Path
         "train(tiny.run_config(Path(sys.argv[1]), **settings), sys.argv[2])\n"
     )
     arguments = [sys.executable, "-c", script, str(data), str(tmp_path / "run")]
-    process = subprocess.run(arguments, capture_output=True, env=tiny.environment(), timeout=120)
+    process = subprocess.run(arguments, capture_output=True, env=tiny.environment())
     assert process.returncode == -signal.SIGKILL
     log = tmp_path / "run" / "log.jsonl"
     assert tiny.losses(tmp_path / "run")[-1][0] == 8
@@ -293,9 +293,7 @@ def test_ctrl_c_saves_tells_how_to_go_on_and_leaves_with_130(
     options = [*tiny.OPTIONS, "--epochs", "4", "--workers", "2", "--ema", "0.9", "--eval_every", "4"]
     whole, run = tmp_path / "whole run", tmp_path / "a run"
     train = [sys.executable, "-W", "error", "-c", CTRL_C, "train", data, "--out", run, *options]
-    process = subprocess.run(
-        train, capture_output=True, text=True, env=tiny.environment(), timeout=120, start_new_session=True
-    )
+    process = subprocess.run(train, capture_output=True, text=True, env=tiny.environment(), start_new_session=True)
     assert process.returncode == 130, process.stderr
     assert process.stdout == ""
     last_line = process.stderr.splitlines()[-1]
@@ -320,7 +318,7 @@ def test_termination_saves_and_leaves_with_0(data: Path, tmp_path: Path):
     while not (run / "log.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    err = process.communicate(timeout=100)[1]
+    err = process.communicate()[1]
     assert process.returncode == 0, err
     assert err.splitlines()[-1].startswith("stopped, the state is saved; go on with: ")
     assert (run / "last" / "state.pt").is_file()
