@@ -126,7 +126,7 @@ def test_importing_the_package_or_the_command_line_loads_neither_torch_nor_av():
         "assert 'create_model' in dir(morphmlp)\n"
         "assert not {'torch', 'av'} & set(sys.modules)\n"
     )
-    process = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+    process = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
 
 

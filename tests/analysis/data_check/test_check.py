@@ -24,6 +24,7 @@ import tiny
 from PIL import Image
 
 from morphmlp.analysis.data_check import check as checking
+from morphmlp.analysis.data_check import workers
 from morphmlp.analysis.data_check.check import check_data
 from morphmlp.analysis.data_check.examine import Depth, Facts, Job, examine, uneven
 from morphmlp.analysis.data_check.journal import Journal, stamp_of
@@ -529,12 +530,31 @@ def test_a_worker_that_dies_takes_its_file_along_and_no_other(tmp_path: Path, wo
     assert found == expected
 
 
-def test_a_file_that_hangs_is_given_up(tmp_path: Path):
+def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The clock goes on only while the file hangs, so no other is given up, however slow the machine is."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    wait, pid = workers.wait, tmp_path / "pid"
+
+    def wait_or_advance(connections: list, remaining: float | None) -> list:
+        if remaining and pid.exists() and pid.read_text().endswith("\n") and is_running(int(pid.read_text())):
+            clock.now += remaining
+            return []
+        return wait(connections, None if remaining is None else 0.01)
+
+    monkeypatch.setattr(workers, "time", clock)
+    monkeypatch.setattr(workers, "wait", wait_or_advance)
     jobs = [Job(Path(name), "video") for name in ("hangs", "a", "b")]
     found = dict(examine_all(jobs, partial(misbehaving.look, folder=tmp_path), workers=1, timeout_s=0.5))
     assert found[0].reason == "no result within 0.5 s: decoding was stopped"
     assert (found[1], found[2]) == (Facts(codec="a"), Facts(codec="b"))
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    assert not is_running(int(pid.read_text()))
+
+
+def test_processes_are_forked_from_one_that_has_loaded_the_decoder(tmp_path: Path):
+    """A wrong name of what to load would be passed over in silence, and each process would load it anew."""
+    look = partial(misbehaving.look, folder=tmp_path)
+    found = dict(examine_all([Job(Path("server"), "video")], look, workers=1, timeout_s=60))
+    assert found == {0: Facts(codec="decodes")}
 
 
 def test_processes_that_cannot_start_end_the_check():
@@ -571,14 +591,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tiny.environment() | {"PYTHONPATH": paths},
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=tiny.environment())
 
 
 def test_a_worker_that_hangs_does_not_outlive_a_killed_check(tmp_path: Path):
@@ -598,11 +611,24 @@ def test_a_worker_that_hangs_does_not_outlive_a_killed_check(tmp_path: Path):
     wait_for(lambda: not is_running(worker))
 
 
-# Python started in the background of a shell ignores SIGINT.
-VERB = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from morphmlp.commands.check_data import run; sys.exit(run(sys.argv[1:]))"
-)
+# The verb, which sends itself a signal after ten files; Python started in the background of a shell ignores SIGINT.
+STOPPED = """
+import os, signal, sys
+from morphmlp.analysis.data_check.journal import Journal
+from morphmlp.commands.check_data import run
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+add, calls = Journal.add, []
+
+def add_and_stop(self, *arguments):
+    add(self, *arguments)
+    calls.append(0)
+    if len(calls) == 10:
+        os.kill(os.getpid(), int(sys.argv[1]))
+
+Journal.add = add_and_stop
+sys.exit(run(sys.argv[2:]))
+"""
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
@@ -612,21 +638,18 @@ def test_a_check_that_is_stopped_goes_on_where_it_was(
     source = data / "train" / "moving_up" / "moving_up_0001.mp4"
     for name in ("a", "b"):
         (tmp_path / "set" / name).mkdir(parents=True)
-        for number in range(150):
+        for number in range(15):
             os.link(source, tmp_path / "set" / name / f"{number}.mp4")
     journal = tmp_path / "out" / checking.JOURNAL
-    process = start(VERB, tmp_path / "set", "--out", tmp_path / "out", "--workers", 1)
-    wait_for(lambda: journal.exists() and journal.stat().st_size > 5000)
-    process.send_signal(signal_number)
-    _, err = process.communicate(timeout=60)
+    process = start(STOPPED, int(signal_number), tmp_path / "set", "--out", tmp_path / "out", "--workers", 1)
+    _, err = process.communicate()
     assert process.returncode != 0
     if signal_number == signal.SIGINT:
         assert f"what was found so far is in {tmp_path / 'out'}; the same command goes on from there" in err
     assert not (tmp_path / "out" / "report.json").exists()
-    done = journal.read_bytes().count(b"\n")
-    assert 0 < done < 300
+    assert journal.read_bytes().count(b"\n") == 10
     report = check(tmp_path / "set")
-    assert (report.taken_over, len(report.readable)) == (done, 300)
+    assert (report.taken_over, len(report.readable)) == (10, 30)
 
 
 # The verb

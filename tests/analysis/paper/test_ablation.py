@@ -228,7 +228,7 @@ def test_the_command_writes_table_and_plot(data: Path, tmp_path: Path):
     arch = "{depths: [1, 1, 1, 1], widths: [8, 16, 16, 16], chunk_lengths: [2, 2, 2, 1], frames: 4, image_size: 32}"
     recipe.write_text(f"batch_size: 4\nworkers: 0\narch: {arch}\ninput: {{crop: [32, 32], resize: 32}}\n")
     options = ["--data", data, "--recipe", recipe, "--steps", 2, "--seeds", 2, "--out", tmp_path / "out"]
-    process = tiny.run_command("ablate", 10, *options, "--json")
+    process = tiny.run_process("ablate", 10, *options, "--json")
     assert process.returncode == 0, process.stderr
     values = json.loads(process.stdout)
     assert [row["name"] for row in values["rows"]] == ["3x1x1 Conv", "5x1x1 Conv", "MorphFC_t"]

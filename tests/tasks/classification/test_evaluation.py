@@ -414,7 +414,7 @@ def run_two(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command line in two processes."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = [*torchrun, "-m", "morphmlp.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment(), timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
 
 
 def test_two_processes_give_the_result_of_one(checkpoint: Path, data: Path, tmp_path: Path):

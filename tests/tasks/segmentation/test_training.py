@@ -108,7 +108,7 @@ def test_the_verbs_train_evaluate_and_segment(scenes: Path, tmp_path: Path):
     assert values["evaluated"] == 4
     assert tiny.files_below(tmp_path / "run" / "best-evaluation") == ["confusion.png", "per_class.csv", "summary.json"]
 
-    segmented = tiny.run_command("segment", run / "best", scenes / "images" / "val", "--out", tmp_path / "masks")
+    segmented = tiny.run_process("segment", run / "best", scenes / "images" / "val", "--out", tmp_path / "masks")
     assert segmented.returncode == 0, segmented.stderr
     assert len(list((tmp_path / "masks").glob("*_mask.png"))) == 4
 
