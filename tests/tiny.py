@@ -18,6 +18,9 @@ from morphmlp import cli
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.training.run_folder import RunFolder
 
+# Tests share the cores, but a training takes all there are: its threads would wait for one another.
+os.cpu_count = lambda: 1
+
 MODEL: dict[str, Any] = {
     "depths": (1, 1, 1, 1),
     "widths": (8, 16, 16, 16),
