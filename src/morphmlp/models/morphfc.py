@@ -15,93 +15,6 @@ from torch import Tensor, nn
 from morphmlp.models.branch_mean import mean_of_branches
 
 
-def group_width(width: int, chunk_length: int) -> int:
-    """Channels D of a group: the smallest divisor of C with L * D >= C.
-
-    Where L divides C this is the paper's D = C / L; the released temporal layers follow it as well.
-
-    >>> group_width(112, 14), group_width(392, 16), group_width(84, 56)
-    (8, 28, 2)
-    """
-    return next(d for d in range(1, width + 1) if width % d == 0 and chunk_length * d >= width)
-
-
-def to_chunks(tokens: Tensor, chunk_length: int, group_width: int, *, strided: bool = False) -> Tensor:
-    """Chunks of L tokens as vectors of one group of D channels each: `[..., N, C]` -> `[..., M, groups, L * D]`.
-
-    Zeros are appended to a sequence that L does not divide.
-    """
-    num_chunks = math.ceil(tokens.shape[-2] / chunk_length)  # M
-    padding = num_chunks * chunk_length - tokens.shape[-2]
-    if padding:
-        tokens = F.pad(tokens, (0, 0, 0, padding))
-    tokens = tokens.unflatten(-1, (-1, group_width))  # [..., M * L, groups, D]
-    # -> [..., M, groups, L, D]
-    if strided:
-        chunks = tokens.unflatten(-3, (chunk_length, num_chunks)).movedim(-4, -2)
-    else:
-        chunks = tokens.unflatten(-3, (num_chunks, chunk_length)).transpose(-3, -2)
-    return chunks.flatten(-2)
-
-
-def to_tokens(
-    vectors: Tensor, num_tokens: int, chunk_length: int, group_width: int, *, strided: bool = False
-) -> Tensor:
-    """The way back, without what was appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
-    chunks = vectors.unflatten(-1, (chunk_length, group_width))
-    # [..., M, groups, L, D] -> [..., M * L, C]
-    tokens = chunks.movedim(-2, -4) if strided else chunks.transpose(-3, -2)
-    tokens = tokens.flatten(-2).flatten(-3, -2)
-    return tokens[..., :num_tokens, :] if tokens.shape[-2] > num_tokens else tokens
-
-
-class ChunkFC(nn.Module):
-    """One FC over chunks of L tokens, shared by all chunks and all channel groups (Eq. 1 and 2).
-
-    A chunk's D channels of one group are flattened token by token to a vector of L * D values:
-    `vector[slot * D + channel]`. A sequence that L does not divide is padded with zeros at its end and the
-    padding is dropped afterwards, so no real token sees anything but other real tokens.
-
-    Which tokens share a chunk, for N = 6 and L = 2, hence M = 3 chunks:
-
-        consecutive   0 0 1 1 2 2     token n sits in chunk n // L, slot n % L
-        strided       0 1 2 0 1 2     token n sits in chunk n % M, slot n // M
-
-    Args:
-        width: channels C.
-        chunk_length: tokens a chunk, L.
-        strided: the released stage 4 on maps larger than a chunk; equal to consecutive for one chunk.
-    """
-
-    def __init__(self, width: int, chunk_length: int, *, strided: bool = False):
-        super().__init__()
-        self.chunk_length = chunk_length  # L
-        self.group_width = group_width(width, chunk_length)  # D
-        self.strided = strided
-        self.fc = nn.Linear(chunk_length * self.group_width, chunk_length * self.group_width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`[..., N, C]` -> `[..., N, C]`."""
-        vectors = self.fc(to_chunks(tokens, self.chunk_length, self.group_width, strided=self.strided))
-        return to_tokens(vectors, tokens.shape[-2], self.chunk_length, self.group_width, strided=self.strided)
-
-
-class BranchWeights(nn.Module):
-    """Softmax weights of the branches by clip and channel, from the mean of their sum (weighted sum, Table 9)."""
-
-    def __init__(self, width: int, num_branches: int):
-        super().__init__()
-        self.num_branches = num_branches
-        self.fc1 = nn.Linear(width, width // 4)
-        self.fc2 = nn.Linear(width // 4, width * num_branches)  # output channel * num_branches + branch
-
-    def forward(self, mean: Tensor) -> Tensor:
-        """`[B, C]` -> `[num_branches, B, 1, 1, 1, C]`."""
-        logits = self.fc2(F.gelu(self.fc1(mean))).unflatten(-1, (-1, self.num_branches))
-        weights = logits.softmax(dim=-1).movedim(-1, 0).contiguous()  # products with strided weights are slow
-        return weights[:, :, None, None, None]
-
-
 class SpatialFC(nn.Module):
     """MorphFC_s: vertical, horizontal and channel branches, weighted and summed, then a projection (Sec. 3.1, Fig. 4).
 
@@ -142,6 +55,22 @@ def over_columns(branch: nn.Module, x: Tensor) -> Tensor:
     return over_rows(branch, x.transpose(2, 3)).transpose(2, 3)  # tokens of [B, T, W, H, C]
 
 
+class BranchWeights(nn.Module):
+    """Softmax weights of the branches by clip and channel, from the mean of their sum (weighted sum, Table 9)."""
+
+    def __init__(self, width: int, num_branches: int):
+        super().__init__()
+        self.num_branches = num_branches
+        self.fc1 = nn.Linear(width, width // 4)
+        self.fc2 = nn.Linear(width // 4, width * num_branches)  # output channel * num_branches + branch
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """`[B, C]` -> `[num_branches, B, 1, 1, 1, C]`."""
+        logits = self.fc2(F.gelu(self.fc1(mean))).unflatten(-1, (-1, self.num_branches))
+        weights = logits.softmax(dim=-1).movedim(-1, 0).contiguous()  # products with strided weights are slow
+        return weights[:, :, None, None, None]
+
+
 class TemporalFC(nn.Module):
     """MorphFC_t: an FC over all frames of each position (Eq. 2), then a projection.
 
@@ -173,3 +102,74 @@ def init_temporal(layer: TemporalFC, how: str) -> None:
         nn.init.ones_(layer.proj.weight)
     else:
         nn.init.zeros_(layer.proj.weight)
+
+
+class ChunkFC(nn.Module):
+    """One FC over chunks of L tokens, shared by all chunks and all channel groups (Eq. 1 and 2).
+
+    A chunk's D channels of one group are flattened token by token to a vector of L * D values:
+    `vector[slot * D + channel]`. A sequence that L does not divide is padded with zeros at its end and the
+    padding is dropped afterwards, so no real token sees anything but other real tokens.
+
+    Which tokens share a chunk, for N = 6 and L = 2, hence M = 3 chunks:
+
+        consecutive   0 0 1 1 2 2     token n sits in chunk n // L, slot n % L
+        strided       0 1 2 0 1 2     token n sits in chunk n % M, slot n // M
+
+    Args:
+        width: channels C.
+        chunk_length: tokens a chunk, L.
+        strided: the released stage 4 on maps larger than a chunk; equal to consecutive for one chunk.
+    """
+
+    def __init__(self, width: int, chunk_length: int, *, strided: bool = False):
+        super().__init__()
+        self.chunk_length = chunk_length  # L
+        self.group_width = group_width(width, chunk_length)  # D
+        self.strided = strided
+        self.fc = nn.Linear(chunk_length * self.group_width, chunk_length * self.group_width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[..., N, C]` -> `[..., N, C]`."""
+        vectors = self.fc(to_chunks(tokens, self.chunk_length, self.group_width, strided=self.strided))
+        return to_tokens(vectors, tokens.shape[-2], self.chunk_length, self.group_width, strided=self.strided)
+
+
+def to_chunks(tokens: Tensor, chunk_length: int, group_width: int, *, strided: bool = False) -> Tensor:
+    """Chunks of L tokens as vectors of one group of D channels each: `[..., N, C]` -> `[..., M, groups, L * D]`.
+
+    Zeros are appended to a sequence that L does not divide.
+    """
+    num_chunks = math.ceil(tokens.shape[-2] / chunk_length)  # M
+    padding = num_chunks * chunk_length - tokens.shape[-2]
+    if padding:
+        tokens = F.pad(tokens, (0, 0, 0, padding))
+    tokens = tokens.unflatten(-1, (-1, group_width))  # [..., M * L, groups, D]
+    # -> [..., M, groups, L, D]
+    if strided:
+        chunks = tokens.unflatten(-3, (chunk_length, num_chunks)).movedim(-4, -2)
+    else:
+        chunks = tokens.unflatten(-3, (num_chunks, chunk_length)).transpose(-3, -2)
+    return chunks.flatten(-2)
+
+
+def to_tokens(
+    vectors: Tensor, num_tokens: int, chunk_length: int, group_width: int, *, strided: bool = False
+) -> Tensor:
+    """The way back, without what was appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
+    chunks = vectors.unflatten(-1, (chunk_length, group_width))
+    # [..., M, groups, L, D] -> [..., M * L, C]
+    tokens = chunks.movedim(-2, -4) if strided else chunks.transpose(-3, -2)
+    tokens = tokens.flatten(-2).flatten(-3, -2)
+    return tokens[..., :num_tokens, :] if tokens.shape[-2] > num_tokens else tokens
+
+
+def group_width(width: int, chunk_length: int) -> int:
+    """Channels D of a group: the smallest divisor of C with L * D >= C.
+
+    Where L divides C this is the paper's D = C / L; the released temporal layers follow it as well.
+
+    >>> group_width(112, 14), group_width(392, 16), group_width(84, 56)
+    (8, 28, 2)
+    """
+    return next(d for d in range(1, width + 1) if width % d == 0 and chunk_length * d >= width)
