@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -249,7 +249,7 @@ def make_sound_files(folder: Path) -> list[Path]:
         (folder / name).mkdir(parents=True)
     pictures = [_picture(number) for number in range(FRAMES)]
     for name, codec in VIDEOS.items():
-        with contextlib.suppress(av.FFmpegError, ValueError):  # a build may lack an encoder
+        with contextlib.suppress(av.error.FFmpegError, ValueError):  # a build may lack an encoder
             _write_video(folder / "media" / name, codec, pictures)
     for ending in IMAGES:
         pictures[0].save(folder / "media" / f"picture.{ending}")
@@ -272,6 +272,7 @@ def _picture(number: int) -> Image.Image:
 def _write_video(path: Path, codec: str, pictures: list[Image.Image]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
+        assert isinstance(stream, av.VideoStream)
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for picture in pictures:

@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from hypothesis import HealthCheck, settings
 
 from morphmlp.checkpoints.folder import CheckpointInfo, save
 from morphmlp.demo.synthetic import CLASSES, write_dataset
 from morphmlp.models.morphmlp import MorphMLP
+
+torch.set_num_threads(1)  # of each of the processes that share the tests: they have one core each
+settings.register_profile("no_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no_clock")
 
 
 @pytest.fixture(scope="session")

@@ -21,4 +21,7 @@ def look(job: Job, folder: Path) -> Facts:
     if name == "hangs":
         (folder / "pid").write_text(f"{os.getpid()}\n")
         time.sleep(600)
+    if name == "server":
+        server = Path(f"/proc/{os.getppid()}/maps")  # which this process was forked from
+        return Facts(codec="decodes" if "libavcodec" in server.read_text() else "bare")
     return Facts(codec=name)

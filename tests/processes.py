@@ -3,17 +3,20 @@
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tiny
 import torch
+from torch import distributed
 
 from morphmlp.config import AugmentConfig
 from morphmlp.distributed import is_main, rank
+from morphmlp.tasks.registry import TASKS
 from morphmlp.training.initial_weights import initial_model
-from morphmlp.training.run import make_task, read_sets, resume, train
+from morphmlp.training.run import read_sets, resume, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import Interrupted
 from morphmlp.training.trainer import Trainer
@@ -24,16 +27,19 @@ STEADY = AugmentConfig(color=0.0, mixup=0.0).to_dict()  # mixing pairs the clips
 def main() -> None:
     what, data, out, *pairs = sys.argv[1:]
     settings: dict[str, Any] = {name: eval(value) for name, value in (pair.split("=") for pair in pairs)}
-    run = {"gradients": gradients, "train": train_here, "resume": resume_here}[what]
-    run(Path(data), Path(out), settings)
+    if what == "gradients":
+        for name, of_step in settings.items():
+            gradients(Path(data), Path(out) / name, of_step)
+    else:
+        {"train": train_here, "train_twice": train_twice, "resume": resume_here}[what](Path(data), Path(out), settings)
 
 
 def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
-    """Writes the gradients of the first step, and the batch statistics behind it."""
+    """Writes the gradients of the first step, and the batch statistics after it."""
     config = tiny.run_config(data, augment=STEADY, **settings)
-    sets = read_sets(config.data, config.split)
+    sets = read_sets(config)
     model, _ = initial_model(config, sets[0].classes)
-    trainer = Trainer(config, RunFolder(out), make_task(config, sets), model)
+    trainer = Trainer(config, RunFolder(out), TASKS[config.model.task].for_training(config, sets), model)
     learner = trainer.learner
     trainer.batches.start_at(epoch=0)
     parts = [part for part, _ in zip(trainer.loader, range(trainer.settings.accumulate), strict=False)]
@@ -53,8 +59,20 @@ def gradients(data: Path, out: Path, settings: dict[str, Any]) -> None:
         torch.save({"gradients": found, "buffers": buffers, "line": line}, out)
 
 
+def train_twice(data: Path, out: Path, settings: dict[str, Any]) -> None:
+    """To the end, and in another folder to where it is stopped."""
+    end = distributed.destroy_process_group
+    distributed.destroy_process_group = lambda: None  # the second run needs the connections of the first
+    train_here(data, out / "whole", settings | {"stop": 0})
+    distributed.destroy_process_group = end
+    train_here(data, out / "run", settings)
+
+
 def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
-    """Trains; `stop` and `die` are the step behind which the second process is stopped or killed."""
+    """Trains; `stop` and `die` are the step after which the second process is stopped or killed.
+
+    It dies once the main process has come as far, which has then saved the step: a file says so.
+    """
     stop, die = settings.pop("stop", 0), settings.pop("die", 0)
     stop_in_evaluation = settings.pop("stop_in_evaluation", False)
     step = Trainer._agree_on
@@ -62,8 +80,8 @@ def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
     def agree_and(self: Trainer, *arguments: Any) -> Any:
         if rank() == 1 and self.progress.step == stop > 0:
             signal.raise_signal(signal.SIGTERM)
-        if rank() == 1 and self.progress.step == die > 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.progress.step == die > 0:
+            die_after(out.with_suffix(".reached"))
         return step(self, *arguments)
 
     def evaluate_and(self: Trainer, *arguments: Any) -> Any:
@@ -79,6 +97,15 @@ def train_here(data: Path, out: Path, settings: dict[str, Any]) -> None:
         train(replace(config, data=str(data)), out)
     except Interrupted as stopped:
         print(stopped)
+
+
+def die_after(reached: Path) -> None:
+    if rank() == 0:
+        reached.touch()
+        return
+    while not reached.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def resume_here(_: Path, out: Path, __: dict[str, Any]) -> None:

@@ -77,6 +77,22 @@ def test_help_shows_an_example(verb: str, capfd: pytest.CaptureFixture[str]):
     assert max(map(len, out.splitlines())) <= 120
 
 
+def test_help_of_train_is_one_screen_and_help_all_has_every_option(capfd: pytest.CaptureFixture[str]):
+    status, short, _ = run_main(capfd, "train", "--help")
+    assert status == 0
+    assert len(short.splitlines()) <= 50
+    for name in ("data", "out", "model", "init", "epochs", "batch_size", "lr", "precision", "workers", "resume"):
+        assert f"--{name} " in short
+    assert "--help-all" in short
+    assert "--min_lr" not in short
+    assert "masks" not in short.partition("options:")[2]
+    status, full, _ = run_main(capfd, "train", "--help-all")
+    assert status == 0
+    assert len(full.splitlines()) > 150
+    for name in ("min_lr", "augment.flip", "masks.labels", "lists.prefix"):
+        assert f"--{name} " in full
+
+
 def test_help_of_every_verb_needs_neither_torch_nor_av():
     script = (
         "import sys\n"
@@ -89,7 +105,7 @@ def test_help_of_every_verb_needs_neither_torch_nor_av():
         "heavy = {'torch', 'torchvision', 'av', 'matplotlib', 'accelerate', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    process = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+    process = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
 
 
@@ -102,7 +118,7 @@ def test_every_verb_is_listed(capfd: pytest.CaptureFixture[str]):
 
 
 def test_version_is_that_of_the_package():
-    process = tiny.run_command("--version")
+    process = tiny.run_process("--version")
     assert (process.returncode, process.stdout, process.stderr) == (0, f"{CheckpointInfo().version}\n", "")
 
 
@@ -143,7 +159,7 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], part: str, c
 
 
 def test_training_prints_the_result_and_where_the_checkpoint_is(data: Path, tmp_path: Path):
-    process = tiny.run_command("train", data, "--out", tmp_path / "run", *tiny.OPTIONS)
+    process = tiny.run_process("train", data, "--out", tmp_path / "run", *tiny.OPTIONS)
     assert process.returncode == 0, process.stderr
     result, checkpoint = process.stdout.splitlines()
     assert result.startswith("best top-1 0.")
@@ -463,29 +479,22 @@ def test_output_that_cannot_be_written(
     assert tiny.files_below(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("verb", ["train", "convert"])
-def test_full_disk(verb: str, data: Path, released_image_file: Path, tmp_path: Path):
-    arguments = {
-        "train": ["train", data, "--out", tmp_path / "run", *tiny.OPTIONS],
-        "convert": ["convert", released_image_file, tmp_path / "converted"],
-    }[verb]
+def test_full_disk(released_image_file: Path, tmp_path: Path):
 
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     process = subprocess.run(
-        tiny.command(*arguments),
+        tiny.command("convert", released_image_file, tmp_path / "converted"),
         capture_output=True,
         text=True,
         env=tiny.environment(),
-        timeout=120,
         preexec_fn=limit_file_size,
     )
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert process.stderr.splitlines()[-1].startswith("error: ")
-    left = [name for name in tiny.files_below(tmp_path) if "/" in name]
-    assert left in ([], ["run/config.json", "run/log.jsonl"])
+    assert not [name for name in tiny.files_below(tmp_path) if "/" in name]
 
 
 def test_second_run_in_the_same_folder(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -520,12 +529,12 @@ def test_evaluation_shows_tables_and_leaves_files(
 
 
 def test_json_is_all_there_is_on_standard_output(data: Path, checkpoint: Path, tmp_path: Path):
-    process = tiny.run_command("evaluate", checkpoint, data, "--json", "--out", tmp_path / "out")
+    process = tiny.run_process("evaluate", checkpoint, data, "--json", "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
     assert json.loads(process.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
 
     good, missing = data / "val" / "moving_up", tmp_path / "missing.mp4"
-    process = tiny.run_command("predict", checkpoint, good, missing, "--top", "2", "--json")
+    process = tiny.run_process("predict", checkpoint, good, missing, "--top", "2", "--json")
     assert process.returncode == 1
     rows = {row["path"]: row for row in json.loads(process.stdout)}
     assert len(rows[str(good / "moving_up_0001.mp4")]["top"]) == 2
@@ -540,7 +549,6 @@ def test_names_that_are_no_text_can_be_printed(data: Path, video: Path, checkpoi
             tiny.command("predict", checkpoint, odd, "--workers", "0", *options, "--csv", tmp_path / "out.csv"),
             capture_output=True,
             env=tiny.environment(),
-            timeout=60,
         )
         assert process.returncode == 0, process.stderr
     assert b"bytes \xff.mp4" in (tmp_path / "out.csv").read_bytes()
@@ -571,7 +579,6 @@ def test_pipe_that_is_closed_early_is_no_error(checkpoint: Path, data: Path):
         capture_output=True,
         text=True,
         env=tiny.environment(),
-        timeout=60,
     )
     assert (process.returncode, process.stderr) == (0, "")
 

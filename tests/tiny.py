@@ -6,13 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from morphmlp import cli
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
+from morphmlp.inference.device import Execution
+from morphmlp.tasks.classification import evaluation
+from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.training.run_folder import RunFolder
 
 MODEL: dict[str, Any] = {
@@ -66,6 +72,12 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def evaluate_checkpoint(checkpoint: Path, data: Path, **options: Any) -> Evaluation:
+    """Evaluates a classifier; the options hold the fields of `Execution`, too."""
+    how = {name: options.pop(name) for name in [*Execution.__dataclass_fields__] if name in options}
+    return evaluation.evaluate_checkpoint(checkpoint, data, execution=Execution(**how), **options)
+
+
 def losses(run: Path) -> list[tuple[int, float]]:
     """Step and loss, of training and of validation, as logged."""
     return [(line["step"], line.get("loss", line.get("val_loss"))) for line in read_log(run)]
@@ -92,13 +104,26 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "morphmlp.cli", *map(str, arguments)]
 
 
-def run_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own, with warnings as errors."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(), timeout=120)
+def run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own, with warnings as errors; it takes seconds to start."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())
+
+
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in this process: what it returns and prints is the same."""
+    texts = [str(argument) for argument in arguments]
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            status = cli.main(texts)
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return subprocess.CompletedProcess(texts, status, out.getvalue(), err.getvalue())
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    """For processes: no GPU, one thread, and modules of this folder can be imported."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def files_below(folder: Path) -> list[str]:

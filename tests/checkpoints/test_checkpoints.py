@@ -21,7 +21,7 @@ from torch import Tensor
 from morphmlp.checkpoints.folder import CheckpointInfo, load, load_config, load_with_info, save
 from morphmlp.checkpoints.released import _released_name, convert_released, load_released, read_released
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig
-from morphmlp.errors import CheckpointError
+from morphmlp.errors import CheckpointError, UserError
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import create_model
 
@@ -637,14 +637,14 @@ def test_without_labels_the_protocol_follows_the_kind_of_model(tmp_path, name, p
     ("options", "message"),
     [
         ({"labels": "k400"}, "400 labels for a model of 5 classes"),
-        ({"labels": "k700"}, "labels 'k700': neither k400, ssv1, ssv2 nor a text file"),
+        ({"labels": "k700"}, "labels 'k700': neither k400, ssv1, ssv2 nor a file"),
         ({"protocol": "ssv3"}, "protocol 'ssv3' is unknown; allowed: k400, ssv1, ssv2, imagenet"),
         ({"frames": 20}, "are not those of 20 frames"),
     ],
 )
 def test_a_conversion_that_cannot_be_leaves_no_folder(tmp_path, options, message):
     torch.save(released_state(nano()), tmp_path / "released.pyth")
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(UserError, match=message):
         convert_released(tmp_path / "released.pyth", tmp_path / "checkpoint", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["released.pyth"]
 

@@ -1,13 +1,14 @@
 """The demo: its figures, its page, and (slowly) that a model learns to tell the pairs apart by time alone."""
 
 import json
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 
-from morphmlp import cli
 from morphmlp.config import RunConfig
 from morphmlp.demo import run as demo
 from morphmlp.demo.synthetic import CLASSES, REVERSED
@@ -26,40 +27,38 @@ def test_pair_accuracy_takes_either_class_of_the_right_pair():
     assert demo.pair_accuracy(Evaluation(list(CLASSES), predictions)) == 0.75
 
 
-@pytest.fixture
-def tiny_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two training videos and one other a class, a tiny model, one epoch."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.CompletedProcess[str]]:
+    """The verb with two training videos and one other a class, a tiny model and one epoch."""
 
     def tiny_config(data: Path, seed: int) -> RunConfig:
         return tiny.run_config(data, epochs=1, seed=seed)
 
-    monkeypatch.setattr(demo, "TRAIN_PER_CLASS", 2)
-    monkeypatch.setattr(demo, "VAL_PER_CLASS", 1)
-    monkeypatch.setattr(demo, "_demo_config", tiny_config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "TRAIN_PER_CLASS", 2)
+        patch.setattr(demo, "VAL_PER_CLASS", 1)
+        patch.setattr(demo, "_demo_config", tiny_config)
+        yield tiny.run_command("demo", "--json", "--out", tmp_path_factory.mktemp("finished") / "demo")
 
 
-@pytest.mark.usefixtures("tiny_demo")
-def test_demo_leaves_a_page_that_needs_nothing_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    assert cli.main(["demo", "--out", str(tmp_path / "demo"), "--json"]) == 0
-    out, err = capfd.readouterr()
-    figures = json.loads(out)
-    assert figures == json.loads((tmp_path / "demo" / "figures.json").read_text())
+def test_demo_leaves_a_page_that_needs_nothing_else(finished: subprocess.CompletedProcess[str]):
+    assert finished.returncode == 0
+    out = Path(finished.args[-1])
+    figures = json.loads(finished.stdout)
+    assert figures == json.loads((out / "figures.json").read_text())
     assert figures["chance"] == 0.1
     assert figures["videos"] == 10
-    assert err.strip().endswith(f"the page is {tmp_path / 'demo' / 'index.html'}")
-    page = (tmp_path / "demo" / "index.html").read_text(encoding="utf-8")
+    assert finished.stderr.strip().endswith(f"the page is {out / 'index.html'}")
+    page = (out / "index.html").read_text(encoding="utf-8")
     assert "data:image/" in page
     assert 'src="http' not in page
     assert 'href="http' not in page
     for name in ("summary.json", "predictions.csv", "confusion.png", "curves.png", "overview.png", "run/best"):
-        assert (tmp_path / "demo" / name).exists()
+        assert (out / name).exists()
 
 
-@pytest.mark.usefixtures("tiny_demo")
-def test_demo_can_be_run_again_in_the_same_folder(tmp_path: Path):
-    first = demo.run_demo(tmp_path / "demo")
-    second = demo.run_demo(tmp_path / "demo")
-    assert first["top1"] == second["top1"]
+def test_demo_can_be_run_again_in_the_same_folder(finished: subprocess.CompletedProcess[str]):
+    assert demo.run_demo(Path(finished.args[-1]))["top1"] == json.loads(finished.stdout)["top1"]
 
 
 @pytest.mark.slow

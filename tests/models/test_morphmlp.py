@@ -235,7 +235,6 @@ def test_fvcore_counts_the_same_and_the_norms_on_top():
         warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which torch has deprecated
         from fvcore.nn import FlopCountAnalysis
 
-        torch.set_num_threads(2)
         # It counts while it runs, so the model needs memory, but no initialisation: zeros will do.
         model = on_meta("morphmlp_video_s").to_empty(device="cpu")
         for tensor in (*model.parameters(), *model.buffers()):

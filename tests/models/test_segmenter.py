@@ -123,12 +123,16 @@ def test_logits_are_those_of_stride_4_at_the_size_of_the_image():
 # -------------------------------------------------------------------------------------------------- any size
 
 
-@given(st.integers(32, 90), st.integers(32, 90))
+@pytest.fixture(scope="module")
+def segmenter():
+    return tiny_segmenter().eval()
+
+
+@given(height=st.integers(32, 90), width=st.integers(32, 90))
 @settings(max_examples=25, deadline=None)
-def test_logits_have_the_size_of_the_image(height, width):
-    model = tiny_segmenter().eval()
+def test_logits_have_the_size_of_the_image(segmenter, height, width):
     with torch.no_grad():
-        assert model(torch.zeros(1, 3, height, width)).shape == (1, 5, height, width)
+        assert segmenter(torch.zeros(1, 3, height, width)).shape == (1, 5, height, width)
 
 
 def test_large_wide_and_odd_images_are_taken():

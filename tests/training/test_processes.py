@@ -1,50 +1,100 @@
 """Training in two processes: the same step as one, stopped and resumed to the last bit, and ended when one dies."""
 
 import json
-import os
+import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 import pytest
 import tiny
 import torch
+from torch.distributed import TCPStore
 
 from morphmlp.checkpoints.folder import load
-from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 from morphmlp.training.run import resume
 
-TESTS = Path(__file__).parents[1]
 RANDOM = {name: value for name, value in tiny.everything_random(0).items() if name != "workers"}
 
 
-def run_processes(count: int, what: str, data: Path, out: Path, **settings: Any) -> "subprocess.CompletedProcess[str]":
-    """Runs `processes.py`, under torchrun where there is more than one."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+class Ended(NamedTuple):
+    """Processes that have come to an end: the exit code of each, and what all of them wrote."""
+
+    codes: list[int]
+    out: str
+    err: str
+
+
+def run_processes(count: int, what: str, data: Path, out: Path, **settings: Any) -> Ended:
+    """Runs `processes.py` in so many processes.
+
+    They meet at a store, as under torchrun, but nobody watches over them: torchrun ends the others as soon as it sees
+    that one has died, at times before they have said why they end.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    with ExitStack() as stack:
+        processes, outs, errs = [], [], []
+        for rank in range(count):
+            numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+            environment = tiny.environment() | place | {name: str(number) for name, number in numbers.items()}
+            for files in (outs, errs):
+                files.append(stack.enter_context(TemporaryFile("w+")))
+            command = script(what, data, out, settings)
+            processes.append(subprocess.Popen(command, env=environment, stdout=outs[-1], stderr=errs[-1]))
+            stack.callback(processes[-1].wait)
+            stack.callback(processes[-1].kill)
+        codes = [process.wait() for process in processes]
+        return Ended(codes, *("".join(map(content, files)) for files in (outs, errs)))
+
+
+def run_under_torchrun(what: str, data: Path, out: Path, **settings: Any) -> Ended:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    python, *rest = script(what, data, out, settings)
+    command, environment = [python, *torchrun, *rest], tiny.environment()
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return Ended([process.returncode], process.stdout, process.stderr)
+
+
+def script(what: str, data: Path, out: Path, settings: dict[str, Any]) -> list[str]:
     pairs = [f"{name}={value!r}" for name, value in settings.items()]
-    arguments = [sys.executable, *torchrun, str(TESTS / "processes.py"), what, str(data), str(out), *pairs]
-    paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = tiny.environment() | {"PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=200)
+    return [sys.executable, str(Path(__file__).parents[1] / "processes.py"), what, str(data), str(out), *pairs]
 
 
-def first_step(count: int, data: Path, out: Path, **settings: Any) -> dict[str, Any]:
-    process = run_processes(count, "gradients", data, out, **settings)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return torch.load(out, weights_only=True)
+def content(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def first_steps(count: int, data: Path, out: Path, **settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The first step of each of several runs, by name."""
+    ended = run_processes(count, "gradients", data, out, **settings)
+    assert not any(ended.codes), ended.err[-3000:]
+    return {name: torch.load(out / name, weights_only=True) for name in settings}
 
 
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The first step of one process: 5 videos, which two processes share as 3 and 2."""
-    return first_step(1, data, tmp_path_factory.mktemp("alone") / "step.pt", batch_size=5)
+    return first_steps(1, data, tmp_path_factory.mktemp("alone"), step={"batch_size": 5})["step"]
 
 
-@pytest.mark.parametrize("fsdp", [False, True], ids=["ddp", "fsdp"])
-def test_gradients_of_two_processes_are_those_of_one(alone: dict[str, Any], data: Path, tmp_path: Path, fsdp: bool):
-    settings: dict[str, Any] = {"batch_size": 5, "sync_batchnorm": True, "fsdp": fsdp}
-    together = first_step(2, data, tmp_path / "step.pt", **settings)
+@pytest.fixture(scope="module")
+def of_two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """First steps of two processes."""
+    ddp = {"batch_size": 5, "sync_batchnorm": True}
+    apart = {"batch_size": 5, "accumulate": 2}
+    return first_steps(2, data, tmp_path_factory.mktemp("of_two"), ddp=ddp, fsdp=ddp | {"fsdp": True}, apart=apart)
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_gradients_of_two_processes_are_those_of_one(
+    alone: dict[str, Any], of_two: dict[str, dict[str, Any]], mode: str
+):
+    together = of_two[mode]
     assert together["line"]["loss"] == pytest.approx(alone["line"]["loss"], rel=1e-6)
     assert together["line"]["grad_norm"] == pytest.approx(alone["line"]["grad_norm"], rel=1e-4)
     assert together["gradients"].keys() == alone["gradients"].keys()
@@ -55,9 +105,9 @@ def test_gradients_of_two_processes_are_those_of_one(alone: dict[str, Any], data
         torch.testing.assert_close(together["buffers"][name], buffer, rtol=1e-5, atol=1e-6)
 
 
-def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, Any], data: Path, tmp_path: Path):
+def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, Any], of_two: dict[str, dict[str, Any]]):
     """So the test above sees what it is about; and each process has parts, one of them without a video."""
-    apart = first_step(2, data, tmp_path / "step.pt", batch_size=5, accumulate=2)
+    apart = of_two["apart"]
     different = [
         name for name, gradient in alone["gradients"].items() if not torch.allclose(apart["gradients"][name], gradient)
     ]
@@ -69,21 +119,19 @@ def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, An
 def test_two_processes_stopped_and_resumed_are_bit_equal_to_two_never_stopped(data: Path, tmp_path: Path, mode: str):
     settings = RANDOM | {"batch_size": 6, "save_every": 3}
     settings |= {"fsdp": True, "ema": 0.0, "accumulate": 1} if mode == "fsdp" else {"accumulate": 2}
-    whole = run_processes(2, "train", data, tmp_path / "whole", **settings)
-    assert whole.returncode == 0, whole.stderr[-3000:]
-    stopped = run_processes(2, "train", data, tmp_path / "run", **settings, stop=6)  # asked of the second process only
-    assert stopped.returncode == 0, stopped.stderr[-3000:]
-    assert "stopped, the state is saved; go on with: morphmlp train" in stopped.stdout
+    stopped = run_processes(2, "train_twice", data, tmp_path, **settings, stop=6)  # asked of the second process only
+    assert not any(stopped.codes), stopped.err[-3000:]
+    assert "stopped, the state is saved; go on with: morphmlp train" in stopped.out
     assert tiny.losses(tmp_path / "run")[-1][0] == 6
     resumed = run_processes(2, "resume", data, tmp_path / "run")
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert not any(resumed.codes), resumed.err[-3000:]
     tiny.assert_same_run(tmp_path / "whole", tmp_path / "run")
     assert len((tmp_path / "run" / "environment.jsonl").read_text().splitlines()) == 2
     # Each of the ten validation videos was counted once, on whichever process.
     last = tiny.read_log(tmp_path / "run")[-1]
     config = json.loads((tmp_path / "run" / "last" / "config.json").read_text())
     assert config["model"]["num_classes"] == 10
-    evaluation = evaluate_checkpoint(tmp_path / "run" / "last", data, workers=0)
+    evaluation = tiny.evaluate_checkpoint(tmp_path / "run" / "last", data, workers=0)
     assert len(evaluation.predictions) == 10
     assert last["val_top1"] == pytest.approx(evaluation.accuracy(1))
     assert last["val_loss"] == pytest.approx(evaluation.loss(), rel=1e-5)
@@ -91,16 +139,16 @@ def test_two_processes_stopped_and_resumed_are_bit_equal_to_two_never_stopped(da
 
 
 def test_one_process_that_is_stopped_in_the_evaluation_stops_all_without_an_error(data: Path, tmp_path: Path):
-    process = run_processes(2, "train", data, tmp_path / "run", stop_in_evaluation=True)
-    assert process.returncode == 0, process.stderr[-3000:]
-    assert process.stdout.count("stopped, the state is saved") == 2
-    assert tiny.losses(tmp_path / "run")[-1][0] == 5  # behind the first epoch, not evaluated yet
+    ended = run_under_torchrun("train", data, tmp_path / "run", stop_in_evaluation=True)
+    assert not any(ended.codes), ended.err[-3000:]
+    assert ended.out.count("stopped, the state is saved") == 2
+    assert tiny.losses(tmp_path / "run")[-1][0] == 5  # after the first epoch, not evaluated yet
 
 
 def test_one_process_that_dies_ends_the_other_with_a_message(data: Path, tmp_path: Path):
-    process = run_processes(2, "train", data, tmp_path / "run", epochs=3, save_every=2, die=4)
-    assert process.returncode != 0
-    assert "another process of this run has ended, after step 4; the last saved state is of step 4" in process.stderr
-    assert f"morphmlp train --out {tmp_path / 'run'} --resume (under torchrun, as before)" in process.stderr
+    ended = run_processes(2, "train", data, tmp_path / "run", epochs=3, save_every=2, die=4)
+    assert ended.codes == [1, -signal.SIGKILL]
+    assert "another process of this run has ended, after step 4; the last saved state is of step 4" in ended.err
+    assert f"morphmlp train --out {tmp_path / 'run'} --resume (under torchrun, as before)" in ended.err
     resume(tmp_path / "run")  # in one process: the steps are the same videos
     assert tiny.losses(tmp_path / "run")[-1][0] == 15

@@ -1,6 +1,5 @@
 """Training: what a run leaves, that it can be stopped anywhere and goes on to the last bit, and what stops it."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 
 import morphmlp.training.run as training
 from morphmlp.checkpoints.folder import load_config, load_with_info
+from morphmlp.cli import main
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.tasks.classification import training as classification
@@ -183,8 +183,7 @@ def test_killed_run_goes_on_from_the_last_saved_state(data: Path, tmp_path: Path
         "train(tiny.run_config(Path(sys.argv[1]), **settings), sys.argv[2])\n"
     )
     arguments = [sys.executable, "-c", script, str(data), str(tmp_path / "run")]
-    paths = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.run(arguments, capture_output=True, env=tiny.environment() | paths, timeout=120)
+    process = subprocess.run(arguments, capture_output=True, env=tiny.environment())
     assert process.returncode == -signal.SIGKILL
     log = tmp_path / "run" / "log.jsonl"
     assert tiny.losses(tmp_path / "run")[-1][0] == 8
@@ -270,40 +269,48 @@ def test_resume_refuses_data_that_has_changed(data: Path, tmp_path: Path, monkey
         training.resume(tmp_path / "run")
 
 
-def test_ctrl_c_saves_tells_how_to_go_on_and_leaves_with_130(data: Path, tmp_path: Path):
-    options = [*tiny.OPTIONS, "--epochs", 6, "--workers", 2, "--ema", 0.9, "--eval_every", 6]
-    whole, run = tmp_path / "whole run", tmp_path / "a run"
-    process = subprocess.Popen(
-        tiny.command("train", data, "--out", run, *options),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=tiny.environment(),
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 100
-    while not (run / "log.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 130, err
-    assert out == ""
-    last_line = err.splitlines()[-1]
-    assert last_line == f"stopped, the state is saved; go on with: morphmlp train --out '{run}' --resume"
-    assert "Traceback" not in err
-    assert 1 <= len(tiny.losses(run)) < 30
+# The command line, which presses Ctrl-C itself after two steps: as a terminal does, the workers get it too.
+CTRL_C = """
+import os, signal, sys
+from morphmlp.cli import main
+from morphmlp.training.run_folder import RunFolder
 
-    resumed = tiny.run_command("train", "--out", run, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resumes" in resumed.stderr
-    assert tiny.run_command("train", data, "--out", whole, *options).returncode == 0
+append = RunFolder.append
+
+def append_and_stop(self, line):
+    append(self, line)
+    if line["step"] == 2:
+        os.killpg(0, signal.SIGINT)
+
+RunFolder.append = append_and_stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_saves_tells_how_to_go_on_and_leaves_with_130(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    options = [*tiny.OPTIONS, "--epochs", "4", "--workers", "2", "--ema", "0.9", "--eval_every", "4"]
+    whole, run = tmp_path / "whole run", tmp_path / "a run"
+    train = [sys.executable, "-W", "error", "-c", CTRL_C, "train", data, "--out", run, *options]
+    process = subprocess.run(train, capture_output=True, text=True, env=tiny.environment(), start_new_session=True)
+    assert process.returncode == 130, process.stderr
+    assert process.stdout == ""
+    last_line = process.stderr.splitlines()[-1]
+    assert last_line == f"stopped, the state is saved; go on with: morphmlp train --out '{run}' --resume"
+    assert "Traceback" not in process.stderr
+    assert [step for step, _ in tiny.losses(run)] == [1, 2]
+
+    assert main(["train", "--out", str(run), "--resume"]) == 0
+    assert "resumes" in capfd.readouterr().err
+    assert main(["train", str(data), "--out", str(whole), *options]) == 0
     tiny.assert_same_run(whole, run)
 
 
 def test_termination_saves_and_leaves_with_0(data: Path, tmp_path: Path):
     run = tmp_path / "run"
     process = subprocess.Popen(
-        tiny.command("train", data, "--out", run, *tiny.OPTIONS, "--epochs", 1000, "--eval_every", 1000),
+        tiny.command("train", data, "--out", run, *tiny.OPTIONS, "--epochs", 10**6, "--eval_every", 10**6),
         stderr=subprocess.PIPE,
         text=True,
         env=tiny.environment(),
@@ -311,7 +318,7 @@ def test_termination_saves_and_leaves_with_0(data: Path, tmp_path: Path):
     while not (run / "log.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    err = process.communicate(timeout=100)[1]
+    err = process.communicate()[1]
     assert process.returncode == 0, err
     assert err.splitlines()[-1].startswith("stopped, the state is saved; go on with: ")
     assert (run / "last" / "state.pt").is_file()
@@ -462,7 +469,7 @@ def test_init_with_as_many_classes_starts_from_all_weights(
     for name in ("head.weight", "head.bias"):
         source[name] = source[name][order]
     assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
-    assert notes == [f"starts from {checkpoint} (tiny); its head is kept, put into the order of these classes"]
+    assert notes == [f"starts from {checkpoint} (tiny); its last layer is kept, put into the order of these classes"]
 
 
 def test_init_with_as_many_other_classes_replaces_the_head(data: Path, checkpoint: Path):

@@ -12,7 +12,7 @@ from torch import Tensor
 from morphmlp.checkpoints.folder import CheckpointInfo, fit_state_dict, save
 from morphmlp.checkpoints.pickles import read_pickle, state_dict_in
 from morphmlp.config import PUBLISHED_INPUTS, ModelConfig
-from morphmlp.data.sets.class_names import PUBLISHED_LABELS, read_labels
+from morphmlp.data.sets.class_names import PUBLISHED_LABELS, class_names_of
 from morphmlp.errors import CheckpointError
 from morphmlp.models.morphfc import group_width
 from morphmlp.models.morphmlp import MorphMLP
@@ -109,7 +109,8 @@ def convert_released(
         frames: see `load_released`.
 
     Raises:
-        CheckpointError: the file, the labels or the protocol cannot be used, or do not fit each other.
+        CheckpointError: the file or the protocol cannot be used, or file, labels and protocol do not fit each other.
+        DataError: the labels cannot be used.
     """
     model = load_released(file, frames=frames)
     info = released_info(model, file, labels=labels, protocol=protocol)
@@ -127,14 +128,15 @@ def released_info(
         protocol: one of `PUBLISHED_INPUTS`; by default that of `labels`, else the one that the number of classes tells.
 
     Raises:
-        CheckpointError: the labels or the protocol cannot be used.
+        CheckpointError: the protocol cannot be used.
+        DataError: the labels cannot be used.
     """
     protocol = protocol or (labels if labels in PUBLISHED_LABELS else _released_protocol(model.config))
     if protocol not in PUBLISHED_INPUTS:
         raise CheckpointError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PUBLISHED_INPUTS)}")
     return CheckpointInfo(
         input=PUBLISHED_INPUTS[protocol],
-        labels=read_labels(labels) if labels else [],
+        labels=class_names_of(labels) if labels else [],
         training=_training_of(model) | {"released": Path(file).name, "protocol": protocol},
     )
 

@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 from morphmlp.commands.parsing import make_parser, print_json
-from morphmlp.config import SplitConfig
-from morphmlp.errors import ConfigError, DataError
+from morphmlp.config import ListConfig, SplitConfig
+from morphmlp.errors import DataError
 
 
 def run(arguments: list[str]) -> int:
@@ -29,7 +28,12 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--out", type=str | None, help="folder of the results; default runs/tableN")
     parser.add_argument("--steps", type=PositiveInt, default=300, help="batches that each design sees")
     parser.add_argument("--seeds", type=PositiveInt, default=3, help="repetitions")
-    parser.add_argument("--recipe", type=str | None, help="YAML file of `train`: model, input, augmentation, rates")
+    parser.add_argument(
+        "--recipe", type=str | None, help="one of the package, as spoken_words, or a YAML file of train's options"
+    )
+    parser.add_argument(
+        "--init", type=str | None, help="checkpoint that every design starts from; default: fresh weights"
+    )
     parser.add_argument("--batch_size", type=int | None, help="clips a step; default: the recipe's")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -74,31 +78,15 @@ def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     from morphmlp.tasks.segmentation.annotations import is_mask_data
     from morphmlp.training.settings import run_config
 
-    if options.data is None:
-        data = out / "data"
-        if not data.exists():
-            print(f"rendering videos into {data}", file=sys.stderr, flush=True)
-            write_dataset(data, train_per_class=60, val_per_class=20, seed=0)
-        recipe = load_recipe("demo")
-    else:
-        data, recipe = options.data, {}
-    if options.recipe is not None:
-        recipe = _read_recipe(options.recipe)
-    if options.batch_size is not None:
-        recipe |= {"batch_size": options.batch_size}
-    if recipe.get("init") is not None:
-        raise ConfigError(f"init is {recipe['init']}; allowed: none, as the designs start from fresh weights")
+    data = options.data or out / "data"
     if is_mask_data(data):
         raise DataError(f"{data} holds masks, and `ablate` compares classifiers; give class folders or lists")
-    sets = read_training_sets(data, SplitConfig.from_dict(recipe.get("split") or {}))
+    named = options.recipe or ("demo" if options.data is None else None)
+    recipe = load_recipe(named) if named else {}
+    recipe |= {name: options[name] for name in ("batch_size", "init") if options[name] is not None}
+    if options.data is None and not data.exists():
+        print(f"rendering videos into {data}", file=sys.stderr, flush=True)
+        write_dataset(data, train_per_class=60, val_per_class=20, seed=0)
+    split, lists = (recipe.get(part) or {} for part in ("split", "lists"))
+    sets = read_training_sets(data, SplitConfig.from_dict(split), ListConfig.from_dict(lists))
     return run_config(data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind), sets
-
-
-def _read_recipe(path: str) -> dict[str, Any]:
-    try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as a recipe: {' '.join(str(error).split())}") from None
-    if not isinstance(recipe, dict):
-        raise ConfigError(f"{path} holds no names with values; see the recipes that `morphmlp train --config` takes")
-    return recipe

@@ -54,10 +54,10 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser = make_parser(
         "check-data",
         "DIR",
-        "Opens every file of DIR, which is anything that train takes or a folder of loose files, and decodes it at\n"
-        "sampled frames. Writes report.json, files.csv (a row for each file) and lists of the readable files, on\n"
-        "which train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken,\n"
-        "or if train does not take the set, as it is the case with loose files.",
+        "Opens every file of DIR and decodes it at sampled frames. DIR is anything that train takes, or a folder of\n"
+        "loose files. Writes report.json, files.csv (a row for each file) and lists of the readable files, on which\n"
+        "train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken, or if\n"
+        "train does not take the set; it takes no loose files.",
         "morphmlp check-data my_videos --frames 16 --workers 8",
     )
     parser.add_argument("data", type=str, help="folder, or list of `path,label` rows")

@@ -7,10 +7,11 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import add_protocol, make_parser, print_json, protocol
-from morphmlp.config import ListConfig, MaskConfig
+from morphmlp.commands.parsing import add_protocol, make_parser, print_json
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
+from morphmlp.tasks.registry import TASKS
+from morphmlp.tasks.task import Task
 
 
 def run(arguments: list[str]) -> int:
@@ -32,98 +33,56 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--out", type=str | None, help="folder for figures and tables; default CHECKPOINT-evaluation")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
-    parser.add_class_arguments(ListConfig, "lists", help="Lists of the data; what is not given is as in training")
-    parser.add_class_arguments(
-        MaskConfig, "masks", help="How annotations are read; what is not given is as in training"
-    )
+    for task in TASKS.values():
+        parser.add_class_arguments(
+            task.reading, task.reading_part, help="How the data is read; what is not given is as in training"
+        )
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp.checkpoints.folder import load_config
-    from morphmlp.tasks.classification.report import OUTPUT_FILES
 
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
-    require_own_folder(out, OUTPUT_FILES, what="an evaluation")
-    if load_config(options.checkpoint)[0].task == "segmentation":
-        _refuse(given, "lists", f"classifiers; {options.checkpoint} is a segmenter")
-        _evaluate_masks(options, given.get("masks"), out)
-    else:
-        _refuse(given, "masks", f"segmenters; {options.checkpoint} names classes of whole files")
-        _evaluate_labels(options, given.get("lists"), out)
+    require_own_folder(out, {name for task in TASKS.values() for name in task.output_files}, what="an evaluation")
+    task = TASKS[load_config(options.checkpoint)[0].task]
+    _evaluate(task, options, _own_options(task, given, options.checkpoint), out)
     return 0
 
 
-def _refuse(given: dict[str, Any], part: str, reason: str) -> None:
-    if given.get(part):
-        raise ConfigError(f"--{part} is for {reason}")
+def _own_options(task: Task, given: dict[str, Any], checkpoint: str) -> dict[str, Any]:
+    """Of the options that not every task takes, those that were given.
+
+    Raises:
+        ConfigError: the checkpoint's task does not take one of them.
+    """
+    own = {name for task in TASKS.values() for name in task.options}
+    values = {name: value for name, value in given.items() if name in own and value not in (None, {})}
+    if refused := [f"--{name}" for name in values if name not in task.options]:
+        raise ConfigError(
+            f"{checkpoint} is a {task.model_noun}, which does not take {', '.join(refused)}: leave it out"
+        )
+    return values
 
 
-def _evaluate_labels(options: Namespace, lists: dict[str, Any] | None, out: Path) -> None:
+def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: Path) -> None:
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.distributed import is_main
-    from morphmlp.tasks.classification import evaluation
-    from morphmlp.tasks.classification.report import (
-        evaluation_tables,
-        plot_confusion,
-        summary,
-        write_predictions,
-        write_summary,
-    )
+    from morphmlp.inference.device import Execution
 
-    with counting("files", enabled=not options.json and is_main()) as progress:
-        result = evaluation.evaluate_checkpoint(
-            options.checkpoint,
-            options.data,
-            split=options.split,
-            shuffle_frames=options.shuffle_frames,
-            lists=lists,
-            progress=progress,
-            workers=options.workers,
-            **protocol(options),
+    with counting(task.unit, enabled=not options.json and is_main()) as progress:
+        execution = Execution(options.device, options.precision, options.workers, progress)
+        result = task.evaluate(
+            options.checkpoint, options.data, split=options.split, options=own_options, execution=execution
         )
     if not is_main():
         return
+    report = task.report()
     # Shown first: a folder that cannot be written must not cost the figures.
     if options.json:
-        print_json(summary(result))
+        print_json(report.summary(result))
     else:
-        print_all(evaluation_tables(result))
-    write_summary(result, out / "summary.json")
-    write_predictions(result, out / "predictions.csv")
-    plot_confusion(result, out / "confusion.png")
-    print(f"summary.json, predictions.csv and confusion.png are in {out}", file=sys.stderr)
-
-
-def _evaluate_masks(options: Namespace, masks: dict[str, Any] | None, out: Path) -> None:
-    from morphmlp.display.progress_bar import counting
-    from morphmlp.display.tables import print_all
-    from morphmlp.distributed import is_main
-    from morphmlp.tasks.segmentation import evaluation as mask_evaluation
-    from morphmlp.tasks.segmentation.report import mask_summary, mask_tables, write_mask_evaluation
-
-    views = {"--clips": options.clips, "--crops": options.crops, "--aggregation": options.aggregation}
-    given = [name for name, value in views.items() if value is not None] + ["--shuffle_frames"] * options.shuffle_frames
-    if given:
-        raise ConfigError(
-            f"{options.checkpoint} is a segmenter, which sees the whole image once; leave out {', '.join(given)}"
-        )
-    with counting("images", enabled=not options.json and is_main()) as progress:
-        result = mask_evaluation.evaluate_mask_checkpoint(
-            options.checkpoint,
-            options.data,
-            split=options.split,
-            masks=masks,
-            workers=options.workers,
-            device=options.device,
-            precision=options.precision,
-            progress=progress,
-        )
-    if not is_main():
-        return
-    if options.json:
-        print_json(mask_summary(result))
-    else:
-        print_all(mask_tables(result))
-    write_mask_evaluation(result, out)
-    print(f"the figures are in {out}", file=sys.stderr)
+        print_all(report.evaluation_tables(result))
+    report.write_evaluation(result, out)
+    *names, last = task.output_files
+    print(f"{', '.join(names)} and {last} are in {out}", file=sys.stderr)

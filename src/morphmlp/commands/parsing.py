@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 import sys
-from argparse import RawDescriptionHelpFormatter
+from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from typing import Any, Literal, NoReturn
 
@@ -15,9 +15,32 @@ USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 
 class Parser(ArgumentParser):
-    """Reports a wrong option in one line, with the near ones instead of the long list of all."""
+    """Reports a wrong option in one line, with the near ones instead of the long list of all.
 
-    source = ""  # the file that is parsed, where it is not the command line
+    Attributes:
+        source: the file that is parsed, where it is not the command line.
+        first_screen: the options that `--help` shows, where `--help-all` shows all; empty for a parser of few options.
+    """
+
+    source = ""
+    first_screen: tuple[str, ...] = ()
+
+    def format_help(self, formatter: Any = None) -> str:
+        """All options, or those of the first screen."""
+        others = [action for action in self._actions if self.first_screen and action.dest not in self.first_screen]
+        kept = [action.help for action in others]
+        try:
+            for action in others:
+                action.help = SUPPRESS
+            return super().format_help(formatter)
+        finally:
+            for action, text in zip(others, kept, strict=True):
+                action.help = text
+
+    def show_first(self, *dests: str) -> None:
+        """Lets `--help` show these options, and `--help-all` all of them."""
+        self.add_argument("--help-all", "--help_all", action=_HelpAll, help="show every option and exit")
+        self.first_screen = ("help", "help_all", *dests)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         reason = _usage_reason(message)
@@ -26,6 +49,16 @@ class Parser(ArgumentParser):
         where = f"{self.source}: " if self.source else ""
         print(f"{self.prog}: {where}{reason} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+
+
+class _HelpAll(Action):
+    def __init__(self, option_strings: list[str], dest: str, **options: Any):
+        super().__init__(option_strings, dest, nargs=0, default=SUPPRESS, help=options.get("help"))
+
+    def __call__(self, parser: Any, *_: Any) -> None:
+        parser.first_screen = ()
+        parser.print_help()
+        parser.exit()
 
 
 def make_parser(verb: str, usage: str, description: str, example: str) -> Parser:

@@ -11,8 +11,12 @@ from typing import Any
 from jsonargparse import SUPPRESS, Namespace
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
-from morphmlp.config import InputConfig, ListConfig, MaskConfig, SplitConfig, TrainConfig
+from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
+from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
+
+FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
+FIRST_SCREEN += ("epochs", "batch_size", "lr", "precision", "workers")
 
 
 def run(arguments: list[str]) -> int:
@@ -26,7 +30,6 @@ def run(arguments: list[str]) -> int:
     from morphmlp.distributed import is_main
     from morphmlp.formatting import rate
     from morphmlp.training import run as training
-    from morphmlp.training.trainer import METRIC_NAMES
 
     try:
         if options.resume:
@@ -44,7 +47,7 @@ def run(arguments: list[str]) -> int:
         print_json(asdict(result) | {"best": str(result.best)})
         return 0
     print(
-        f"best {METRIC_NAMES[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
+        f"best {figure_names()[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
         f"{result.unit}, at epoch {result.best_epoch}; {rate(result.clips_per_s, result.unit)}\n"
         f"checkpoint: {result.best}"
     )
@@ -86,8 +89,9 @@ def _parser() -> Parser:
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
     )
     parser.add_class_arguments(SplitConfig, "split")
-    parser.add_class_arguments(ListConfig, "lists")
-    parser.add_class_arguments(MaskConfig, "masks")
+    for task in TASKS.values():
+        parser.add_class_arguments(task.reading, task.reading_part)
+    parser.show_first(*FIRST_SCREEN)
     return parser
 
 
@@ -165,14 +169,12 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     if options.recipe is not None:
         raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
-    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", "lists", "masks")}
+    readings = [task.reading_part for task in TASKS.values()]
+    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
-    sets = training.read_sets(
-        options.data,
-        SplitConfig.from_dict(plain["split"]),
-        MaskConfig.from_dict(plain["masks"]),
-        lists=ListConfig.from_dict(plain["lists"]),
-    )
+    task = task_of_data(options.data)
+    reading = task.reading.from_dict(plain[task.reading_part])
+    sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
 

@@ -39,7 +39,7 @@ class ListConfig(Config):
         labels: class names in the order of the labels: "k400", "ssv1", "ssv2", or a text file with one name a line;
             None takes `classes.txt` or `labels.json` of the data folder.
         first_label: the number of the first class in the lists, 0 or 1; None refuses lists that seem to count from 1.
-        frame_folders: a folder of images is a video, also in class folders; an entry of a list is one in any case.
+        frame_folders: a folder of images below a class folder is a video; one that a list names always is.
     """
 
     train: str | None = None

@@ -17,7 +17,7 @@ from morphmlp.files import replaced_file
 from morphmlp.recipes import load_recipe
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction, evaluate_checkpoint
 from morphmlp.tasks.classification.predictor import Predictor
-from morphmlp.tasks.classification.report import plot_confusion, write_predictions, write_summary
+from morphmlp.tasks.classification.report import write_evaluation
 from morphmlp.training.run import TrainResult, train
 from morphmlp.training.settings import run_config
 
@@ -77,9 +77,7 @@ def _demo_config(data: Path, seed: int) -> RunConfig:
 
 def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figures: dict[str, Any]) -> None:
     """Writes the page, and beside it the files that it is made from."""
-    write_summary(evaluation, out / "summary.json")
-    write_predictions(evaluation, out / "predictions.csv")
-    plot_confusion(evaluation, out / "confusion.png")
+    write_evaluation(evaluation, out)
     shutil.copyfile(result.best.parent / "curves.png", out / "curves.png")
     with replaced_file(out / "figures.json") as file:
         json.dump(figures, file, indent=2)

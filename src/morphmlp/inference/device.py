@@ -1,7 +1,8 @@
 """Where a model runs, and in which precision."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,30 @@ from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def show_nothing(done: int, total: int) -> None:
+    """The progress of work that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a model is run, whatever it is run on.
+
+    Attributes:
+        device: "auto", "cpu" or "cuda"; "auto" is the CUDA device of this process where there is one, else the CPU.
+        precision: "fp32", "bf16" or "fp16".
+        workers: processes that decode; with 0, this one does.
+        progress: called with the samples done and the samples in all, of this process.
+    """
+
+    device: str = "auto"
+    precision: str = "fp32"
+    workers: int = 2
+    progress: Callable[[int, int], None] = show_nothing
+
+
+AS_USUAL = Execution()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ what each of them is worth.
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from morphmlp.errors import ConfigError, UserError
 from morphmlp.inference.allocator import keep_freed_memory
-from morphmlp.inference.device import DTYPES, evaluating
+from morphmlp.inference.device import DTYPES, Execution, evaluating, resolve_device
 from morphmlp.models.block import MLP
 from morphmlp.models.branch_mean import KeepsMeanFCs, mean_weights
 from morphmlp.models.morphfc import ChunkFC, to_chunks, to_tokens
@@ -238,11 +238,13 @@ def _fold_norms(stem: Stem) -> None:
         stem.register_module(name, nn.Identity())
 
 
-def for_inference(model: MorphMLP, precision: str) -> tuple[nn.Module, str]:
-    """The model as it infers fastest in a precision, and the precision that is then left to autocast.
+def for_inference(model: MorphMLP, execution: Execution) -> tuple[nn.Module, Execution]:
+    """The model on its device as it infers fastest there, and the execution with the precision left to autocast.
 
     On a GPU it stays as it is: `optimize` has been measured on CPUs only.
     """
-    if precision in DTYPES and next(model.parameters()).device.type == "cpu":
-        return optimize(model, precision), "fp32"
-    return model, precision
+    device = resolve_device(execution.device)
+    model = model.to(device)
+    if execution.precision in DTYPES and device.type == "cpu":
+        return optimize(model, execution.precision), replace(execution, precision="fp32")
+    return model, execution

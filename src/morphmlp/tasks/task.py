@@ -1,49 +1,170 @@
-"""What a training run asks of its task."""
+"""What the rest of the package asks of a task: by its name, by its data, in a training and in an evaluation.
+
+`registry.py` is the table of the tasks. This module and a task's `task.py` load no torch: the options of the command
+line come from them.
+"""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from morphmlp.config import RunConfig, SplitConfig
+from morphmlp.config.base import Config
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import RenderableType
+    from torch import Tensor, nn
+    from torch.utils.data import DataLoader, Sampler
+
+    from morphmlp.inference.device import Execution
+
+
+class TrainingSet(Protocol):
+    """Samples of one part of the data, the names of their classes, and what kind of files they are."""
+
+    @property
+    def samples(self) -> Sequence[Any]: ...
+    @property
+    def classes(self) -> list[str]: ...
+    @property
+    def kind(self) -> Any: ...
+
+
+class Task(ABC):
+    """What models of a task answer, how their data is read, and how they are evaluated.
+
+    Attributes:
+        name: as in `ModelConfig.task`.
+        model_noun: what a model of the task is, such as "classifier".
+        verb: of the command line, which uses such a model.
+        metric: the figure of an evaluation whose best value decides which checkpoint is kept; 0 to 1.
+        figures: names for people of all figures of 0 to 1, by their names in the log.
+        reading_part: the field of `RunConfig` that says how the data is read; options of the same name set it.
+        reading: its class.
+        options: of `evaluate`, those that not every task takes.
+        output_files: the files of an evaluation.
+        unit: what an evaluation counts, in the plural.
+        head_fields: fields of `ModelConfig` that only this task's models depend on.
+        last_layer: the name of their last layer, whose rows are the classes.
+    """
+
+    name: str
+    model_noun: str
+    verb: str
+    metric: str
+    figures: ClassVar[Mapping[str, str]]
+    reading_part: str
+    reading: type[Config]
+    options: tuple[str, ...]
+    output_files: tuple[str, ...]
+    unit: str
+    head_fields: tuple[str, ...] = ()
+    last_layer: str = "head"
+
+    @abstractmethod
+    def recognises(self, data: str | Path) -> bool:
+        """Whether a folder or list may hold data of this task."""
+
+    @abstractmethod
+    def read_sets(self, data: str | Path, split: SplitConfig, reading: Any) -> tuple[TrainingSet, TrainingSet]:
+        """The training and validation sets below `data`.
+
+        Args:
+            reading: a value of the class `reading`.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+
+    @abstractmethod
+    def for_training(self, config: RunConfig, sets: tuple[Any, Any]) -> "TrainingTask":
+        """What a run learns on the two sets that `read_sets` gave."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        checkpoint: str | Path,
+        data: str | Path,
+        *,
+        split: str | None,
+        options: Mapping[str, Any],
+        execution: "Execution",
+    ) -> Any:
+        """Evaluates a checkpoint folder; `report()` shows what this returns.
+
+        Args:
+            split: "train", "val", "test" or "all"; None takes the part to evaluate on.
+            options: values by the names in `options`; what is left out is as in the checkpoint.
+
+        Raises:
+            CheckpointError, DataError: the data does not fit the checkpoint.
+        """
+
+    @abstractmethod
+    def report(self) -> "Report":
+        """The task's module `report`, which shows evaluations."""
+
+
+class Report(Protocol):
+    """What a task's module `report` has for its evaluations."""
+
+    @staticmethod
+    def summary(evaluation: Any) -> dict[str, Any]:
+        """The figures as plain values, ready for JSON."""
+        ...
+
+    @staticmethod
+    def evaluation_tables(evaluation: Any) -> "list[RenderableType]":
+        """The figures for the terminal."""
+        ...
+
+    @staticmethod
+    def write_evaluation(evaluation: Any, folder: Path) -> None:
+        """Writes `Task.output_files` into a folder."""
+        ...
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation within a training says: figures by name, how many samples were evaluated, and the others."""
+    """The result of an evaluation within a training: figures by name, how many samples were evaluated, and the rest.
+
+    `broken` has path and reason of the samples that could not be read.
+    """
 
     figures: dict[str, float]
     evaluated: int
     broken: list[tuple[Path, str]]
 
 
-class Task(Protocol):
-    """What a training run needs to know of its task.
+class TrainingTask(Protocol):
+    """What a training run asks of its task, which holds the run's samples.
 
     Attributes:
         unit: what the samples are, in the plural: "videos" or "images".
-        metric: the name of the figure, 0 to 1, whose best evaluation is kept; one of `Scores.figures`.
+        metric, figures: those of `Task`.
         classes: names in the order of the labels.
         train_paths: of the training samples; the loader's batches name samples by their place here.
         train_labels: of the training samples; empty where a sample has no single label.
         num_val: validation samples.
-        notes: what there is to say of the data before training starts.
+        notes: what to say of the data before training starts.
         fingerprint: tells whether a resumed run sees the samples that it was started with.
     """
 
     unit: str
     metric: str
+    figures: Mapping[str, str]
     classes: list[str]
-    train_paths: list[Path]
+    train_paths: list[Any]
     train_labels: list[int]
     num_val: int
     notes: list[str]
     fingerprint: str
 
-    def loader(self, batches: Sampler[list[int]]) -> DataLoader:
+    def loader(self, batches: "Sampler[list[int]]") -> "DataLoader":
         """Batches with `indices` and `broken`, of the items `pass_number * len(train_paths) + index` in `batches`."""
         ...
 
@@ -52,18 +173,22 @@ class Task(Protocol):
         ...
 
     def num_clips(self, batch: Any) -> int:
-        """Clips of a batch: more than its samples with repeated augmentation."""
+        """Clips of a batch; with repeated augmentation they are more than its samples."""
         ...
 
-    def loss(self, model: nn.Module, batch: Any, device: torch.device) -> Tensor:
+    def loss(self, model: "nn.Module", batch: Any, device: "torch.device") -> "Tensor":
         """Mean loss of a batch, in float32."""
         ...
 
-    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+    def evaluate(self, model: "nn.Module", progress: Callable[[int, int], None]) -> Scores:
         """Scores on the validation samples of all processes; `progress` is called with the samples done and in all."""
+        ...
+
+    def reason_for_nan(self) -> str:
+        """Why an evaluation's metric is NaN, and what to look at."""
         ...
 
 
 def fingerprint(lines: Iterable[str]) -> str:
-    """A short name of the training samples, a line each, for `Task.fingerprint`."""
+    """A short name of the training samples, a line each, for `TrainingTask.fingerprint`."""
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -1,4 +1,4 @@
-"""What is shown while work goes on: a progress bar on a terminal, a line an epoch of training elsewhere."""
+"""What a training shows: a progress bar on a terminal, and lines, one of them for each evaluation."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,15 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from morphmlp.config import RunConfig
+from morphmlp.distributed import world_size
+from morphmlp.formatting import rate
+from morphmlp.tasks.task import Scores, TrainingTask
+from morphmlp.training.learner import Learner
+from morphmlp.training.run_folder import Progress
 
 
 class TrainingDisplay:
@@ -14,8 +22,8 @@ class TrainingDisplay:
 
     def __init__(self, *, total_steps: int, steps_per_epoch: int, enabled: bool = True):
         self.console = Console(file=sys.stderr, quiet=not enabled, highlight=False, soft_wrap=True)
-        self.steps_per_epoch = steps_per_epoch
-        self.bar = Progress(
+        self.steps_per_epoch, self.epochs = steps_per_epoch, total_steps // steps_per_epoch
+        self.bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -37,9 +45,26 @@ class TrainingDisplay:
         """Prints a line."""
         self.console.print(message, markup=False)
 
+    def announce(self, config: RunConfig, task: TrainingTask, learner: Learner, notes: list[str]) -> None:
+        """Says what is trained on what."""
+        size = " x ".join(map(str, config.input.crop))
+        frames = f"{config.model.frames} frames at " if config.model.temporal else ""
+        parameters = sum(parameter.numel() for parameter in learner.raw_model.parameters())
+        processes = f" in {world_size()} processes" if world_size() > 1 else ""
+        self.say(
+            f"{config.model.name}, {frames}{size} px, {parameters / 1e6:.2f} M parameters, on {learner.device}"
+            f"{processes}"
+        )
+        self.say(
+            f"{len(task.train_paths)} training and {task.num_val} validation {task.unit} of "
+            f"{config.model.num_classes} classes; {self.epochs} epochs of {self.steps_per_epoch} steps"
+        )
+        for note in [*notes, *task.notes]:
+            self.say(note)
+
     def step(self, step: int, *, loss: float, rate: str) -> None:
         """Moves the bar."""
-        epoch = min((step - 1) // self.steps_per_epoch + 1, self.bar.tasks[0].total // self.steps_per_epoch)  # type: ignore[operator]
+        epoch = min((step - 1) // self.steps_per_epoch + 1, self.epochs)
         self.bar.update(
             self.task,
             completed=step,
@@ -48,9 +73,19 @@ class TrainingDisplay:
         )
 
     def broken(self, path: Path, reason: str) -> None:
-        """Names a video that was left out."""
+        """Names a sample that was left out."""
         self.say(f"left out, cannot be read: {path}: {reason}")
 
     def evaluating(self, done: int, total: int) -> None:
         """Shows how far an evaluation has come."""
         self.bar.update(self.task, description=f"evaluating {done}/{total}")
+
+    def evaluated(self, scores: Scores, task: TrainingTask, progress: Progress) -> None:
+        """Says how good the model is after an epoch, and how fast the training."""
+        figures = "  ".join(f"{task.figures.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
+        missing = f"  ({scores.evaluated} of {task.num_val} evaluated)" if scores.broken else ""
+        self.say(
+            f"epoch {progress.step // self.steps_per_epoch}/{self.epochs}  {figures}  "
+            f"(best {task.figures[task.metric]} {progress.best_score:.3f})  "
+            f"{rate(progress.clips / max(progress.training_s, 1e-9), task.unit)}{missing}"
+        )

@@ -10,6 +10,7 @@ from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
+from morphmlp.tasks.registry import TASKS
 from morphmlp.training.seeding import seed_step
 
 TEMPORAL_FIELDS = ("temporal_op", "block", "order", "residual")
@@ -17,10 +18,10 @@ BACKBONE = ("stem.", "downsamples.", "stages.")
 
 
 def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list[str]]:
-    """The model to train, and what there is to say about where its weights come from.
+    """The model to train, and notes on where its weights come from.
 
-    Beside a checkpoint of the same model, `config.init` may be an image classifier, which a video model inflates and
-    of which a segmenter takes the backbone; and a video model of another frame count, which is carried over.
+    `config.init` may be a checkpoint of the same model, a video model of another frame count, which is carried over, or
+    an image classifier: a video model inflates it, and a model of another task takes its backbone.
 
     Raises:
         ConfigError: the model has not as many outputs as there are classes.
@@ -33,7 +34,7 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     if config.init is None:
         return fresh, []
     source, info = load_with_info(config.init)
-    _require_start(source.config, config.model, config.init)
+    require_start(source.config, config.model, config.init)
     weights, changes = _fitted_weights(source, config.model)
     if source.config.task == config.model.task:
         known = info.class_names(source.config.num_classes)
@@ -43,13 +44,14 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     return fresh, [f"starts from {config.init} ({source.config.name}); {'; '.join(changes)}"]
 
 
-def _require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
+def require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
     """Raises CheckpointError where weights of `source` cannot become those of `model`."""
     if source.temporal and not model.temporal:
         raise CheckpointError(f"{init} is a video model ({source.name}); start an image model from an image checkpoint")
-    if source.task != "classification" and model.task == "classification":
+    if source.task not in (model.task, "classification"):
         raise CheckpointError(
-            f"{init} is a segmenter ({source.name}); start a classifier from a classifier's checkpoint"
+            f"{init} is a {TASKS[source.task].model_noun} ({source.name}); start a {TASKS[model.task].model_noun} from "
+            "a classifier's checkpoint"
         )
     if model.style == "cnn" and model.temporal != source.temporal:
         raise CheckpointError(
@@ -57,7 +59,7 @@ def _require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
         )
     fields = [*SPATIAL_FIELDS]
     fields += TEMPORAL_FIELDS if source.temporal else ()
-    fields += ("decoder_width",) if source.task == "segmentation" else ()
+    fields += TASKS[source.task].head_fields if source.task == model.task else ()
     different = [name for name in fields if getattr(source, name) != getattr(model, name)]
     if different:
         sides = "; ".join(f"{name}: {getattr(source, name)}, {getattr(model, name)}" for name in different)
@@ -65,11 +67,11 @@ def _require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
 
 
 def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:
-    """What of the source's weights the model takes, in its shapes, and what was done to them."""
+    """The source's weights that the model takes, in its shapes, and what was done to them."""
     weights, former = source.state_dict(), source.config
     if model.task != former.task:
         backbone = {name: value for name, value in weights.items() if name.startswith(BACKBONE)}
-        return backbone, ["its backbone is taken, the Semantic FPN is fresh"]
+        return backbone, ["its backbone is taken, the head is fresh"]
     if model.temporal and not former.temporal:
         return inflated_weights(weights), [f"inflated to {model.frames} frames, the temporal layers are fresh"]
     if model.frames != former.frames:
@@ -81,14 +83,15 @@ def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Ten
 def _fitted_classifier(
     weights: dict[str, Tensor], fresh: MorphMLP, known: list[str], classes: list[str]
 ) -> tuple[dict[str, Tensor], str]:
-    """The last layer for these classes: kept, put into their order, or fresh; and which of these."""
-    layer = "head.classifier" if fresh.config.task == "segmentation" else "head"
+    """The last layer for these classes, which is kept, put into their order, or fresh; and which of the three."""
+    layer = TASKS[fresh.config.task].last_layer
     names = (f"{layer}.weight", f"{layer}.bias")
-    what = "its last layer" if fresh.config.task == "segmentation" else "its head"
     if known == classes:
-        return {}, f"{what} is kept"
+        return {}, "its last layer is kept"
     if sorted(known) == sorted(classes):
         rows = torch.tensor([known.index(name) for name in classes])
-        return {name: weights[name][rows] for name in names}, f"{what} is kept, put into the order of these classes"
-    change = f"{what} of {len(known)} classes is replaced by a fresh one of these {len(classes)} classes"
+        return {
+            name: weights[name][rows] for name in names
+        }, "its last layer is kept, put into the order of these classes"
+    change = f"its last layer of {len(known)} classes is replaced by a fresh one of these {len(classes)} classes"
     return {name: fresh.state_dict()[name] for name in names}, change

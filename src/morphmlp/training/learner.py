@@ -14,7 +14,7 @@ from morphmlp.config import RunConfig
 from morphmlp.distributed import local_world_size, rank, world_size
 from morphmlp.errors import ConfigError
 from morphmlp.models.morphmlp import MorphMLP
-from morphmlp.tasks.task import Task
+from morphmlp.tasks.task import TrainingTask
 from morphmlp.training.optim import make_optimizer, set_lr
 from morphmlp.training.seeding import seed_step
 from morphmlp.training.state import collect_state, put_state, shard, whole_model
@@ -36,7 +36,7 @@ class Learner:
         ConfigError: the processes cannot train together.
     """
 
-    def __init__(self, config: RunConfig, task: Task, model: MorphMLP):
+    def __init__(self, config: RunConfig, task: TrainingTask, model: MorphMLP):
         settings = config.train
         self.config, self.settings, self.task = config, settings, task
         AcceleratorState._reset_state()  # it keeps the precision of the process's first run

@@ -8,31 +8,27 @@ from pathlib import Path
 
 from torch import distributed
 
-from morphmlp.config import ListConfig, MaskConfig, RunConfig, SplitConfig
-from morphmlp.data.sets.labelled import LabelledSet
-from morphmlp.data.sets.read import read_training_sets
+from morphmlp.config import RunConfig
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
 from morphmlp.errors import ConfigError, DataError, UserError
 from morphmlp.models.zoo import build_model
-from morphmlp.tasks.classification.training import ClassificationTask
-from morphmlp.tasks.segmentation.annotations import MaskSet, is_mask_data, read_mask_sets
-from morphmlp.tasks.segmentation.training import SegmentationTask
-from morphmlp.tasks.task import Task
+from morphmlp.tasks.registry import TASKS
+from morphmlp.tasks.task import TrainingSet
 from morphmlp.training.environment import describe_environment
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.run_folder import RunFolder
-from morphmlp.training.stopping import Interrupted, LostProcessError
+from morphmlp.training.stopping import Interrupted, LostProcessError, NotFiniteError
 from morphmlp.training.trackers import require_trackers
-from morphmlp.training.trainer import NotFiniteError, Trainer
+from morphmlp.training.trainer import Trainer
 
-__all__ = ["Interrupted", "LostProcessError", "NotFiniteError", "TrainResult", "read_sets", "resume", "train"]
+__all__ = ["Interrupted", "LostProcessError", "NotFiniteError", "TrainResult", "resume", "train"]
 
-TrainingSets = tuple[LabelledSet, LabelledSet] | tuple[MaskSet, MaskSet]
+TrainingSets = tuple[TrainingSet, TrainingSet]  # the training and the validation part
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`: "top1" or "miou".
+    """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`, such as "top1".
 
     `num_val` leaves out the validation samples that could not be read.
     """
@@ -47,15 +43,6 @@ class TrainResult:
     clips_per_s: float
 
 
-def read_sets(
-    data: str | Path, split: SplitConfig, masks: MaskConfig | None = None, lists: ListConfig | None = None
-) -> TrainingSets:
-    """The training and validation sets below `data`; what it holds decides: masks, images or videos."""
-    if is_mask_data(data):
-        return read_mask_sets(data, masks or MaskConfig(), split)
-    return read_training_sets(data, split, lists)
-
-
 def train(
     config: RunConfig, out: str | Path, *, overwrite: bool = False, sets: TrainingSets | None = None
 ) -> TrainResult:
@@ -64,7 +51,7 @@ def train(
     Under torchrun every process calls it alike, and gets the same result.
 
     Raises:
-        UserError: data, configuration or folder cannot be used; nothing is left behind then.
+        UserError: data, configuration or folder cannot be used; the run leaves nothing then.
         NotFiniteError: the loss or its gradient is NaN or infinite.
         LostProcessError: a decoding process, or another process of the run, ended.
         Interrupted: after Ctrl-C or SIGTERM; the state is saved.
@@ -77,7 +64,7 @@ def train(
         if is_main():
             folder.check(overwrite=overwrite)
         join_processes()
-        sets = sets or read_sets(config.data, config.split, config.masks, config.lists)
+        sets = sets or read_sets(config)
         return _start(config, folder, sets, overwrite=overwrite)
 
 
@@ -96,19 +83,26 @@ def resume(out: str | Path) -> TrainResult:
         join_processes()
         if not Path(config.data).exists():
             raise DataError(f"the run's data, {config.data}, is no longer there; put it back, or link it to that place")
-        sets = read_sets(config.data, config.split, config.masks, config.lists)
+        sets = read_sets(config)
         if not agreed(folder.has_state):  # stopped before the first save
             return _start(config, folder, sets, overwrite=True)
-        trainer = Trainer(config, folder, make_task(config, sets), build_model(config.model))
+        task = TASKS[config.model.task].for_training(config, sets)
+        trainer = Trainer(config, folder, task, build_model(config.model))
         notes = trainer.load_state()
         if is_main() and trainer.progress.step < trainer.total_steps:
             folder.note_start(describe_environment(num_processes=world_size()))
         return _finished(trainer, notes)
 
 
+def read_sets(config: RunConfig) -> TrainingSets:
+    """The samples of `config.data`, as the task of the run reads them."""
+    task = TASKS[config.model.task]
+    return task.read_sets(config.data, config.split, getattr(config, task.reading_part))
+
+
 def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrite: bool) -> TrainResult:
     model, notes = initial_model(config, sets[0].classes)
-    task = make_task(config, sets)
+    task = TASKS[config.model.task].for_training(config, sets)
     trainer = Trainer(config, folder, task, model)
     if is_main():
         folder.create(config, overwrite=overwrite)
@@ -121,13 +115,6 @@ def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrit
         if is_main():
             folder.discard_if_unsaved()
         raise
-
-
-def make_task(config: RunConfig, sets: TrainingSets) -> Task:
-    """What the run learns: `config.model.task`."""
-    if config.model.task == "segmentation":
-        return SegmentationTask(config, sets)  # type: ignore[arg-type]
-    return ClassificationTask(config, sets)  # type: ignore[arg-type]
 
 
 def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:

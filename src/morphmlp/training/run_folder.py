@@ -225,7 +225,7 @@ class RunFolder:
 
 
 def _append_line(path: Path, line: dict[str, Any]) -> None:
-    """A line of JSON, which has no NaN: null stands for it."""
+    """A line of JSON, which has no NaN: null is written for it."""
     line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in line.items()}
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")

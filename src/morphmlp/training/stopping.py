@@ -1,10 +1,20 @@
-"""How a run ends before its last step: signals, a lost process, and what is said of it."""
+"""How a run ends before its last step: signals, a lost process, and the message for each."""
 
 import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from torch import distributed
 
 from morphmlp.distributed import world_size
 from morphmlp.errors import UserError
+
+
+class NotFiniteError(UserError):
+    """The loss or its gradient became NaN or infinite."""
 
 
 class LostProcessError(UserError):
@@ -19,14 +29,72 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
-def resume_command(out: Path) -> str:
-    again = f"morphmlp train --out {shlex.quote(str(out))} --resume"
-    return again if world_size() == 1 else f"{again} (under torchrun, as before)"
-
-
-class _Stop(Exception):
-    """Unwinds the loop to the place where the state is saved, if it is not yet; processes tell it one another."""
+class Stop(Exception):
+    """Unwinds the loop to the place where the state is saved, unless it is saved already."""
 
     def __init__(self, unsaved: bool):
         super().__init__(unsaved)
         self.unsaved = unsaved
+
+
+class StopSignal:
+    """The signal that asked this process to stop.
+
+    Attributes:
+        number: None until one has come.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def came(self) -> bool:
+        return self.number is not None
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM is noted, and the run stops after the step in progress.
+
+        A second Ctrl-C stops at once. Of several processes none does: each may be sent a signal twice, by the scheduler
+        and by torchrun.
+        """
+
+        def catch(number: int, _: Any) -> None:
+            self.number = number
+            if number == signal.SIGINT and world_size() == 1:
+                signal.signal(number, before[number])
+
+        before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, catch)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def lost_process(error: RuntimeError, *, step: int, saved_step: int | None, out: Path) -> LostProcessError | None:
+    """The message where another process has ended; None for any other error.
+
+    The state in memory is not saved: the error can come in the middle of a step.
+
+    Args:
+        saved_step: of the state in `out`; None where there is none.
+    """
+    saved = "no state is saved yet" if saved_step is None else f"the last saved state is of step {saved_step}"
+    go_on = f"{saved}; go on with: {resume_command(out)}"
+    if "DataLoader worker" in str(error):
+        return LostProcessError(
+            f"a decoding process ended unexpectedly (out of memory?) after step {step}; try fewer --workers if it "
+            f"comes again; {go_on}"
+        )
+    if world_size() > 1 and (isinstance(error, distributed.DistError) or "onnection" in str(error)):
+        return LostProcessError(f"another process of this run has ended, after step {step}; {go_on}")
+    return None
+
+
+def resume_command(out: Path) -> str:
+    """What a user types to go on with the run."""
+    again = f"morphmlp train --out {shlex.quote(str(out))} --resume"
+    return again if world_size() == 1 else f"{again} (under torchrun, as before)"

@@ -285,7 +285,7 @@ def test_picture_shows_models_with_a_published_accuracy(tmp_path: Path):
 
 def test_verb_writes_what_it_prints(tmp_path: Path):
     path = tmp_path / "speed.json"
-    process = tiny.run_command(
+    process = tiny.run_process(
         *("bench", "--model", "morphmlp_video_nano", "--size", "32", "--turns", "1", "--training", "--json", path)
     )
     assert process.returncode == 0, process.stderr

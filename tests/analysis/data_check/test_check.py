@@ -24,12 +24,13 @@ import tiny
 from PIL import Image
 
 from morphmlp.analysis.data_check import check as checking
+from morphmlp.analysis.data_check import workers
 from morphmlp.analysis.data_check.check import check_data
 from morphmlp.analysis.data_check.examine import Depth, Facts, Job, examine, uneven
-from morphmlp.analysis.data_check.journal import Journal, _stamp
-from morphmlp.analysis.data_check.report import CheckReport, Row
+from morphmlp.analysis.data_check.journal import Journal, stamp_of
+from morphmlp.analysis.data_check.report import CheckedFile, CheckReport
 from morphmlp.analysis.data_check.tables import check_tables, duration, file_size, remarks
-from morphmlp.analysis.data_check.workers import _cause_of_death, examine_all
+from morphmlp.analysis.data_check.workers import cause_of_death, examine_all
 from morphmlp.commands.check_data import run as run_verb
 from morphmlp.config import ListConfig, MaskConfig
 from morphmlp.data.media.sources import FrameFolder
@@ -56,8 +57,8 @@ def check(tmp_path: Path) -> Callable[..., CheckReport]:
     return lambda root, **options: check_data(root, tmp_path / "out", **{"workers": 1, **options})
 
 
-def row_of(report: CheckReport, name: str) -> Row:
-    return next(row for row in report.rows if Path(row.path).name == name)
+def row_of(report: CheckReport, name: str) -> CheckedFile:
+    return next(row for row in report.files if Path(row.path).name == name)
 
 
 def encode(path: Path, *, num_frames: int = 20, rate: int = 25, times_ms: list[int] | None = None) -> Path:
@@ -100,11 +101,11 @@ def overwrite_frames(path: Path, *, first: int, last: int) -> None:
 
 def test_a_sound_set_is_counted_and_measured(videos: Path, check: Callable[..., CheckReport]):
     report = check(videos)
-    infos = [probe(row.path) for row in report.rows]
-    assert (len(report.rows), len(report.readable), report.unit, report.refusal) == (9, 9, "videos", None)
+    infos = [probe(row.path) for row in report.files]
+    assert (len(report.files), len(report.readable), report.unit, report.refusal) == (9, 9, "videos", None)
     assert report.class_counts() == {name: {"train": 2, "val": 1} for name in sorted(CLASSES)}
-    assert [row.facts.frames for row in report.rows] == [info.num_frames for info in infos]
-    assert {(row.facts.width, row.facts.height, row.facts.fps, row.facts.codec) for row in report.rows} == {
+    assert [row.facts.frames for row in report.files] == [info.num_frames for info in infos]
+    assert {(row.facts.width, row.facts.height, row.facts.fps, row.facts.codec) for row in report.files} == {
         (96, 80, 12.0, "h264")
     }
     frames = sorted(info.num_frames for info in infos)
@@ -112,7 +113,7 @@ def test_a_sound_set_is_counted_and_measured(videos: Path, check: Callable[..., 
     assert report.duration_s == pytest.approx(sum(frames) / 12)
     assert report.imbalance == 1
     assert not report.duplicates
-    assert not any(row.notes for row in report.rows)
+    assert not any(row.notes for row in report.files)
 
 
 def damage(kind: str, path: Path) -> None:
@@ -175,7 +176,7 @@ def test_unusual_videos_are_noted_and_not_broken(videos: Path, check: Callable[.
     turn_by_quarter(encode(folder / "turned.mp4", rate=12))
     report = check(videos)
     assert not report.broken
-    assert {Path(row.path).name: row.notes for row in report.rows if row.notes} == {
+    assert {Path(row.path).name: row.notes for row in report.files if row.notes} == {
         "short.mp4": ("short",),
         "fast.mp4": ("odd rate",),
         "uneven.mkv": ("variable rate",),
@@ -327,7 +328,7 @@ def test_folders_of_frames_are_videos(tmp_path: Path, check: Callable[..., Check
     as_images = check(tmp_path / "set")
     assert "give --lists.frame_folders true" in "\n".join(remarks(as_images))
     report = check(tmp_path / "set", lists=ListConfig(frame_folders=True), frames=4)
-    assert [(row.path[-6:], row.facts.frames, row.notes) for row in sorted(report.rows, key=lambda r: r.path)] == [
+    assert [(row.path[-6:], row.facts.frames, row.notes) for row in sorted(report.files, key=lambda r: r.path)] == [
         ("jump/1", 17, ()),
         ("jump/2", 16, ()),
         ("/run/1", 20, ()),
@@ -444,7 +445,7 @@ def test_a_second_check_looks_only_at_what_changed_or_was_broken(videos: Path, c
     shutil.copy(videos / "train" / "moving_down" / "moving_down_0001.mp4", changed)
     encode(videos / "train" / "moving_up" / "new.mp4")
     second = check(videos)
-    assert (second.taken_over, len(second.rows), len(second.broken)) == (7, 10, 1)
+    assert (second.taken_over, len(second.files), len(second.broken)) == (7, 10, 1)
     assert len(second.duplicates) == 1
     bad.write_bytes(content)
     third = check(videos)
@@ -476,16 +477,16 @@ def test_a_folder_of_frames_is_stamped_with_all_its_frames(tmp_path: Path, chang
         (tmp_path / f"{number}.png").write_bytes(b"x")
         os.utime(tmp_path / f"{number}.png", ns=(5, 5))
     job = Job(tmp_path, "video")
-    before = _stamp(job)
-    assert before == _stamp(Job(FrameFolder(tmp_path, None, 3), "video"))
+    before = stamp_of(job)
+    assert before == stamp_of(Job(FrameFolder(tmp_path, None, 3), "video"))
     if change == "grow":
         (tmp_path / "1.png").write_bytes(b"xx")
     elif change == "rename":
         (tmp_path / "1.png").rename(tmp_path / "7.png")
     else:
         (tmp_path / "9.png").touch()
-    assert _stamp(job) != before
-    assert _stamp(Job(tmp_path / "gone", "video")) is None
+    assert stamp_of(job) != before
+    assert stamp_of(Job(tmp_path / "gone", "video")) is None
 
 
 def test_another_depth_is_another_check(videos: Path, check: Callable[..., CheckReport]):
@@ -529,12 +530,31 @@ def test_a_worker_that_dies_takes_its_file_along_and_no_other(tmp_path: Path, wo
     assert found == expected
 
 
-def test_a_file_that_hangs_is_given_up(tmp_path: Path):
+def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The clock goes on only while the file hangs, so no other is given up, however slow the machine is."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    wait, pid = workers.wait, tmp_path / "pid"
+
+    def wait_or_advance(connections: list, remaining: float | None) -> list:
+        if remaining and pid.exists() and pid.read_text().endswith("\n") and is_running(int(pid.read_text())):
+            clock.now += remaining
+            return []
+        return wait(connections, None if remaining is None else 0.01)
+
+    monkeypatch.setattr(workers, "time", clock)
+    monkeypatch.setattr(workers, "wait", wait_or_advance)
     jobs = [Job(Path(name), "video") for name in ("hangs", "a", "b")]
     found = dict(examine_all(jobs, partial(misbehaving.look, folder=tmp_path), workers=1, timeout_s=0.5))
     assert found[0].reason == "no result within 0.5 s: decoding was stopped"
     assert (found[1], found[2]) == (Facts(codec="a"), Facts(codec="b"))
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    assert not is_running(int(pid.read_text()))
+
+
+def test_processes_are_forked_from_one_that_has_loaded_the_decoder(tmp_path: Path):
+    """A wrong name of what to load would be passed over in silence, and each process would load it anew."""
+    look = partial(misbehaving.look, folder=tmp_path)
+    found = dict(examine_all([Job(Path("server"), "video")], look, workers=1, timeout_s=60))
+    assert found == {0: Facts(codec="decodes")}
 
 
 def test_processes_that_cannot_start_end_the_check():
@@ -552,7 +572,7 @@ def test_processes_that_cannot_start_end_the_check():
 
 
 def test_causes_of_death_are_named():
-    assert [_cause_of_death(code) for code in (-11, -9, 3)] == ["SIGSEGV", "SIGKILL", "exit code 3"]
+    assert [cause_of_death(code) for code in (-11, -9, 3)] == ["SIGSEGV", "SIGKILL", "exit code 3"]
 
 
 def is_running(pid: int) -> bool:
@@ -571,14 +591,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tiny.environment() | {"PYTHONPATH": paths},
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=tiny.environment())
 
 
 def test_a_worker_that_hangs_does_not_outlive_a_killed_check(tmp_path: Path):
@@ -598,11 +611,24 @@ def test_a_worker_that_hangs_does_not_outlive_a_killed_check(tmp_path: Path):
     wait_for(lambda: not is_running(worker))
 
 
-# Python started in the background of a shell ignores SIGINT.
-VERB = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from morphmlp.commands.check_data import run; sys.exit(run(sys.argv[1:]))"
-)
+# The verb, which sends itself a signal after ten files; Python started in the background of a shell ignores SIGINT.
+STOPPED = """
+import os, signal, sys
+from morphmlp.analysis.data_check.journal import Journal
+from morphmlp.commands.check_data import run
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+add, calls = Journal.add, []
+
+def add_and_stop(self, *arguments):
+    add(self, *arguments)
+    calls.append(0)
+    if len(calls) == 10:
+        os.kill(os.getpid(), int(sys.argv[1]))
+
+Journal.add = add_and_stop
+sys.exit(run(sys.argv[2:]))
+"""
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
@@ -612,21 +638,18 @@ def test_a_check_that_is_stopped_goes_on_where_it_was(
     source = data / "train" / "moving_up" / "moving_up_0001.mp4"
     for name in ("a", "b"):
         (tmp_path / "set" / name).mkdir(parents=True)
-        for number in range(150):
+        for number in range(15):
             os.link(source, tmp_path / "set" / name / f"{number}.mp4")
     journal = tmp_path / "out" / checking.JOURNAL
-    process = start(VERB, tmp_path / "set", "--out", tmp_path / "out", "--workers", 1)
-    wait_for(lambda: journal.exists() and journal.stat().st_size > 5000)
-    process.send_signal(signal_number)
-    _, err = process.communicate(timeout=60)
+    process = start(STOPPED, int(signal_number), tmp_path / "set", "--out", tmp_path / "out", "--workers", 1)
+    _, err = process.communicate()
     assert process.returncode != 0
     if signal_number == signal.SIGINT:
         assert f"what was found so far is in {tmp_path / 'out'}; the same command goes on from there" in err
     assert not (tmp_path / "out" / "report.json").exists()
-    done = journal.read_bytes().count(b"\n")
-    assert 0 < done < 300
+    assert journal.read_bytes().count(b"\n") == 10
     report = check(tmp_path / "set")
-    assert (report.taken_over, len(report.readable)) == (done, 300)
+    assert (report.taken_over, len(report.readable)) == (10, 30)
 
 
 # The verb

@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonargparse import Namespace
 
 from morphmlp.analysis.paper import ablation as ablate
 from morphmlp.analysis.paper.ablation import RowResult, proxy_overrides, run_ablation, table_rows
 from morphmlp.analysis.paper.ablation_report import ablation_tables, compare_orders, mean, plot_ablation, report, spread
 from morphmlp.analysis.paper.published import ABLATIONS
+from morphmlp.checkpoints.folder import save
+from morphmlp.commands.ablate import _configure
 from morphmlp.config import RunConfig
 from morphmlp.data.sets.read import read_training_sets
-from morphmlp.errors import ConfigError, DataError
-from morphmlp.models.zoo import model_config
+from morphmlp.errors import CheckpointError, ConfigError, DataError
+from morphmlp.models.zoo import build_model, model_config
 from morphmlp.tasks.classification.training import ClassificationTask
 from tests import tiny
 
@@ -225,7 +228,7 @@ def test_the_command_writes_table_and_plot(data: Path, tmp_path: Path):
     arch = "{depths: [1, 1, 1, 1], widths: [8, 16, 16, 16], chunk_lengths: [2, 2, 2, 1], frames: 4, image_size: 32}"
     recipe.write_text(f"batch_size: 4\nworkers: 0\narch: {arch}\ninput: {{crop: [32, 32], resize: 32}}\n")
     options = ["--data", data, "--recipe", recipe, "--steps", 2, "--seeds", 2, "--out", tmp_path / "out"]
-    process = tiny.run_command("ablate", 10, *options, "--json")
+    process = tiny.run_process("ablate", 10, *options, "--json")
     assert process.returncode == 0, process.stderr
     values = json.loads(process.stdout)
     assert [row["name"] for row in values["rows"]] == ["3x1x1 Conv", "5x1x1 Conv", "MorphFC_t"]
@@ -239,18 +242,41 @@ def test_the_command_refuses_a_recipe_that_is_none(data: Path, tmp_path: Path):
     recipe.write_text("- just\n- a list\n")
     process = tiny.run_command("ablate", 7, "--data", data, "--recipe", recipe, "--out", tmp_path / "out")
     assert process.returncode == 1
-    assert "recipe.yaml holds no names with values" in process.stderr
+    assert "allowed: names with values" in process.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_recipes_are_read_as_train_reads_them(data: Path, tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("base: something\nmodel: morphmlp_video_nano\nlists: {labels: null}\n")
+    for recipe, sampling in (("demo", "sparse"), (str(tmp_path / "mine.yaml"), "sparse"), ("k400_s16", "dense")):
+        options = Namespace(data=str(data), recipe=recipe, batch_size=3, init=None)
+        if recipe == "k400_s16":  # its list of 400 names does not have these classes
+            with pytest.raises(DataError, match="k400"):
+                _configure(options, tmp_path)
+            continue
+        config, sets = _configure(options, tmp_path)
+        assert (config.input.sampling, config.train.batch_size, len(sets[1].samples)) == (sampling, 3, 10)
+
+
+def test_designs_start_from_a_checkpoint_that_they_fit(config: RunConfig, tmp_path: Path):
+    image = replace(config.model, temporal=False, frames=1, name="tiny_image")
+    save(build_model(image), tmp_path / "image")
+    started = replace(config, init=str(tmp_path / "image"))
+    assert len(run(started, tmp_path / "out", table=10, steps=1)) == 3
+    with pytest.raises(CheckpointError, match="chunk_lengths"):
+        run(started, tmp_path / "six", table=6, steps=1)
+    assert not (tmp_path / "six").exists()
 
 
 def test_the_command_refuses_what_it_cannot_compare_before_any_work(data: Path, tmp_path: Path):
     for kind in ("images", "annotations"):
         (tmp_path / "masks" / kind).mkdir(parents=True)
-    (tmp_path / "init.yaml").write_text(f"init: {tmp_path}\n")
+    (tmp_path / "init.yaml").write_text(f"model: morphmlp_video_nano\ninit: {tmp_path}\n")
     for arguments, message in (
         (["3"], "table 3 compares no designs; allowed: 6, 7, 8, 9, 10"),
         (["7", "--data", tmp_path / "masks"], "holds masks, and `ablate` compares classifiers"),
-        (["7", "--data", data, "--recipe", tmp_path / "init.yaml"], "init is"),
+        (["7", "--data", data, "--recipe", tmp_path / "init.yaml"], "is no checkpoint folder"),
+        (["7", "--data", data, "--recipe", "demoo"], "did you mean demo"),
     ):
         process = tiny.run_command("ablate", *arguments, "--out", tmp_path / "out")
         assert process.returncode == 1

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from morphmlp.data.media.sources import FrameFolder, Source, TarMember, media_kind, read_member, sort_key
+from morphmlp.data.media.sources import (
+    FrameFolder,
+    Source,
+    TarMember,
+    is_file,
+    media_kind,
+    num_bytes,
+    part_of,
+    sort_key,
+    start_of,
+    state_of,
+    unique_name,
+    why_not_listed,
+)
 from morphmlp.errors import MediaError
 
 FOLDER = FrameFolder(Path("a/clip"), 1, 17)
@@ -53,11 +66,54 @@ def test_the_ending_tells_the_kind_of_any_source(source: str | Source, kind: str
     assert media_kind(source) == kind
 
 
+@pytest.mark.parametrize(
+    ("source", "part", "start"),
+    [
+        (Path("x.mp4"), "", None),
+        (FOLDER, "1 17", 1),
+        (FrameFolder(Path("f"), None, 3), "None 3", None),
+        (MEMBER, "", None),
+    ],
+)
+def test_a_source_says_which_part_of_its_path_it_is(source: Source, part: str, start: int | None):
+    assert (part_of(source), start_of(source)) == (part, start)
+
+
+def test_a_path_is_its_own_name_and_parts_of_a_path_have_names_of_their_own():
+    assert unique_name(Path("x.mp4")) == os.path.abspath("x.mp4")
+    parts = [FOLDER, FrameFolder(Path("a/clip"), 18, 17), Path("a/clip")]
+    assert len({unique_name(part) for part in parts}) == 3
+    assert all(unique_name(part).startswith(os.path.abspath("a/clip")) for part in parts)
+
+
+def test_size_and_state_are_those_of_the_file_that_a_source_is_in(tmp_path: Path):
+    file, folder = tmp_path / "x.mp4", tmp_path / "frames"
+    file.write_bytes(bytes(14))
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(bytes(3))
+    member, gone = TarMember(file, "y.mp4", 4, 6), tmp_path / "gone.mp4"
+    parts = FrameFolder(folder, None, 1)
+    assert [num_bytes(source) for source in (file, member, folder, parts, gone)] == [14, 6, None, None, None]
+    assert [is_file(source) for source in (file, member, folder, parts, gone)] == [True, False, False, False, True]
+    assert state_of(file) == state_of(member) == (14, file.stat().st_mtime_ns)
+    assert state_of(folder) == state_of(parts)
+    with pytest.raises(OSError, match="No such file"):
+        state_of(gone)
+
+
+def test_a_list_can_name_all_but_members_and_parts_of_folders(tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / f"{number}.jpg").touch()
+    assert why_not_listed(tmp_path) is why_not_listed(FrameFolder(tmp_path, 1, 2)) is None
+    assert why_not_listed(FrameFolder(tmp_path, 1, 1)) == f"{tmp_path} has more frames than its list takes"
+    assert why_not_listed(MEMBER) == "a/0.tar is a tar shard, whose members have no path of their own"
+
+
 def test_a_member_is_read_where_it_lies(tmp_path: Path):
     shard = tmp_path / "0.tar"
     shard.write_bytes(b"head" + b"member" + b"tail")
-    assert read_member(TarMember(shard, "x.mp4", 4, 6)) == b"member"
-    assert read_member(TarMember(shard, "x.mp4", 10, 4)) == b"tail"
+    assert TarMember(shard, "x.mp4", 4, 6).read() == b"member"
+    assert TarMember(shard, "x.mp4", 10, 4).read() == b"tail"
 
 
 @pytest.mark.parametrize(
@@ -71,10 +127,10 @@ def test_a_member_that_is_not_whole_is_one_named_error(tmp_path: Path, offset: i
     (tmp_path / "0.tar").write_bytes(bytes(14))
     member = TarMember(tmp_path / "0.tar", "x.mp4", offset, size)
     with pytest.raises(MediaError, match=reason) as caught:
-        read_member(member)
+        member.read()
     assert caught.value.path == tmp_path / "0.tar/x.mp4"
 
 
 def test_a_member_of_a_missing_shard_is_one_named_error(tmp_path: Path):
     with pytest.raises(MediaError, match=r"x\.mp4: .*0\.tar cannot be opened \(No such file"):
-        read_member(TarMember(tmp_path / "0.tar", "x.mp4", 0, 1))
+        TarMember(tmp_path / "0.tar", "x.mp4", 0, 1).read()

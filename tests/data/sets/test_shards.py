@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.media.sources import TarMember, read_member
+from morphmlp.data.media.sources import TarMember
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.errors import DataError
@@ -112,7 +112,7 @@ def test_keys_may_hold_dots_folders_and_other_scripts_and_be_long(tmp_path: Path
         path = write_shard(tmp_path / f"{number}.tar", members, format=format)
         part = read_set(path)
         assert [str(sample.path) for sample in part.samples] == [f"{path}/{key}.mp4" for key in keys]
-        assert all(read_member(sample.path) == b"0" for sample in part.samples if isinstance(sample.path, TarMember))
+        assert all(sample.path.read() == b"0" for sample in part.samples if isinstance(sample.path, TarMember))
 
 
 def test_names_in_a_shard_that_are_no_utf8_are_kept(tmp_path: Path):
@@ -286,7 +286,7 @@ class Contents(Dataset):
     def __getitem__(self, index: int) -> tuple[int, bytes]:
         source = self.samples[index].path
         assert isinstance(source, TarMember)
-        return index, read_member(source)
+        return index, source.read()
 
 
 def test_two_ranks_with_two_workers_see_every_sample_once_with_its_bytes(tmp_path: Path):

@@ -31,15 +31,16 @@ from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.formatting import percent
+from morphmlp.inference.device import Execution
 from morphmlp.inference.optimize import InferenceModel, for_inference
-from morphmlp.tasks.classification.evaluation import SamplePrediction, evaluate_checkpoint
+from morphmlp.tasks.classification.evaluation import SamplePrediction
 from morphmlp.tasks.classification.prediction import make_test_loader
 from morphmlp.tasks.classification.report import evaluation_tables, summary, write_predictions, write_summary
 
 
 @pytest.fixture(scope="module")
 def evaluated(checkpoint: Path, data: Path) -> evaluation.Evaluation:
-    return evaluate_checkpoint(checkpoint, data, workers=0)
+    return tiny.evaluate_checkpoint(checkpoint, data, workers=0)
 
 
 def probabilities_by_hand(checkpoint: Path, video: Path, *, clips: int, crops: int, aggregation: str) -> torch.Tensor:
@@ -61,7 +62,9 @@ def probabilities_by_hand(checkpoint: Path, video: Path, *, clips: int, crops: i
 def test_several_views_are_joined_as_one_would_by_hand(
     clips: int, crops: int, aggregation: str, checkpoint: Path, data: Path
 ):
-    result = evaluate_checkpoint(checkpoint, data, num_clips=clips, num_crops=crops, aggregation=aggregation, workers=0)
+    result = tiny.evaluate_checkpoint(
+        checkpoint, data, num_clips=clips, num_crops=crops, aggregation=aggregation, workers=0
+    )
     assert len(result.predictions) == 10
     for prediction in result.predictions[::4]:
         expected = probabilities_by_hand(checkpoint, prediction.path, clips=clips, crops=crops, aggregation=aggregation)
@@ -84,7 +87,7 @@ def test_batches_of_views_do_not_change_the_results(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("morphmlp.tasks.classification.prediction.VIEWS_PER_BATCH", views_per_batch)
-    again = evaluate_checkpoint(checkpoint, data, workers=0)
+    again = tiny.evaluate_checkpoint(checkpoint, data, workers=0)
     for one, other in zip(evaluated.predictions, again.predictions, strict=True):
         assert one.path == other.path
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
@@ -92,7 +95,7 @@ def test_batches_of_views_do_not_change_the_results(
 
 def test_single_views_are_ranked_on_their_own(checkpoint: Path, data: Path):
     """Three clips with three crops: nine ranks for each video, in the order of the views."""
-    result = evaluate_checkpoint(checkpoint, data, num_clips=3, num_crops=3, workers=0)
+    result = tiny.evaluate_checkpoint(checkpoint, data, num_clips=3, num_crops=3, workers=0)
     hits = []
     for prediction in result.predictions:
         model, (_, info) = load(checkpoint), load_config(checkpoint)
@@ -150,7 +153,7 @@ def test_a_share_alone_is_no_evaluation(checkpoint: Path, data: Path):
 
 
 def test_workers_do_not_change_the_results(evaluated: evaluation.Evaluation, checkpoint: Path, data: Path):
-    again = evaluate_checkpoint(checkpoint, data, workers=2)
+    again = tiny.evaluate_checkpoint(checkpoint, data, workers=2)
     for one, other in zip(evaluated.predictions, again.predictions, strict=True):
         assert one.path == other.path
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
@@ -171,8 +174,8 @@ def test_shuffled_frames_are_the_same_frames_in_another_order(checkpoint: Path, 
 
 
 def test_validation_part_is_evaluated_unless_another_is_named(checkpoint: Path, data: Path):
-    assert len(evaluate_checkpoint(checkpoint, data, split="train", workers=0).predictions) == 20
-    assert len(evaluate_checkpoint(checkpoint, data / "val", workers=0).predictions) == 10
+    assert len(tiny.evaluate_checkpoint(checkpoint, data, split="train", workers=0).predictions) == 20
+    assert len(tiny.evaluate_checkpoint(checkpoint, data / "val", workers=0).predictions) == 10
 
 
 def test_broken_videos_stand_apart_with_their_reasons(checkpoint: Path, data: Path, tmp_path: Path):
@@ -180,7 +183,7 @@ def test_broken_videos_stand_apart_with_their_reasons(checkpoint: Path, data: Pa
     broken = sorted((videos / "val").rglob("*.mp4"))[1]
     broken.write_text("no video")
     calls = []
-    result = evaluate_checkpoint(checkpoint, videos, workers=0, progress=lambda *counts: calls.append(counts))
+    result = tiny.evaluate_checkpoint(checkpoint, videos, workers=0, progress=lambda *counts: calls.append(counts))
     assert [path for path, _ in result.broken] == [broken]
     assert len(result.predictions) == 2
     assert calls == [(1, 3), (2, 3), (3, 3)]
@@ -193,7 +196,7 @@ def test_broken_videos_stand_apart_with_their_reasons(checkpoint: Path, data: Pa
 
 
 def test_table_and_summary_name_the_accuracy_of_videos_and_of_single_views(checkpoint: Path, data: Path):
-    result = evaluate_checkpoint(checkpoint, data, num_clips=2, num_crops=3, workers=0)
+    result = tiny.evaluate_checkpoint(checkpoint, data, num_clips=2, num_crops=3, workers=0)
     figures = summary(result)
     assert figures["views"] == 6
     for k in (1, 5):
@@ -218,13 +221,13 @@ def test_not_one_readable_video_is_an_error(checkpoint: Path, data: Path, tmp_pa
     for path in (videos / "val").rglob("*.mp4"):
         path.write_text("no video")
     with pytest.raises(DataError, match=r"none of the 2 videos can be read; .*mp4"):
-        evaluate_checkpoint(checkpoint, videos, workers=0)
+        tiny.evaluate_checkpoint(checkpoint, videos, workers=0)
 
 
 def test_labels_are_matched_by_name(evaluated: evaluation.Evaluation, checkpoint: Path, data: Path, tmp_path: Path):
     """The checkpoint's classes are not in alphabetical order, and the folder has three of the ten."""
     videos = tiny.copy_data(data, tmp_path / "videos", classes=3)
-    subset = evaluate_checkpoint(checkpoint, videos, workers=0)
+    subset = tiny.evaluate_checkpoint(checkpoint, videos, workers=0)
     assert subset.labels == evaluated.labels == list(CLASSES)
     whole = {prediction.path.name: prediction for prediction in evaluated.predictions}
     for prediction in subset.predictions:
@@ -239,7 +242,7 @@ def test_class_unknown_to_the_checkpoint_is_an_error_that_lists_both_sides(
     videos = tiny.copy_data(data, tmp_path / "videos", classes=2)
     (videos / "val" / "approaching_the_camera").rename(videos / "val" / "sleeping")
     with pytest.raises(DataError, match=r"1 of 2 classes .* sleeping; .* has: moving_left_to_right, ") as caught:
-        evaluate_checkpoint(checkpoint, videos, workers=0)
+        tiny.evaluate_checkpoint(checkpoint, videos, workers=0)
     assert str(checkpoint) in str(caught.value)
 
 
@@ -250,14 +253,14 @@ def test_checkpoint_without_names_takes_a_set_of_as_many_classes_only(data: Path
         named = save_tiny(tmp_path / f"named_{num_classes}", labels=[str(i) for i in range(num_classes)])
         info = load_config(named)[1]
         save(load(named), tmp_path / f"unnamed_{num_classes}", replace(info, labels=[]))
-    assert len(evaluate_checkpoint(tmp_path / "unnamed_10", data, workers=0).predictions) == 10
+    assert len(tiny.evaluate_checkpoint(tmp_path / "unnamed_10", data, workers=0).predictions) == 10
     with pytest.raises(DataError, match=r"has 10 classes, but .* has 7 outputs and no class names"):
-        evaluate_checkpoint(tmp_path / "unnamed_7", data, workers=0)
+        tiny.evaluate_checkpoint(tmp_path / "unnamed_7", data, workers=0)
 
 
 def test_image_checkpoint_is_refused(image_checkpoint: Path, data: Path):
     with pytest.raises(DataError, match=r"holds videos, but .* is a model of images \(tiny\); give a folder of images"):
-        evaluate_checkpoint(image_checkpoint, data)
+        tiny.evaluate_checkpoint(image_checkpoint, data)
 
 
 @pytest.mark.parametrize(
@@ -271,12 +274,12 @@ def test_image_checkpoint_is_refused(image_checkpoint: Path, data: Path):
 )
 def test_protocol_that_does_not_exist_is_refused(options: dict, message: str, checkpoint: Path, data: Path):
     with pytest.raises(ConfigError, match=message):
-        evaluate_checkpoint(checkpoint, data, workers=0, **options)
+        tiny.evaluate_checkpoint(checkpoint, data, workers=0, **options)
 
 
 def test_device_that_is_not_there_is_refused(checkpoint: Path, data: Path):
     with pytest.raises(DataError, match="device 'nonsense' cannot be used here; allowed: auto, cpu, or cuda"):
-        evaluate_checkpoint(checkpoint, data, workers=0, device="nonsense")
+        tiny.evaluate_checkpoint(checkpoint, data, workers=0, device="nonsense")
 
 
 def test_written_csv_holds_the_predictions(evaluated: evaluation.Evaluation, tmp_path: Path):
@@ -318,12 +321,12 @@ def test_a_folder_split_in_training_is_evaluated_on_what_was_held_out(data: Path
     best = training.train(config, tmp_path / "run").best
     _, held_out = read_training_sets(videos, config.split)
     for split, expected in ((None, held_out.samples), ("val", held_out.samples)):
-        result = evaluate_checkpoint(best, videos, split=split, workers=0)
+        result = tiny.evaluate_checkpoint(best, videos, split=split, workers=0)
         assert [p.path for p in result.predictions] == [sample.path for sample in expected]
-    assert len(evaluate_checkpoint(best, videos, split="train", workers=0).predictions) == 10
-    assert len(evaluate_checkpoint(best, videos, split="all", workers=0).predictions) == 20
+    assert len(tiny.evaluate_checkpoint(best, videos, split="train", workers=0).predictions) == 10
+    assert len(tiny.evaluate_checkpoint(best, videos, split="all", workers=0).predictions) == 20
     shutil.copytree(videos, tmp_path / "other")
-    assert len(evaluate_checkpoint(best, tmp_path / "other", workers=0).predictions) == 20
+    assert len(tiny.evaluate_checkpoint(best, tmp_path / "other", workers=0).predictions) == 20
 
 
 # What the checkpoint says of the input
@@ -351,7 +354,7 @@ def test_normalisation_channel_order_size_crops_and_views_come_from_the_checkpoi
     model, (_, info) = load(checkpoint), load_config(checkpoint)
     changed = replace(info, input=replace(info.input, **change))
     save(model, tmp_path / "changed", changed)
-    result = evaluate_checkpoint(tmp_path / "changed", data, workers=0)
+    result = tiny.evaluate_checkpoint(tmp_path / "changed", data, workers=0)
     given = TestClips([Sample(p.path, p.label) for p in result.predictions], 4, changed.input)
     differs = 0
     for i, prediction in enumerate(result.predictions[:4]):
@@ -366,9 +369,9 @@ def test_aggregation_comes_from_the_checkpoint_unless_it_is_given(checkpoint: Pa
     model, (_, info) = load(checkpoint), load_config(checkpoint)
     changed = replace(info, input=replace(info.input, num_clips=3, aggregation="probabilities"))
     save(model, tmp_path / "changed", changed)
-    of_checkpoint = evaluate_checkpoint(tmp_path / "changed", data, workers=0)
-    given = evaluate_checkpoint(checkpoint, data, num_clips=3, aggregation="probabilities", workers=0)
-    other = evaluate_checkpoint(checkpoint, data, num_clips=3, workers=0)
+    of_checkpoint = tiny.evaluate_checkpoint(tmp_path / "changed", data, workers=0)
+    given = tiny.evaluate_checkpoint(checkpoint, data, num_clips=3, aggregation="probabilities", workers=0)
+    other = tiny.evaluate_checkpoint(checkpoint, data, num_clips=3, workers=0)
     for left, same, different in zip(of_checkpoint.predictions, given.predictions, other.predictions, strict=True):
         np.testing.assert_array_equal(left.probabilities, same.probabilities)
         assert not np.array_equal(left.probabilities, different.probabilities)
@@ -392,16 +395,16 @@ def test_lists_are_read_as_in_training_unless_said_otherwise(data: Path, tmp_pat
         lists[part] = str(tmp_path / f"{part}_rows.csv")
     config = replace(tiny.run_config(data, epochs=1), lists=ListConfig(**lists))
     best = training.train(config, tmp_path / "run").best
-    result = evaluate_checkpoint(best, data, workers=0)
+    result = tiny.evaluate_checkpoint(best, data, workers=0)
     assert [p.path for p in result.predictions] == [data / row.split(",")[0] for row in rows]
     assert result.labels == names
 
     (tmp_path / "two.csv").write_text("\n".join(rows[:2]))
-    result = evaluate_checkpoint(best, data, lists={"val": str(tmp_path / "two.csv")}, workers=0)
+    result = tiny.evaluate_checkpoint(best, data, lists={"val": str(tmp_path / "two.csv")}, workers=0)
     assert len(result.predictions) == 2
     # Another folder has lists of its own.
     elsewhere = tiny.copy_data(data, tmp_path / "elsewhere", classes=2)
-    assert len(evaluate_checkpoint(best, elsewhere, workers=0).predictions) == 2
+    assert len(tiny.evaluate_checkpoint(best, elsewhere, workers=0).predictions) == 2
 
 
 # Several processes
@@ -411,7 +414,7 @@ def run_two(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command line in two processes."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = [*torchrun, "-m", "morphmlp.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment(), timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
 
 
 def test_two_processes_give_the_result_of_one(checkpoint: Path, data: Path, tmp_path: Path):
@@ -477,8 +480,8 @@ def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: P
 )
 def test_a_model_is_optimized_for_its_precision(checkpoint: Path, precision: str, dtype: torch.dtype | None, left: str):
     model = load(checkpoint)
-    fast, remaining = for_inference(model, precision)
-    assert remaining == left  # what autocast has to do
+    fast, execution = for_inference(model, Execution("cpu", precision))
+    assert execution.precision == left  # what autocast has to do
     if dtype is None:
         assert fast is model
     else:
@@ -489,7 +492,8 @@ def test_a_model_is_optimized_for_its_precision(checkpoint: Path, precision: str
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precision_gives_nearly_the_same_probabilities(checkpoint: Path, data: Path, precision: str):
     exact, mixed = (
-        evaluate_checkpoint(checkpoint, data, split="val", workers=0, precision=name) for name in ("fp32", precision)
+        tiny.evaluate_checkpoint(checkpoint, data, split="val", workers=0, precision=name)
+        for name in ("fp32", precision)
     )
     differences = [
         np.abs(theirs.probabilities - ours.probabilities).max()

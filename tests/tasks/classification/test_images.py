@@ -8,7 +8,6 @@ import pytest
 import tiny
 from PIL import Image
 
-from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 from morphmlp.tasks.classification.predictor import Predictor
 
 ARCH = ["--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"]
@@ -65,7 +64,7 @@ def test_prediction_finds_the_images_of_a_folder(run: Path, pictures: Path, data
 
 def test_a_training_evaluation_equals_the_verb_s(run: Path, pictures: Path):
     logged = [line["val_top1"] for line in tiny.read_log(run) if "val_top1" in line]
-    assert evaluate_checkpoint(run / "best", pictures, workers=0).accuracy() == max(logged)
+    assert tiny.evaluate_checkpoint(run / "best", pictures, workers=0).accuracy() == max(logged)
 
 
 def test_the_other_kind_of_data_is_refused_in_one_line(run: Path, pictures: Path, data: Path, checkpoint: Path):

@@ -13,7 +13,6 @@ import morphmlp
 from morphmlp.data.sets.find import expand_paths
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, DataError, MediaError
-from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 from morphmlp.tasks.classification.report import as_row, write_csv
 
@@ -47,7 +46,7 @@ def test_public_predictor_takes_a_path_and_gives_the_best_classes(checkpoint: Pa
 def test_single_prediction_is_that_of_many_and_of_an_evaluation(predictor: Predictor, checkpoint: Path, data: Path):
     paths = sorted(data.glob("val/*/*.mp4"))
     many = list(predictor.many(paths, workers=0))
-    evaluated = {prediction.path: prediction for prediction in evaluate_checkpoint(checkpoint, data).predictions}
+    evaluated = {prediction.path: prediction for prediction in tiny.evaluate_checkpoint(checkpoint, data).predictions}
     assert [prediction.path for prediction in many] == paths
     for prediction in many:
         np.testing.assert_allclose(prediction.probabilities, evaluated[prediction.path].probabilities, atol=1e-5)

@@ -227,7 +227,7 @@ def test_the_configuration_names_the_classes_before_the_folder_does(tmp_path: Pa
     ("classes", "labels", "message"),
     [
         (None, None, "classes.txt is missing: write the names .* or set masks.labels to a text file or to 'ade20k'"),
-        ("a\nb\n", "ade", "masks.labels is 'ade': neither 'ade20k' nor a text file"),
+        ("a\nb\n", "ade", "masks.labels 'ade': neither ade20k nor a file"),
         ("a\n", None, "classes.txt names 1 classes; allowed: 2 to 254"),
         ("\n".join(map(str, range(255))), None, "classes.txt names 255 classes; allowed: 2 to 254"),
         ("a\na\n", None, "'a' is there twice"),

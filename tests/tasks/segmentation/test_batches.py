@@ -19,8 +19,8 @@ from morphmlp.tasks.segmentation.batches import (
     TrainingCrop,
     TrainingMasks,
     collate_masks,
-    make_mask_loader,
-    make_test_loader,
+    make_crop_loader,
+    make_image_loader,
 )
 from morphmlp.tasks.segmentation.crops import IGNORED, training_crop, whole_image
 
@@ -95,7 +95,7 @@ def test_seeds_and_epochs_have_their_own_crops(masks: MaskSet):
 
 def test_a_batch_holds_crops_classes_and_indices(masks: MaskSet):
     dataset = training_masks(masks)
-    batch = next(iter(make_mask_loader(dataset, batches=[[0, 1, 2]], workers=0)))
+    batch = next(iter(make_crop_loader(dataset, batches=[[0, 1, 2]], workers=0)))
     assert isinstance(batch, MaskBatch)
     assert (batch.images.shape, batch.images.dtype) == ((3, 3, 32, 48), torch.float32)
     assert (batch.masks.shape, batch.masks.dtype) == ((3, 32, 48), torch.int64)
@@ -111,7 +111,7 @@ def test_workers_give_the_same_batches_in_the_order_of_the_sampler(masks: MaskSe
     runs = []
     for workers in (0, 1):
         items = EpochBatches(len(SIZES), batch_size=2, seed=0)
-        loader = make_mask_loader(training_masks(masks), batches=items, workers=workers)
+        loader = make_crop_loader(training_masks(masks), batches=items, workers=workers)
         batches = []
         for epoch in (0, 1):
             items.start_at(epoch=epoch)
@@ -129,7 +129,7 @@ def test_workers_give_the_same_batches_in_the_order_of_the_sampler(masks: MaskSe
 
 def test_whole_images_come_one_by_one_with_masks_of_their_own_size(masks: MaskSet):
     for workers in (0, 1):
-        items = [whole(item) for item in make_test_loader(TestMasks(masks, INPUT), workers=workers)]
+        items = [whole(item) for item in make_image_loader(TestMasks(masks, INPUT), workers=workers)]
         assert [item.index for item in items] == list(range(len(SIZES)))
         for i, item in enumerate(items):
             assert torch.equal(item.image, whole_image(drawn(i)[0], INPUT))
@@ -145,7 +145,7 @@ def test_a_broken_image_or_annotation_is_reported_and_the_others_go_on(masks: Ma
     masks.samples[0].path.write_bytes(b"")
     Image.fromarray(np.full(SIZES[1], 9, dtype=np.uint8)).save(masks.samples[1].mask)
     Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(masks.samples[3].mask)
-    batch = next(iter(make_mask_loader(training_masks(masks), batches=[list(range(5))], workers=0)))
+    batch = next(iter(make_crop_loader(training_masks(masks), batches=[list(range(5))], workers=0)))
     assert batch.indices == [2, 4]
     assert batch.images.shape == (2, 3, 32, 48)
     assert [(item.index, item.path) for item in batch.broken] == [
@@ -158,7 +158,7 @@ def test_a_broken_image_or_annotation_is_reported_and_the_others_go_on(masks: Ma
         "holds 9, but the 3 classes are 0 to 2",
         "is 5 x 5 px, but its image is 70 x 33 px",
     ]
-    items = list(make_test_loader(TestMasks(masks, INPUT), workers=0))
+    items = list(make_image_loader(TestMasks(masks, INPUT), workers=0))
     assert [isinstance(item, BrokenSample) for item in items] == [True, True, False, True, False]
     assert [item for item in items if isinstance(item, BrokenSample)] == batch.broken
 

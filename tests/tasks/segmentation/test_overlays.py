@@ -1,4 +1,4 @@
-"""Pictures of masks: colours, shares, blending, legends, sheets."""
+"""Pictures of masks: colours, shares, blending, legends."""
 
 from pathlib import Path
 
@@ -13,11 +13,10 @@ from morphmlp.tasks.segmentation.overlays import (
     LegendEntry,
     _borders,
     _oklab,
+    area_shares,
     blend,
-    class_shares,
     colour_mask,
     draw_overlay,
-    draw_sheet,
     mask_picture,
     palette,
     plot_mask_confusion,
@@ -89,7 +88,7 @@ def test_mask_picture_keeps_the_numbers_and_shows_the_colours(tmp_path):
 
 def test_shares_are_of_the_whole_area_largest_first_and_equal_ones_in_order():
     mask = np.array([[2, 2, 2, 255], [0, 1, 3, 3]], dtype=np.uint8)
-    assert class_shares(mask, 9) == [(2, 0.375), (3, 0.25), (0, 0.125), (1, 0.125)]
+    assert area_shares(mask, 9) == [(2, 0.375), (3, 0.25), (0, 0.125), (1, 0.125)]
 
 
 # ---------------------------------------------------------------------------------------------------- blending
@@ -172,31 +171,9 @@ def test_no_entry_of_a_legend_is_cut_off(num_entries):
 def test_names_may_hold_anything():
     mask = make_mask(60, 80, len(ODD_NAMES))
     assert draw_overlay(make_image(60, 80), mask, ODD_NAMES).width == LEAST_WIDTH
-    assert draw_sheet([make_image(60, 80)], [mask], [mask], ODD_NAMES).height > 3 * 240
 
 
-# ------------------------------------------------------------------------------------------- sheet and confusion
-
-
-def test_sheet_has_a_column_for_each_image_and_rows_image_truth_prediction():
-    image = np.full((120, 160, 3), 90, dtype=np.uint8)
-    truth, predicted = np.zeros((120, 160), dtype=np.uint8), np.ones((120, 160), dtype=np.uint8)
-    truth[:60] = 255
-    sheet = np.asarray(draw_sheet([image] * 2, [truth] * 2, [predicted] * 2, ["sky", "road"]))
-    columns = np.flatnonzero((sheet[100] == 90).all(axis=-1))
-    assert len(columns) == 2 * 320
-    assert np.flatnonzero(np.diff(columns) > 1).tolist() == [319]
-    column = sheet[:, columns[10]].tolist()
-    runs = [column.count(colour) for colour in ([90] * 3, [24, 26, 30], palette(2)[0].tolist(), palette(2)[1].tolist())]
-    assert runs == [240, 120, 120, 240]
-
-
-def test_sheet_of_images_of_several_sizes_keeps_their_ratios():
-    sizes = [(50, 100), (300, 100), (64, 64)]
-    images = [np.full((*size, 3), 90, dtype=np.uint8) for size in sizes]
-    masks = [np.zeros(size, dtype=np.uint8) for size in sizes]
-    sheet = np.asarray(draw_sheet(images, masks, masks, ["sky"]))
-    assert (sheet == 90).all(axis=-1).sum() == 160 * 320 + 320 * 107 + 320 * 320
+# ------------------------------------------------------------------------------------------- confusion
 
 
 @pytest.mark.parametrize("num_classes", [1, 11, 150])

@@ -26,16 +26,17 @@ from morphmlp.config import InputConfig, MaskConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import CheckpointError, DataError, MediaError
+from morphmlp.inference.device import Execution
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.segmentation.annotations import read_mask_set
-from morphmlp.tasks.segmentation.batches import TestMasks, make_test_loader
+from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader
 from morphmlp.tasks.segmentation.crops import whole_image
-from morphmlp.tasks.segmentation.evaluation import MaskEvaluation, evaluate_masks
+from morphmlp.tasks.segmentation.evaluation import MaskEvaluation, evaluate
 from morphmlp.tasks.segmentation.overlays import palette
 from morphmlp.tasks.segmentation.pictures import output_names
 from morphmlp.tasks.segmentation.prediction import most_probable, total_cross_entropy
 from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
-from morphmlp.tasks.segmentation.report import area_table, mask_summary, mask_tables, write_mask_evaluation
+from morphmlp.tasks.segmentation.report import area_table, evaluation_tables, summary, write_evaluation
 
 INPUT = InputConfig(fit="whole", resize=32, crop=(32, 32))
 LABELS = ["sky", "road", "car"]
@@ -99,7 +100,7 @@ def test_a_class_that_is_only_predicted_counts_as_missed():
 def test_figures_of_nothing_are_unknown():
     for result in (MaskEvaluation(LABELS), evaluated([[[255, 255]]], [[[0, 1]]])):
         assert all(math.isnan(value) for value in (result.mean_iou(), result.pixel_accuracy(), result.loss()))
-        assert json.loads(json.dumps(mask_summary(result), allow_nan=False))["mean_iou"] is None
+        assert json.loads(json.dumps(summary(result), allow_nan=False))["mean_iou"] is None
 
 
 @given(st.integers(0, 10**6), st.integers(2, 12), st.integers(1, 4))
@@ -184,7 +185,7 @@ def test_pixels_are_counted_at_the_size_of_the_annotation():
     mask[:, 4:] = 1
     mask[0] = 255
     model, seen = Brightness().train(), []
-    result = evaluate_masks(model, [make_item(0, mask)], make_set(1), progress=lambda *done: seen.append(done))
+    result = evaluate(model, [make_item(0, mask)], make_set(1), Execution(progress=lambda *done: seen.append(done)))
     np.testing.assert_array_equal(result.confusion, [[20, 0], [0, 20]])
     assert (result.mean_iou(), result.labels, seen) == (1.0, ["dark", "bright"], [(1, 1)])
     assert model.training
@@ -193,10 +194,10 @@ def test_pixels_are_counted_at_the_size_of_the_annotation():
 def test_broken_images_stand_apart_and_nothing_but_broken_ones_is_an_error():
     broken = BrokenSample(1, Path("1.png"), "is empty")
     loader = [make_item(0, np.zeros((2, 2), dtype=np.uint8)), broken]
-    result = evaluate_masks(Brightness(), loader, make_set(2))
+    result = evaluate(Brightness(), loader, make_set(2))
     assert (result.num_images, result.broken) == (1, [(Path("1.png"), "is empty")])
     with pytest.raises(DataError, match=r"none of the 1 images can be read; 1\.png: is empty"):
-        evaluate_masks(Brightness(), [broken], make_set(1))
+        evaluate(Brightness(), [broken], make_set(1))
 
 
 def test_evaluation_of_files_agrees_with_the_predicted_masks(predictor: SegmentPredictor, tmp_path: Path):
@@ -209,7 +210,7 @@ def test_evaluation_of_files_agrees_with_the_predicted_masks(predictor: SegmentP
         Image.fromarray(mask).save(tmp_path / "annotations" / f"{i}.png")
         expected.add(mask, predictor(path).mask)
     masks = read_mask_set(tmp_path, MaskConfig(), split="all")
-    result = evaluate_masks(predictor.model, make_test_loader(TestMasks(masks, INPUT), workers=0), masks)
+    result = evaluate(predictor.model, make_image_loader(TestMasks(masks, INPUT), workers=0), masks)
     np.testing.assert_array_equal(result.confusion, expected.confusion)
     assert 0 < result.loss() < 20
 
@@ -217,7 +218,7 @@ def test_evaluation_of_files_agrees_with_the_predicted_masks(predictor: SegmentP
 def test_folder_of_an_evaluation_holds_its_figures(tmp_path: Path):
     result = evaluated([[[0, 0, 1]]], [[[0, 1, 1]]], ["sky, or so", "$road$", "日本"])
     result.broken.append((Path("a.png"), "is empty"))
-    write_mask_evaluation(result, tmp_path / "out")
+    write_evaluation(result, tmp_path / "out")
     assert tiny.files_below(tmp_path / "out") == ["confusion.png", "per_class.csv", "summary.json"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["images"], summary["evaluated"], summary["mean_iou"]) == (2, 1, 0.5)
@@ -238,7 +239,7 @@ def print_to_text(*renderables: object) -> str:
 def test_printed_figures_are_those_of_the_evaluation():
     result = evaluated([[[0, 0, 1]]], [[[0, 1, 1]]], ["[red]sky[/red]", "road", "car"])
     result.broken.append((Path("a[1].png"), "is empty"))
-    text = print_to_text(*mask_tables(result))
+    text = print_to_text(*evaluation_tables(result))
     assert text.startswith(
         "1 of 2 images evaluated\n  not evaluated: a[1].png: is empty\n"
         "mean IoU 50.0%   pixel accuracy 66.7%   loss 0.667\n"
@@ -252,7 +253,7 @@ def test_printed_figures_are_those_of_the_evaluation():
 @pytest.mark.parametrize(("seen", "rows"), [(150, 20), (25, 25)])
 def test_of_many_classes_the_extremes_or_those_seen_are_printed(seen: int, rows: int):
     mask = np.arange(seen)[None]
-    text = print_to_text(*mask_tables(evaluated([mask], [mask // 2 * 2], [f"class{i:03d}" for i in range(150)])))
+    text = print_to_text(*evaluation_tables(evaluated([mask], [mask // 2 * 2], [f"class{i:03d}" for i in range(150)])))
     assert sum("class" in line and "%" in line for line in text.splitlines()) == rows
     assert "class000" in text
 

@@ -108,7 +108,7 @@ def test_the_verbs_train_evaluate_and_segment(scenes: Path, tmp_path: Path):
     assert values["evaluated"] == 4
     assert tiny.files_below(tmp_path / "run" / "best-evaluation") == ["confusion.png", "per_class.csv", "summary.json"]
 
-    segmented = tiny.run_command("segment", run / "best", scenes / "images" / "val", "--out", tmp_path / "masks")
+    segmented = tiny.run_process("segment", run / "best", scenes / "images" / "val", "--out", tmp_path / "masks")
     assert segmented.returncode == 0, segmented.stderr
     assert len(list((tmp_path / "masks").glob("*_mask.png"))) == 4
 
@@ -131,11 +131,11 @@ def test_what_cannot_be_trained_is_one_line(scenes: Path, tmp_path: Path, argume
     assert not (tmp_path / "run" / "best").exists()
 
 
-def test_views_in_time_are_refused_for_a_segmenter(scenes: Path, tmp_path: Path):
+def test_options_of_other_tasks_are_refused_for_a_segmenter(scenes: Path, tmp_path: Path):
     training.train(run_config(scenes, epochs=1), tmp_path / "run")
-    process = tiny.run_command("evaluate", tmp_path / "run" / "best", scenes, "--clips", "2")
+    process = tiny.run_command("evaluate", tmp_path / "run" / "best", scenes, "--clips", "0", "--lists.val", "a")
     assert process.returncode == 1
-    assert "sees the whole image once; leave out --clips" in process.stderr
+    assert "is a segmenter, which does not take --clips, --lists: leave it out" in process.stderr
 
 
 def test_the_fields_of_the_training_are_kept_beside_those_given_to_evaluate(scenes: Path, tmp_path: Path):

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from morphmlp.analysis.data_check.examine import Depth, Facts, Job, examine
+from morphmlp.analysis.data_check.examine import Depth, examine
 from morphmlp.analysis.data_check.inventory import take_inventory
-from morphmlp.analysis.data_check.journal import Journal, Stamp, _stamp
-from morphmlp.analysis.data_check.report import CheckReport, Row, summarise
+from morphmlp.analysis.data_check.journal import Journal, stamp_of
+from morphmlp.analysis.data_check.report import CheckedFile, CheckReport, summarise
 from morphmlp.analysis.data_check.results import RESULT_FILES, write_results
 from morphmlp.analysis.data_check.workers import examine_all
 from morphmlp.config import ListConfig, MaskConfig, SplitConfig
-from morphmlp.data.media.sources import TarMember
+from morphmlp.data.media.sources import num_bytes
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 
@@ -43,7 +43,7 @@ def check_data(
 
     Args:
         root: any layout that a training takes, or a folder of loose videos or images.
-        out: folder for the results, `root`-check by default; an earlier check there is gone on with.
+        out: folder for the results, `root`-check by default. If an earlier check is there, this one goes on with it.
         frames: of a clip: one frame of each of as many segments is decoded, and shorter videos are named.
         all_frames: every frame is decoded.
         workers: processes, one a core by default. A script that calls this needs `if __name__ == "__main__":`.
@@ -57,18 +57,18 @@ def check_data(
         ConfigError: `out` lies in `root`.
 
     >>> report = check_data("my_videos")
-    >>> len(report.rows), len(report.broken)
+    >>> len(report.files), len(report.broken)
     (1500, 2)
     """
     folder = results_folder(root, out)
     inventory = take_inventory(root, lists=lists, split=split, masks=masks)
     depth = Depth(frames, all_frames, (inventory.masks, len(inventory.classes)) if inventory.masks else None)
-    jobs = [entry.job for entry in inventory.entries]
+    jobs = [file.job for file in inventory.files]
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:
         (folder / JOURNAL).unlink(missing_ok=True)
     with Journal(folder / JOURNAL, depth) as journal:
-        stamps = [_stamp(job) for job in jobs]
+        stamps = [stamp_of(job) for job in jobs]
         facts = [journal.known(job, stamp) for job, stamp in zip(jobs, stamps, strict=True)]
         todo = [i for i, known in enumerate(facts) if known is None]
         taken_over = len(jobs) - len(todo)
@@ -84,12 +84,12 @@ def check_data(
             facts[i] = result
             journal.add(jobs[i], stamps[i], result)
             progress(done, len(jobs))
-    rows = [
-        Row(entry, known, _num_bytes(entry.job, stamp, known))
-        for entry, stamp, known in zip(inventory.entries, stamps, facts, strict=True)
+    files = [
+        CheckedFile(file, known, num_bytes(file.job.path))
+        for file, known in zip(inventory.files, facts, strict=True)
         if known is not None
     ]
-    return write_results(summarise(inventory, rows, frames=frames, taken_over=taken_over), inventory, folder)
+    return write_results(summarise(inventory, files, frames=frames, taken_over=taken_over), inventory, folder)
 
 
 def results_folder(root: str | Path, out: str | Path | None) -> Path:
@@ -111,9 +111,3 @@ def results_folder(root: str | Path, out: str | Path | None) -> Path:
     for path in leftovers:
         path.unlink()
     return folder
-
-
-def _num_bytes(job: Job, stamp: Stamp | None, facts: Facts) -> int | None:
-    if isinstance(job.path, TarMember):
-        return job.path.size
-    return stamp[0] if stamp and facts.codec != "frames" else None  # a video may be a part of its folder

@@ -1,33 +1,24 @@
-"""What `check-data` does with each file: it is decoded in a worker process that may crash or hang without harm.
-
-The standard pool of processes breaks as a whole when one of them dies, and cannot end a single call. Here each worker
-holds one file at a time, so it is known which one it died of.
-"""
+"""What `check-data` does with each file: it reads the header, decodes frames, and says what it found."""
 
 import hashlib
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
 import numpy as np
-from av.stream import Disposition
-from PIL import Image
 
 from morphmlp.config import MaskConfig
 from morphmlp.data.clips.sampling import sparse_indices
+from morphmlp.data.media.images import describe_image
 from morphmlp.data.media.sources import MediaKind, Source
-from morphmlp.data.media.video import probe, read_clip
+from morphmlp.data.media.video import frame_times, probe, read_clip
 from morphmlp.errors import MediaError
 
 HEAD_BYTES = 65536  # of a file, which tell whether two of the same size are worth comparing in full
 
 _BLOCK_BYTES = 2**28  # of decoded frames held at once where all frames of a frame folder are read
-_EXIF_ORIENTATION = 0x0112
-_EXIF_DEGREES = {3: 180, 4: 180, 5: 270, 6: 270, 7: 90, 8: 90}  # counter-clockwise, as for videos
 
-# A gap between two frames is unusual if it is a quarter off the middle one and no matter of rounded timestamps; a
+# A gap between two frames is unusual if it is a quarter off the middle one, and more than timestamps are rounded by. A
 # video with more unusual gaps than this share has no constant rate.
 _MOST_UNUSUAL_GAPS = 0.05
 
@@ -58,7 +49,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a look at a file tells; sizes in pixels as displayed, and None for what is not known.
+    """What a look at a file tells, with sizes in pixels as displayed; None is what is not known.
 
     Attributes:
         reason: why it cannot be used; None where it can.
@@ -108,30 +99,17 @@ def _describe_video(path: Source) -> Facts:
         rotation=info.rotation_degrees,
         codec=info.codec,
         duration_s=info.duration_s,
-        variable=os.path.isfile(path) and _rate_varies(path),
+        variable=os.path.isfile(path) and uneven(np.array(frame_times(path), dtype=np.int64)),
     )
 
 
 def _describe_image(path: Source) -> Facts:
-    """Format and turn by the header; nothing where there is no such file, or one that only decoding can judge."""
+    """Format and turn by the header; neither where it cannot be read: `read_clip` says why, or can."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            with Image.open(path) as image:
-                orientation = image.getexif().get(_EXIF_ORIENTATION)
-                codec = (image.format or "").lower() or None
-    except Exception:  # a damaged header makes Pillow raise almost anything; `read_clip` says what is wrong
+        info = describe_image(path)
+    except MediaError:
         return Facts(frames=1)
-    return Facts(frames=1, rotation=_EXIF_DEGREES.get(orientation or 1, 0), codec=codec)
-
-
-def _rate_varies(path: Source) -> bool:
-    """Whether the times of the frames in a file that `probe` has read are unevenly spaced."""
-    with av.open(os.path.abspath(path), metadata_errors="ignore") as container:
-        stream = next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
-        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
-        times = [packet.dts if packet.pts is None else packet.pts for packet in packets]
-    return uneven(np.array([t for t in times if t is not None], dtype=np.int64))
+    return Facts(frames=1, rotation=info.rotation_degrees, codec=info.format)
 
 
 def uneven(times: np.ndarray) -> bool:

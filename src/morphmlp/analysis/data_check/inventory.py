@@ -2,16 +2,18 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from morphmlp.analysis.data_check.examine import Job
 from morphmlp.config import ListConfig, MaskConfig, SplitConfig
-from morphmlp.data.media.sources import Source, TarMember, media_kind
+from morphmlp.data.media.sources import Source, is_file, media_kind
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.data.sets.read import evaluation_split, matched, read_set, read_training_sets
+from morphmlp.data.sets.layout import Place
+from morphmlp.data.sets.read import LAYOUTS, evaluation_split, find_set, matched, read_set, read_training_sets
+from morphmlp.data.sets.splits import SPLITS
 from morphmlp.errors import DataError
 from morphmlp.tasks.segmentation.annotations import (
     MaskSet,
@@ -21,15 +23,12 @@ from morphmlp.tasks.segmentation.annotations import (
     read_mask_sets,
 )
 
-SPLITS = ("train", "val", "test")
 WHOLE = "all"  # the split of files that are in none
-
-_LIST_SUFFIXES = (".csv", ".txt", ".json")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A file of the set: `label` counts in the inventory's classes, None where there are no labels."""
+class SetFile:
+    """A file of the set: `label` counts in the inventory's classes; None where there are no labels."""
 
     job: Job
     split: str
@@ -42,14 +41,14 @@ class Inventory:
 
     Attributes:
         named: False where the classes are only known by number.
-        refusal: why `train` does not take the set, in its own words; None where it does.
+        refusal: the words in which `train` refuses the set; None where it takes it.
         left_out: number of files below the folder that are not taken, by the ending of their names.
         masks: how annotations are read; None for labelled files.
         split: how the set is split where it is not split by its folders or lists.
     """
 
     root: Path
-    entries: list[Entry]
+    files: list[SetFile]
     classes: list[str] = field(default_factory=list)
     named: bool = True
     refusal: str | None = None
@@ -65,7 +64,7 @@ def take_inventory(
     split: SplitConfig | None = None,
     masks: MaskConfig | None = None,
 ) -> Inventory:
-    """Finds the files as training does; where training refuses the set, those that it would have to do with.
+    """Finds the files as training does; where training refuses the set, all that could belong to it.
 
     Raises:
         DataError: there are none, or a list cannot be read.
@@ -83,12 +82,12 @@ def take_inventory(
         refusal = str(error)
         parts = _refused_parts(root, lists, error)
     if not parts:
-        entries = [Entry(_job(path), WHOLE, None) for path in find_media(root)]
-        return Inventory(root, entries, refusal=refusal, left_out=_left_out(root, entries, lists), split=split)
+        files = [SetFile(_job(path), WHOLE, None) for path in find_media(root)]
+        return Inventory(root, files, refusal=refusal, left_out=_left_out(root, files, lists), split=split)
     classes = next(iter(parts.values())).classes
     named = next(iter(parts.values())).named
-    entries = [Entry(_job(s.path), name, s.label) for name, part in parts.items() for s in part.samples]
-    return Inventory(root, entries, classes, named, refusal, _left_out(root, entries, lists), split=split)
+    files = [SetFile(_job(s.path), name, s.label) for name, part in parts.items() for s in part.samples]
+    return Inventory(root, files, classes, named, refusal, _left_out(root, files, lists), split=split)
 
 
 def _job(path: Source) -> Job:
@@ -105,13 +104,13 @@ def _mask_inventory(root: Path, masks: MaskConfig, split: SplitConfig) -> Invent
     except DataError as error:
         refusal = str(error)
         parts = {WHOLE: read_mask_set(root, masks, split=WHOLE)}
-    entries = [
-        Entry(Job(sample.path, "image", sample.mask), name, None)
+    files = [
+        SetFile(Job(sample.path, "image", sample.mask), name, None)
         for name, part in parts.items()
         for sample in part.samples
     ]
     classes = next(iter(parts.values())).classes
-    return Inventory(root, entries, classes, refusal=refusal, masks=masks, split=split)
+    return Inventory(root, files, classes, refusal=refusal, masks=masks, split=split)
 
 
 def _refused_parts(root: Path, lists: ListConfig, error: DataError) -> dict[str, LabelledSet]:
@@ -124,38 +123,42 @@ def _refused_parts(root: Path, lists: ListConfig, error: DataError) -> dict[str,
         raise error
     if root.is_file():
         return {WHOLE: read_set(root, lists=lists)}
-    parts: dict[str, LabelledSet] = {}
-    for name in SPLITS:
-        if _has_list(root, lists, name):
-            parts[name] = read_set(root, split=name, lists=lists)
-        elif (root / name).is_dir():
-            parts[name] = _class_folders(root / name, lists)
-    parts = {name: part for name, part in parts.items() if part.samples}
+    parts = {split: _refused_part(root, split, lists) for split in SPLITS}
+    parts = {split: part for split, part in parts.items() if part.samples}
     if not parts:
-        whole = _class_folders(root, lists)
+        whole = _refused_part(root, None, lists)
         parts = {WHOLE: whole} if whole.samples else {}
     if not parts and not find_media(root):
         raise error
     return _with_joint_classes(parts)
 
 
-def _has_list(root: Path, lists: ListConfig, name: str) -> bool:
-    given = {"train": lists.train, "val": lists.val}.get(name)
-    return given is not None or any((root / f"{name}{suffix}").is_file() for suffix in _LIST_SUFFIXES)
+def _refused_part(root: Path, split: str | None, lists: ListConfig) -> LabelledSet:
+    """A split, or all: where it cannot be read as a set, the media in class folders, empty ones too.
 
-
-def _class_folders(root: Path, lists: ListConfig) -> LabelledSet:
-    """The media in class folders, empty ones too, and videos beside images."""
+    Raises:
+        DataError: there is a list, but it cannot be read.
+    """
+    place = Place(root, split, lists)
     try:
-        return read_set(root, lists=lists)
+        if read := find_set(place):
+            return read()
     except DataError:
-        folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        samples = [Sample(path, label) for label, folder in enumerate(folders) for path in find_media(folder)]
-        return LabelledSet(samples, [folder.name for folder in folders])
+        if _may_leave_out(place):
+            raise
+    folders = (root / (split or "")).glob("*")
+    folders = sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith("."))
+    samples = [Sample(path, label) for label, folder in enumerate(folders) for path in find_media(folder)]
+    return LabelledSet(samples, [folder.name for folder in folders])
+
+
+def _may_leave_out(place: Place) -> bool:
+    """Whether a set is there that is a choice among the files beside it, as a list is."""
+    return any(layout.may_leave_out and layout.find(place) is not None for layout in LAYOUTS)
 
 
 def _with_joint_classes(parts: dict[str, LabelledSet]) -> dict[str, LabelledSet]:
-    """The parts with labels that count in one list of classes: those of the first, and what others have beside them."""
+    """The parts with labels that count in one list of classes: those of the first, then what the others add."""
     names = list(dict.fromkeys(name for part in parts.values() for name in part.classes))
     position = {name: i for i, name in enumerate(names)}
     joint = {}
@@ -165,13 +168,14 @@ def _with_joint_classes(parts: dict[str, LabelledSet]) -> dict[str, LabelledSet]
     return joint
 
 
-def _left_out(root: Path, entries: Iterable[Entry], lists: ListConfig) -> dict[str, int]:
-    """Files below a folder that no sample is, by their endings; a list is free to leave out what it likes."""
-    paths = {os.fspath(entry.job.path) for entry in entries}
-    sources = [entry.job.path for entry in entries]
-    of_folders = any(isinstance(s, TarMember) or (media_kind(s) is None and os.path.isdir(s)) for s in sources)
-    if root.is_file() or of_folders or any(_has_list(root, lists, name) for name in SPLITS):
+def _left_out(root: Path, files: Sequence[SetFile], lists: ListConfig) -> dict[str, int]:
+    """The files in a folder that are not in the set, by their endings; where the set may leave some out, nothing."""
+    sources = [file.job.path for file in files]
+    splits = {file.split for file in files} - {WHOLE}
+    chosen = any(_may_leave_out(Place(root, split, lists)) for split in splits)
+    if root.is_file() or chosen or not all(is_file(source) for source in sources):
         return {}
+    paths = {os.fspath(source) for source in sources}
     others = Counter()
     for directory, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from morphmlp.analysis.data_check.examine import HEAD_BYTES, Facts
-from morphmlp.analysis.data_check.inventory import Entry, Inventory
+from morphmlp.analysis.data_check.inventory import Inventory, SetFile
 from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.errors import MediaError
 
 ODD_RATE = 0.25  # off the set's median rate, as a share of it
@@ -23,17 +24,33 @@ FIGURES = ("frames", "fps", "width", "height", "duration_s", "bytes")
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckedFile:
     """A file, what was found out about it, and what is unusual: "short", "odd rate", "variable rate", "rotated"."""
 
-    entry: Entry
+    file: SetFile
     facts: Facts
     bytes: int | None
     notes: tuple[str, ...] = ()
 
     @property
+    def source(self) -> Source:
+        return self.file.job.path
+
+    @property
     def path(self) -> str:
-        return os.fspath(self.entry.job.path)
+        return os.fspath(self.source)
+
+    @property
+    def kind(self) -> MediaKind:
+        return self.file.job.kind
+
+    @property
+    def split(self) -> str:
+        return self.file.split
+
+    @property
+    def label(self) -> int | None:
+        return self.file.label
 
     @property
     def broken(self) -> bool:
@@ -45,62 +62,62 @@ class CheckReport:
     """All figures of a check.
 
     Attributes:
-        rows: one for each file, in the order of the set.
+        files: in the order of the set.
         frames: shorter videos are called short.
-        taken_over: files that an earlier check had looked at.
+        taken_over: the number of files that an earlier check had looked at.
         duplicates: groups of readable files with the same content.
         clean: the lists of readable files that were written.
         clean_note: why there are none, or why they cannot be trained on as they are.
     """
 
     root: Path
-    rows: list[Row]
+    files: list[CheckedFile]
     classes: list[str]
     frames: int
     taken_over: int
     is_mask_set: bool = False
     refusal: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
-    duplicates: list[list[Row]] = field(default_factory=list)
+    duplicates: list[list[CheckedFile]] = field(default_factory=list)
     clean: list[Path] = field(default_factory=list)
     clean_note: str | None = None
 
     @cached_property
-    def broken(self) -> list[Row]:
-        return [row for row in self.rows if row.broken]
+    def broken(self) -> list[CheckedFile]:
+        return [file for file in self.files if file.broken]
 
     @cached_property
-    def readable(self) -> list[Row]:
-        return [row for row in self.rows if not row.broken]
+    def readable(self) -> list[CheckedFile]:
+        return [file for file in self.files if not file.broken]
 
     @cached_property
     def unit(self) -> str:
         """What the files are called: "videos", "images", or "files" where there are both."""
-        kinds = {row.entry.job.kind for row in self.rows}
+        kinds = {file.kind for file in self.files}
         return f"{kinds.pop()}s" if len(kinds) == 1 else "files"
 
     @cached_property
     def splits(self) -> list[str]:
-        return list(dict.fromkeys(row.entry.split for row in self.rows))
+        return list(dict.fromkeys(file.split for file in self.files))
 
-    def noted(self, note: str) -> list[Row]:
-        return [row for row in self.readable if note in row.notes]
+    def noted(self, note: str) -> list[CheckedFile]:
+        return [file for file in self.readable if note in file.notes]
 
     def spread(self, figure: str) -> tuple[float, float, float] | None:
         """Smallest, median and largest of one of `FIGURES` over the readable files that have it."""
-        found = [value for value in (_figure(row, figure) for row in self.readable) if value is not None]
+        found = [value for value in (_figure(file, figure) for file in self.readable) if value is not None]
         return (min(found), statistics.median(found), max(found)) if found else None
 
     @property
     def duration_s(self) -> float:
-        return sum(row.facts.duration_s or 0 for row in self.readable)
+        return sum(file.facts.duration_s or 0 for file in self.readable)
 
     def class_counts(self) -> dict[str, dict[str, int]]:
         """Readable files of each class in each split."""
         counts = {name: dict.fromkeys(self.splits, 0) for name in self.classes}
-        for row in self.readable:
-            if row.entry.label is not None:
-                counts[self.classes[row.entry.label]][row.entry.split] += 1
+        for file in self.readable:
+            if file.label is not None:
+                counts[self.classes[file.label]][file.split] += 1
         return counts
 
     def empty_classes(self, split: str) -> list[str]:
@@ -108,23 +125,23 @@ class CheckReport:
 
     @property
     def imbalance(self) -> float | None:
-        """Largest over smallest class of the first split, of those that are not empty."""
+        """Largest over smallest class in the first split; empty classes do not count."""
         counts = [n for by_split in self.class_counts().values() if (n := by_split[self.splits[0]])]
         return max(counts) / min(counts) if len(counts) > 1 else None
 
     @property
-    def leaks(self) -> list[list[Row]]:
+    def leaks(self) -> list[list[CheckedFile]]:
         """Duplicates that are in more than one split."""
-        return [group for group in self.duplicates if len({row.entry.split for row in group}) > 1]
+        return [group for group in self.duplicates if len({file.split for file in group}) > 1]
 
     @property
-    def conflicts(self) -> list[list[Row]]:
+    def conflicts(self) -> list[list[CheckedFile]]:
         """Duplicates with different labels."""
-        return [group for group in self.duplicates if len({row.entry.label for row in group}) > 1]
+        return [group for group in self.duplicates if len({file.label for file in group}) > 1]
 
     def class_pixels(self) -> dict[str, float] | None:
         """Of a segmentation set, the share of each class among the pixels that have one."""
-        counts = [row.facts.class_pixels for row in self.readable if row.facts.class_pixels]
+        counts = [file.facts.class_pixels for file in self.readable if file.facts.class_pixels]
         if not counts:
             return None
         totals = np.sum(np.array(counts, dtype=np.int64), axis=0)[:-1]
@@ -136,18 +153,18 @@ class CheckReport:
         return not self.broken and self.refusal is None and not (self.clean and self.clean_note)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the rows of readable files."""
+        """Plain values for JSON; readable files are only counted."""
         counted = {note: len(self.noted(note)) for note in ("short", "odd rate", "variable rate", "rotated")}
         return {
             "data": os.path.abspath(self.root),
             "unit": self.unit,
-            "files": len(self.rows),
+            "files": len(self.files),
             "readable": len(self.readable),
-            "broken": [{"path": row.path, "reason": row.facts.reason} for row in self.broken],
+            "broken": [{"path": file.path, "reason": file.facts.reason} for file in self.broken],
             "taken_over": self.taken_over,
             "frames": self.frames,
             **{note.replace(" ", "_"): number for note, number in counted.items()},
-            "splits": {name: sum(row.entry.split == name for row in self.rows) for name in self.splits},
+            "splits": {name: sum(file.split == name for file in self.files) for name in self.splits},
             "classes": self.class_counts() if not self.is_mask_set else self.classes,
             "imbalance": self.imbalance,
             "class_pixels": self.class_pixels(),
@@ -155,7 +172,7 @@ class CheckReport:
             "min_median_max": {figure: self.spread(figure) for figure in FIGURES},
             "sizes": dict(sizes(self.readable)),
             "codecs": dict(codecs(self.readable)),
-            "duplicates": [[row.path for row in group] for group in self.duplicates],
+            "duplicates": [[file.path for file in group] for group in self.duplicates],
             "duplicates_across_splits": len(self.leaks),
             "duplicates_with_different_labels": len(self.conflicts),
             "left_out": self.left_out,
@@ -165,53 +182,53 @@ class CheckReport:
         }
 
 
-def _figure(row: Row, figure: str) -> float | None:
-    return row.bytes if figure == "bytes" else getattr(row.facts, figure)
+def _figure(file: CheckedFile, figure: str) -> float | None:
+    return file.bytes if figure == "bytes" else getattr(file.facts, figure)
 
 
-def sizes(rows: Iterable[Row]) -> list[tuple[str, int]]:
+def sizes(files: Iterable[CheckedFile]) -> list[tuple[str, int]]:
     """Width x height in pixels with the number of files, most frequent first."""
-    return Counter(f"{row.facts.width} x {row.facts.height}" for row in rows if row.facts.width).most_common()
+    return Counter(f"{file.facts.width} x {file.facts.height}" for file in files if file.facts.width).most_common()
 
 
-def codecs(rows: Iterable[Row]) -> list[tuple[str, int]]:
+def codecs(files: Iterable[CheckedFile]) -> list[tuple[str, int]]:
     """Codec, or format of an image, with the number of files, most frequent first."""
-    return Counter(row.facts.codec for row in rows if row.facts.codec).most_common()
+    return Counter(file.facts.codec for file in files if file.facts.codec).most_common()
 
 
-def summarise(inventory: Inventory, rows: Sequence[Row], *, frames: int, taken_over: int) -> CheckReport:
+def summarise(inventory: Inventory, files: Sequence[CheckedFile], *, frames: int, taken_over: int) -> CheckReport:
     """Says of each file what is unusual beside the others, and finds those of the same content."""
-    rows = [_refused_strip(row) for row in rows]
-    rates = [row.facts.fps for row in rows if not row.broken and row.facts.fps]
+    files = [_refused_strip(file) for file in files]
+    rates = [file.facts.fps for file in files if not file.broken and file.facts.fps]
     median_fps = statistics.median(rates) if rates else 0.0
-    rows = [row if row.broken else replace(row, notes=_notes(row, frames, median_fps)) for row in rows]
+    files = [file if file.broken else replace(file, notes=_notes(file, frames, median_fps)) for file in files]
     return CheckReport(
         root=inventory.root,
-        rows=rows,
+        files=files,
         classes=inventory.classes,
         frames=frames,
         taken_over=taken_over,
         is_mask_set=inventory.masks is not None,
         refusal=inventory.refusal,
         left_out=inventory.left_out,
-        duplicates=_duplicates([row for row in rows if not row.broken]),
+        duplicates=_duplicates([file for file in files if not file.broken]),
     )
 
 
-def _refused_strip(row: Row) -> Row:
-    """A picture that is much longer than wide can be decoded, but is not taken."""
-    if row.broken or not row.facts.width or not row.facts.height:
-        return row
+def _refused_strip(file: CheckedFile) -> CheckedFile:
+    """Calls a picture broken that can be decoded, but is too long for its width to be taken."""
+    if file.broken or not file.facts.width or not file.facts.height:
+        return file
     try:
-        refuse_strips(Path(row.path), (row.facts.height, row.facts.width))
+        refuse_strips(Path(file.path), (file.facts.height, file.facts.width))
     except MediaError as error:
-        return replace(row, facts=replace(row.facts, reason=error.reason))
-    return row
+        return replace(file, facts=replace(file.facts, reason=error.reason))
+    return file
 
 
-def _notes(row: Row, frames: int, median_fps: float) -> tuple[str, ...]:
-    facts = row.facts
-    is_video = row.entry.job.kind == "video"
+def _notes(file: CheckedFile, frames: int, median_fps: float) -> tuple[str, ...]:
+    facts = file.facts
+    is_video = file.kind == "video"
     found = {
         "short": is_video and (facts.frames or 0) < frames,
         "odd rate": bool(facts.fps) and abs((facts.fps or 0) - median_fps) > ODD_RATE * median_fps,
@@ -221,22 +238,22 @@ def _notes(row: Row, frames: int, median_fps: float) -> tuple[str, ...]:
     return tuple(note for note, holds in found.items() if holds)
 
 
-def _duplicates(rows: Iterable[Row]) -> list[list[Row]]:
+def _duplicates(files: Iterable[CheckedFile]) -> list[list[CheckedFile]]:
     """Groups of files with the same content: the same size and beginning, and then in full; each in the set's order."""
-    alike = _groups(((row.bytes, row.facts.head), row) for row in rows if row.facts.head)
+    alike = _groups(((file.bytes, file.facts.head), file) for file in files if file.facts.head)
     found = []
     for candidates in alike:
         if (candidates[0].bytes or 0) <= HEAD_BYTES:
             found.append(candidates)
         else:
-            found.extend(_groups((_content_digest(row.path), row) for row in candidates))
+            found.extend(_groups((_content_digest(file.path), file) for file in candidates))
     return found
 
 
-def _groups(keyed: Iterable[tuple[Hashable, Row]]) -> list[list[Row]]:
-    groups: dict[Hashable, list[Row]] = defaultdict(list)
-    for key, row in keyed:
-        groups[key].append(row)
+def _groups(keyed: Iterable[tuple[Hashable, CheckedFile]]) -> list[list[CheckedFile]]:
+    groups: dict[Hashable, list[CheckedFile]] = defaultdict(list)
+    for key, file in keyed:
+        groups[key].append(file)
     return [group for group in groups.values() if len(group) > 1]
 
 

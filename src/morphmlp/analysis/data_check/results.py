@@ -7,24 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from morphmlp.analysis.data_check.inventory import SPLITS, WHOLE, Inventory
+from morphmlp.analysis.data_check.inventory import WHOLE, Inventory
 from morphmlp.analysis.data_check.report import CheckReport
-from morphmlp.data.media.frame_folders import list_frames
-from morphmlp.data.media.sources import FrameFolder, Source, TarMember
-from morphmlp.data.sets.class_names import read_class_names
+from morphmlp.data.media.sources import why_not_listed
+from morphmlp.data.sets.class_names import CLASSES_FILE, read_class_names
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_set, read_training_sets
-from morphmlp.data.sets.splits import split_set
+from morphmlp.data.sets.splits import SPLITS, split_set
 from morphmlp.errors import DataError
 from morphmlp.files import replaced_file
 
-CLASSES_FILE = "classes.txt"
 LISTS = tuple(f"{split}.csv" for split in SPLITS)
 RESULT_FILES = ("report.json", "files.csv", *LISTS, CLASSES_FILE)
 
 
 def write_results(report: CheckReport, inventory: Inventory, folder: Path) -> CheckReport:
-    """Writes `RESULT_FILES`; returns the report with what there is to say of the clean lists."""
+    """Writes `RESULT_FILES`; returns the report, which now tells of the clean lists."""
     clean, note = _write_clean_lists(report, inventory, folder)
     report = replace(report, clean=clean, clean_note=note)
     _write_files(report, folder / "files.csv")
@@ -36,15 +34,15 @@ def write_results(report: CheckReport, inventory: Inventory, folder: Path) -> Ch
 
 def _write_files(report: CheckReport, path: Path) -> None:
     columns = ("frames", "fps", "width", "height", "rotation", "codec", "duration_s")
-    with replaced_file(path) as file:
-        writer = csv.writer(file)
+    with replaced_file(path) as table:
+        writer = csv.writer(table)
         writer.writerow(["path", "split", "label", "status", "reason", *columns, "bytes", "notes"])
-        for row in report.rows:
-            label = "" if row.entry.label is None else report.classes[row.entry.label]
-            status = "broken" if row.broken else "ok"
-            facts = [_cell(getattr(row.facts, column)) for column in columns]
-            cells = [row.path, row.entry.split, label, status, row.facts.reason or "", *facts]
-            writer.writerow([*cells, row.bytes, "; ".join(row.notes)])
+        for file in report.files:
+            label = "" if file.label is None else report.classes[file.label]
+            status = "broken" if file.broken else "ok"
+            facts = [_cell(getattr(file.facts, column)) for column in columns]
+            cells = [file.path, file.split, label, status, file.facts.reason or "", *facts]
+            writer.writerow([*cells, file.bytes, "; ".join(file.notes)])
 
 
 def _cell(value: Any) -> Any:
@@ -59,10 +57,8 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
         return [], "there are no lists of images with annotations: mend or remove the broken pairs"
     if not inventory.classes:
         return [], "there are no clean lists, as there are no labels: put each class into a folder of its name"
-    if any(isinstance(row.entry.job.path, TarMember) for row in report.readable):
-        return [], "there are no lists of members of tar shards; training leaves out broken ones by itself"
-    if part_folder := next((row.path for row in report.readable if not _is_whole(row.entry.job.path)), None):
-        return [], f"there are no clean lists, as {part_folder} has more frames than its list takes"
+    if reason := next((reason for file in report.readable if (reason := why_not_listed(file.source))), None):
+        return [], f"there are no clean lists, as {reason}; training leaves out broken files by itself"
     try:
         parts = _clean_parts(report, inventory)
     except DataError as error:
@@ -80,18 +76,13 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
     return paths, _read_back(parts, folder)
 
 
-def _is_whole(source: Source) -> bool:
-    """Whether a path alone says which frames are meant, as it does for all but parts of a folder of frames."""
-    return not isinstance(source, FrameFolder) or list_frames(source) == list_frames(source.path)
-
-
 def _clean_parts(report: CheckReport, inventory: Inventory) -> dict[str, LabelledSet]:
     """The readable files by split; a set without splits is split as training would."""
     parts: dict[str, LabelledSet] = {}
     for name in report.splits:
-        rows = [row for row in report.readable if row.entry.split == name]
-        samples = [Sample(row.entry.job.path, row.entry.label or 0) for row in rows]
-        kind = rows[0].entry.job.kind if rows else "video"
+        files = [file for file in report.readable if file.split == name]
+        samples = [Sample(file.source, file.label or 0) for file in files]
+        kind = files[0].kind if files else "video"
         parts[name] = LabelledSet(samples, inventory.classes, inventory.named, kind)
     if WHOLE in parts:
         return dict(zip(SPLITS, split_set(parts[WHOLE], inventory.split, source=str(inventory.root)), strict=False))

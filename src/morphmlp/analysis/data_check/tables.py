@@ -5,9 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from morphmlp.analysis.data_check.inventory import SPLITS, WHOLE
-from morphmlp.analysis.data_check.report import FIGURES, MOST_IMBALANCED, ODD_RATE, CheckReport, Row, codecs, sizes
+from morphmlp.analysis.data_check.inventory import WHOLE
+from morphmlp.analysis.data_check.report import (
+    FIGURES,
+    MOST_IMBALANCED,
+    ODD_RATE,
+    CheckedFile,
+    CheckReport,
+    codecs,
+    sizes,
+)
 from morphmlp.data.media.sources import media_kind
+from morphmlp.data.sets.splits import SPLITS
 from morphmlp.display.tables import MOST_CLASSES_IN_FULL, number_columns, table, text_columns
 from morphmlp.formatting import encodable, percent, shortened
 
@@ -39,12 +48,13 @@ def _split_table(report: CheckReport) -> "Table":
     notes = [name for name in ("short", "odd rate", "variable rate", "rotated") if report.noted(name)]
     cells = [[split, "not read"] for split in _unread_splits(report)]
     for split in [*report.splits, *(["total"] if len(report.splits) > 1 else [])]:
-        rows = [row for row in report.rows if split in ("total", row.entry.split)]
-        good = [row for row in rows if not row.broken]
-        counts = [len(rows), len(good), len(rows) - len(good), *(sum(n in row.notes for row in good) for n in notes)]
+        files = [file for file in report.files if split in ("total", file.split)]
+        good = [file for file in files if not file.broken]
+        noted = [sum(note in file.notes for file in good) for note in notes]
+        counts = [len(files), len(good), len(files) - len(good), *noted]
         cells.append([split, *(f"{count:,}" for count in counts)])
     columns = [*text_columns("split"), *number_columns("files", "readable", "broken", *notes)]
-    return table(f"{len(report.rows):,} {report.unit}", columns, cells)
+    return table(f"{len(report.files):,} {report.unit}", columns, cells)
 
 
 def _unread_splits(report: CheckReport) -> list[str]:
@@ -109,7 +119,7 @@ def _kinds(report: CheckReport) -> Iterator[str]:
     if report.duration_s:
         yield f"  total duration: {duration(report.duration_s)}"
     if report.taken_over:
-        yield f"  taken over from an earlier check: {report.taken_over:,} of {len(report.rows):,} files"
+        yield f"  taken over from an earlier check: {report.taken_over:,} of {len(report.files):,} files"
 
 
 def _class_table(report: CheckReport) -> "Table":
@@ -132,19 +142,20 @@ def _pixel_table(report: CheckReport) -> "Table":
     return table(title, [*text_columns("class"), *number_columns("share")], cells)
 
 
-def _broken_table(broken: Sequence[Row]) -> "Table":
+def _broken_table(broken: Sequence[CheckedFile]) -> "Table":
     """Each broken file, or where they are many, each reason with a few of its files."""
     title = f"Broken: {len(broken):,}, by reason" if len(broken) > MOST_NAMED else "Broken"
     if len(broken) <= MOST_NAMED:
-        groups = [[row] for row in broken]
+        groups = [[file] for file in broken]
     else:
-        by_reason: dict[str, list[Row]] = defaultdict(list)
-        for row in broken:
-            by_reason[re.sub(r"[0-9]+", "#", row.facts.reason or "")].append(row)  # as "after 28 good frame(s)"
+        by_reason: dict[str, list[CheckedFile]] = defaultdict(list)
+        for file in broken:
+            by_reason[re.sub(r"[0-9]+", "#", file.facts.reason or "")].append(file)  # as "after 28 good frame(s)"
         groups = sorted(by_reason.values(), key=len, reverse=True)[:MOST_NAMED]
     cells = []
     for group in groups:
-        paths = "\n".join(row.path for row in group[:3]) + (f"\nand {len(group) - 3:,} more" if len(group) > 3 else "")
+        more = [f"and {len(group) - 3:,} more"] if len(group) > 3 else []
+        paths = "\n".join([*(file.path for file in group[:3]), *more])
         cells.append((paths, " ".join((group[0].facts.reason or "").splitlines())))
     return table(title, text_columns("file", "reason"), cells)
 
@@ -203,21 +214,21 @@ def _remarks_on_classes(report: CheckReport) -> Iterator[str]:
             f"the largest class has {report.imbalance:.1f} times the files of the smallest: train with --balanced "
             "true, which draws every class equally often"
         )
-    if _looks_like_frames(report.rows, report.classes):
+    if _looks_like_frames(report.files, report.classes):
         yield (
             "the images lie in folders of their own below the classes and are numbered: if each folder is a video, "
             "give --lists.frame_folders true, here and in training"
         )
 
 
-def _looks_like_frames(rows: Sequence[Row], classes: Sequence[str]) -> bool:
+def _looks_like_frames(files: Sequence[CheckedFile], classes: Sequence[str]) -> bool:
     """Whether every file is such as `running/0001/img_00007.jpg`, with `running` a class."""
     return all(
-        row.entry.job.kind == "image"
-        and row.entry.label is not None
-        and row.path.split("/")[-2:-1] != [classes[row.entry.label]]
-        and row.path.rpartition(".")[0][-1:].isdigit()
-        for row in rows
+        file.kind == "image"
+        and file.label is not None
+        and file.path.split("/")[-2:-1] != [classes[file.label]]
+        and file.path.rpartition(".")[0][-1:].isdigit()
+        for file in files
     )
 
 
@@ -239,12 +250,12 @@ def _remarks_on_duplicates(report: CheckReport) -> Iterator[str]:
             yield f"duplicates: {_number(count, report.unit)} {meaning}, such as {example}"
 
 
-def _other(groups: list[list[Row]], report: CheckReport) -> Row:
-    """Of the first group, a file that makes it one of its kind beside the first file."""
-    first, *others = (row for row in groups[0])
+def _other(groups: list[list[CheckedFile]], report: CheckReport) -> CheckedFile:
+    """Of the first group, the file that shows beside the first one what is wrong with the group."""
+    first, *others = groups[0]
     if groups is report.duplicates:
         return others[0]
-    return next(row for row in others if (row.entry.split, row.entry.label) != (first.entry.split, first.entry.label))
+    return next(file for file in others if (file.split, file.label) != (first.split, first.label))
 
 
 def _remarks_on_left_out(report: CheckReport) -> Iterator[str]:

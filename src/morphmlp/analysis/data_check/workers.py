@@ -1,4 +1,4 @@
-"""Worker processes that may crash or hang without harm.
+"""Worker processes: one that crashes or hangs does no harm to the others.
 
 The standard pool of processes breaks as a whole when one of them dies, and cannot end a single call. Here each worker
 holds one file at a time, so it is known which one it died of.
@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 
 from morphmlp.analysis.data_check.examine import Facts, Job
+from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.errors import UserError
 
 MOST_FAILED_STARTS = 5  # of worker processes; more are no accident
@@ -27,7 +28,7 @@ def examine_all(
     """Yields the number of a job and what `look` says of it, as they come, from `workers` processes.
 
     A file whose worker dies is tried once more and is then broken; one that takes longer than `timeout_s` is broken.
-    `look` has to be picklable, and a script that calls this importable: processes are started afresh, not forked.
+    Processes are started afresh, not forked: `look` has to be picklable, and a script that calls this importable.
 
     Raises:
         UserError: processes cannot be started.
@@ -51,7 +52,7 @@ def examine_all(
                     failed_starts += not worker.started
                     if failed_starts > MOST_FAILED_STARTS:
                         raise UserError(
-                            f"processes cannot be started ({_cause_of_death(worker.process.exitcode)}); if there is "
+                            f"processes cannot be started ({cause_of_death(worker.process.exitcode)}); if there is "
                             "too little memory, try fewer --workers"
                         )
                     crew[position] = _Worker(context, look)
@@ -117,7 +118,7 @@ class _Worker:
         self.task = None
         if attempt < MOST_TRIES:
             return number, None
-        return number, Facts(reason=f"the decoder crashed ({_cause_of_death(self.process.exitcode)})")
+        return number, Facts(reason=f"the decoder crashed ({cause_of_death(self.process.exitcode)})")
 
     def end(self) -> None:
         self.ended = True
@@ -126,10 +127,10 @@ class _Worker:
         self.connection.close()
 
 
-def _cause_of_death(exitcode: int | None) -> str:
+def cause_of_death(exitcode: int | None) -> str:
     """What killed a process, by its exit code.
 
-    >>> _cause_of_death(-11), _cause_of_death(3)
+    >>> cause_of_death(-11), cause_of_death(3)
     ('SIGSEGV', 'exit code 3')
     """
     if exitcode is not None and -exitcode in set(signal.Signals):
@@ -139,8 +140,7 @@ def _cause_of_death(exitcode: int | None) -> str:
 
 def _work(connection: Connection, look: Callable[[Job], Facts]) -> None:
     """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setsid()  # out of the group that Ctrl-C is sent to; still ended by the main process
+    leave_signals_to_main_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send("ready")
     while True:

@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from morphmlp.analysis.paper.published import ABLATIONS, AblationRow
+from morphmlp.checkpoints.folder import load_config
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replaced_file
-from morphmlp.inference.device import autocast
 from morphmlp.models.cost import count
-from morphmlp.models.zoo import build_model
 from morphmlp.tasks.classification.training import ClassificationTask
-from morphmlp.training.optim import lr_at, make_optimizer, set_lr
-from morphmlp.training.seeding import seed_step
+from morphmlp.training.initial_weights import initial_model, require_start
+from morphmlp.training.learner import Learner, NotFinite
+from morphmlp.training.optim import lr_at
 
 PAPER_SIZE = 224  # px, which the chunk lengths of Table 6 were chosen for
 NEEDS_VIDEO = (7, 10)  # tables of temporal designs
@@ -75,7 +74,8 @@ def run_ablation(
 ) -> list[RowResult]:
     """Trains every row of a table for `steps` batches, once for each seed.
 
-    With a seed, every row starts from the same random state and sees the same clips in the same order, mixed alike.
+    With a seed, every row starts from the same random state, or from the checkpoint `config.init`. All see the same
+    clips in the same order, mixed alike.
     What is done is kept in `out`, where the same command goes on after an interruption.
 
     Args:
@@ -86,10 +86,15 @@ def run_ablation(
     Raises:
         ConfigError: the table has no designs, or `out` holds another ablation.
         DataError: a table of temporal designs, and images.
+        CheckpointError: a row cannot start from `config.init`, as those of Tables 6, 8 and 9 that change its layers.
     """
     rows = table_rows(table, config.model)
     if table in NEEDS_VIDEO and not config.model.temporal:
         raise DataError(f"table {table} compares designs over time, and {config.data} holds images; give videos")
+    if config.init is not None:
+        start, _ = load_config(config.init)
+        for row in rows:
+            require_start(start, row.model, config.init)
     results = _Results(Path(out), {"table": table, "steps": steps, "config": config.to_dict()})
     for seed in range(seeds):
         if not results.has(seed):
@@ -119,7 +124,7 @@ def proxy_overrides(overrides: dict[str, Any], base: ModelConfig) -> dict[str, A
     Chunk lengths keep their proportion to a row of tokens, and are at most the map. At 64 px the rows have 16, 8, 4 and
     2 tokens instead of 56, 28, 14 and 7:
 
-    >>> from morphmlp.zoo import model_config
+    >>> from morphmlp.models.zoo import model_config
     >>> proxy_overrides({"chunk_lengths": (14, 28, 28, 49)}, model_config("morphmlp_video_nano"))
     {'chunk_lengths': (4, 8, 8, 4)}
 
@@ -159,51 +164,42 @@ def _train_rows(
     settings = config.train
     task = ClassificationTask(config, sets)
     order = EpochBatches(len(task.train_paths), batch_size=settings.batch_size, seed=settings.seed)
-    learners = []
-    for row in rows:
-        seed_step(settings.seed, 0)
-        learners.append(_Learner(row, build_model(row.model), config))
+    contenders = [_Contender(row, config, task) for row in rows]
     for step, batch in enumerate(_batches(task.loader(order), order, steps)):
-        for learner in learners:
-            seed_step(settings.seed, step + 1)
-            learner.train_step(task, batch, lr_at(step, settings, steps_per_epoch=steps))
+        for contender in contenders:
+            contender.step(batch, lr=lr_at(step, settings, steps_per_epoch=steps), number=step + 1)
     outcomes = []
-    for learner in learners:
-        top1 = None if learner.diverged else task.evaluate(learner.model, lambda done, total: None).figures["top1"]
-        outcomes.append({"row": learner.row.published.name, "top1": top1, "training_s": learner.training_s})
+    for contender in contenders:
+        name, seconds = contender.row.published.name, contender.training_s
+        top1 = None
+        if not contender.diverged:
+            top1 = task.evaluate(contender.learner.raw_model, lambda done, total: None).figures["top1"]
+        outcomes.append({"row": name, "top1": top1, "training_s": seconds})
         shown = "diverged" if top1 is None else f"top-1 {top1:.3f}"
-        say(f"seed {settings.seed}: {learner.row.published.name}: {shown}, {learner.training_s:.0f} s")
+        say(f"seed {settings.seed}: {name}: {shown}, {seconds:.0f} s")
     return outcomes
 
 
-class _Learner:
-    """A row's model and its optimizer."""
+class _Contender:
+    """A row's model in training, until its loss or its gradient is NaN or infinite."""
 
-    def __init__(self, row: TableRow, model: nn.Module, config: RunConfig):
-        self.row, self.settings = row, config.train
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device).train()
-        self.optimizer = make_optimizer(self.model, self.settings)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
+    def __init__(self, row: TableRow, config: RunConfig, task: ClassificationTask):
+        config = replace(config, model=row.model)
+        model, _ = initial_model(config, task.classes)
+        self.row = row
+        self.learner = Learner(config, task, model)
         self.diverged = False
         self.training_s = 0.0
 
-    def train_step(self, task: ClassificationTask, batch: Any, lr: float) -> None:
-        """One optimizer step, unless the row has diverged."""
+    def step(self, batch: Any, *, lr: float, number: int) -> None:
+        """One optimizer step, unless the row has diverged or no clip of the batch could be read."""
         if self.diverged or not batch.indices:
             return
         started = time.perf_counter()
-        set_lr(self.optimizer, lr)
-        with autocast(self.device, self.settings.precision):
-            loss = task.loss(self.model, batch, self.device)
-        self.diverged = not math.isfinite(loss.item())
-        if not self.diverged:
-            self.scaler.scale(loss).backward()
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad or math.inf)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            self.optimizer.zero_grad()
+        try:
+            self.learner.step([batch], torch.ones(1, 1), lr=lr, number=number)
+        except NotFinite:
+            self.diverged = True
         self.training_s += time.perf_counter() - started
 
 

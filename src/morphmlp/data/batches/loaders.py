@@ -1,6 +1,6 @@
 """From labelled videos or images to batches: what the loader's worker processes run.
 
-An image is a video of one frame, and goes the same way: "video" stands for both.
+An image is a video of one frame, and goes the same way: "video" means both.
 
 Everything random of a training clip follows from (seed, pass, index): a run that is resumed, or that has another
 number of workers, sees the same clips.
@@ -8,7 +8,6 @@ number of workers, sees the same clips.
 
 import ctypes
 import os
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
@@ -223,7 +223,7 @@ def make_loader(
     """
     return DataLoader(
         dataset,
-        batch_size=batch_size if batches is None else 1,  # 1 is what it must be beside batches
+        batch_size=batch_size if batches is None else 1,  # torch takes no other number beside batches
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=partial(_collated, collate_fn),
@@ -234,7 +234,7 @@ def make_loader(
 
 
 def _collated(collate_fn: Callable, items: list) -> Any:
-    """A batch; in a worker the memory that its decoding took goes back to the system first.
+    """A batch; a worker first gives the memory that its decoding took back to the system.
 
     Frames of other sizes each time leave gaps that the allocator keeps: hundreds of megabytes after some hours.
     """
@@ -248,6 +248,5 @@ _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C l
 
 
 def _prepare_worker(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setsid()  # out of the group that Ctrl-C and SIGTERM are sent to; still ended by the main process
+    leave_signals_to_main_process()
     torch.set_num_threads(1)

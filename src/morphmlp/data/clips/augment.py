@@ -30,12 +30,12 @@ def training_clip(
     """One random clip of `[T, H, W, 3]` uint8; all frames are changed alike.
 
     With `augment.rand_augment` the order is that of the released loaders: rand-augment on whole frames, normalise, crop
-    and resize in floats, flip, erase. A frame is normalised after it was cropped and resized here, as these are linear:
+    and resize in floats, flip, erase. Here a frame is cropped and resized before it is normalised: these are linear, so
     the values are the same to rounding. With `augment.crop_first`, and without rand-augment, frames are cropped and
     resized to whole levels first.
 
-    The result depends on the arguments alone: the frameworks' random states are left as they were. Where the clip may
-    not be flipped, everything else is as if it might.
+    The result depends on the arguments alone: the frameworks' random states are left as they were. `may_flip` changes
+    nothing but the flip.
     """
     steps = []
     if augment.rand_augment is not None:
@@ -95,7 +95,7 @@ def _random_crop(ratio: float, config: InputConfig, smallest_area: float, larges
 
 
 def _draw_box(crop: Any, clip: Tensor) -> Box:
-    """What a random crop takes of the frames.
+    """The part of the frames that a random crop takes.
 
     torchvision's draw is that of the released loaders: ten tries of an area and, on a logarithmic scale, a ratio; then
     the largest box in the middle.

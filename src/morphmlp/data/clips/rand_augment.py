@@ -1,7 +1,7 @@
 """Rand-augment on clips (arXiv 1909.13719): timm draws the operations once, and all frames get the same.
 
-The result is that of timm's operations on each frame. Most of them are left to timm and Pillow, whole clips at once
-where a pixel depends on itself alone. Pillow's bicubic turns, shears and shifts and its sharpening took four fifths of
+The result is that of timm's operations on each frame. timm and Pillow do most of them, on whole clips at once where a
+pixel depends on itself alone. Pillow's bicubic turns, shears and shifts and its sharpening took four fifths of
 the time: here the taps and weights are computed once and serve all frames.
 """
 
@@ -100,11 +100,11 @@ def _record(function: Callable[..., Image.Image], steps: list[Step], *arguments:
 
 
 def apply_steps(frames: np.ndarray, steps: list[Step], *, box: Box | None = None) -> np.ndarray:
-    """The operations on each frame, uint8 `[T, H, W, 3]`, of which the result's `box` is returned (None: all of it).
+    """The operations on each frame, uint8 `[T, H, W, 3]`; returns the part of the result in `box` (None: all of it).
 
-    Equal to timm on each frame, but that turns, shears and shifts of clips (not of images) can be one level off where
-    an exact sum is nearly a whole level: in one value of thousands, as they sum in single precision where Pillow takes
-    double. Only what the box depends on is computed.
+    The result is timm's on each frame, with one exception: turns, shears and shifts of clips (not of images) can be one
+    level off where an exact sum is nearly a whole level. That is one value in thousands: they sum in single precision,
+    and Pillow in double. Only what the box depends on is computed.
     """
     whole = Box(0, 0, *frames.shape[1:3])
     box = box or whole
@@ -125,7 +125,7 @@ def apply_steps(frames: np.ndarray, steps: list[Step], *, box: Box | None = None
 
 
 def _needed_boxes(steps: list[Step], box: Box, whole: Box) -> list[Box]:
-    """What must be known before each step, and at last `box`, which is asked for after all of them."""
+    """The box of the frames that must be known before each step, and last the box of the result."""
     boxes = [box]
     for step in reversed(steps):
         if step.name in _MATRICES:
@@ -148,7 +148,7 @@ def _within(whole: Box, *, top: int, left: int, bottom: int, right: int) -> Box:
 
 
 def _part(frames: np.ndarray, held: Box, wanted: Box) -> np.ndarray:
-    """The wanted part of frames of which `held` is there."""
+    """The part `wanted` of frames that are already cut to the part `held`."""
     if wanted == held:
         return frames
     top, left = wanted.top - held.top, wanted.left - held.left
@@ -197,7 +197,7 @@ def _turn(frame: Box, degrees: float) -> Affine:
     return cosine, sine, cosine * -x + sine * -y + x, -sine, cosine, -sine * -x + cosine * -y + y
 
 
-# Of an output pixel at (x, y), the source is at (a x + b y + c, d x + e y + f); the middle of a pixel is at halves.
+# The source of an output pixel at (x, y) is at (a x + b y + c, d x + e y + f); the middle of a pixel is at halves.
 _MATRICES: dict[str, Callable[..., Affine]] = {
     "rotate": _turn,
     "shear_x": lambda frame, factor: (1, factor, 0, 0, 1, 0),
@@ -226,7 +226,7 @@ def resample(
 
     Args:
         pixels: the `source` box of the frames.
-        frame: the whole of a frame, beyond whose edges there is `fill`.
+        frame: the whole of a frame; `fill` is beyond its edges.
     """
     at_a_time = max(1, _MOST_VALUES // pixels[0].size)
     tables = [_side_by_side(pixels[first : first + at_a_time]) for first in range(0, len(pixels), at_a_time)]
@@ -240,7 +240,7 @@ def resample(
             bags = F.embedding_bag(taps, torch.from_numpy(table).float(), mode="sum", per_sample_weights=weights)
             np.copyto(values[lines], bags.add_(_ROUNDING).clamp_(0, 255).numpy(), casting="unsafe")  # cut off
             values[lines].reshape(len(taps), -1, 3)[outside] = fill
-    return np.concatenate([_one_behind_the_other(values, result) for values in sums])
+    return np.concatenate([_one_after_the_other(values, result) for values in sums])
 
 
 def _side_by_side(frames: np.ndarray) -> np.ndarray:
@@ -249,16 +249,16 @@ def _side_by_side(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels.T).view(np.uint8)
 
 
-def _one_behind_the_other(pixels: np.ndarray, box: Box) -> np.ndarray:
+def _one_after_the_other(pixels: np.ndarray, box: Box) -> np.ndarray:
     """`[h*w, T*3]` -> `[T, h, w, 3]`."""
     return np.ascontiguousarray(pixels.view("V3").T).view(np.uint8).reshape(-1, box.height, box.width, 3)
 
 
 def _taps(matrix: Affine, result: Box, source: Box, frame: Box) -> tuple[Tensor, Tensor, np.ndarray]:
-    """Of each pixel of `result`: taps in `source` and their weights, `[pixels, taps]`; and which have no source."""
+    """Taps in `source` and their weights, `[pixels, taps]`, of each pixel of `result`; and those without a source."""
     a, b, c, d, e, f = matrix
     y, x = np.arange(result.height)[:, None] + result.top + 0.5, np.arange(result.width) + result.left + 0.5
-    # [h, w], or one row or column of it where that is the same in all others
+    # [h, w], or a single row or column where all are alike
     source_x = a * x + b * y + c if b else a * x[None] + c
     source_y = d * x + e * y + f if d else e * y + f
     outside = (source_x < 0) | (source_x >= frame.width) | (source_y < 0) | (source_y >= frame.height)
@@ -272,10 +272,10 @@ def _taps(matrix: Affine, result: Box, source: Box, frame: Box) -> tuple[Tensor,
 
 
 def _cubic_taps(positions: np.ndarray, held: slice) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pixels around each position on one axis, from the first that is held, and weights; those with a weight anywhere.
+    """Pixels around each position on one axis, and their weights; pixels whose weights are all 0 are left out.
 
-    Cubic convolution with a = -1, as in Pillow's transforms (its resizing takes -0.5). Beyond the edges of the frame,
-    where what is held ends too, the outermost pixels go on.
+    Pixels count from the first one held. Cubic convolution with a = -1, as in Pillow's transforms (its resizing takes
+    -0.5). The outermost pixels are repeated beyond the edges of the frame, where what is held ends too.
     """
     below = np.floor(positions)
     part = (positions - below).astype(np.float32)

@@ -7,16 +7,55 @@ pattern: the order is that of the numbers in them, so `frame2.jpg` comes before 
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from morphmlp.data.media.images import image_size, read_image
-from morphmlp.data.media.sources import FrameFolder, media_kind
+from morphmlp.data.media.images import describe_image, is_image_name, read_image
 from morphmlp.errors import MediaError
 
 # Optical flow as images, which extraction tools write beside the frames: `flow_x_00001.jpg`. It is no frame.
 _FLOW_PREFIX = "flow_"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFolder:
+    """A video as a folder of images, of which a list says how many there are. See `sources` for what a source says.
+
+    Attributes:
+        first: the number, in the file names, of the first frame; None takes the folder's first.
+        num_frames: how many frames from there on make up the video.
+    """
+
+    path: Path
+    first: int | None
+    num_frames: int
+
+    num_bytes = None
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __str__(self) -> str:
+        return os.fspath(self.path)
+
+    @property
+    def location(self) -> Path:
+        return self.path
+
+    @property
+    def part(self) -> str:
+        return f"{self.first} {self.num_frames}"
+
+    @property
+    def start(self) -> int | None:
+        return self.first
+
+    def why_not_listed(self) -> str | None:
+        is_whole = list_frames(self) == list_frames(self.path)
+        return None if is_whole else f"{self} has more frames than its list takes"
 
 
 def is_frame_folder(path: str | os.PathLike[str]) -> bool:
@@ -42,9 +81,9 @@ def list_frames(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def _image_names(folder: str | os.PathLike[str]) -> list[str]:
-    """The names of the images in a folder: the numbers in them count as numbers."""
+    """The names of the images in a folder, in the order of the numbers in them."""
     try:
-        names = [name for name in os.listdir(folder) if media_kind(name) == "image" and not name.startswith(".")]
+        names = [name for name in os.listdir(folder) if is_image_name(name) and not name.startswith(".")]
     except OSError as error:
         raise MediaError(folder, f"cannot be listed ({error.strerror})") from None
     if not names:
@@ -54,7 +93,7 @@ def _image_names(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def _natural_order(name: str) -> tuple:
-    """`img2.jpg` before `img10.jpg`; text and numbers alternate, so that like is compared with like."""
+    """`img2.jpg` before `img10.jpg`; text and numbers alternate, so that text meets text, and numbers numbers."""
     parts = re.split(r"([0-9]+)", name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
@@ -74,7 +113,7 @@ def _numbered_from(folder: FrameFolder, first: int, names: list[str]) -> list[st
 
 
 def _frame_numbers(folder: FrameFolder, names: list[str]) -> list[int]:
-    """The number in each name that tells the frames apart, the last such: 7 in `clip2_00007.jpg`, `00007_v2.jpg`."""
+    """The last number in each name that tells the frames apart: 7 in `clip2_00007.jpg` and in `00007_v2.jpg`."""
     found = [[int(digits) for digits in re.findall(r"[0-9]+", os.path.splitext(name)[0])] for name in names]
     for column in range(1, min(map(len, found)) + 1):
         numbers = [each[-column] for each in found]
@@ -84,17 +123,17 @@ def _frame_numbers(folder: FrameFolder, names: list[str]) -> list[int]:
 
 
 def read_frame_files(folder: str | os.PathLike[str], files: list[str], indices: Sequence[int]) -> np.ndarray:
-    """The frames at `indices` of those listed, each file read once; another size is scaled to the first frame's.
+    """The frames at `indices` of `files`, each read once; frames of another size are scaled to the first one's.
 
     Returns:
         [T, H, W, 3] RGB, uint8, with T = len(indices).
 
     Raises:
-        MediaError: a wanted frame cannot be read, which is named, or there is none of an index.
+        MediaError: a wanted frame cannot be read, and is named; or an index is past the last frame.
     """
     if max(indices) >= len(files):
         raise MediaError(folder, f"holds {len(files)} frames, so there is no frame {max(indices)} (the first is 0)")
-    height, width = frame_size(folder, files)
+    height, width = first_frame_size(folder, files)
     frames = np.empty((len(indices), height, width, 3), dtype=np.uint8)
     positions: dict[int, list[int]] = {}
     for position, index in enumerate(indices):
@@ -104,14 +143,14 @@ def read_frame_files(folder: str | os.PathLike[str], files: list[str], indices: 
     return frames
 
 
-def frame_size(folder: str | os.PathLike[str], files: list[str]) -> tuple[int, int]:
-    """Height and width of the first frame, in pixels.
+def first_frame_size(folder: str | os.PathLike[str], files: list[str]) -> tuple[int, int]:
+    """Height and width, in pixels.
 
     Raises:
         MediaError: it is no image.
     """
     try:
-        return image_size(files[0])
+        return describe_image(files[0])[:2]
     except MediaError as error:
         raise _of_frame(folder, error) from None
 
@@ -124,7 +163,7 @@ def _read_frame(folder: str | os.PathLike[str], file: str) -> np.ndarray:
 
 
 def _of_frame(folder: str | os.PathLike[str], error: MediaError) -> MediaError:
-    """The video is what cannot be read; its frame is in the reason."""
+    """The error of the video; the reason names its frame."""
     return MediaError(folder, f"frame {error.path.name} {error.reason}")
 
 

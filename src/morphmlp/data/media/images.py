@@ -9,6 +9,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -25,17 +26,46 @@ MOST_PIXELS = 2**26
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # others run programs (EPS), or are no pictures
 _EXIF_ORIENTATION = 0x0112
 
-# Orientation -> what turns the stored picture [H, W, 3] into the upright one; 1 is upright (EXIF 2.3, Sec. 4.6.4).
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.transpose(1, 0, 2),
-    6: lambda pixels: np.rot90(pixels, k=-1),
-    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda pixels: np.rot90(pixels),
+
+class _Turn(NamedTuple):
+    """What makes a stored picture [H, W, 3] upright: a counter-clockwise turn, and perhaps a mirroring."""
+
+    degrees: int
+    apply: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def exchanges_sides(self) -> bool:
+        return self.degrees in (90, 270)
+
+
+# By the number of the orientation; 1 is upright (EXIF 2.3, Sec. 4.6.4).
+_UPRIGHT = _Turn(0, lambda pixels: pixels)
+_TURNS = {
+    2: _Turn(0, lambda pixels: pixels[:, ::-1]),
+    3: _Turn(180, lambda pixels: pixels[::-1, ::-1]),
+    4: _Turn(180, lambda pixels: pixels[::-1]),
+    5: _Turn(270, lambda pixels: pixels.transpose(1, 0, 2)),
+    6: _Turn(270, lambda pixels: np.rot90(pixels, k=-1)),
+    7: _Turn(90, lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2)),
+    8: _Turn(90, lambda pixels: np.rot90(pixels)),
 }
-_ON_ITS_SIDE = frozenset([5, 6, 7, 8])  # height and width are exchanged
+
+
+class ImageInfo(NamedTuple):
+    """What the header of an image says: its size in pixels as displayed, its format, such as "jpeg", and its turn.
+
+    `rotation_degrees` is counter-clockwise, as that of a video: 0, 90, 180 or 270.
+    """
+
+    height: int
+    width: int
+    format: str
+    rotation_degrees: int
+
+
+def is_image_name(path: str | os.PathLike[str]) -> bool:
+    """Whether the ending of a name is that of an image."""
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) -> np.ndarray:
@@ -51,8 +81,8 @@ def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) ->
         [H, W, 3] RGB, uint8, turned upright as the EXIF orientation says.
 
     Raises:
-        MediaError: the file is missing, empty, not an image, cut off, or has more than `MOST_PIXELS` pixels, which is
-            found out before any is decoded.
+        MediaError: the file is missing, empty, not an image, cut off, or has more than `MOST_PIXELS` pixels. The
+            pixels are counted before any is decoded.
 
     >>> read_image("photograph.jpg").shape
     (1536, 2048, 3)
@@ -60,28 +90,30 @@ def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) ->
     with _opened(path, content) as image:
         _refuse_giant(path, *image.size)
         image.load()
-        return np.ascontiguousarray(_turned_upright(_to_rgb(path, image), image))
+        return np.ascontiguousarray(_turn(image).apply(_to_rgb(path, image)))
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width, in pixels, that `read_image` gives a picture; no pixel is decoded.
+def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
+    """Describe the picture that `read_image` gives; no pixel is decoded.
 
     Raises:
         MediaError: the file is missing, empty or not an image.
     """
     with _opened(path, None) as image:
-        width, height = image.size
-        return (width, height) if _orientation(image) in _ON_ITS_SIDE else (height, width)
+        (width, height), turn = image.size, _turn(image)
+        if turn.exchanges_sides:
+            height, width = width, height
+        return ImageInfo(height, width, (image.format or "").lower(), turn.degrees)
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
-    """An image of which the header is read; what goes wrong until it is closed becomes one `MediaError`."""
+    """An image whose header is read; whatever goes wrong until it is closed becomes one `MediaError`."""
     if content is None:
         require_filled_file(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, which does not concern us, and of the size: see below
+            warnings.simplefilter("ignore")  # of odd metadata, which does not matter here, and of the size: see below
             with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
                 yield image
     except MediaError:
@@ -137,16 +169,9 @@ def _from_deep_grey(path: str | os.PathLike[str], image: Image.Image) -> np.ndar
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _turned_upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """The picture turned as its EXIF block says."""
-    turn = _TURNS.get(_orientation(image))
-    return turn(pixels) if turn else pixels
-
-
-def _orientation(image: Image.Image) -> int:
-    """What the EXIF block says; one that cannot be read says nothing, which is 1."""
+def _turn(image: Image.Image) -> _Turn:
+    """The turn that the EXIF block asks for; none where the block is missing or damaged."""
     try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION)
+        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1), _UPRIGHT)
     except Exception:  # parsing what is damaged raises almost anything
-        return 1
-    return orientation if isinstance(orientation, int) else 1
+        return _UPRIGHT

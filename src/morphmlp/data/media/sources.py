@@ -1,16 +1,26 @@
 """Where a video or an image is kept: a file, a folder of frames, or a member of a tar shard.
 
-Each is an `os.PathLike` that names it in messages, can be hashed and compared, and holds all that a worker process
-needs to read it. A plain `Path` is a file, or a folder whose images are the frames of one video.
+A plain `Path` is a file, or a folder whose images are the frames of one video. What a path alone does not name has a
+class: an `os.PathLike` that names it in messages, can be hashed and compared, and holds all that a worker process needs
+to read it. Such a class says
+
+    location         the file or folder on the disk that it is a part of
+    part             which part, as text; "" where the path of the source says it
+    start            where the part begins, for parts of one path; None is the beginning
+    num_bytes        its size; None where it is no file
+    why_not_listed() why the row of a list, which is a path, cannot name it; None where it can
+
+and the functions below ask it. `video` and `frame_folders` open it.
 """
 
+import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, Union
+from typing import Literal, TypeAlias
 
-from morphmlp.data.media.images import IMAGE_SUFFIXES
-from morphmlp.errors import MediaError
+from morphmlp.data.media.frame_folders import FrameFolder
+from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
+from morphmlp.data.media.tar_members import TarMember
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"]
@@ -18,51 +28,14 @@ VIDEO_SUFFIXES = frozenset(
 SUFFIXES = {"video": VIDEO_SUFFIXES, "image": IMAGE_SUFFIXES}
 
 MediaKind = Literal["video", "image"]
-Source: TypeAlias = Union[Path, "FrameFolder", "TarMember"]
-
-
-@dataclass(frozen=True, slots=True)
-class FrameFolder:
-    """A video as a folder of images, of which a list says how many there are.
-
-    Attributes:
-        first: the number, in the file names, of the first frame; None takes the folder's first.
-        num_frames: how many frames from there on make up the video.
-    """
-
-    path: Path
-    first: int | None
-    num_frames: int
-
-    def __fspath__(self) -> str:
-        return os.fspath(self.path)
-
-    def __str__(self) -> str:
-        return os.fspath(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class TarMember:
-    """A file inside an uncompressed tar archive, where it is read: `size` bytes from `offset` on."""
-
-    shard: Path
-    name: str
-    offset: int
-    size: int
-
-    def __fspath__(self) -> str:
-        return os.path.join(self.shard, self.name)
-
-    def __str__(self) -> str:
-        return os.path.join(self.shard, self.name)
+Source: TypeAlias = Path | FrameFolder | TarMember
 
 
 def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
     """What the ending of a file's name says that it is: "video", "image", or None where it says nothing."""
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in IMAGE_SUFFIXES:
+    if is_image_name(path):
         return "image"
-    return "video" if suffix in VIDEO_SUFFIXES else None
+    return "video" if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES else None
 
 
 def sort_key(source: Source) -> tuple:
@@ -70,31 +43,59 @@ def sort_key(source: Source) -> tuple:
     return Path(source).parts, repr(source)
 
 
-def require_whole_member(member: TarMember) -> None:
-    """Raises MediaError where the shard is missing, or has become too short to hold the member."""
-    try:
-        available = os.stat(member.shard).st_size
-    except OSError as error:
-        raise MediaError(member, f"{member.shard} cannot be opened ({error.strerror})") from None
-    if member.offset + member.size > available:
-        raise MediaError(
-            member,
-            f"{member.shard} is cut off: {available} bytes, but the member ends at byte {member.offset + member.size}",
-        )
-    if member.size == 0:
-        raise MediaError(member, "is empty (0 bytes)")
+def part_of(source: Source) -> str:
+    """Which part of its path a source is, as text; "" for all of it."""
+    return "" if isinstance(source, Path) else source.part
 
 
-def read_member(member: TarMember) -> bytes:
-    """The bytes of a member.
+def start_of(source: Source) -> int | None:
+    """Where a source begins within its path; None is the beginning. Two parts with one start overlap."""
+    return None if isinstance(source, Path) else source.start
+
+
+def num_bytes(source: Source) -> int | None:
+    """The size of a file; None for a folder of frames, and where there is nothing."""
+    if not isinstance(source, Path):
+        return source.num_bytes
+    return os.path.getsize(source) if os.path.isfile(source) else None
+
+
+def is_file(source: Source) -> bool:
+    """Whether it has a file of its own, as far as its type and the ending of its name tell."""
+    return isinstance(source, Path) and (media_kind(source) is not None or not os.path.isdir(source))
+
+
+def why_not_listed(source: Source) -> str | None:
+    """Why the row of a list, which is a path, cannot name a source; None where it can.
 
     Raises:
-        MediaError: the shard is missing, too short, or cannot be read.
+        MediaError: it is a folder of frames that cannot be listed.
     """
-    require_whole_member(member)
-    try:
-        with open(member.shard, "rb") as file:
-            file.seek(member.offset)
-            return file.read(member.size)
-    except OSError as error:
-        raise MediaError(member, f"{member.shard} cannot be read ({error.strerror})") from None
+    return None if isinstance(source, Path) else source.why_not_listed()
+
+
+def unique_name(source: Source) -> str:
+    """Names a source wherever the process was started, and apart from other parts of the same path."""
+    path = os.path.abspath(source)
+    return path if isinstance(source, Path) else f"{path} {source!r}"
+
+
+def state_of(source: Source) -> tuple[int, int]:
+    """Two numbers that change when the file does that a source is in: its size and its time of change.
+
+    Those of a folder of frames come from all files in it, as the folder itself does not change when one of them is
+    written over.
+
+    Raises:
+        OSError, ValueError: there is no such file.
+    """
+    location = source if isinstance(source, Path) else source.location
+    if not os.path.isdir(location):
+        status = os.stat(location)
+        return status.st_size, status.st_mtime_ns
+    with os.scandir(location) as entries:
+        states = sorted(
+            (entry.name, status.st_size, status.st_mtime_ns) for entry in entries if (status := entry.stat())
+        )
+    digest = hashlib.blake2b(repr(states).encode(), digest_size=8).digest()
+    return sum(size for _, size, _ in states), int.from_bytes(digest)

@@ -1,12 +1,31 @@
-"""Class folders: `DIR/<class>/*.mp4`."""
+"""Class folders: `DIR/<class>/*.mp4`, or `DIR/<split>/<class>/*.mp4`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from morphmlp.data.media.sources import SUFFIXES, MediaKind
+from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.find import find_media, find_videos
 from morphmlp.data.sets.labelled import LabelledSet, Sample, only_kind
+from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
+
+
+class ClassFolders(Layout[Path]):
+    def find(self, place: Place) -> Path | None:
+        """Any folder; of a split, one with folders in it, as a class may be called `train` and then holds videos."""
+        if place.split is None:
+            return place.root
+        folder = place.root / place.split
+        return folder if folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()) else None
+
+    def read(self, found: Path, place: Place) -> LabelledSet:
+        whole = read_class_folders(found, frame_folders=place.lists.frame_folders)
+        names = find_class_names(place.lists.labels, [])
+        if names is None:
+            return whole
+        return replace(whole.relabelled(names.names, source=names.source, advice=names.advice), named_by_file=True)
 
 
 def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSet:

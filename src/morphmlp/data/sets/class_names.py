@@ -8,39 +8,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from morphmlp.errors import CheckpointError, DataError
+from morphmlp.errors import DataError
 
+# Text files in `labels/`. The published ones are in the released order; ADE20K calls two classes "screen", ours the
+# first "screen door".
+PUBLISHED_LABELS = ("k400", "ssv1", "ssv2")
+PACKAGED_LABELS = ("ade20k",)
 
-def read_class_names(path: Path) -> list[str]:
-    """One name a line; empty lines at the end do not count.
-
-    Raises:
-        DataError: the file cannot be read, or a name is missing or is there twice.
-    """
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise DataError(f"{path}, line {number} is empty; expected one class name a line")
-        if name in names[: number - 1]:
-            raise DataError(f"{path}, line {number}: {name!r} is there twice; each class needs its own name")
-    return names
-
-
-def read_labels(labels: str) -> list[str]:
-    """Class names of a data set whose names the package carries, or of a text file."""
-    if labels in PUBLISHED_LABELS:
-        return (files("morphmlp.data.sets") / "labels" / f"{labels}.txt").read_text(encoding="utf-8").splitlines()
-    if not Path(labels).is_file():
-        raise CheckpointError(f"labels {labels!r}: neither {', '.join(PUBLISHED_LABELS)} nor a text file")
-    return read_class_names(Path(labels))
-
-
-PUBLISHED_LABELS = ("k400", "ssv1", "ssv2")  # class names in the released order, as text files in `labels/`
-
-LABEL_FILES = ("classes.txt", "labels.json", "something-something-v2-labels.json")
+CLASSES_FILE = "classes.txt"
+LABEL_FILES = (CLASSES_FILE, "labels.json", "something-something-v2-labels.json")
 
 
 @dataclass(frozen=True)
@@ -63,20 +39,50 @@ def find_class_names(labels: str | None, folders: Sequence[Path]) -> ClassNames 
     Raises:
         DataError: the file cannot be used.
     """
-    if labels in PUBLISHED_LABELS:
-        text = (files("morphmlp.data.sets") / "labels" / f"{labels}.txt").read_text(encoding="utf-8")
-        return ClassNames(text.splitlines(), source=f"labels {labels}", given=True)
     if labels is not None:
-        path = Path(labels)
-        if not path.is_file():
-            raise DataError(f"labels {labels!r}: neither {', '.join(PUBLISHED_LABELS)} nor a file")
-    else:
-        candidates = (folder / name for folder in folders for name in LABEL_FILES)
-        path = next((path for path in candidates if path.is_file()), None)
-        if path is None:
-            return None
-    names = _read_label_map(path) if path.suffix.lower() == ".json" else read_class_names(path)
-    return ClassNames(names, source=str(path), given=labels is not None)
+        source = f"labels {labels}" if labels in PUBLISHED_LABELS else str(Path(labels))
+        return ClassNames(class_names_of(labels), source, given=True)
+    candidates = (folder / name for folder in folders for name in LABEL_FILES)
+    path = next((path for path in candidates if path.is_file()), None)
+    return ClassNames(read_class_names(path), source=str(path)) if path else None
+
+
+def class_names_of(labels: str, *, packaged: Sequence[str] = PUBLISHED_LABELS, setting: str = "labels") -> list[str]:
+    """The class names that `labels` stands for: one of `packaged`, which the package carries, or a file.
+
+    Args:
+        setting: what messages call it.
+
+    Raises:
+        DataError: neither, or the file cannot be used.
+    """
+    if labels in packaged:
+        return (files("morphmlp.data.sets") / "labels" / f"{labels}.txt").read_text(encoding="utf-8").splitlines()
+    if not Path(labels).is_file():
+        raise DataError(f"{setting} {labels!r}: neither {', '.join(packaged)} nor a file")
+    return read_class_names(Path(labels))
+
+
+def read_class_names(path: Path) -> list[str]:
+    """One name a line, where empty lines at the end do not count; or, of a .json file, a label map.
+
+    Raises:
+        DataError: the file cannot be read, or a name is missing or is there twice.
+    """
+    if path.suffix.lower() == ".json":
+        return _read_label_map(path)
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    known: set[str] = set()
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise DataError(f"{path}, line {number} is empty; expected one class name a line")
+        if name in known:
+            raise DataError(f"{path}, line {number}: {name!r} is there twice; each class needs its own name")
+        known.add(name)
+    return names
 
 
 def _read_label_map(path: Path) -> list[str]:
@@ -91,7 +97,3 @@ def _read_label_map(path: Path) -> list[str]:
     if not names or sorted(names) != list(range(len(content))):
         raise DataError(f"{path}: its {len(content)} classes are not numbered from 0 to {len(content) - 1}")
     return [names[i] for i in range(len(names))]
-
-
-# Text files in `labels/`; ADE20K calls two classes "screen", ours the first "screen door".
-PACKAGED_LABELS = ("ade20k",)

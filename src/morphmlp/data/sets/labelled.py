@@ -33,7 +33,7 @@ class LabelledSet:
     Attributes:
         named: False where the classes are only known by number.
         named_by_file: a label file names the classes, so that a number stands for one of its lines.
-        num_duplicates: rows of a list that said again what an earlier row says, and were left out.
+        num_duplicates: rows of a list that repeat an earlier one, and were left out.
     """
 
     samples: list[Sample]
@@ -55,7 +55,7 @@ class LabelledSet:
 
         Args:
             source: what messages call that list.
-            advice: what they say last where it lacks a class.
+            advice: the end of the message where that list lacks a class.
 
         Raises:
             DataError: a class of this set is not in the list; both sides are named.
@@ -80,7 +80,7 @@ class LabelledSet:
 
 
 def _positions(classes: Sequence[str]) -> dict[str, int]:
-    """Where each name is; plainer spellings lead there too, unless they are another's name or several share one."""
+    """The place of each name. A plainer spelling leads there too, unless it is another name or several share it."""
     shared = Counter(_plain(name) for name in classes)
     plain = {_plain(name): i for i, name in enumerate(classes) if shared[_plain(name)] == 1}
     return plain | {name: i for i, name in enumerate(classes)}
@@ -96,7 +96,7 @@ def _plain(name: str) -> str:
 
 
 def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | None:
-    """The one kind that the files are of, None without files; an unknown ending counts as a video's.
+    """The kind of the files, None without files; an unknown ending counts as a video's.
 
     Raises:
         DataError: both kinds; an example of each is named.
@@ -113,7 +113,7 @@ def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | Non
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WrittenSample:
     """A video or an image with its label as written, and where that is: "row 3"."""
 
     where: str
@@ -122,14 +122,14 @@ class Entry:
 
 
 def labelled_set(
-    entries: Sequence[Entry],
+    entries: Sequence[WrittenSample],
     *,
     origin: str | Path,
     names: ClassNames | None,
     first_label: int | None = None,
     training: bool = False,
 ) -> LabelledSet:
-    """Entries as a set; repeated ones are taken once.
+    """A set of samples whose labels are as written; repeated ones are taken once.
 
     Args:
         origin: what messages call the list.
@@ -138,7 +138,7 @@ def labelled_set(
             the others is taken for a mistake.
 
     Raises:
-        DataError: naming the entry whose label cannot be used, or that contradicts another; or there are both kinds.
+        DataError: naming the sample whose label cannot be used, or that contradicts another; or there are both kinds.
     """
     if _are_numbers(entries, origin=origin):
         labels, classes = _from_numbers(entries, origin=origin, names=names, first_label=first_label, training=training)
@@ -152,7 +152,7 @@ def labelled_set(
     return LabelledSet(samples, classes, named, kind or "video", num_duplicates, named_by_file=names is not None)
 
 
-def _are_numbers(entries: Sequence[Entry], *, origin: str | Path) -> bool:
+def _are_numbers(entries: Sequence[WrittenSample], *, origin: str | Path) -> bool:
     """Whether the labels are numbers and not names.
 
     One typing mistake must not make names of all numbers: in alphabetical order, class 10 would come before class 2.
@@ -172,7 +172,12 @@ def _are_numbers(entries: Sequence[Entry], *, origin: str | Path) -> bool:
 
 
 def _from_numbers(
-    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None, first_label: int | None, training: bool
+    entries: Sequence[WrittenSample],
+    *,
+    origin: str | Path,
+    names: ClassNames | None,
+    first_label: int | None,
+    training: bool,
 ) -> tuple[list[int], list[str]]:
     """Labels from 0, and the classes."""
     first = first_label or 0
@@ -211,7 +216,7 @@ def _from_numbers(
 
 
 def _from_names(
-    entries: Sequence[Entry], *, origin: str | Path, names: ClassNames | None
+    entries: Sequence[WrittenSample], *, origin: str | Path, names: ClassNames | None
 ) -> tuple[list[int], list[str]]:
     classes = names.names if names else sorted({entry.label for entry in entries})
     position = _positions(classes)
@@ -228,7 +233,7 @@ def _from_names(
     return labels, list(classes)
 
 
-def _without_duplicates(entries: Sequence[Entry], labels: list[int], *, origin: str | Path) -> list[Sample]:
+def _without_duplicates(entries: Sequence[WrittenSample], labels: list[int], *, origin: str | Path) -> list[Sample]:
     """One sample for each source."""
     seen: dict[Source, int] = {}  # source -> where it is first
     for i, (entry, label) in enumerate(zip(entries, labels, strict=True)):

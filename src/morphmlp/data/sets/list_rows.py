@@ -1,6 +1,6 @@
 """The rows of a list of videos or images, in any of the formats that data sets come with; no listed file is touched.
 
-    path,label                                           comma: either in quotes where it holds a comma
+    path,label                                           comma: a value that holds one is in quotes
     path label                                           space or tab: the names may hold spaces
     folder num_frames label                              frame folders: Something-Something V1 and V2
     folder first_frame num_frames label                  frame folders: parts of longer ones

@@ -1,19 +1,53 @@
-"""From the rows of a list to a labelled set: where the listed files are, and which of the classes they belong to."""
+"""Lists: which of them a folder holds, where the listed files are, and which of the classes they belong to."""
 
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from morphmlp.config import ListConfig
 from morphmlp.data.media.sources import VIDEO_SUFFIXES, FrameFolder, Source, media_kind
 from morphmlp.data.sets.class_names import find_class_names
-from morphmlp.data.sets.labelled import Entry, LabelledSet, labelled_set
+from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
+from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.list_rows import ListRow, read_rows
+from morphmlp.data.sets.shards import SHARD_SUFFIX
 from morphmlp.errors import DataError
+
+_LIST_SUFFIXES = (".csv", ".txt", ".json")
 
 # Of files that a list names without their ending; the common ones first.
 _ENDINGS = sorted(VIDEO_SUFFIXES, key=lambda suffix: (suffix not in (".mp4", ".webm", ".avi", ".mkv"), suffix))
+
+
+class Lists(Layout[Path]):
+    may_leave_out: ClassVar[bool] = True
+
+    def find(self, place: Place) -> Path | None:
+        """A file that is no shard; of a split, the list that the configuration names, or the one in the folder."""
+        root, split = place.root, place.split
+        if split is None:
+            return root if root.is_file() and root.suffix.lower() != SHARD_SUFFIX else None
+        given = {"train": place.lists.train, "val": place.lists.val}.get(split)
+        if given is not None:
+            return _given_list(given, split)
+        found = [path for suffix in _LIST_SUFFIXES if (path := root / f"{split}{suffix}").is_file()]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise DataError(f"{root} holds {names}: which list is meant? Remove the other, or give --lists.{split}")
+        return found[0] if found else None
+
+    def read(self, found: Path, place: Place) -> LabelledSet:
+        root = place.root.parent if place.split is None else place.root
+        return read_list(found, lists=place.lists, root=root, training=place.training)
+
+
+def _given_list(path: str, split: str) -> Path:
+    if not os.path.isfile(path):
+        state = "is a folder, not a list" if os.path.isdir(path) else f"there is no file {os.path.abspath(path)}"
+        raise DataError(f"lists.{split} {path!r}: {state}")
+    return Path(path)
 
 
 def read_list(
@@ -40,11 +74,11 @@ def read_list(
     folders = own_folders[::-1] if lists.prefix is None else [_prefix(lists.prefix)]
     names = find_class_names(lists.labels, own_folders)
     locate = _kinetics_sources if rows[0].youtube_id else _sources
-    entries = [
-        Entry(row.where, source, row.label)
+    samples = [
+        WrittenSample(row.where, source, row.label)
         for row, source in zip(rows, locate(rows, folders, origin=path), strict=True)
     ]
-    return labelled_set(entries, origin=path, names=names, first_label=lists.first_label, training=training)
+    return labelled_set(samples, origin=path, names=names, first_label=lists.first_label, training=training)
 
 
 def _prefix(prefix: str) -> Path:

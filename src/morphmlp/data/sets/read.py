@@ -9,21 +9,24 @@ The layouts are told apart by what the folder holds, as are videos (shown here) 
 """
 
 import os
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.media.sources import FrameFolder
-from morphmlp.data.sets.class_folders import read_class_folders
-from morphmlp.data.sets.class_names import find_class_names
+from morphmlp.data.media.sources import start_of
+from morphmlp.data.sets.class_folders import ClassFolders
 from morphmlp.data.sets.labelled import LabelledSet
-from morphmlp.data.sets.lists import read_list
-from morphmlp.data.sets.shards import find_shards, read_shards
-from morphmlp.data.sets.splits import split_set
+from morphmlp.data.sets.layout import Layout, Place
+from morphmlp.data.sets.lists import Lists
+from morphmlp.data.sets.shards import Shards
+from morphmlp.data.sets.splits import evaluation_part, split_set
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
-LIST_SUFFIXES = (".csv", ".txt", ".json")
+# The first that finds a set reads it. `Lists` takes any file that is left, and `ClassFolders` any folder.
+LAYOUTS: tuple[Layout[Any], ...] = (Lists(), Shards(), ClassFolders())
 
 
 def read_training_sets(
@@ -36,26 +39,42 @@ def read_training_sets(
             videos and images, a row of a list cannot be used, or names in one part meet numbers in the other.
     """
     root, lists = _existing(root), lists or ListConfig()
-    if _has_split(root, "train", lists):
-        train = read_set(root, split="train", lists=lists)
-        if not _has_split(root, "val", lists):
-            raise DataError(f"{root} has train but no val; add {root / 'val'}, or give one folder of class folders")
-        val = read_set(root, split="val", lists=lists)
-        if train.kind != val.kind:
-            raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
-        val = matched(val, train, root=root, name="val")
-        both = _identities(train) & _identities(val)
-        if both:
-            raise DataError(
-                f"{root}: {len(both)} {train.unit} are in both train and val, such as {min(path for path, _ in both)}"
-            )
-    else:
-        whole = _read_whole(root, lists, training=True)
+    read_train = find_set(Place(root, "train", lists, training=True))
+    if read_train is None:
+        whole = read_set(root, lists=lists, training=True)
         train, val = split_set(whole, config or SplitConfig(), source=str(root))
+    else:
+        train = read_train()
+        read_val = find_set(Place(root, "val", lists))
+        if read_val is None:
+            raise DataError(f"{root} has train but no val; add {root / 'val'}, or give one folder of class folders")
+        val = _beside(train, read_val(), root=root)
     present = {train.classes[sample.label] for sample in train.samples}
     if len(present) < 2:
         raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
     return train, val
+
+
+def find_set(place: Place) -> Callable[[], LabelledSet] | None:
+    """What reads the set of a place, in the first layout that finds one; None where none does."""
+    for layout in LAYOUTS:
+        found = layout.find(place)
+        if found is not None:
+            return partial(layout.read, found, place)
+    return None
+
+
+def _beside(train: LabelledSet, val: LabelledSet, *, root: Path) -> LabelledSet:
+    """The validation set of a training set: of the same kind and classes, and with no video of it."""
+    if train.kind != val.kind:
+        raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
+    val = matched(val, train, root=root, name="val")
+    both = _identities(train) & _identities(val)
+    if both:
+        raise DataError(
+            f"{root}: {len(both)} {train.unit} are in both train and val, such as {min(path for path, _ in both)}"
+        )
+    return val
 
 
 def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> LabelledSet:
@@ -84,11 +103,13 @@ def _identities(part: LabelledSet) -> set[tuple[str, int | None]]:
             real_folders[folder] = os.path.realpath(folder)
         path = os.path.join(real_folders[folder], name)
         path = os.path.realpath(path) if os.path.islink(path) else path
-        found.add((path, sample.path.first if isinstance(sample.path, FrameFolder) else None))
+        found.add((path, start_of(sample.path)))
     return found
 
 
-def read_set(root: str | Path, *, split: str | None = None, lists: ListConfig | None = None) -> LabelledSet:
+def read_set(
+    root: str | Path, *, split: str | None = None, lists: ListConfig | None = None, training: bool = False
+) -> LabelledSet:
     """One set: a list, a shard, or a folder of class folders or shards; or the named split of `root`.
 
     With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
@@ -97,34 +118,8 @@ def read_set(root: str | Path, *, split: str | None = None, lists: ListConfig | 
         DataError: nothing usable is found.
     """
     root, lists = _existing(root), lists or ListConfig()
-    if split is None:
-        return _read_whole(root, lists)
-    listed = _find_list(root, split, lists)
-    if listed:
-        return read_list(listed, lists=lists, root=root, training=split == "train")
-    shards = find_shards(root, split)
-    if shards:
-        return _read_shards(shards, root, lists, origin=root / split, training=split == "train")
-    return _read_whole(_existing(root / split), lists)
-
-
-def _read_whole(root: Path, lists: ListConfig, *, training: bool = False) -> LabelledSet:
-    """All that a list, a shard or a folder holds."""
-    if root.is_file() and root.suffix.lower() != ".tar":
-        return read_list(root, lists=lists, root=root.parent, training=training)
-    shards = [root] if root.is_file() else find_shards(root)
-    if shards:
-        return _read_shards(shards, root.parent if root.is_file() else root, lists, origin=root, training=training)
-    found = read_class_folders(root, frame_folders=lists.frame_folders)
-    names = find_class_names(lists.labels, [])
-    if names is None:
-        return found
-    return replace(found.relabelled(names.names, source=names.source, advice=names.advice), named_by_file=True)
-
-
-def _read_shards(shards: list[Path], root: Path, lists: ListConfig, *, origin: Path, training: bool) -> LabelledSet:
-    names = find_class_names(lists.labels, [origin, root] if origin.is_dir() else [root])
-    return read_shards(shards, origin=origin, names=names, first_label=lists.first_label, training=training)
+    read = find_set(Place(root, split, lists, training=training or split == "train"))
+    return read() if read else read_set(root / str(split), lists=lists)
 
 
 def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str | None:
@@ -135,29 +130,7 @@ def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str |
     lists = lists or ListConfig()
     if lists.val is not None:
         return "val"
-    return next((name for name in ("test", "val") if _has_split(Path(root), name, lists)), None)
-
-
-def _has_split(root: Path, name: str, lists: ListConfig) -> bool:
-    """A list, shards, or a folder with folders in it: a class may be called `train` and then holds videos."""
-    if _find_list(root, name, lists) or find_shards(root, name):
-        return True
-    return (root / name).is_dir() and any(entry.is_dir() for entry in (root / name).iterdir())
-
-
-def _find_list(root: Path, split: str, lists: ListConfig) -> Path | None:
-    """The list of a split: the one that the configuration names, or the one in the data folder."""
-    given = {"train": lists.train, "val": lists.val}.get(split)
-    if given is not None:
-        if not os.path.isfile(given):
-            state = "is a folder, not a list" if os.path.isdir(given) else f"there is no file {os.path.abspath(given)}"
-            raise DataError(f"lists.{split} {given!r}: {state}")
-        return Path(given)
-    found = [path for suffix in LIST_SUFFIXES if (path := root / f"{split}{suffix}").is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise DataError(f"{root} holds {names}: which list is meant? Remove the other, or give --lists.{split}")
-    return found[0] if found else None
+    return evaluation_part(lambda split: find_set(Place(Path(root), split, lists)) is not None)
 
 
 def _existing(root: str | Path) -> Path:

@@ -8,43 +8,67 @@ each member is then read where it lies. So samples in shards are drawn, spread o
 import json
 import os
 import tarfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from morphmlp.data.media.sources import TarMember, media_kind
-from morphmlp.data.sets.class_names import ClassNames
-from morphmlp.data.sets.labelled import Entry, LabelledSet, labelled_set
+from morphmlp.data.sets.class_names import find_class_names
+from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
+from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
-LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first that a sample has is taken
+SHARD_SUFFIX = ".tar"
 
+_LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first that a sample has is taken
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BLOCK = 512  # bytes: a tar archive ends in a block of zeros
 _THREADS = 8  # network disks answer many requests at once
 _MOST_LABEL_BYTES = 2**20
 
 
-def find_shards(root: Path, split: str | None = None) -> list[Path]:
-    """The shards of a folder, or of its split: `split/*.tar` or `split-*.tar`, in alphabetical order.
+class Shards(Layout[list[Path]]):
+    def find(self, place: Place) -> list[Path] | None:
+        """One shard, those of a folder, or those of its split (`split/*.tar`, `split-*.tar`), in alphabetical order."""
+        root, split = place.root, place.split
+        if root.is_file():
+            return [root] if split is None and root.suffix.lower() == SHARD_SUFFIX else None
+        if split is not None and not (root / split).is_dir():
+            return _shards_in(root, start=f"{split}-") or None
+        return _shards_in(root / (split or "")) or None
+
+    def read(self, found: list[Path], place: Place) -> LabelledSet:
+        """The samples of all shards.
+
+        Raises:
+            DataError: a shard is no tar archive, or is cut off; a sample lacks its label, or a label its sample; a key
+                is twice in a shard; a label cannot be used.
+        """
+        with ThreadPoolExecutor(_THREADS) as pool:
+            samples = [sample for part in pool.map(_read_shard, found) for sample in part]
+        origin = place.root / (place.split or "")
+        folders = [folder for folder in (origin, place.root, found[0].parent) if folder.is_dir()]
+        names = find_class_names(place.lists.labels, folders)
+        first = place.lists.first_label
+        return labelled_set(samples, origin=origin, names=names, first_label=first, training=place.training)
+
+
+def _shards_in(folder: Path, *, start: str = "") -> list[Path]:
+    """The shards whose names begin with `start`.
 
     A folder that holds folders has no shards: ImageNet's class folders may lie beside the archives they came in.
 
     Raises:
         DataError: they are compressed, or the folder cannot be listed.
     """
-    folder, start = (root if split is None else root / split), ""
-    if split is not None and not folder.is_dir():
-        folder, start = root, f"{split}-"
     if not folder.is_dir():
         return []
     try:
         names = sorted(name for name in os.listdir(folder) if name.startswith(start) and not name.startswith("."))
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
-    archives = [name for name in names if name.lower().endswith((".tar", *_COMPRESSED))]
+    archives = [name for name in names if name.lower().endswith((SHARD_SUFFIX, *_COMPRESSED))]
     if not archives or (not start and any(os.path.isdir(folder / name) for name in set(names).difference(archives))):
         return []
     packed = [name for name in archives if name.lower().endswith(_COMPRESSED)]
@@ -53,35 +77,16 @@ def find_shards(root: Path, split: str | None = None) -> list[Path]:
     return [folder / name for name in archives]
 
 
-def read_shards(
-    shards: Sequence[Path],
-    *,
-    origin: str | Path,
-    names: ClassNames | None = None,
-    first_label: int | None = None,
-    training: bool = False,
-) -> LabelledSet:
-    """The samples of all shards; the arguments are those of `labelled_set`.
-
-    Raises:
-        DataError: a shard is no tar archive, or is cut off; a sample lacks its label, or a label its sample; a key
-            is twice in a shard; a label cannot be used.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        entries = [entry for part in pool.map(_read_shard, shards) for entry in part]
-    return labelled_set(entries, origin=origin, names=names, first_label=first_label, training=training)
-
-
 @dataclass
 class _Shard:
     """What the headers of a shard say: its samples by key, and their labels by ending."""
 
     samples: dict[str, TarMember] = field(default_factory=dict)
-    labels: dict[str, dict[str, str]] = field(default_factory=lambda: {suffix: {} for suffix in LABEL_SUFFIXES})
+    labels: dict[str, dict[str, str]] = field(default_factory=lambda: {suffix: {} for suffix in _LABEL_SUFFIXES})
 
 
-def _read_shard(path: Path) -> list[Entry]:
-    """One entry for each sample of a shard."""
+def _read_shard(path: Path) -> list[WrittenSample]:
+    """The samples of a shard."""
     shard = _Shard()
     try:
         with tarfile.open(path, "r:") as archive:
@@ -96,7 +101,7 @@ def _read_shard(path: Path) -> list[Entry]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if not shard.samples:
         raise DataError(f"{path} holds no videos or images; expected members such as key.mp4 and key.cls")
-    return _entries(path, shard)
+    return _samples(path, shard)
 
 
 def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -114,7 +119,7 @@ def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.Ta
         if member.issparse():
             raise DataError(f"{path}: {member.name} is a sparse file, which is not stored as it is; use another tar")
         shard.samples[key] = TarMember(path, member.name, member.offset_data, member.size)
-    elif suffix in LABEL_SUFFIXES:
+    elif suffix in _LABEL_SUFFIXES:
         if key in shard.labels[suffix]:
             raise DataError(f"{path}: {member.name} is there twice; each key needs one label")
         shard.labels[suffix][key] = _read_label(path, archive, member, suffix)
@@ -159,22 +164,22 @@ def _require_end(path: Path, end: int) -> None:
             raise tarfile.ReadError(f"no end of the archive at byte {end}")
 
 
-def _entries(path: Path, shard: _Shard) -> list[Entry]:
+def _samples(path: Path, shard: _Shard) -> list[WrittenSample]:
     """Samples with their labels; every sample has one, and every `.cls` its sample."""
     orphans = [f"{key}.cls" for key in shard.labels[".cls"] if key not in shard.samples]
     if orphans:
         raise DataError(f"{path}: {len(orphans)} labels have no video or image: {shortened(orphans)}")
-    entries = []
+    samples = []
     unlabelled = []
     for key, member in shard.samples.items():
         label = next((found for labels in shard.labels.values() if (found := labels.get(key))), None)
         if label is None:
             unlabelled.append(member.name)
         else:
-            entries.append(Entry(f"{path.name}/{member.name}", member, label))
+            samples.append(WrittenSample(f"{path.name}/{member.name}", member, label))
     if unlabelled:
         raise DataError(
             f"{path}: {len(unlabelled)} of {len(shard.samples)} samples have no label: {shortened(unlabelled)}; "
             "expected key.cls, key.txt, or key.json with a label"
         )
-    return entries
+    return samples

@@ -1,11 +1,11 @@
-"""The split of one set into a training and a validation part: by class, or by groups such as speakers."""
+"""The parts of a set: which of them is evaluated, and how one is drawn: by class, or by groups such as speakers."""
 
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,39 @@ from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
+SPLITS = ("train", "val", "test")
+
 Key = TypeVar("Key", bound=Hashable)
+AnySet = TypeVar("AnySet", bound=Any)  # a LabelledSet, or another dataclass with `samples` that have a `path`
+
+
+def evaluation_part(is_there: Callable[[str], bool]) -> str | None:
+    """The split to evaluate on: "test" or else "val", whichever is there; None for the whole set."""
+    return next((split for split in ("test", "val") if is_there(split)), None)
+
+
+def evaluated_part(
+    split: str | None,
+    *,
+    present: str | None,
+    trained_on: bool,
+    draw: Callable[[], tuple[AnySet, AnySet]],
+    read: Callable[[str | None], AnySet],
+) -> AnySet:
+    """The part of a set that `split` names; what a training has drawn is drawn again.
+
+    Args:
+        split: "train", "val", "test" or "all"; None is the one to evaluate on: the test or validation part where there
+            is one, or what a training has held out, or all.
+        present: the `evaluation_part` of the data.
+        trained_on: the training was on these data.
+        draw: the training and validation part, drawn as the training did.
+        read: a split, or with None all.
+    """
+    if trained_on and present is None and split in (None, "train", "val"):
+        train, val = draw()
+        return train if split == "train" else val
+    return read(None if split == "all" else split or present)
 
 
 def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
@@ -35,8 +67,7 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
         held_out = _draw_by_class(whole.samples, config)
     else:
         held_out = _draw_groups(whole.samples, config)
-    train = replace(whole, samples=[sample for sample in whole.samples if sample.path not in held_out])
-    val = replace(whole, samples=[sample for sample in whole.samples if sample.path in held_out])
+    train, val = without_and_with(whole, held_out)
     for part, name in ((train, "training"), (val, "validation")):
         present = {sample.label for sample in part.samples}
         missing = [whole.classes[label] for label in counts if label not in present]
@@ -46,6 +77,14 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
                 "change val_fraction, seed or group_pattern, or give train and val folders"
             )
     return train, val
+
+
+def without_and_with(whole: AnySet, held_out: set[Source]) -> tuple[AnySet, AnySet]:
+    """The samples that are not held out, and those that are."""
+    return (
+        replace(whole, samples=[sample for sample in whole.samples if sample.path not in held_out]),
+        replace(whole, samples=[sample for sample in whole.samples if sample.path in held_out]),
+    )
 
 
 def _draw_by_class(samples: list[Sample], config: SplitConfig) -> set[Source]:

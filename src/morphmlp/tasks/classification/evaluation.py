@@ -7,7 +7,6 @@ single process, so that the result is the same to the last bit on the same kind 
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,26 @@ from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
+from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
-from morphmlp.inference.device import resolve_device
+from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
-    _num_samples,
     input_for_test,
     load_classifier,
     make_test_loader,
     model_kind,
+    num_samples,
     predict_samples,
 )
 
 
 @dataclass(frozen=True)
 class SamplePrediction:
-    """What a model says of a video or image.
+    """A model's answer for a video or image.
 
     Attributes:
         label: -1 if unknown.
@@ -83,7 +83,7 @@ class Evaluation:
         return float(np.mean(hits)) if hits else float("nan")
 
     def view_accuracy(self, k: int = 1) -> float:
-        """The same of single views, as if none were joined; NaN where their ranks are not known."""
+        """The accuracy of single views, as if none were joined; NaN where their ranks are not known."""
         hits = [prediction.view_ranks < k for prediction in self.predictions if prediction.view_ranks is not None]
         return float(np.mean(hits)) if hits else float("nan")
 
@@ -131,15 +131,12 @@ def evaluate_checkpoint(
     aggregation: str | None = None,
     shuffle_frames: bool = False,
     lists: dict[str, Any] | None = None,
-    workers: int = 2,
-    device: str = "auto",
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    execution: Execution = AS_USUAL,
 ) -> Evaluation:
     """Evaluates a checkpoint folder on the videos or images of `data`.
 
-    What a prediction depends on beside the weights (normalisation, channel order, sizes, sampling, views) is that of
-    the checkpoint, but for the arguments.
+    Normalisation, channel order, sizes, sampling and views are those of the checkpoint, unless an argument says
+    otherwise.
 
     Args:
         split: "train", "val", "test" or "all"; by default the test or validation part where `data` has one, or what
@@ -148,8 +145,6 @@ def evaluate_checkpoint(
         shuffle_frames: destroys the order of each clip's frames, to see what the order is worth.
         lists: fields of `ListConfig`; for the data that the checkpoint was trained on, those that differ from the
             training's.
-        device: "auto" is the CUDA device of this process where there is one, else the CPU.
-        progress: called with the samples done and the samples in all, of this process.
 
     Raises:
         CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
@@ -158,19 +153,14 @@ def evaluate_checkpoint(
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = _labelled_samples(data, split, lists or {}, model, info, checkpoint)
     dataset = TestClips(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
-    loader = make_test_loader(dataset, workers=workers, rank=rank(), num_processes=world_size())
-    fast, precision = for_inference(model.to(resolve_device(device)), precision)
+    loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
+    fast, execution = for_inference(model, execution)
     with process_group():
-        return evaluate(fast, loader, labelled, precision=precision, progress=progress)
+        return evaluate(fast, loader, labelled, execution)
 
 
 def evaluate(
-    model: nn.Module,
-    loader: DataLoader,
-    labelled: LabelledSet,
-    *,
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    model: nn.Module, loader: DataLoader, labelled: LabelledSet, execution: Execution = AS_USUAL
 ) -> Evaluation:
     """Evaluates a model on the samples of `labelled`, of which the loader of each process goes through its share.
 
@@ -184,10 +174,9 @@ def evaluate(
     """
     results: list[tuple[int, SamplePrediction | BrokenSample]] = []
     with failing_together():
-        for index, result in predict_samples(model, loader, precision=precision):
+        for index, result in predict_samples(model, loader, precision=execution.precision):
             results.append((index, _prediction(labelled.samples[index], result)))
-            if progress:
-                progress(len(results), _num_samples(loader))
+            execution.progress(len(results), num_samples(loader))
     results = sorted(gather(results), key=lambda item: item[0])
     assert [index for index, _ in results] == list(range(len(labelled.samples))), "a sample is missing, or counts twice"
     predictions = [result for _, result in results if isinstance(result, SamplePrediction)]
@@ -217,11 +206,13 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
     trained_on = info.training.get("data") == os.path.abspath(data)
     reading = ListConfig.from_dict(((info.training.get("lists") or {}) if trained_on else {}) | lists)
-    given_part = evaluation_split(data, reading)
-    if trained_on and given_part is None and split in (None, "train", "val"):
-        train, val = read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
-        return train if split == "train" else val
-    return read_set(data, split=None if split == "all" else split or given_part, lists=reading)
+    return evaluated_part(
+        split,
+        present=evaluation_split(data, reading),
+        trained_on=trained_on,
+        draw=lambda: read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading),
+        read=lambda part: read_set(data, split=part, lists=reading),
+    )
 
 
 def _labelled_samples(

@@ -10,20 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from morphmlp.checkpoints.folder import CheckpointInfo, load_with_info
+from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.data.media.sources import MediaKind
-from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating
 from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.tasks.registry import load_for_task
 
 VIEWS_PER_BATCH = 32
 
 
 @dataclass(frozen=True)
 class ViewProbabilities:
-    """What a model says of one video or image: `joined` of its views, `[classes]`, and of each, `[views, classes]`."""
+    """Probabilities for one video or image: its views joined, `[classes]`, and each view, `[views, classes]`."""
 
     joined: np.ndarray
     views: np.ndarray
@@ -62,20 +63,18 @@ def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_pro
     return make_loader(dataset, batches=batches, workers=min(workers, sum(map(len, batches))))
 
 
-def _num_samples(loader: DataLoader) -> int:
+def num_samples(loader: DataLoader) -> int:
+    """Samples that a loader of `make_test_loader` goes through."""
     return sum(map(len, loader.batch_sampler))  # type: ignore[arg-type]
 
 
 def load_classifier(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     """Loads a checkpoint folder and makes sure that it names classes of whole videos or images."""
-    model, info = load_with_info(checkpoint)
-    if model.config.task != "classification":
-        raise CheckpointError(f"{checkpoint} is a segmenter ({model.config.name}); use `morphmlp segment`")
-    return model, info
+    return load_for_task(checkpoint, "classification")
 
 
 def model_kind(model: MorphMLP) -> MediaKind:
-    """What a model takes, as `data.datasets.LabelledSet.kind` names it."""
+    """What a model takes, as `LabelledSet.kind` names it."""
     return "video" if model.config.temporal else "image"
 
 

@@ -10,7 +10,7 @@ from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.sources import MediaKind, media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
-from morphmlp.inference.device import resolve_device
+from morphmlp.inference.device import Execution
 from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.classification.prediction import (
     input_for_test,
@@ -23,7 +23,7 @@ from morphmlp.tasks.classification.prediction import (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one video or image.
+    """A model's answer for one video or image.
 
     Attributes:
         labels: class names, or numbers where the checkpoint has no names.
@@ -70,7 +70,7 @@ class Predictor:
     ):
         model, self.info = load_classifier(checkpoint)
         self.config = model.config
-        self.model, self._precision = for_inference(model.to(resolve_device(device)), precision)
+        self.model, self._execution = for_inference(model, Execution(device, precision))
         self.kind: MediaKind = model_kind(model)
         self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
         self.labels = self.info.class_names(self.config.num_classes)
@@ -96,7 +96,7 @@ class Predictor:
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
-        for index, result in predict_samples(self.model, loader, precision=self._precision):
+        for index, result in predict_samples(self.model, loader, precision=self._execution.precision):
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:

@@ -1,39 +1,30 @@
-"""What an evaluation and a prediction say to people and to programs: tables, csv, JSON and the confusion matrix."""
+"""Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
+import csv
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morphmlp.formatting import clamp, encodable, percent
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-    from morphmlp.tasks.classification.evaluation import Evaluation
-import csv
-import json
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-from morphmlp.display.tables import class_tables, number_columns, table, text_columns
-from morphmlp.files import replaced_file
-from morphmlp.tasks.classification.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from morphmlp.tasks.classification.evaluation import Evaluation
 
 from morphmlp.display.confusion import draw_confusion
 from morphmlp.display.style import INK
+from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
+from morphmlp.files import replaced_file
+from morphmlp.formatting import clamp, encodable, percent
+from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.console import RenderableType
+    from rich.table import Table
 
-def evaluation_tables(evaluation: "Evaluation") -> "list[RenderableType]":
+
+def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     """For the terminal: what was evaluated, the figures, and recall and precision of the classes."""
     from rich.text import Text
 
@@ -83,7 +74,11 @@ def _top_rows(file: str, top: Sequence[tuple[str, float]]) -> "list[list[Rendera
     return rows
 
 
-OUTPUT_FILES = frozenset(["summary.json", "predictions.csv", "per_class.csv", "confusion.png"])
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Writes `summary.json`, `predictions.csv` and `confusion.png` into a folder."""
+    write_summary(evaluation, folder / "summary.json")
+    write_predictions(evaluation, folder / "predictions.csv")
+    plot_confusion(evaluation, folder / "confusion.png")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
@@ -121,7 +116,7 @@ def write_summary(evaluation: Evaluation, path: str | Path) -> None:
         json.dump(summary(evaluation), file, indent=2)
 
 
-def plot_confusion(evaluation: "Evaluation", png_path: str | Path) -> None:
+def plot_confusion(evaluation: Evaluation, png_path: str | Path) -> None:
     """Draws the counts, a row for each label and a column for each prediction, coloured by the share of the row."""
     top1, num_samples = percent(evaluation.accuracy()), len(evaluation.predictions)
     draw_confusion(

@@ -11,18 +11,20 @@ from torch.utils.data import DataLoader, Sampler
 from morphmlp.config import AugmentConfig, RunConfig
 from morphmlp.data.batches.loaders import Batch, TestClips, TrainingClips, make_loader
 from morphmlp.data.clips.flips import describe_flips
-from morphmlp.data.media.sources import FrameFolder, Source
+from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.distributed import rank, world_size
+from morphmlp.inference.device import Execution
 from morphmlp.tasks.classification.evaluation import evaluate
 from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
+from morphmlp.tasks.classification.task import Classification
 from morphmlp.tasks.task import Scores, fingerprint
 
 
 class ClassificationTask:
-    """Soft cross-entropy on mixed clips; evaluated with one view of each sample. See `task.Task`."""
+    """Soft cross-entropy on mixed clips; evaluated with one view of each sample. See `TrainingTask`."""
 
-    metric = "top1"
+    metric, figures = Classification.metric, Classification.figures
 
     def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
         self.config = config
@@ -68,10 +70,13 @@ class ClassificationTask:
         return soft_cross_entropy(model(clips), soft_labels, label_smoothing=smoothing)
 
     def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
-        precision = self.config.train.precision
-        result = evaluate(model, self.val_loader, self.val_set, precision=precision, progress=progress)
+        execution = Execution(precision=self.config.train.precision, progress=progress)
+        result = evaluate(model, self.val_loader, self.val_set, execution)
         figures = {"top1": result.accuracy(1), "top5": result.accuracy(5), "loss": result.loss()}
         return Scores(figures, evaluated=len(result.predictions), broken=result.broken)
+
+    def reason_for_nan(self) -> str:
+        return f"none of the {self.num_val} validation {self.unit} has a class: look at their labels"
 
 
 def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:
@@ -85,8 +90,8 @@ def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:
 
 def _place(source: Source, data: str) -> str:
     """A sample's path within the data; of a part of a frame folder with the part."""
-    part = f"\t{source.first} {source.num_frames}" if isinstance(source, FrameFolder) else ""
-    return os.path.relpath(source, data) + part
+    part = part_of(source)
+    return os.path.relpath(source, data) + (f"\t{part}" if part else "")
 
 
 class ClipMixer:

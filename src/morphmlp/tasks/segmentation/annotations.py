@@ -9,21 +9,20 @@ The classes are named in DIR/classes.txt, or by the configuration.
 """
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from morphmlp.config import MaskConfig, SplitConfig
 from morphmlp.data.media.images import require_filled_file
-from morphmlp.data.sets.class_names import PACKAGED_LABELS, read_class_names
+from morphmlp.data.sets.class_names import CLASSES_FILE, PACKAGED_LABELS, class_names_of, read_class_names
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.data.sets.splits import split_set
+from morphmlp.data.sets.splits import evaluation_part, split_set, without_and_with
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
 from morphmlp.tasks.segmentation.crops import IGNORED
@@ -50,11 +49,10 @@ class MaskSample:
 class MaskSet:
     """Annotated images, the names of the classes 0 to N - 1, and how the annotations are read."""
 
-    kind: ClassVar[Literal["mask"]] = "mask"  # beside "video" and "image" of a LabelledSet
-
     samples: list[MaskSample]
     classes: list[str]
     config: MaskConfig
+    kind: Literal["mask"] = "mask"  # beside "video" and "image" of a LabelledSet
 
 
 def is_mask_data(root: str | Path) -> bool:
@@ -93,7 +91,7 @@ def read_mask_set(root: str | Path, masks: MaskConfig, *, split: str | None) -> 
 
 def evaluation_mask_split(root: str | Path) -> str | None:
     """The split of `root` to evaluate on: "test" or "val" where there is one, else None (the whole folder)."""
-    return next((name for name in ("test", "val") if name in _splits(Path(root))), None)
+    return evaluation_part(lambda split: split in _splits(Path(root)))
 
 
 def _splits(root: Path) -> list[str]:
@@ -116,11 +114,7 @@ def _split_set(whole: MaskSet, config: SplitConfig, *, source: str) -> tuple[Mas
     """Split by `data.sets.splits.split_set`, to which all images are one class."""
     samples = [Sample(sample.path, 0) for sample in whole.samples]
     _, val = split_set(LabelledSet(samples, ["images"], kind="image"), config, source=source)
-    held_out = {sample.path for sample in val.samples}
-    return (
-        replace(whole, samples=[sample for sample in whole.samples if sample.path not in held_out]),
-        replace(whole, samples=[sample for sample in whole.samples if sample.path in held_out]),
-    )
+    return without_and_with(whole, {sample.path for sample in val.samples})
 
 
 def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
@@ -159,18 +153,16 @@ def _by_name(paths: list[Path], folder: Path) -> dict[str, Path]:
 
 
 def _read_classes(root: Path, masks: MaskConfig) -> list[str]:
-    if masks.labels in PACKAGED_LABELS:
-        return (files("morphmlp.data.sets") / "labels" / f"{masks.labels}.txt").read_text(encoding="utf-8").splitlines()
-    path = Path(masks.labels) if masks.labels else root / "classes.txt"
-    if not path.is_file():
-        known = ", ".join(map(repr, PACKAGED_LABELS))
-        if masks.labels:
-            raise DataError(f"masks.labels is {masks.labels!r}: neither {known} nor a text file")
+    path = Path(masks.labels) if masks.labels else root / CLASSES_FILE
+    if masks.labels:
+        classes = class_names_of(masks.labels, packaged=PACKAGED_LABELS, setting="masks.labels")
+    elif path.is_file():
+        classes = read_class_names(path)
+    else:
         raise DataError(
             f"{path} is missing: write the names of the classes there, one a line, in the order of the annotations' "
-            f"values; or set masks.labels to a text file or to {known}"
+            f"values; or set masks.labels to a text file or to {', '.join(map(repr, PACKAGED_LABELS))}"
         )
-    classes = read_class_names(path)
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise DataError(f"{path} names {len(classes)} classes; allowed: 2 to {MOST_CLASSES}")
     return classes

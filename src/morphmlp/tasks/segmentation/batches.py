@@ -112,12 +112,12 @@ def _read_pair(masks: MaskSet, index: int) -> tuple[np.ndarray, np.ndarray]:
     return image, read_mask(sample.mask, masks.config, num_classes=len(masks.classes), size=image.shape[:2])
 
 
-def make_mask_loader(dataset: TrainingMasks, *, batches: Iterable[list[int]], workers: int) -> DataLoader:
+def make_crop_loader(dataset: TrainingMasks, *, batches: Iterable[list[int]], workers: int) -> DataLoader:
     """A loader of `MaskBatch`es."""
     return make_loader(dataset, batches=batches, workers=workers, collate_fn=collate_masks)
 
 
-def make_test_loader(dataset: TestMasks, *, workers: int, share: range | None = None) -> DataLoader:
+def make_image_loader(dataset: TestMasks, *, workers: int, share: range | None = None) -> DataLoader:
     """A loader of single `TestMask`s and `BrokenSample`s: images differ in size.
 
     Args:

@@ -6,10 +6,9 @@ the logits.
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +19,11 @@ from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import MaskConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.batches.samplers import share_of
+from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
-from morphmlp.inference.device import evaluating, resolve_device
+from morphmlp.inference.device import AS_USUAL, Execution, evaluating
 from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.segmentation.annotations import (
     MaskSet,
@@ -32,12 +32,9 @@ from morphmlp.tasks.segmentation.annotations import (
     read_mask_set,
     read_mask_sets,
 )
-from morphmlp.tasks.segmentation.batches import TestMasks, make_test_loader
+from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader
 from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable, total_cross_entropy
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
@@ -105,16 +102,13 @@ def _share(part: float, whole: float, *, otherwise: Any = None) -> Any:
     return float(part / whole) if whole else otherwise
 
 
-def evaluate_mask_checkpoint(
+def evaluate_checkpoint(
     checkpoint: str | Path,
     data: str | Path,
     *,
     split: str | None = None,
     masks: dict[str, Any] | None = None,
-    workers: int = 2,
-    device: str = "auto",
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    execution: Execution = AS_USUAL,
 ) -> MaskEvaluation:
     """Evaluates a segmenter's checkpoint folder on annotated images.
 
@@ -134,31 +128,28 @@ def evaluate_mask_checkpoint(
             f"{data} names the classes {shortened(annotated.classes)}, but {checkpoint} has {shortened(info.labels)}: "
             "a mask holds numbers, so names and order must be the same"
         )
-    fast, precision = for_inference(model.to(resolve_device(device)), precision)
+    fast, execution = for_inference(model, execution)
     share = share_of(len(annotated.samples), rank=rank(), num_processes=world_size())
-    loader = make_test_loader(TestMasks(annotated, info.input), workers=workers, share=share)
+    loader = make_image_loader(TestMasks(annotated, info.input), workers=execution.workers, share=share)
     with process_group():
-        return evaluate_masks(fast, loader, annotated, precision=precision, progress=progress)
+        return evaluate(fast, loader, annotated, execution)
 
 
 def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, info: CheckpointInfo) -> MaskSet:
     """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
     if not is_mask_data(data):
         raise DataError(f"{data} holds no `images` and `annotations` folders, which a segmenter is evaluated on")
-    drawn_in_training = evaluation_mask_split(data) is None and info.training.get("data") == os.path.abspath(data)
-    if drawn_in_training and split in (None, "train", "val"):
-        train, val = read_mask_sets(data, masks, SplitConfig.from_dict(info.training["split"]))
-        return train if split == "train" else val
-    return read_mask_set(data, masks, split=split)
+    return evaluated_part(
+        split,
+        present=evaluation_mask_split(data),
+        trained_on=info.training.get("data") == os.path.abspath(data),
+        draw=lambda: read_mask_sets(data, masks, SplitConfig.from_dict(info.training["split"])),
+        read=lambda part: read_mask_set(data, masks, split=part or "all"),
+    )
 
 
-def evaluate_masks(
-    model: nn.Module,
-    loader: DataLoader | list,
-    mask_set: MaskSet,
-    *,
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+def evaluate(
+    model: nn.Module, loader: DataLoader | list, mask_set: MaskSet, execution: Execution = AS_USUAL
 ) -> MaskEvaluation:
     """Evaluates a segmenter on a loader over `TestMasks`, or over this process's share of them.
 
@@ -167,7 +158,7 @@ def evaluate_masks(
     """
     result = MaskEvaluation(list(mask_set.classes))
     with failing_together():
-        _evaluate_share(result, model, loader, precision=precision, progress=progress)
+        _evaluate_share(result, model, loader, execution)
     result = _joined(gather([result]))
     if not result.num_images:
         path, reason = result.broken[0]
@@ -175,26 +166,18 @@ def evaluate_masks(
     return result
 
 
-def _evaluate_share(
-    result: MaskEvaluation,
-    model: nn.Module,
-    loader: DataLoader | list,
-    *,
-    precision: str,
-    progress: Callable[[int, int], None] | None,
-) -> None:
+def _evaluate_share(result: MaskEvaluation, model: nn.Module, loader: DataLoader | list, execution: Execution) -> None:
     """Adds the images of the loader to the result."""
     with torch.no_grad(), evaluating(model):
         for sample in loader:
             if isinstance(sample, BrokenSample):
                 result.broken.append((sample.path, sample.reason))
             else:
-                logits = image_logits(model, sample.image, precision=precision)
+                logits = image_logits(model, sample.image, precision=execution.precision)
                 truth = torch.from_numpy(sample.mask).to(logits.device)
                 loss = total_cross_entropy(logits, truth)
                 result.add(sample.mask, most_probable(logits, truth.shape).cpu().numpy(), total_loss=loss)
-            if progress:
-                progress(result.num_images + len(result.broken), len(loader))
+            execution.progress(result.num_images + len(result.broken), len(loader))
 
 
 def _joined(parts: list[MaskEvaluation]) -> MaskEvaluation:

@@ -1,4 +1,4 @@
-"""Pictures of masks: colours for classes, images with their classes laid over them, legends, and sheets for reports.
+"""Pictures of masks: colours for classes, images with their classes laid over them, and legends.
 
 A mask is uint8 `[H, W]`: class indices, and 255 (`IGNORED`) where there is none. matplotlib and Pillow are imported
 where they are used: the command line must start fast.
@@ -29,14 +29,12 @@ OPACITY = 0.55  # of the colours over an image
 PAPER = "#ffffff"
 
 LEAST_WIDTH, LARGEST_ENLARGED = 640, 2048  # px: small pictures are enlarged to the first, but not beyond the second
-CELL = 320  # px: width and height that a picture of a sheet fits into
-SHEET_LETTERS = 18  # px
 LONGEST_NAME = 36  # characters
 
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A line of a legend: a colour, what it stands for, and a figure after it."""
+    """A line of a legend: a colour, its meaning, and a figure after it."""
 
     colour: tuple[int, int, int]
     name: str
@@ -52,36 +50,10 @@ def draw_overlay(image: np.ndarray, mask: np.ndarray, labels: Sequence[str]) -> 
     factor = max(1, min(math.ceil(LEAST_WIDTH / width), LARGEST_ENLARGED // max(height, width)))
     size = (width * factor, height * factor)
     picture = blend(_resized(image, size), _resized(mask, size, mixed=False), num_classes=len(labels))
-    shares = class_shares(mask, len(labels))
-    return with_legend(picture, legend(labels, shares, notes=[_as_percent(share) for _, share in shares]))
+    return with_legend(picture, legend(labels, area_shares(mask, len(labels))))
 
 
-def _as_percent(share: float) -> str:
-    return percent(share) if share >= 0.0005 else "<0.1%"
-
-
-def draw_sheet(
-    images: Sequence[np.ndarray], truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray], labels: Sequence[str]
-) -> "Image":
-    """For a report: a column for each image, with rows image, truth and prediction, and one legend.
-
-    Args:
-        images: uint8 `[H, W, 3]` each.
-        truth, predicted: their masks, uint8 `[H, W]` each.
-    """
-    colours, sizes = palette(len(labels)), [_cell_size(image) for image in images]
-    rows = {"image": [_resized(image, size) for image, size in zip(images, sizes, strict=True)]}
-    for name, masks in (("truth", truth), ("prediction", predicted)):
-        cells = [_resized(mask, size, mixed=False) for mask, size in zip(masks, sizes, strict=True)]
-        rows[name] = [colour_mask(cell, colours) for cell in cells]
-    pixels = np.concatenate([mask.ravel() for mask in [*truth, *predicted]])
-    entries = legend(labels, class_shares(pixels, len(labels)))
-    if (pixels == IGNORED).any():
-        entries.append(LegendEntry(NO_CLASS_COLOUR, "no class"))
-    return with_legend(_grid(rows), entries, size=SHEET_LETTERS)
-
-
-def class_shares(mask: np.ndarray, num_classes: int) -> list[tuple[int, float]]:
+def area_shares(mask: np.ndarray, num_classes: int) -> list[tuple[int, float]]:
     """The classes in a mask with their shares of its pixels, largest first; pixels without a class count as area."""
     counts = np.bincount(mask.ravel(), minlength=256)[:num_classes]
     order = np.argsort(-counts, kind="stable")
@@ -133,54 +105,26 @@ def _resized(pixels: np.ndarray, size: tuple[int, int], *, mixed: bool = True) -
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, how))
 
 
-def _cell_size(image: np.ndarray) -> tuple[int, int]:
-    """Width and height in px at which an image fits into a sheet's cell."""
-    height, width = image.shape[:2]
-    scale = CELL / max(height, width)
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _grid(rows: dict[str, list[np.ndarray]], *, gap: int = 8, margin: int = 24) -> np.ndarray:
-    """Rows of pictures with their captions in front, uint8 `[H, W, 3]` on paper."""
-    from PIL import Image, ImageDraw
-
-    widths = [cell.shape[1] for cell in next(iter(rows.values()))]
-    height = max(cell.shape[0] for row in rows.values() for cell in row)
-    left = 2 * margin + math.ceil(max(_text_width(name, SHEET_LETTERS) for name in rows))
-    size = (left + sum(widths) + gap * (len(widths) - 1) + margin, margin + (height + gap) * len(rows))
-    canvas = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(canvas)
-    for index, (name, row) in enumerate(rows.items()):
-        x, y = left, margin + (height + gap) * index
-        _write(draw, margin, y + height / 2, name, size=SHEET_LETTERS, colour=MUTED)
-        for cell, width in zip(row, widths, strict=True):
-            canvas.paste(Image.fromarray(cell), (x, y + (height - cell.shape[0]) // 2))
-            x += width + gap
-    return np.asarray(canvas)
-
-
-def legend(
-    labels: Sequence[str], shares: Sequence[tuple[int, float]], *, notes: Sequence[str] | None = None
-) -> list[LegendEntry]:
-    """The entries of the classes in `shares`, in that order."""
+def legend(labels: Sequence[str], shares: Sequence[tuple[int, float]]) -> list[LegendEntry]:
+    """The entries of the classes in `shares`, in that order, each with its share of the area."""
     colours = palette(len(labels)).tolist()
-    notes = notes or [""] * len(shares)
-    return [LegendEntry(tuple(colours[i]), labels[i], note) for (i, _), note in zip(shares, notes, strict=True)]
+    return [LegendEntry(tuple(colours[i]), labels[i], _as_percent(share)) for i, share in shares]
 
 
-def with_legend(picture: np.ndarray, entries: Sequence[LegendEntry], *, size: int | None = None) -> "Image":
+def _as_percent(share: float) -> str:
+    return percent(share) if share >= 0.0005 else "<0.1%"
+
+
+def with_legend(picture: np.ndarray, entries: Sequence[LegendEntry]) -> "Image":
     """A picture uint8 `[H, W, 3]` above its legend, on paper as wide as the picture, at least `LEAST_WIDTH`.
 
-    Entries are in columns of equal width, filled row by row.
-
-    Args:
-        size: of the letters in px; by default it grows with the width, so that they can be read where the whole
-            picture is seen.
+    Entries are in columns of equal width, filled row by row. The letters grow with the width, so that they can be read
+    where the whole picture is seen.
     """
     from PIL import Image, ImageDraw
 
     width = max(LEAST_WIDTH, picture.shape[1])
-    size = size or round(max(15, min(width / 50, 80)))
+    size = round(max(15, min(width / 50, 80)))  # of the letters, px
     columns, column_width = _columns(entries, width - 2 * size, size)
     num_rows = math.ceil(len(entries) / columns)
     line = round(1.7 * size)

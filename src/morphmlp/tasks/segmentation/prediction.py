@@ -2,30 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphmlp.checkpoints.folder import CheckpointInfo, load_with_info
+from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.errors import CheckpointError
 from morphmlp.inference.device import autocast
 from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.tasks.registry import load_for_task
 from morphmlp.tasks.segmentation.annotations import MOST_CLASSES
 from morphmlp.tasks.segmentation.crops import IGNORED
-
-if TYPE_CHECKING:
-    pass
 
 VALUES_AT_ONCE = 2**26  # logits at the size of a picture: 256 MB
 
 
 def load_segmenter(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     """Loads a checkpoint folder and makes sure that it gives the classes of pixels."""
-    model, info = load_with_info(checkpoint)
-    if model.config.task != "segmentation":
-        raise CheckpointError(f"{checkpoint} is a classifier ({model.config.name}); use `morphmlp predict`")
+    model, info = load_for_task(checkpoint, "segmentation")
     if model.config.num_classes > MOST_CLASSES:
         raise CheckpointError(
             f"{checkpoint} has {model.config.num_classes} classes; a mask of 8 bits a pixel, {IGNORED} of which means "

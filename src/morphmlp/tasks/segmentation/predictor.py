@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,19 +10,16 @@ import torch
 from morphmlp.data.batches.loaders import refuse_strips
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import MediaError
-from morphmlp.inference.device import evaluating, resolve_device
+from morphmlp.inference.device import Execution, evaluating
 from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.segmentation.crops import whole_image
-from morphmlp.tasks.segmentation.overlays import class_shares
-
-if TYPE_CHECKING:
-    pass
+from morphmlp.tasks.segmentation.overlays import area_shares
 from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable
 
 
 @dataclass(frozen=True)
 class SegmentedImage:
-    """What a model says of one image.
+    """A model's answer for one image.
 
     Attributes:
         labels: class names, or numbers where the checkpoint has no names.
@@ -38,7 +34,7 @@ class SegmentedImage:
 
     def areas(self) -> list[tuple[str, float]]:
         """The classes in the image with their shares of its area, largest first."""
-        return [(self.labels[i], share) for i, share in class_shares(self.mask, len(self.labels))]
+        return [(self.labels[i], share) for i, share in area_shares(self.mask, len(self.labels))]
 
 
 class SegmentPredictor:
@@ -60,7 +56,7 @@ class SegmentPredictor:
     def __init__(self, checkpoint: str | Path, *, device: str = "auto", precision: str = "fp32"):
         model, self.info = load_segmenter(checkpoint)
         self.config = model.config
-        self.model, self._precision = for_inference(model.to(resolve_device(device)), precision)
+        self.model, self._execution = for_inference(model, Execution(device, precision))
         self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Path) -> SegmentedImage:
@@ -72,7 +68,7 @@ class SegmentPredictor:
         image = read_image(path)
         refuse_strips(Path(path), image.shape[:2])
         with torch.no_grad(), evaluating(self.model):
-            logits = image_logits(self.model, whole_image(image, self.info.input), precision=self._precision)
+            logits = image_logits(self.model, whole_image(image, self.info.input), precision=self._execution.precision)
             mask = most_probable(logits, image.shape[:2]).cpu().numpy()
         return SegmentedImage(Path(path), self.labels, mask, image)
 

@@ -1,28 +1,24 @@
-"""What an evaluation of masks and an overlay say to people and to programs."""
+"""Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
 import csv
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphmlp.display.tables import class_tables, table, text_columns
 from morphmlp.files import replaced_file
 from morphmlp.formatting import encodable, percent, shortened
+from morphmlp.tasks.segmentation.evaluation import MaskEvaluation
 from morphmlp.tasks.segmentation.overlays import plot_mask_confusion
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-from morphmlp.tasks.segmentation.evaluation import MaskEvaluation
-
-if TYPE_CHECKING:
     from rich.table import Table
 
 
-def mask_summary(evaluation: MaskEvaluation) -> dict[str, Any]:
+def summary(evaluation: MaskEvaluation) -> dict[str, Any]:
     """The figures of an evaluation as plain values; None where there is nothing to divide."""
     figures = {
         "mean_iou": evaluation.mean_iou(),
@@ -38,11 +34,10 @@ def mask_summary(evaluation: MaskEvaluation) -> dict[str, Any]:
     }
 
 
-def write_mask_evaluation(evaluation: MaskEvaluation, folder: str | Path) -> None:
+def write_evaluation(evaluation: MaskEvaluation, folder: Path) -> None:
     """Writes `summary.json`, `per_class.csv` (class, pixels, IoU, accuracy) and `confusion.png` into a folder."""
-    folder = Path(folder)
     with replaced_file(folder / "summary.json") as file:
-        json.dump(mask_summary(evaluation), file, indent=2)
+        json.dump(summary(evaluation), file, indent=2)
     with replaced_file(folder / "per_class.csv") as file:
         rows = csv.DictWriter(file, ["class", "pixels", "iou", "accuracy"])
         rows.writeheader()
@@ -51,7 +46,7 @@ def write_mask_evaluation(evaluation: MaskEvaluation, folder: str | Path) -> Non
     plot_mask_confusion(evaluation.confusion, evaluation.labels, folder / "confusion.png", title=title)
 
 
-def mask_tables(evaluation: MaskEvaluation) -> "list[RenderableType]":
+def evaluation_tables(evaluation: MaskEvaluation) -> "list[RenderableType]":
     """For the terminal: what was evaluated, the figures, and IoU and accuracy of the classes."""
     from rich.text import Text
 

@@ -12,18 +12,20 @@ from morphmlp.config import RunConfig
 from morphmlp.data.batches.samplers import share_of
 from morphmlp.distributed import rank, world_size
 from morphmlp.errors import ConfigError
+from morphmlp.inference.device import Execution
 from morphmlp.tasks.segmentation.annotations import MaskSet
-from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_mask_loader, make_test_loader
+from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_crop_loader, make_image_loader
 from morphmlp.tasks.segmentation.crops import IGNORED
-from morphmlp.tasks.segmentation.evaluation import evaluate_masks
+from morphmlp.tasks.segmentation.evaluation import evaluate
+from morphmlp.tasks.segmentation.task import Segmentation
 from morphmlp.tasks.task import Scores, fingerprint
 
 
 class SegmentationTask:
-    """Cross-entropy on random crops; evaluated on whole images at the size of their annotation. See `task.Task`."""
+    """Cross-entropy on random crops; evaluated on whole images at the size of their annotation. See `TrainingTask`."""
 
     unit = "images"
-    metric = "miou"
+    metric, figures = Segmentation.metric, Segmentation.figures
 
     def __init__(self, config: RunConfig, sets: tuple[MaskSet, MaskSet]):
         self.config = config
@@ -38,12 +40,12 @@ class SegmentationTask:
         self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
         share = share_of(self.num_val, rank=rank(), num_processes=world_size())
         val_images = TestMasks(self.val_set, config.input)
-        self.val_loader = make_test_loader(val_images, workers=config.train.workers, share=share)
+        self.val_loader = make_image_loader(val_images, workers=config.train.workers, share=share)
 
     def loader(self, batches: Sampler[list[int]]) -> DataLoader:
         settings = self.config.train
         crops = TrainingMasks(self.train_set, config=self.config.input, augment=settings.augment, seed=settings.seed)
-        return make_mask_loader(crops, batches=batches, workers=settings.workers)
+        return make_crop_loader(crops, batches=batches, workers=settings.workers)
 
     def weight(self, batch: MaskBatch) -> float:
         return float((batch.masks != IGNORED).sum())
@@ -58,7 +60,14 @@ class SegmentationTask:
         return losses / (batch.masks != IGNORED).sum().clamp(min=1).to(device)
 
     def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
-        precision = self.config.train.precision
-        result = evaluate_masks(model, self.val_loader, self.val_set, precision=precision, progress=progress)
+        execution = Execution(precision=self.config.train.precision, progress=progress)
+        result = evaluate(model, self.val_loader, self.val_set, execution)
         figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
         return Scores(figures, evaluated=result.num_images, broken=result.broken)
+
+    def reason_for_nan(self) -> str:
+        masks = self.config.masks
+        return (
+            f"no pixel of the {self.num_val} validation images has a class; --masks.ignore_index is "
+            f"{masks.ignore_index} and --masks.reduce_zero_label {masks.reduce_zero_label}: look at the annotations"
+        )

@@ -1,0 +1,69 @@
+"""Classification, as the rest of the package sees it; torch is imported where it is used."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from morphmlp.config import ListConfig, RunConfig, SplitConfig
+from morphmlp.tasks.task import Report, Task, TrainingTask
+
+if TYPE_CHECKING:
+    from morphmlp.data.sets.labelled import LabelledSet
+    from morphmlp.inference.device import Execution
+    from morphmlp.tasks.classification.evaluation import Evaluation
+
+
+class Classification(Task):
+    """Which class a video or an image shows."""
+
+    name = "classification"
+    model_noun = "classifier"
+    verb = "predict"
+    metric = "top1"
+    figures: ClassVar = {"top1": "top-1", "top5": "top-5"}
+    reading_part = "lists"
+    reading = ListConfig
+    options = ("lists", "clips", "crops", "aggregation", "shuffle_frames")
+    output_files = ("summary.json", "predictions.csv", "confusion.png")
+    unit = "files"
+
+    def recognises(self, data: str | Path) -> bool:
+        return True  # class folders, lists and shards have no mark of their own
+
+    def read_sets(self, data: str | Path, split: SplitConfig, reading: ListConfig) -> "tuple[LabelledSet, LabelledSet]":
+        from morphmlp.data.sets.read import read_training_sets
+
+        return read_training_sets(data, split, reading)
+
+    def for_training(self, config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> TrainingTask:
+        from morphmlp.tasks.classification.training import ClassificationTask
+
+        return ClassificationTask(config, sets)
+
+    def evaluate(
+        self,
+        checkpoint: str | Path,
+        data: str | Path,
+        *,
+        split: str | None,
+        options: Mapping[str, Any],
+        execution: "Execution",
+    ) -> "Evaluation":
+        from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
+
+        return evaluate_checkpoint(
+            checkpoint,
+            data,
+            split=split,
+            num_clips=options.get("clips"),
+            num_crops=options.get("crops"),
+            aggregation=options.get("aggregation"),
+            shuffle_frames=options.get("shuffle_frames", False),
+            lists=options.get("lists"),
+            execution=execution,
+        )
+
+    def report(self) -> Report:
+        from morphmlp.tasks.classification import report
+
+        return report

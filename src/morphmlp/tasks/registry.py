@@ -1,0 +1,43 @@
+"""The one table of the tasks. It loads no torch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from morphmlp.errors import CheckpointError
+from morphmlp.tasks.classification.task import Classification
+from morphmlp.tasks.segmentation.task import Segmentation
+from morphmlp.tasks.task import Task
+
+if TYPE_CHECKING:
+    from morphmlp.checkpoints.folder import CheckpointInfo
+    from morphmlp.models.morphmlp import MorphMLP
+
+# By `ModelConfig.task`. Any folder may hold class folders, so of the tasks that recognise it the last one is meant.
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Segmentation())}
+
+
+def task_of_data(data: str | Path) -> Task:
+    """The task that a training on `data` learns: what the folder holds decides."""
+    return [task for task in TASKS.values() if task.recognises(data)][-1]
+
+
+def load_for_task(checkpoint: str | Path, name: str) -> "tuple[MorphMLP, CheckpointInfo]":
+    """Loads a checkpoint folder's model and what is written beside it.
+
+    Raises:
+        CheckpointError: it cannot be read, or is of another task.
+    """
+    from morphmlp.checkpoints.folder import load_with_info
+
+    model, info = load_with_info(checkpoint)
+    if model.config.task != name:
+        found = TASKS[model.config.task]
+        raise CheckpointError(
+            f"{checkpoint} is a {found.model_noun} ({model.config.name}); use `morphmlp {found.verb}`"
+        )
+    return model, info
+
+
+def figure_names() -> dict[str, str]:
+    """Names for people of the figures of all tasks, by their names in a log."""
+    return {name: shown for task in TASKS.values() for name, shown in task.figures.items()}
