@@ -21,8 +21,8 @@ class SpatialFC(nn.Module):
     Args:
         width: channels C.
         chunk_length: L. A chunk may exceed a row: 28 covers two rows of a 14 x 14 map.
-        whole_map: the form of stage 4, where a chunk is meant to cover the whole map, so that rows and
-            columns are the same and one spatial branch is left.
+        whole_map: the form of stage 4. There a chunk is meant to cover the whole map, so rows and columns are the same,
+            and one spatial branch is left.
     """
 
     def __init__(self, width: int, chunk_length: int, *, whole_map: bool = False):
@@ -37,7 +37,7 @@ class SpatialFC(nn.Module):
         """`[B, T, H, W, C]` -> the same shape."""
         mean = mean_of_branches(x, vertical=self.vertical, horizontal=self.horizontal, channel=self.channel)
         weights = self.branch_weights(mean).unbind()  # in the released order: vertical, horizontal, channel
-        # The channel branch first: a sum lies in memory as its first term does, and the columns lie across.
+        # The channel branch first: a sum gets the memory layout of its first term, and that of columns is slow.
         total = weights[-1] * self.channel(x)
         total = total + weights[-2] * over_rows(self.horizontal, x)
         if self.vertical is not None:
@@ -91,7 +91,7 @@ class TemporalFC(nn.Module):
 
 
 def init_temporal(layer: TemporalFC, how: str) -> None:
-    """Start a temporal layer so that its residual branch adds nothing, as `ModelConfig.temporal_init` says.
+    """Starts a temporal layer with an output of zero, in the way that `ModelConfig.temporal_init` names.
 
     released: FC zero, projection all ones. Every column of the projection then gets the same gradient within a
         group, so the FC's rank stays at T' for the first steps.
@@ -156,7 +156,7 @@ def to_chunks(tokens: Tensor, chunk_length: int, group_width: int, *, strided: b
 def to_tokens(
     vectors: Tensor, num_tokens: int, chunk_length: int, group_width: int, *, strided: bool = False
 ) -> Tensor:
-    """The way back, without what was appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
+    """Undoes `to_chunks`, and drops the zeros that it appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
     chunks = vectors.unflatten(-1, (chunk_length, group_width))
     # [..., M, groups, L, D] -> [..., M * L, C]
     tokens = chunks.movedim(-2, -4) if strided else chunks.transpose(-3, -2)
