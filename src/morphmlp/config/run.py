@@ -89,6 +89,10 @@ class TrainConfig(Config):
             self._require(self.precision != "fp16", "precision", "'fp32' or 'bf16' with fsdp")
 
 
+# The fields of `RunConfig` that say how data is read and split; a task names the one that it reads by.
+READINGS: dict[str, type[Config]] = {"split": SplitConfig, "lists": ListConfig, "masks": MaskConfig}
+
+
 @dataclass(frozen=True)
 class RunConfig(Config):
     """All that a training run depends on; it is in the run folder as `config.json`.

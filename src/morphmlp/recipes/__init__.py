@@ -13,16 +13,14 @@ import yaml
 from morphmlp.config import (
     AugmentConfig,
     InputConfig,
-    ListConfig,
-    MaskConfig,
     ModelConfig,
-    SplitConfig,
     TrainConfig,
 )
+from morphmlp.config.run import READINGS
 from morphmlp.errors import ConfigError
 
 # Of a recipe, beside `model`, `init` and the fields of TrainConfig; "arch" holds fields of the model.
-PARTS = {"input": InputConfig, "split": SplitConfig, "lists": ListConfig, "masks": MaskConfig}
+PARTS = {"input": InputConfig} | READINGS
 MOST_VALUES = 100_000  # of a file, aliases written out
 FIELDS = PARTS | {"arch": ModelConfig, "augment": AugmentConfig}
 
