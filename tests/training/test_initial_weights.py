@@ -67,7 +67,7 @@ def test_an_image_checkpoint_is_inflated_for_a_video_model(image: Path):
 def test_an_inflated_model_of_other_classes_gets_a_fresh_head(image: Path):
     model, notes = start(image, ["oak", "pine"])
     assert_same_weights(model, inflate(image, frames=4, num_classes=2), but="head.")
-    assert notes[0].endswith("its head of 3 classes is replaced by a fresh one of these 2 classes")
+    assert notes[0].endswith("its last layer of 3 classes is replaced by a fresh one of these 2 classes")
 
 
 @pytest.mark.parametrize("design", [{"block": "parallel"}, {"temporal_op": "conv3"}, {"residual": "standard"}], ids=str)

@@ -271,7 +271,7 @@ def test_resume_refuses_data_that_has_changed(data: Path, tmp_path: Path, monkey
 
 # The command line, which presses Ctrl-C itself after two steps: as a terminal does, the workers get it too.
 CTRL_C = """
-import os, signal, sys
+import os, signal, sys, tiny
 from morphmlp.cli import main
 from morphmlp.training.run_folder import RunFolder
 

@@ -21,6 +21,8 @@ class InputConfig(Config):
             equal segments, Something-Something).
         stride: frames between two sampled ones, at `target_fps`; dense sampling only.
         target_fps: frame rate that the stride refers to.
+        sparse_fps: frame rate of the clock that sparse sampling counts on, as if frames had been extracted at it; None
+            counts the video's own frames. Folders of frames have no rate, so they are counted as they are.
         fit: "crop" resizes the short side and crops; "stretch" squeezes the whole frame into the clip; "whole" resizes
             the short side and rounds both sides up to a multiple of 32 (segmentation, whose training still crops).
         resize: short side in px before the crop when one crop is taken; several crops resize to `crop`.
@@ -37,6 +39,7 @@ class InputConfig(Config):
     sampling: Literal["dense", "sparse"] = "sparse"
     stride: int = 4
     target_fps: float = 30.0
+    sparse_fps: float | None = None
     fit: Literal["crop", "stretch", "whole"] = "crop"
     resize: int = 256
     crop: tuple[int, int] = (224, 224)
@@ -53,6 +56,7 @@ class InputConfig(Config):
     def validate(self) -> None:
         self._require(self.stride > 0, "stride", "1 or more")
         self._require(self.target_fps > 0, "target_fps", "above 0")
+        self._require(self.sparse_fps is None or 0.1 <= self.sparse_fps <= 1_000, "sparse_fps", "0.1 to 1,000, or None")
         self._require_at_most(1_000_000, "stride", "target_fps")
         self._require(self.target_fps >= 0.001, "target_fps", "0.001 or more")
         self._require(min(self.crop) >= 32, "crop", "32 px or more")
@@ -77,7 +81,7 @@ class InputConfig(Config):
 PUBLISHED_INPUTS: dict[str, InputConfig] = {
     "k400": InputConfig(sampling="dense", num_clips=4),
     "ssv1": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
-    "ssv2": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
+    "ssv2": InputConfig(sparse_fps=30.0, resize=224, one_crop="start", channel_order="bgr", num_crops=3),
     "imagenet": InputConfig(
         interpolation="bicubic", antialias=True, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
     ),

@@ -63,7 +63,7 @@ class RunFolder:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a state to go on with, whole or damaged."""
+        """Whether a state is saved, whole or damaged."""
         return any((folder / STATE_FILE).is_file() for folder in (self.last, self.previous))
 
     def create(self, config: RunConfig, *, overwrite: bool) -> None:
@@ -82,7 +82,7 @@ class RunFolder:
             json.dump(config.to_dict(), file, indent=2)
 
     def discard_if_unsaved(self) -> None:
-        """Takes away what `create` and the first steps wrote, if no state was saved: there is nothing to go on with."""
+        """Removes what `create` and the first steps wrote, if no state was saved: the run cannot be resumed."""
         if not self.has_state:
             for file in (self.log, self.environment, self.config):
                 file.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ class RunFolder:
         _append_line(self.environment, environment)
 
     def first_start(self) -> str:
-        """The line on what the run was started with first: no other run has the same."""
+        """The line on the first start of the run; no other run has the same."""
         return self.environment.read_text(encoding="utf-8").splitlines()[0]
 
     def replace_last(self, write: Callable[[Path], None]) -> None:
@@ -169,7 +169,7 @@ class RunFolder:
         return None
 
     def clear_leftovers(self) -> None:
-        """Removes what a save left that was killed; a checkpoint that had been moved aside comes back."""
+        """Removes what a killed save left, and puts a checkpoint back that it had moved aside."""
         for checkpoint in (self.best, self.averaged):
             for old in self.path.glob(f".{checkpoint.name}-*-old"):
                 if not checkpoint.exists():
@@ -182,7 +182,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second training out of the folder, which is made if need be and removed again if it stays empty.
+        """Keeps a second training out of the folder. Makes a missing folder, and removes it if it stays empty.
 
         Raises:
             ConfigError: another process holds the lock.
@@ -205,7 +205,7 @@ class RunFolder:
                 self.path.rmdir()
 
     def cut_log(self, progress: Progress) -> set[Path]:
-        """Drops what was logged after the saved state, as it will be done again; returns the videos left out."""
+        """Drops what was logged after the saved state, as it will be done again; returns the samples left out."""
         if not self.log.exists():
             return set()
         kept, broken = [], set()

@@ -54,7 +54,7 @@ def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_pro
     """A loader whose batches hold about `VIEWS_PER_BATCH` views: every sample once, in order.
 
     Args:
-        rank, num_processes: of the batches, this process's share: every `num_processes`-th from number `rank` on.
+        rank, num_processes: of this process, whose share is every `num_processes`-th batch from number `rank` on.
     """
     views = dataset.config.num_clips * dataset.config.num_crops
     size = max(1, VIEWS_PER_BATCH // views)

@@ -57,7 +57,7 @@ def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
 
 
 def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
-    """For the terminal: of each file (a name and its classes with probabilities, best first) a block of bars."""
+    """For the terminal: a block of bars for each file, which is a name and its classes, best first."""
     columns = [*text_columns("file", "class"), *number_columns("probability"), *text_columns("", min_width=20)]
     return table("", columns, *(_top_rows(file, top) for file, top in rows))
 
