@@ -48,7 +48,8 @@ def run(arguments: list[str]) -> int:
         return 0
     print(
         f"best {figure_names()[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
-        f"{result.unit}, at epoch {result.best_epoch}; {rate(result.clips_per_s, result.unit)}\n"
+        f"{result.unit}, at epoch {result.best_epoch}; {result.device_hours:.2f} device hours, "
+        f"{rate(result.clips_per_s, result.unit)}\n"
         f"checkpoint: {result.best}"
     )
     return 0

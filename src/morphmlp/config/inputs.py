@@ -80,7 +80,7 @@ class InputConfig(Config):
 # The published test protocol of each released family; where it differs from other code: docs/deviations.md.
 PUBLISHED_INPUTS: dict[str, InputConfig] = {
     "k400": InputConfig(sampling="dense", num_clips=4),
-    "ssv1": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
+    "ssv1": InputConfig(sparse_fps=30.0, resize=224, one_crop="start", channel_order="bgr", num_crops=3),
     "ssv2": InputConfig(sparse_fps=30.0, resize=224, one_crop="start", channel_order="bgr", num_crops=3),
     "imagenet": InputConfig(
         interpolation="bicubic", antialias=True, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)

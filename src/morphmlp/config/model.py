@@ -35,7 +35,7 @@ class ModelConfig(Config):
         weighted_sum: False adds the branches up without weights (Table 9).
         style: "transformer" (Fig. 7), or "cnn": a ResNet whose 3 x 3 convolutions are MorphFC_s (Table 9). Its
             bottlenecks have `widths` channels inside, and four times as many between them. It has no MLPs, and a
-            convolution of 3 steps over time: the fields of MLPs, of temporal layers and of Table 7 have no effect on it.
+            convolution of 3 steps over time: the fields of MLPs, temporal layers and Table 7 have no effect on it.
         temporal_op: "morphfc", or a convolution over 3 or 5 time steps in its place (Table 10).
         block: "sequential", or "parallel": both layers read the block's input (Table 7).
         order: "ts", temporal before spatial, or "st"; sequential blocks only (Table 7).
