@@ -16,7 +16,7 @@ from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.errors import CheckpointError, DataError
 from morphmlp.inference.device import Execution
 from morphmlp.models.zoo import build_model
-from morphmlp.tasks.registry import TASKS, figure_names, load_for_task, task_of_data
+from morphmlp.tasks.registry import TASKS, figure_names, load_for_task, task_of_data, task_of_kind
 from morphmlp.tasks.segmentation.annotations import MaskSet
 from morphmlp.tasks.task import Scores, Task
 
@@ -69,6 +69,7 @@ def test_the_fields_that_a_task_names_exist(name: str):
     assert set(READINGS) <= set(RunConfig.__dataclass_fields__)
     assert task.reading_part in task.options
     assert task.metric in task.figures
+    assert all(task_of_kind(kind) is task for kind in task.default_models)
     assert set(task.head_fields) <= set(ModelConfig.__dataclass_fields__)
     assert figure_names().items() >= task.figures.items()  # no other task has the name of a figure for another
 

@@ -356,6 +356,11 @@ def test_number_of_classes_is_that_of_the_data(start: Any, checkpoint: Path):
         run_config("data", num_classes=3, recipe=recipe | {"arch": {"num_classes": 5}})
 
 
+def test_the_task_is_that_of_the_data():
+    with pytest.raises(ConfigError, match=r"^arch.task is 'segmentation', but data is for classification; leave it"):
+        run_config("data", num_classes=3, recipe={"arch": {"task": "segmentation"}}, kind="image")
+
+
 @pytest.mark.parametrize(
     ("recipe", "reason"),
     [

@@ -56,11 +56,19 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """Base of the configurations: values are checked against their annotations when one is built."""
+    """Base of the configurations: values are checked against their annotations when one is built.
+
+    Attributes:
+        paths: the fields that hold paths.
+    """
+
+    paths: typing.ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        for name, annotation in typing.get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _checked(f"{self._label()}.{name}", getattr(self, name), annotation))
+        annotations = typing.get_type_hints(type(self))
+        for name in (field.name for field in dataclasses.fields(self)):
+            value = _checked(f"{self._label()}.{name}", getattr(self, name), annotations[name])
+            object.__setattr__(self, name, value)
         self.validate()
 
     def validate(self) -> None:

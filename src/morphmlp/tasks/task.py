@@ -43,6 +43,7 @@ class Task(ABC):
         verb: of the command line, which uses such a model.
         metric: the figure of an evaluation whose best value decides which checkpoint is kept; 0 to 1.
         figures: names for people of all figures of 0 to 1, by their names in the log.
+        default_models: the model that a training takes by default, by the kind of the task's sets.
         reading_part: the field of `RunConfig` that says how the data is read; options of the same name set it.
         reading: its class.
         options: of `evaluate`, those that not every task takes.
@@ -57,6 +58,7 @@ class Task(ABC):
     verb: str
     metric: str
     figures: ClassVar[Mapping[str, str]]
+    default_models: ClassVar[Mapping[str, str]]
     reading_part: str
     reading: type[Config]
     options: tuple[str, ...]

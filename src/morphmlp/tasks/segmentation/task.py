@@ -21,6 +21,7 @@ class Segmentation(Task):
     verb = "segment"
     metric = "miou"
     figures: ClassVar = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+    default_models: ClassVar = {"mask": "morphmlp_image_nano"}
     reading_part = "masks"
     reading = MaskConfig
     options = ("masks",)
