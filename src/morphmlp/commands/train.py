@@ -171,7 +171,7 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
         raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
     readings = [task.reading_part for task in TASKS.values()]
-    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", *readings)}
+    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
     task = task_of_data(options.data)
     reading = task.reading.from_dict(plain[task.reading_part])

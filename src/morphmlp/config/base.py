@@ -75,11 +75,16 @@ class Config:
         """Raises ConfigError where single values are fine but the whole is not."""
 
     @classmethod
+    def names(cls) -> list[str]:
+        """The names of the fields."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Builds the configuration from plain values; an unknown name is an error that lists the near ones."""
         if not isinstance(values, dict):
             raise ConfigError(f"{cls._label()} is {values!r}; allowed: names with values")
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = cls.names()
         for name in values:
             if name not in names:
                 near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
