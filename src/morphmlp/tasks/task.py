@@ -50,6 +50,7 @@ class Task(ABC):
         output_files: the files of an evaluation.
         unit: what an evaluation counts, in the plural.
         head_fields: fields of `ModelConfig` that only this task's models depend on.
+        head_noun: what follows the backbone of its models.
         last_layer: the name of their last layer, whose rows are the classes.
     """
 
@@ -65,6 +66,7 @@ class Task(ABC):
     output_files: tuple[str, ...]
     unit: str
     head_fields: tuple[str, ...] = ()
+    head_noun: str = "head"
     last_layer: str = "head"
 
     @abstractmethod

@@ -71,7 +71,7 @@ def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Ten
     weights, former = source.state_dict(), source.config
     if model.task != former.task:
         backbone = {name: value for name, value in weights.items() if name.startswith(BACKBONE)}
-        return backbone, ["its backbone is taken, the head is fresh"]
+        return backbone, [f"its backbone is taken, the {TASKS[model.task].head_noun} is fresh"]
     if model.temporal and not former.temporal:
         return inflated_weights(weights), [f"inflated to {model.frames} frames, the temporal layers are fresh"]
     if model.frames != former.frames:

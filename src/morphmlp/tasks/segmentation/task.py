@@ -28,6 +28,7 @@ class Segmentation(Task):
     output_files = ("summary.json", "per_class.csv", "confusion.png")
     unit = "images"
     head_fields = ("decoder_width",)
+    head_noun = "Semantic FPN"
     last_layer = "head.classifier"
 
     def recognises(self, data: str | Path) -> bool:
