@@ -8,6 +8,7 @@ from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.find import find_media, find_videos
 from morphmlp.data.sets.labelled import LabelledSet, Sample, only_kind
 from morphmlp.data.sets.layout import Layout, Place
+from morphmlp.data.sets.pictures_and_masks import refuse_masks
 from morphmlp.data.sets.split_names import refuse_parts, split_folder
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -55,6 +56,8 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
     empty = [name for name, paths in files.items() if not paths]
     if empty:
         raise _nothing_in(root, empty, kind, frame_folders=frame_folders)
+    if kind == "image":
+        refuse_masks(root, files)
     samples = [Sample(path, label) for label, paths in enumerate(files.values()) for path in paths]
     return LabelledSet(samples, list(files), kind=kind or "video")
 

@@ -50,9 +50,8 @@ def read_training_sets(
         train = read_train()
         read_val = find_set(Place(root, "val", lists))
         if read_val is None:
-            raise DataError(
-                f"{root} has {_name_of(root, 'train')} but no val; add {root / 'val'}, or give one folder of class folders"
-            )
+            found = _name_of(root, "train")
+            raise DataError(f"{root} has {found} but no val; add {root / 'val'}, or give one folder of class folders")
         val = _beside(train, read_val(), root=root)
     present = {train.classes[sample.label] for sample in train.samples}
     if len(present) < 2:

@@ -1,7 +1,7 @@
 """What the parts of a set are called on disk: `train`, but also `Train`, `TRAIN`, `training`.
 
-A folder or a list with exactly the name of a part is always that part. Another spelling may be the name of a class, such
-as `Training` beside `Swimming`: it is a part only where the other parts are there as well, or nothing else is.
+A folder or a list with exactly the name of a part is always that part. Another spelling may be the name of a class,
+such as `Training` beside `Swimming`: it is a part only where the other parts are there as well, or nothing else is.
 """
 
 import os
@@ -16,7 +16,8 @@ SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "validation", "val
 
 # Of folders that are no classes, but whose names leave open which part is meant.
 _LIKE_A_PART = re.compile(
-    "(train(ing)?|val(id(ation)?)?|dev|eval(uation)?|test(ing)?)([ _.-]?(set|data|split|part|videos?|images?|clips))?[ _-]?[0-9]*",
+    "(train(ing)?|val(id(ation)?)?|dev|eval(uation)?|test(ing)?)"
+    "([ _.-]?(set|data|split|part|videos?|images?|clips))?[ _-]?[0-9]*",
     re.IGNORECASE,
 )
 

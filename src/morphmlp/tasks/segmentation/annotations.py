@@ -1,6 +1,6 @@
 """Images with a class for each pixel, on disk: which image has which annotation, and how annotations are read.
 
-Two layouts are told apart by what the folder holds; the names of files pair them up, at any depth:
+The names of files pair them up, at any depth; other names of the folders are in `folders`:
 
     DIR/images/{training,validation,test}/*.jpg, DIR/annotations/.../*.png      ADE20K's; train and val are known, too
     DIR/images/*.jpg, DIR/annotations/*.png                                     split here, by a seeded fraction
@@ -22,15 +22,20 @@ from morphmlp.data.media.images import require_filled_file
 from morphmlp.data.sets.class_names import CLASSES_FILE, PACKAGED_LABELS, class_names_of, read_class_names
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.matching import composed
 from morphmlp.data.sets.splits import evaluation_part, split_set, without_and_with
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
 from morphmlp.tasks.segmentation.crops import IGNORED
-
-SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("test",)}
+from morphmlp.tasks.segmentation.folders import folders_of, pair_in, splits_of
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
 _UNKNOWN = 254  # of `_class_table`: a value outside the classes
+
+# What Cityscapes adds to the name that an image and its annotation share. Of its annotations the ones with the numbers
+# of 19 classes are taken if they have been made, else those with all 34; the others are colours and instances.
+_CITYSCAPES_IMAGE = "_leftImg8bit"
+_CITYSCAPES_MASKS = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtCoarse_labelTrainIds", "_gtCoarse_labelIds")
 
 # Pillow stretches grey levels of 2 and 4 bits to the range of 8; the annotation's own are these quotients.
 _STRETCHED = {"L;2": 85, "L;4": 17}
@@ -56,18 +61,23 @@ class MaskSet:
 
 
 def is_mask_data(root: str | Path) -> bool:
-    """Whether a folder holds annotated images, and not class folders or lists."""
-    return (Path(root) / "images").is_dir() and (Path(root) / "annotations").is_dir()
+    """Whether a folder holds annotated images, and not class folders or lists.
+
+    Raises:
+        DataError: it does, but which folder is which is not certain.
+    """
+    root = Path(root)
+    return root.is_dir() and (pair_in(root) is not None or bool(splits_of(root)))
 
 
 def read_mask_sets(root: str | Path, masks: MaskConfig, split: SplitConfig) -> tuple[MaskSet, MaskSet]:
-    """The training and validation images below `root`, in either layout.
+    """The training and validation images below `root`, in any layout.
 
     Raises:
         DataError: an image or annotation lacks its partner, there are too few, or the classes are not known.
     """
     root = Path(root)
-    if not _splits(root):
+    if not splits_of(root):
         return _split_set(read_mask_set(root, masks, split="all"), split, source=str(root))
     return read_mask_set(root, masks, split="train"), read_mask_set(root, masks, split="val")
 
@@ -84,30 +94,14 @@ def read_mask_set(root: str | Path, masks: MaskConfig, *, split: str | None) -> 
     if not is_mask_data(root):
         raise DataError(f"{root} holds no folders images and annotations; expected both")
     classes = _read_classes(root, masks)
-    split = split or evaluation_mask_split(root) or "all"
-    folders = [_split_folder(root / part, split) for part in ("images", "annotations")]
-    return MaskSet(_pairs(*folders), classes, masks)
+    folders = folders_of(root, split or evaluation_mask_split(root) or "all")
+    return MaskSet([sample for pair in folders for sample in _pairs(*pair)], classes, masks)
 
 
 def evaluation_mask_split(root: str | Path) -> str | None:
     """The split of `root` to evaluate on: "test" or "val" where there is one, else None (the whole folder)."""
-    return evaluation_part(lambda split: split in _splits(Path(root)))
-
-
-def _splits(root: Path) -> list[str]:
-    return [name for name, folders in SPLIT_FOLDERS.items() if any((root / "images" / f).is_dir() for f in folders)]
-
-
-def _split_folder(part: Path, split: str) -> Path:
-    """`images/training` of `images` and "train"."""
-    if split == "all":
-        return part
-    known = SPLIT_FOLDERS.get(split, (split,))
-    found = [part / name for name in known if (part / name).is_dir()]
-    if not found:
-        present = sorted(entry.name for entry in part.iterdir() if entry.is_dir())
-        raise DataError(f"{part} has no folder {' or '.join(known)}; it has: {shortened(present) or 'no folders'}")
-    return found[0]
+    splits = splits_of(Path(root))
+    return evaluation_part(lambda split: split in splits)
 
 
 def _split_set(whole: MaskSet, config: SplitConfig, *, source: str) -> tuple[MaskSet, MaskSet]:
@@ -123,8 +117,10 @@ def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
     Raises:
         DataError: there are none, one lacks its partner, or two share a name.
     """
-    paths = _by_name(find_media(images, "image"), images)
-    masks = _by_name([path for path in find_media(annotations, "image") if path.suffix.lower() == ".png"], annotations)
+    paths = _by_name(find_media(images, "image"), images, _CITYSCAPES_IMAGE)
+    pngs = [path for path in find_media(annotations, "image") if path.suffix.lower() == ".png"]
+    ending = next((ending for ending in _CITYSCAPES_MASKS if any(path.stem.endswith(ending) for path in pngs)), "")
+    masks = _by_name([path for path in pngs if path.stem.endswith(ending)], annotations, ending)
     if not paths:
         raise DataError(f"{images} holds no images")
     bare, lost = ([name for name in some if name not in others] for some, others in ((paths, masks), (masks, paths)))
@@ -141,11 +137,11 @@ def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
     return [MaskSample(path, masks[name]) for name, path in paths.items()]
 
 
-def _by_name(paths: list[Path], folder: Path) -> dict[str, Path]:
-    """`deeper/x` for `folder/deeper/x.jpg`."""
+def _by_name(paths: list[Path], folder: Path, ending: str) -> dict[str, Path]:
+    """`deeper/x` for `folder/deeper/x.jpg`, and for `folder/deeper/x_leftImg8bit.png` with that ending."""
     named: dict[str, Path] = {}
     for path in paths:
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = composed(path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending))
         if name in named:
             raise DataError(f"{named[name]} and {path.name} share a name: which one is meant? Remove the other")
         named[name] = path
