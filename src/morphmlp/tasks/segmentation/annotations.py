@@ -30,7 +30,7 @@ from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.folders import folders_of, pair_in, splits_of
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
-_UNKNOWN = 254  # of `_class_table`: a value outside the classes
+UNKNOWN = 254  # of `class_of_values`: a value outside the classes
 
 # What Cityscapes adds to the name that an image and its annotation share. Of its annotations the ones with the numbers
 # of 19 classes are taken if they have been made, else those with all 34; the others are colours and instances.
@@ -181,9 +181,9 @@ def read_mask(path: str | Path, config: MaskConfig, *, num_classes: int, size: t
     array([  0,   1,   2,   3,   4,   5,   6,   7,   8,   9,  10, 255], dtype=uint8)
     """
     values = _read_values(path, size)
-    labels = _class_table(config, num_classes)[values]
-    if (labels == _UNKNOWN).any():
-        found = [str(value) for value in np.unique(values[labels == _UNKNOWN])]
+    labels = class_of_values(config, num_classes)[values]
+    if (labels == UNKNOWN).any():
+        found = [str(value) for value in np.unique(values[labels == UNKNOWN])]
         first = int(config.reduce_zero_label)
         raise MediaError(
             path,
@@ -195,9 +195,9 @@ def read_mask(path: str | Path, config: MaskConfig, *, num_classes: int, size: t
 
 
 @lru_cache(maxsize=4)
-def _class_table(config: MaskConfig, num_classes: int) -> np.ndarray:
-    """The class of each value of 16 bits: `[65536]` uint8."""
-    table = np.full(65536, _UNKNOWN, dtype=np.uint8)
+def class_of_values(config: MaskConfig, num_classes: int) -> np.ndarray:
+    """The class of each value of 16 bits, `[65536]` uint8: `IGNORED` is none, `UNKNOWN` a value past the classes."""
+    table = np.full(65536, UNKNOWN, dtype=np.uint8)
     if config.reduce_zero_label:
         table[0] = IGNORED
     first = int(config.reduce_zero_label)
@@ -206,15 +206,29 @@ def _class_table(config: MaskConfig, num_classes: int) -> np.ndarray:
     return table
 
 
-def _read_values(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """The numbers as they are in the file, `[H, W]`; size and kind are checked before the pixels are decoded."""
+def values_in(path: str | Path) -> np.ndarray:
+    """The different numbers that an annotation holds, as they are in the file, in order.
+
+    Raises:
+        MediaError: the file cannot be read, or has colours for numbers.
+    """
+    return np.flatnonzero(np.bincount(_read_values(path, None).ravel()))
+
+
+def _read_values(path: str | Path, size: tuple[int, int] | None) -> np.ndarray:
+    """The numbers as they are in the file, `[H, W]`; size and kind are checked before the pixels are decoded.
+
+    Args:
+        size: height and width that it must have; None allows any.
+    """
     require_filled_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the number of pixels, which is that of the image
             with Image.open(path, formats=("PNG",)) as mask:
                 _refuse_colors(path, mask)
-                _refuse_size(path, mask, size)
+                if size is not None:
+                    _refuse_size(path, mask, size)
                 step = _STRETCHED.get(str(mask.tile[0][3]), 1)  # by the raw mode
                 return np.asarray(mask).astype(np.uint16) // step
     except MediaError:
