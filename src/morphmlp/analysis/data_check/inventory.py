@@ -15,6 +15,7 @@ from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.layout import Place
 from morphmlp.data.sets.read import LAYOUTS, evaluation_split, find_set, matched, read_set, read_training_sets
+from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import SPLITS
 from morphmlp.errors import DataError
 from morphmlp.tasks.registry import task_of_data
@@ -138,7 +139,8 @@ def _refused_part(root: Path, split: str | None, lists: ListConfig) -> LabelledS
     except DataError:
         if _may_leave_out(place):
             raise
-    folders = (root / (split or "")).glob("*")
+    part = root if split is None else split_folder(root, split) or root / split
+    folders = part.glob("*")
     folders = sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith("."))
     samples = [Sample(path, label) for label, folder in enumerate(folders) for path in find_media(folder)]
     return LabelledSet(samples, [folder.name for folder in folders])

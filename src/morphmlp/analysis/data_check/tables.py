@@ -16,6 +16,7 @@ from morphmlp.analysis.data_check.report import (
     sizes,
 )
 from morphmlp.data.media.sources import media_kind
+from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import SPLITS
 from morphmlp.display.tables import MOST_CLASSES_IN_FULL, number_columns, table, text_columns
 from morphmlp.formatting import encodable, percent, shortened
@@ -61,7 +62,7 @@ def _unread_splits(report: CheckReport) -> list[str]:
     """Folders of splits that nothing was taken from, in a set that training refuses."""
     if report.refusal is None or WHOLE in report.splits:
         return []
-    return [name for name in SPLITS if name not in report.splits and (report.root / name).is_dir()]
+    return [name for name in SPLITS if name not in report.splits and split_folder(report.root, name)]
 
 
 def _figure_table(report: CheckReport) -> "Table":
