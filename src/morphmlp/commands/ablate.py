@@ -79,8 +79,10 @@ def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     from morphmlp.training.settings import run_config
 
     data = options.data or out / "data"
-    if (task := task_of_data(data).name) != "classification":
-        raise DataError(f"{data} is for {task}, and `ablate` compares classifiers; give class folders or lists")
+    if (task := task_of_data(data)).name != "classification":
+        raise DataError(
+            f"{data} holds {task.reading_part}, and `ablate` compares classifiers; give class folders or lists"
+        )
     named = options.recipe or ("demo" if options.data is None else None)
     recipe = load_recipe(named) if named else {}
     recipe |= {name: options[name] for name in ("batch_size", "init") if options[name] is not None}

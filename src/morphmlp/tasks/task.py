@@ -82,6 +82,14 @@ class Task(ABC):
             DataError: the data cannot be used.
         """
 
+    def pairs_to_check(self, data: Path, split: SplitConfig, reading: Any) -> "AnnotatedSet | None":
+        """The samples and their annotations, for `check-data`; None where the labels are no files of their own.
+
+        Raises:
+            DataError: there are no samples.
+        """
+        return None
+
     @abstractmethod
     def for_training(self, config: RunConfig, sets: tuple[Any, Any]) -> "TrainingTask":
         """What a run learns on the two sets that `read_sets` gave."""
@@ -109,6 +117,33 @@ class Task(ABC):
     @abstractmethod
     def report(self) -> "Report":
         """The task's module `report`, which shows evaluations."""
+
+
+class CountAnnotation(Protocol):
+    """Reads an annotation; its `repr` says how, as what it said once holds only while that is the same."""
+
+    def __call__(self, path: Path, size: tuple[int, int]) -> tuple[int, ...]:
+        """Pixels of each class, then those without one, of the annotation of an image of this height and width.
+
+        Raises:
+            MediaError: it cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """Images with a file of annotations for each.
+
+    Attributes:
+        parts: image and annotation of each sample, by split.
+        refusal: the words in which a training refuses the set; None where it takes it.
+    """
+
+    parts: dict[str, list[tuple[Path, Path]]]
+    classes: list[str]
+    refusal: str | None
+    count: CountAnnotation
 
 
 class Report(Protocol):

@@ -274,7 +274,7 @@ def test_the_command_refuses_what_it_cannot_compare_before_any_work(data: Path, 
     (tmp_path / "init.yaml").write_text(f"model: morphmlp_video_nano\ninit: {tmp_path}\n")
     for arguments, message in (
         (["3"], "table 3 compares no designs; allowed: 6, 7, 8, 9, 10"),
-        (["7", "--data", tmp_path / "masks"], "is for segmentation, and `ablate` compares classifiers"),
+        (["7", "--data", tmp_path / "masks"], "holds masks, and `ablate` compares classifiers"),
         (["7", "--data", data, "--recipe", tmp_path / "init.yaml"], "is no checkpoint folder"),
         (["7", "--data", data, "--recipe", "demoo"], "did you mean demo"),
     ):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from morphmlp.config import MaskConfig
 from morphmlp.data.clips.sampling import sparse_indices
 from morphmlp.data.media.images import describe_image
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.data.media.video import frame_times, probe, read_clip
 from morphmlp.errors import MediaError
+from morphmlp.tasks.task import CountAnnotation
 
 HEAD_BYTES = 65536  # of a file, which tell whether two of the same size are worth comparing in full
 
@@ -25,11 +25,11 @@ _MOST_UNUSUAL_GAPS = 0.05
 
 @dataclass(frozen=True)
 class Job:
-    """A file to look at; `mask` is the annotation of an image of a segmentation set."""
+    """A file to look at, and the annotation of an image that has one."""
 
     path: Source
     kind: MediaKind
-    mask: Path | None = None
+    annotation: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Depth:
     Attributes:
         frames: sampled frames of a video, one of each of as many equal segments.
         all_frames: every frame of a video is decoded.
-        masks: how annotations are read, and the number of classes; None where there are none.
+        count_annotation: reads annotations; None where there are none.
     """
 
     frames: int = 16
     all_frames: bool = False
-    masks: tuple[MaskConfig, int] | None = None
+    count_annotation: CountAnnotation | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def examine(job: Job, depth: Depth) -> Facts:
     """Opens and decodes a file as training and testing would; never raises for what is wrong with it."""
     facts = Facts()
     try:
-        if job.mask is not None:
-            return _examine_pair(job, depth)
+        if job.annotation is not None:
+            return _examine_pair(job.path, job.annotation, depth)
         facts = _describe_image(job.path) if job.kind == "image" else _describe_video(job.path)
         size = _decode(job, facts, depth)
         return replace(facts, head=_head(job.path), height=size[0], width=size[1])
@@ -150,22 +150,16 @@ def _size(frames: np.ndarray) -> tuple[int, int]:
     return frames.shape[1], frames.shape[2]
 
 
-def _examine_pair(job: Job, depth: Depth) -> Facts:
+def _examine_pair(path: Source, annotation: Path, depth: Depth) -> Facts:
     """An image and its annotation: the same size, and no value outside the classes."""
-    from morphmlp.tasks.segmentation.annotations import read_mask
-
-    assert depth.masks is not None
-    assert job.mask is not None
-    config, num_classes = depth.masks
-    facts = _describe_image(job.path)
-    height, width = _decode(job, facts, depth)
-    facts = replace(facts, height=height, width=width, head=_head(job.path))
+    assert depth.count_annotation is not None
+    facts = _describe_image(path)
+    height, width = _size(read_clip(path, lambda num_frames, fps: [0]))
+    facts = replace(facts, height=height, width=width, head=_head(path))
     try:
-        mask = read_mask(job.mask, config, num_classes=num_classes, size=(height, width))
+        return replace(facts, class_pixels=depth.count_annotation(annotation, (height, width)))
     except MediaError as error:
         return replace(facts, reason=f"its annotation {error.reason}")
-    counts = np.bincount(np.minimum(mask, num_classes).ravel(), minlength=num_classes + 1)  # 255 becomes the last
-    return replace(facts, class_pixels=tuple(counts.tolist()))
 
 
 def _head(path: Source) -> str | None:

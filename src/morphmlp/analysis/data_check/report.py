@@ -75,7 +75,7 @@ class CheckReport:
     classes: list[str]
     frames: int
     taken_over: int
-    is_mask_set: bool = False
+    has_annotations: bool = False
     refusal: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     duplicates: list[list[CheckedFile]] = field(default_factory=list)
@@ -140,7 +140,7 @@ class CheckReport:
         return [group for group in self.duplicates if len({file.label for file in group}) > 1]
 
     def class_pixels(self) -> dict[str, float] | None:
-        """Of a segmentation set, the share of each class among the pixels that have one."""
+        """Of annotated images, the share of each class among the pixels that have one."""
         counts = [file.facts.class_pixels for file in self.readable if file.facts.class_pixels]
         if not counts:
             return None
@@ -165,7 +165,7 @@ class CheckReport:
             "frames": self.frames,
             **{note.replace(" ", "_"): number for note, number in counted.items()},
             "splits": {name: sum(file.split == name for file in self.files) for name in self.splits},
-            "classes": self.class_counts() if not self.is_mask_set else self.classes,
+            "classes": self.class_counts() if not self.has_annotations else self.classes,
             "imbalance": self.imbalance,
             "class_pixels": self.class_pixels(),
             "total_duration_s": self.duration_s,
@@ -208,7 +208,7 @@ def summarise(inventory: Inventory, files: Sequence[CheckedFile], *, frames: int
         classes=inventory.classes,
         frames=frames,
         taken_over=taken_over,
-        is_mask_set=inventory.masks is not None,
+        has_annotations=inventory.count_annotation is not None,
         refusal=inventory.refusal,
         left_out=inventory.left_out,
         duplicates=_duplicates([file for file in files if not file.broken]),

@@ -53,7 +53,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
     """The lists of readable files, with the classes in their order; and why there are none, or what is wrong."""
     for name in (*LISTS, CLASSES_FILE):
         (folder / name).unlink(missing_ok=True)
-    if inventory.masks is not None:
+    if inventory.count_annotation is not None:
         return [], "there are no lists of images with annotations: mend or remove the broken pairs"
     if not inventory.classes:
         return [], "there are no clean lists, as there are no labels: put each class into a folder of its name"

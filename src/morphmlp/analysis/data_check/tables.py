@@ -38,7 +38,7 @@ def check_tables(report: CheckReport) -> "list[RenderableType]":
     if report.readable:
         tables += [_figure_table(report), Text(encodable("\n".join(_kinds(report))))]
     if report.classes:
-        tables.append(_pixel_table(report) if report.is_mask_set else _class_table(report))
+        tables.append(_pixel_table(report) if report.has_annotations else _class_table(report))
     if report.broken:
         tables.append(_broken_table(report.broken))
     return [*tables, *(Text(encodable(f"- {remark}")) for remark in remarks(report))]
@@ -166,7 +166,7 @@ def remarks(report: CheckReport) -> list[str]:
     return [
         *refusal,
         *_remarks_on_videos(report),
-        *(_remarks_on_pixels(report) if report.is_mask_set else _remarks_on_classes(report)),
+        *(_remarks_on_pixels(report) if report.has_annotations else _remarks_on_classes(report)),
         *_remarks_on_duplicates(report),
         *_remarks_on_left_out(report),
     ]
