@@ -1,6 +1,5 @@
 """`morphmlp ablate`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.analysis.paper.ablation import require_designs, run_ablation
     from morphmlp.analysis.paper.ablation_report import ablation_tables, comparable_column, plot_ablation, report
     from morphmlp.display.tables import print_all
-    from morphmlp.files import replaced_file
+    from morphmlp.files import replace_json
 
     require_designs(options.table)
     out = Path(options.out or f"runs/table{options.table}")
@@ -63,8 +62,7 @@ def run(arguments: list[str]) -> int:
         print_json(shown)
     else:
         print_all(ablation_tables(options.table, results, column))
-    with replaced_file(out / "table.json") as file:
-        json.dump(shown, file, indent=2)
+    replace_json(out / "table.json", shown)
     plot_ablation(options.table, results, column, out / "plot.png")
     print(f"table.json and plot.png are in {out}", file=sys.stderr)
     return 0

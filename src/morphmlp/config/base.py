@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 from morphmlp.errors import ConfigError
 
+NO_PATHS: tuple[str, ...] = ()
+
 
 def _checked(name: str, value: Any, annotation: Any) -> Any:
     """The value in its annotated type; lists become tuples, integers floats, and dictionaries configurations."""
@@ -62,13 +64,11 @@ class Config:
         paths: the fields that hold paths.
     """
 
-    paths: typing.ClassVar[tuple[str, ...]] = ()
+    paths = NO_PATHS  # without an annotation, or it would be a field
 
     def __post_init__(self) -> None:
-        annotations = typing.get_type_hints(type(self))
-        for name in (field.name for field in dataclasses.fields(self)):
-            value = _checked(f"{self._label()}.{name}", getattr(self, name), annotations[name])
-            object.__setattr__(self, name, value)
+        for name, annotation in typing.get_type_hints(type(self)).items():
+            object.__setattr__(self, name, _checked(f"{self._label()}.{name}", getattr(self, name), annotation))
         self.validate()
 
     def validate(self) -> None:

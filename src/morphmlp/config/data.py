@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from morphmlp.config.base import Config
 
@@ -42,7 +42,7 @@ class ListConfig(Config):
         frame_folders: a folder of images below a class folder is a video; one that a list names always is.
     """
 
-    paths: ClassVar = ("train", "val", "prefix", "labels")
+    paths = ("train", "val", "prefix", "labels")
 
     train: str | None = None
     val: str | None = None
@@ -62,7 +62,7 @@ class MaskConfig(Config):
         reduce_zero_label: 0 means "no class" and the values 1 to N the classes 0 to N - 1 (ADE20K).
     """
 
-    paths: ClassVar = ("labels",)
+    paths = ("labels",)
 
     labels: str | None = None
     ignore_index: int = 255

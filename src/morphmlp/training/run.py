@@ -10,14 +10,14 @@ from torch import distributed
 
 from morphmlp.config import RunConfig
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
-from morphmlp.errors import ConfigError, DataError, UserError
+from morphmlp.errors import ConfigError, DataError, NotFiniteError, UserError
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import TrainingSet
 from morphmlp.training.environment import describe_environment
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.run_folder import RunFolder
-from morphmlp.training.stopping import Interrupted, LostProcessError, NotFiniteError
+from morphmlp.training.stopping import Interrupted, LostProcessError
 from morphmlp.training.trackers import require_trackers
 from morphmlp.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ def train(
 
     Raises:
         UserError: data, configuration or folder cannot be used; the run leaves nothing then.
-        NotFiniteError: the loss or its gradient is NaN or infinite.
+        NotFiniteError: the loss, its gradient, or an output in an evaluation is NaN or infinite.
         LostProcessError: a decoding process, or another process of the run, ended.
         Interrupted: after Ctrl-C or SIGTERM; the state is saved.
     """

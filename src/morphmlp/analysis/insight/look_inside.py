@@ -23,7 +23,7 @@ from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.inference.device import evaluating, resolve_device
+from morphmlp.inference.device import evaluating, require_finite, resolve_device
 from morphmlp.models.morphfc import ChunkFC, SpatialFC, TemporalFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import with_protocol
@@ -109,7 +109,7 @@ def look_inside(
     fcs = mixing_fcs(model)  # before the model may move to another device
     model.to(resolve_device(device))
     on_device = clip.to(next(model.parameters()).device)
-    shares = predicted_shares(model, on_device)
+    shares = predicted_shares(model, on_device, path=path)
     best = int(shares.argmax())
     target = best if asked is None else asked
     if shares[target] == 0 and model.config.task == "segmentation":
@@ -193,10 +193,15 @@ def token_matrix(fc: ChunkFC) -> Tensor:
     return blocks.square().mean(dim=(1, 3)).sqrt()
 
 
-def predicted_shares(model: MorphMLP, clip: Tensor) -> Tensor:
-    """Probabilities of the classes, `[K]`; for a segmenter, the share of the pixels that each class gets."""
+def predicted_shares(model: MorphMLP, clip: Tensor, *, path: str | Path = "the clip") -> Tensor:
+    """Probabilities of the classes, `[K]`; for a segmenter, the share of the pixels that each class gets.
+
+    Raises:
+        NotFiniteError: an output for the clip, that of `path`, is NaN or infinite.
+    """
     with evaluating(model), torch.no_grad():
         logits = model(clip)[0]
+    require_finite(logits[None], [path])
     if logits.dim() == 1:
         return logits.softmax(dim=0)
     return torch.bincount(logits.argmax(dim=0).flatten(), minlength=len(logits)) / logits[0].numel()

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.data.batches.hand_over import end_on_lost_batch, handed_over, workers_that_fit
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
@@ -230,6 +231,7 @@ def make_loader(
     Args:
         batches: the items of each batch; None goes through the set in order, `batch_size` items a batch.
     """
+    workers = workers_that_fit(workers)
     return DataLoader(
         dataset,
         batch_size=batch_size if batches is None else 1,  # torch takes no other number beside batches
@@ -243,12 +245,15 @@ def make_loader(
 
 
 def _collated(collate_fn: Callable, items: list) -> Any:
-    """A batch; a worker first gives the memory that its decoding took back to the system.
+    """A batch; a worker readies it for the main process, and gives the memory that its decoding took back.
 
     Frames of other sizes each time leave gaps that the allocator keeps: hundreds of megabytes after some hours.
     """
     batch = collate_fn(items)
-    if get_worker_info() is not None and _MALLOC_TRIM is not None:
+    if get_worker_info() is None:
+        return batch
+    batch = handed_over(batch)
+    if _MALLOC_TRIM is not None:
         _MALLOC_TRIM(0)
     return batch
 
@@ -258,4 +263,5 @@ _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C l
 
 def _prepare_worker(worker: int) -> None:
     leave_signals_to_main_process()
+    end_on_lost_batch()
     torch.set_num_threads(1)
