@@ -5,50 +5,25 @@ Decoding is Pillow's. Whatever is wrong with a file is one `MediaError` that nam
 
 import io
 import os
-import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
+from morphmlp.data.media.limits import MOST_PIXELS, PIXELS_VARIABLE, most_pixels
+from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
 
 IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"]
 )
 
-# 8192 x 8192: reading, normalising and resizing it takes 1.8 GB at the peak. A photograph of 64 megapixels fits.
-MOST_PIXELS = 2**26
-
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # others run programs (EPS), or are no pictures
 _EXIF_ORIENTATION = 0x0112
-
-
-class _Turn(NamedTuple):
-    """What makes a stored picture [H, W, 3] upright: a counter-clockwise turn, and perhaps a mirroring."""
-
-    degrees: int
-    apply: Callable[[np.ndarray], np.ndarray]
-
-    @property
-    def exchanges_sides(self) -> bool:
-        return self.degrees in (90, 270)
-
-
-# By the number of the orientation; 1 is upright (EXIF 2.3, Sec. 4.6.4).
-_UPRIGHT = _Turn(0, lambda pixels: pixels)
-_TURNS = {
-    2: _Turn(0, lambda pixels: pixels[:, ::-1]),
-    3: _Turn(180, lambda pixels: pixels[::-1, ::-1]),
-    4: _Turn(180, lambda pixels: pixels[::-1]),
-    5: _Turn(270, lambda pixels: pixels.transpose(1, 0, 2)),
-    6: _Turn(270, lambda pixels: np.rot90(pixels, k=-1)),
-    7: _Turn(90, lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2)),
-    8: _Turn(90, lambda pixels: np.rot90(pixels)),
-}
 
 
 class ImageInfo(NamedTuple):
@@ -127,24 +102,6 @@ def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Ima
         raise MediaError(path, f"cannot be decoded as an image ({cause})") from None
 
 
-def require_filled_file(path: str | os.PathLike[str]) -> None:
-    """Raise the plain reasons first: those of decoders are vaguer, and they would wait for ever on a named pipe.
-
-    Raises:
-        MediaError: there is no regular file with something in it.
-    """
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise MediaError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError(path, "is a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError(path, "is not a regular file")
-    if status.st_size == 0:
-        raise MediaError(path, "is empty (0 bytes)")
-
-
 def _refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise MediaError(path, f"is {width} x {height} px, above the {MOST_PIXELS} pixels that are read; scale it down")
@@ -169,9 +126,9 @@ def _from_deep_grey(path: str | os.PathLike[str], image: Image.Image) -> np.ndar
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _turn(image: Image.Image) -> _Turn:
+def _turn(image: Image.Image) -> Turn:
     """The turn that the EXIF block asks for; none where the block is missing or damaged."""
     try:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1), _UPRIGHT)
+        return TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1), UPRIGHT)
     except Exception:  # parsing what is damaged raises almost anything
-        return _UPRIGHT
+        return UPRIGHT

@@ -15,7 +15,7 @@ from av.error import FFmpegError
 
 from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames, read_frame_files
 from morphmlp.data.media.images import read_image
-from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, rotation_degrees
+from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, turn_of
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
@@ -54,14 +54,13 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         return _probe_folder(path)
     with opened(path) as video:
         frame, packets = video.scan()
-        degrees, fps = rotation_degrees(frame), video.average_fps(packets)
-        on_its_side = degrees in (90, 270)
+        turn, fps = turn_of(frame), video.average_fps(packets)
         return VideoInfo(
             num_frames=packets.num_shown,
             fps=fps,
-            height=frame.width if on_its_side else frame.height,
-            width=frame.height if on_its_side else frame.width,
-            rotation_degrees=degrees,
+            height=frame.width if turn.exchanges_sides else frame.height,
+            width=frame.height if turn.exchanges_sides else frame.width,
+            rotation_degrees=turn.degrees,
             duration_s=packets.num_shown / fps,
             codec=video.stream.codec_context.codec.canonical_name,
         )
@@ -191,7 +190,6 @@ def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.nd
                 wanted[positions.pop(num_decoded)] = picture
             num_decoded += 1
             if not positions:
-                return wanted, num_decoded
-    if num_decoded == 0:
-        raise MediaError(path, "no frame can be decoded")
-    return None, num_decoded
+                break
+        video.require_little_damage()
+    return (None if positions else wanted), num_decoded
