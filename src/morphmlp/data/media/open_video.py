@@ -16,6 +16,7 @@ from av.error import FFmpegError, InvalidDataError
 from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
+from morphmlp.data.media.h264 import Unreferenced
 from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
 from morphmlp.data.media.opening import errors_named, open_stream
 from morphmlp.data.media.packets import Packets
@@ -76,27 +77,40 @@ class OpenVideo:
         return self.stream.codec_context.name == "h264" and self.container.format.name in _TIMED_FORMATS
 
     def pictures_at(self, wanted: set[int], *, start: int) -> dict[int, np.ndarray] | None:
-        """The frames [H, W, 3] at these times, or None where frames come out in another order, or not at all.
+        """The frames [H, W, 3] at these times, or None where a full read could give others: something is damaged.
 
         Args:
             start: the time of the first frame.
         """
         found: dict[int, np.ndarray] = {}
         last_time: int | None = None
+        for frame in self._frames_needed(wanted, start=start):
+            if frame.is_corrupt or frame.pts is None or (last_time is not None and frame.pts <= last_time):
+                return None
+            self.first, last_time = self.first or frame, frame.pts
+            if frame.pts in wanted:
+                found[frame.pts] = self.to_rgb(frame)
+        return found if len(found) == len(wanted) else None
+
+    def _frames_needed(self, wanted: set[int], *, start: int) -> Iterator[av.VideoFrame]:
+        """The wanted frames and those that others refer to, up to the last packet that a wanted one needs.
+
+        The first frame too: it gives size and turn. What is in the decoder at the end is given out as well, as it says
+        whether what a wanted frame refers to is damaged.
+        """
+        unreferenced, missing = Unreferenced(self.stream), set(wanted)
         self.container.seek(start, stream=self.stream)
         for packet in self.container.demux(self.stream):
-            # The first frame too: it gives size and turn.
-            needed = self.first is None or packet.pts in wanted
+            needed = self.first is None or packet.pts in wanted or not packet.size or not unreferenced.holds(packet)
             self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
             for frame in self.stream.decode(packet):
-                if frame.is_corrupt or frame.pts is None or (last_time is not None and frame.pts <= last_time):
-                    return None
-                self.first, last_time = self.first or frame, frame.pts
-                if frame.pts in wanted:
-                    found[frame.pts] = self.to_rgb(frame)
-            if len(found) == len(wanted):
-                return found
-        return None
+                missing.discard(frame.pts or 0)
+                yield frame
+            if not missing:
+                break
+        else:
+            return
+        yield from self.stream.decode(None)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Yield the frames in the order in which they are shown, which is the one in which decoders give them out.

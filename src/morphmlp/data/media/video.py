@@ -163,7 +163,7 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
         try:
             packets = video.count()
             times = packets.plain_times()
-            if not times:
+            if not times or packets.corrupt:
                 return None
             indices = [int(index) for index in sample(len(times), video.average_fps(packets))]
             if not indices or min(indices) < 0 or max(indices) >= len(times):
