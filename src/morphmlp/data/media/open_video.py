@@ -106,11 +106,9 @@ class OpenVideo:
             for frame in self.stream.decode(packet):
                 missing.discard(frame.pts or 0)
                 yield frame
-            if not missing:
-                break
-        else:
-            return
-        yield from self.stream.decode(None)
+            if not missing and packet.size:  # the one without data, at the end, has given out all
+                yield from self.stream.decode(None)
+                return
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Yield the frames in the order in which they are shown, which is the one in which decoders give them out.
