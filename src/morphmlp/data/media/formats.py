@@ -33,8 +33,10 @@ def heif_kind(head: bytes) -> Literal["HEIC", "AVIF"] | None:
 
 
 def head_of(path: str | os.PathLike[str]) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """The first bytes of a file; none where it cannot be read, or is no regular file: a pipe would be waited for."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
         with open(path, "rb") as file:
             return file.read(HEAD_BYTES)
     except (OSError, ValueError):

@@ -11,19 +11,23 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
 
 from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
 from morphmlp.data.media.limits import MOST_PIXELS, PIXELS_VARIABLE, most_pixels
 from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
 
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"]
+_HEIF_SUFFIXES = frozenset([".heic", ".heif", ".hif", ".avif"])
+IMAGE_SUFFIXES = _HEIF_SUFFIXES.union(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".tif", ".tiff"],
+    [".gif", ".pbm", ".pgm", ".ppm", ".pnm"],
 )
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # others run programs (EPS), or are no pictures
 _EXIF_ORIENTATION = 0x0112
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 class ImageInfo(NamedTuple):
@@ -62,10 +66,10 @@ def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) ->
     >>> read_image("photograph.jpg").shape
     (1536, 2048, 3)
     """
-    with _opened(path, content) as image:
-        _refuse_giant(path, *image.size)
+    with opened_image(path, content) as image:
+        refuse_giant(path, *image.size)
         image.load()
-        return np.ascontiguousarray(_turn(image).apply(_to_rgb(path, image)))
+        return np.ascontiguousarray(_turn(image).apply(image_to_rgb(path, image)))
 
 
 def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
@@ -74,22 +78,29 @@ def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
     Raises:
         MediaError: the file is missing, empty or not an image.
     """
-    with _opened(path, None) as image:
-        (width, height), turn = image.size, _turn(image)
+    with opened_image(path, None) as image:
+        (width, height), turn = _stored_size(image), _turn(image)
         if turn.exchanges_sides:
             height, width = width, height
         return ImageInfo(height, width, (image.format or "").lower(), turn.degrees)
 
 
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height before the turn; of a TIFF, Pillow gives those after it in some versions."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2.get(_TIFF_WIDTH, image.width), image.tag_v2.get(_TIFF_HEIGHT, image.height)
+    return image.size
+
+
 @contextmanager
-def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
+def opened_image(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
     """An image whose header is read; whatever goes wrong until it is closed becomes one `MediaError`."""
     if content is None:
         require_filled_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which does not matter here, and of the size: see below
-            with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
+            with Image.open(path if content is None else io.BytesIO(content), formats=_formats(path, content)) as image:
                 yield image
     except MediaError:
         raise
@@ -102,12 +113,39 @@ def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Ima
         raise MediaError(path, f"cannot be decoded as an image ({cause})") from None
 
 
-def _refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise MediaError(path, f"is {width} x {height} px, above the {MOST_PIXELS} pixels that are read; scale it down")
+def _formats(path: str | os.PathLike[str], content: bytes | None) -> tuple[str, ...]:
+    """Pillow's names of the formats that a file may have.
+
+    Raises:
+        MediaError: it is of one that needs a package which is not installed.
+    """
+    kind = heif_kind(head_of(path) if content is None else content[:HEAD_BYTES])
+    if kind is None:
+        return _FORMATS
+    if kind == "AVIF" and features.check("avif"):
+        return ("AVIF",)
+    try:
+        import pillow_heif
+    except ImportError:
+        raise MediaError(
+            path, f"is a {kind} image, which needs pillow-heif: pip install 'morphmlp[heif]', or save it as JPEG"
+        ) from None
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
 
 
-def _to_rgb(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:
+def refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
+    """Raises MediaError where an image has more pixels than are read."""
+    limit = most_pixels(MOST_PIXELS)
+    if width * height > limit:
+        raise MediaError(
+            path,
+            f"is {width} x {height} px, above the {limit} pixels that are read; scale it down, or set "
+            f"{PIXELS_VARIABLE}={width * height} if there is the memory",
+        )
+
+
+def image_to_rgb(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:
     """[H, W, 3] uint8 from any of Pillow's modes, as stored: not yet upright."""
     if image.mode.startswith(("I", "F")):
         return _from_deep_grey(path, image)

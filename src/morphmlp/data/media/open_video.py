@@ -129,7 +129,8 @@ class OpenVideo:
         if lost >= most_damage() * total:
             advice = f"; set {DAMAGE_VARIABLE}=1 to read it all the same" if most_damage() < 1 else ""
             raise MediaError(
-                self.path, f"the stream breaks after {good} good frame(s): {lost} of {total} packets are damaged{advice}"
+                self.path,
+                f"the stream breaks after {good} good frame(s): {lost} of {total} packets are damaged{advice}",
             )
 
     def _demuxed(self) -> Iterator[av.Packet]:
@@ -143,7 +144,7 @@ class OpenVideo:
                 yield av.Packet()  # without data, it ends the stream: then the decoder gives out its rest
 
     def _decoded(self, packet: av.Packet) -> Iterator[av.VideoFrame]:
-        """The frames that a packet completes; the one without data that ends the stream gives out the decoder's rest."""
+        """The frames that a packet completes; the one without data, at the end, gives out what is in the decoder."""
         try:
             frames = self.stream.decode(packet if packet.size else None)
         except EndOfStream:

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.format import ContainerFormat
 from av.stream import Discard, Disposition
 
-from morphmlp.data.media.formats import HEAD_BYTES, heif_kind, head_of, require_filled_file
+from morphmlp.data.media.formats import HEAD_BYTES, head_of, require_filled_file
 from morphmlp.data.media.limits import MOST_FRAME_PIXELS, PIXELS_VARIABLE, most_pixels
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
