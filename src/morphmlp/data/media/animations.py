@@ -15,6 +15,7 @@ from morphmlp.errors import MediaError
 
 _FORMATS = ("GIF", "WEBP", "PNG")
 _SUFFIXES = frozenset([".gif", ".webp", ".apng", ".png"])
+_LOOKED_AT = 16  # files of a set, spread over all of it
 _UNKNOWN_MS = 100  # of a frame that states no time, as browsers and FFmpeg take it
 
 
@@ -37,6 +38,14 @@ def is_animation(path: str | os.PathLike[str]) -> bool:
             return image.format in _FORMATS and getattr(image, "is_animated", False)
     except MediaError:
         return False
+
+
+def are_animations(paths: Sequence[str | os.PathLike[str]]) -> bool:
+    """Whether the images of a set move: their endings allow it, and most of a few that are looked at do."""
+    if not paths or any(os.path.splitext(path)[1].lower() not in _SUFFIXES for path in paths):
+        return False
+    looked_at = paths[:: -(-len(paths) // _LOOKED_AT)]
+    return 2 * sum(map(is_animation, looked_at)) > len(looked_at)
 
 
 def describe_animation(path: str | os.PathLike[str]) -> Animation:

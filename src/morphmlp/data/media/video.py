@@ -118,6 +118,8 @@ def frame_times(path: str | os.PathLike[str]) -> list[int]:
     Raises:
         MediaError: the file cannot be opened as a video.
     """
+    if _is_image(path):
+        return []
     with opened(path) as video:
         return video.count().times
 
