@@ -54,7 +54,7 @@ class Packets:
         return sorted(self.times) if self.all_timed and len(set(self.times)) == self.num_shown else []
 
     def num_stated(self, stream: av.VideoStream, fps: float) -> int | None:
-        """The frames that the header states where many of them are missing, as after half a download; else None.
+        """The packets that the header states where many of them are missing, as after half a download; else None.
 
         MP4 and AVI state the number, Matroska the stream's length in time.
         """
