@@ -138,7 +138,7 @@ def test_repeats_are_clips_of_the_same_frames_with_changes_of_their_own(samples:
 def test_a_video_is_decoded_once_for_all_its_repeats(samples: list[Sample], monkeypatch: pytest.MonkeyPatch):
     reads = []
 
-    def read(path: Path, sample: Any) -> np.ndarray:
+    def read(path: Path, sample: Any, **options: Any) -> np.ndarray:
         reads.append(path)
         return np.zeros((FRAMES, 40, 40, 3), np.uint8)
 
@@ -171,7 +171,7 @@ def half_white(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every video is white on its left and black on its right."""
     frames = np.zeros((FRAMES, 32, 32, 3), np.uint8)
     frames[:, :, :16] = 255
-    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample: frames)
+    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample, **_: frames)
 
 
 FLIPS_ALONE = AugmentConfig(crop_area=1.0, crop_ratio=1.0, color=0.0, flip=0.5, repeats=16)
@@ -362,7 +362,7 @@ def test_a_strip_that_would_take_all_memory_is_a_broken_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ):
     frames = np.zeros((FRAMES, *size, 3), np.uint8)
-    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample: frames)
+    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample, **_: frames)
     strip = [Sample(tmp_path / "strip.mp4", 0)]
     item = TestClips(strip, FRAMES, SPARSE)[0]
     assert isinstance(item, BrokenSample)

@@ -10,7 +10,8 @@ from typing import Any
 from morphmlp.analysis.data_check.examine import Job
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.config.base import Config
-from morphmlp.data.media.sources import Source, is_file, media_kind
+from morphmlp.data.media.animations import is_animation
+from morphmlp.data.media.sources import MediaKind, Source, is_file, media_kind
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.layout import Place
@@ -88,13 +89,14 @@ def _labelled_inventory(root: Path, split: SplitConfig, lists: ListConfig) -> In
         return Inventory(root, files, refusal=refusal, left_out=_left_out(root, files, lists), split=split)
     classes = next(iter(parts.values())).classes
     named = next(iter(parts.values())).named
-    files = [SetFile(_job(s.path), name, s.label) for name, part in parts.items() for s in part.samples]
+    files = [SetFile(_job(s.path, part.kind), name, s.label) for name, part in parts.items() for s in part.samples]
     return Inventory(root, files, classes, named, refusal, _left_out(root, files, lists), split=split)
 
 
-def _job(path: Source) -> Job:
-    """An unknown ending counts as a video's, as in training; so does a folder of frames."""
-    return Job(path, media_kind(path) or "video")
+def _job(path: Source, kind: MediaKind = "image") -> Job:
+    """An unknown ending counts as a video's, as in training; so do a folder of frames and, in videos, an animation."""
+    named = media_kind(path) or "video"
+    return Job(path, "video" if named == "image" and kind == "video" and is_animation(path) else named)
 
 
 def _annotated_inventory(root: Path, found: AnnotatedSet, split: SplitConfig) -> Inventory:

@@ -20,12 +20,14 @@ from morphmlp.errors import MediaError
 
 ODD_RATE = 0.25  # off the set's median rate, as a share of it
 MOST_IMBALANCED = 5  # largest over smallest class; above it, drawing classes equally often is worth a try
+NOTES = ("short", "odd rate", "variable rate", "rotated", "incomplete")
 FIGURES = ("frames", "fps", "width", "height", "duration_s", "bytes")
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A file, what was found out about it, and what is unusual: "short", "odd rate", "variable rate", "rotated"."""
+    """A file, what was found out about it, and what is unusual: "short", "odd rate", "variable rate", "rotated",
+    "incomplete"."""
 
     file: SetFile
     facts: Facts
@@ -154,7 +156,7 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; readable files are only counted."""
-        counted = {note: len(self.noted(note)) for note in ("short", "odd rate", "variable rate", "rotated")}
+        counted = {note: len(self.noted(note)) for note in NOTES}
         return {
             "data": os.path.abspath(self.root),
             "unit": self.unit,
@@ -234,6 +236,7 @@ def _notes(file: CheckedFile, frames: int, median_fps: float) -> tuple[str, ...]
         "odd rate": bool(facts.fps) and abs((facts.fps or 0) - median_fps) > ODD_RATE * median_fps,
         "variable rate": facts.variable,
         "rotated": bool(facts.rotation),
+        "incomplete": facts.stated is not None,
     }
     return tuple(note for note, holds in found.items() if holds)
 

@@ -119,7 +119,9 @@ class TrainingClips(Dataset):
         generator = np.random.default_rng([self.seed, pass_number, index])
         try:
             frames = read_clip(
-                sample.path, lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator)
+                sample.path,
+                lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
+                stills=self.frames == 1,
             )
         except MediaError as error:
             return BrokenSample(index, error.path, error.reason)
@@ -174,7 +176,7 @@ class TestClips(Dataset):
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
         sample = self.samples[index]
         try:
-            frames = read_clip(sample.path, self._all_indices)
+            frames = read_clip(sample.path, self._all_indices, stills=self.frames == 1)
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:

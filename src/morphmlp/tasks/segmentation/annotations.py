@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from morphmlp.config import MaskConfig, SplitConfig
-from morphmlp.data.media.images import require_filled_file
+from morphmlp.data.media.formats import require_filled_file
 from morphmlp.data.sets.class_names import CLASSES_FILE, PACKAGED_LABELS, class_names_of, read_class_names
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
