@@ -122,6 +122,7 @@ class TrainingClips(Dataset):
                 sample.path,
                 lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
                 stills=self.frames == 1,
+                short_side=self.config.decode_size,
             )
         except MediaError as error:
             return BrokenSample(index, error.path, error.reason)
@@ -176,7 +177,12 @@ class TestClips(Dataset):
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
         sample = self.samples[index]
         try:
-            frames = read_clip(sample.path, self._all_indices, stills=self.frames == 1)
+            frames = read_clip(
+                sample.path,
+                self._all_indices,
+                stills=self.frames == 1,
+                short_side=self.config.decoded_short_side,
+            )
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:

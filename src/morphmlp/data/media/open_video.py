@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.error import EOFError as EndOfStream
 from av.error import FFmpegError, InvalidDataError
 from av.sidedata.sidedata import Type
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from morphmlp.data.media.h264 import Unreferenced
 from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
@@ -32,12 +32,22 @@ class OpenVideo:
     """A file that is open at its video stream.
 
     Attributes:
+        short_side: what the short side of the pictures is scaled to, in the stream's own colours, before they become
+            RGB; None keeps the stream's size.
         first: the first frame that was decoded, which gives all frames their size and turn; None before that.
         num_decoded: frames that came out so far.
         num_lost: packets that could not be decoded so far.
     """
 
-    def __init__(self, path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        container: InputContainer,
+        stream: av.VideoStream,
+        *,
+        short_side: int | None = None,
+    ):
+        self.short_side = short_side
         self.path, self.container, self.stream = path, container, stream
         self.first: av.VideoFrame | None = None
         self.num_decoded = self.num_lost = 0
@@ -169,12 +179,23 @@ class OpenVideo:
         stream; an unknown matrix is taken as BT.601.
         """
         first = self.first or frame
+        width, height, filter_ = self._picture_size(first)
         with self._errors_named(lambda: f"a frame in {frame.format.name} cannot be converted to RGB"):
             # Left to itself, the conversion starts a thread for every core.
             picture = self._reformatter.reformat(
-                frame, width=first.width, height=first.height, format="rgb24", threads=1
+                frame, width=width, height=height, format="rgb24", interpolation=filter_, threads=1
             ).to_ndarray()
         return turn_of(first).apply(picture)
+
+    def _picture_size(self, first: av.VideoFrame) -> tuple[int, int, Interpolation | None]:
+        """Width and height of the pictures, and the filter that scales to them.
+
+        With `short_side` the long side follows in proportion, rounded down, by the mean over areas.
+        """
+        if self.short_side is None:
+            return first.width, first.height, None
+        scale = self.short_side / min(first.width, first.height)
+        return (*(max(int(side * scale + 1e-6), 1) for side in (first.width, first.height)), Interpolation.AREA)
 
     def _errors_named(self, describe: Callable[[], str]) -> AbstractContextManager[None]:
         return errors_named(self.path, describe)
@@ -192,7 +213,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[OpenVideo]:
-    """Open a file at the video stream that players show."""
+def opened(path: str | os.PathLike[str], *, short_side: int | None = None) -> Iterator[OpenVideo]:
+    """Open a file at the video stream that players show; see `OpenVideo` for `short_side`."""
     with open_stream(path) as (container, stream):
-        yield OpenVideo(path, container, stream)
+        yield OpenVideo(path, container, stream, short_side=short_side)

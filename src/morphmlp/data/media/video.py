@@ -172,7 +172,11 @@ def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndar
 
 
 def read_clip(
-    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], *, stills: bool = False
+    path: str | os.PathLike[str],
+    sample: Callable[[int, float], Sequence[int]],
+    *,
+    stills: bool = False,
+    short_side: int | None = None,
 ) -> np.ndarray:
     """Read the frames that `sample(num_frames, fps)` chooses from a video, or from an image, which is one frame.
 
@@ -181,6 +185,10 @@ def read_clip(
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
     (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
     own calls, but may draw random numbers.
+
+    Args:
+        short_side: scale the frames of a video file to it while they are decoded, by the mean over areas and before
+            they become RGB, as the released loader of Kinetics does; None keeps their size. Images keep theirs.
 
     Returns:
         [T, H, W, 3] RGB, uint8, with T the number of indices that `sample` returned.
@@ -196,14 +204,17 @@ def read_clip(
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
     if _is_image(path):
         return _read_image(path, sample, stills=stills)
-    frames = _decode_wanted(path, sample)
+    frames = _decode_wanted(path, sample, short_side)
     if frames is not None:
         return frames
     info = probe(path)
-    frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
+    frames, num_decoded = _decode(path, sample(info.num_frames, info.fps), short_side)
     if frames is not None:
         return frames
-    return read_frames(path, sample(num_decoded, info.fps))
+    frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
+    if frames is None:
+        raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
+    return frames
 
 
 def _read_image(
@@ -218,7 +229,9 @@ def _read_image(
     return read_image(path, content=content_of(path))[None][indices]
 
 
-def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]]) -> np.ndarray | None:
+def _decode_wanted(
+    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], short_side: int | None
+) -> np.ndarray | None:
     """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
 
     By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
@@ -226,7 +239,7 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
     has none of its own, one is missing, is there twice or is out of order, or a frame does not come out. None is also
     returned where anything else is wrong with the file, which decoding all of it will name.
     """
-    with opened(path) as video:
+    with opened(path, short_side=short_side) as video:
         if not video.has_plain_times:
             return None
         try:
@@ -243,14 +256,16 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
     return None if found is None else np.stack([found[times[index]] for index in indices])
 
 
-def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.ndarray | None, int]:
+def _decode(
+    path: str | os.PathLike[str], indices: Sequence[int], short_side: int | None = None
+) -> tuple[np.ndarray | None, int]:
     """Return the wanted frames [T, H, W, 3] and the number decoded; None if the video ended before the last of them."""
     positions: dict[int, list[int]] = {}  # index in the video -> where it goes in the result
     for position, index in enumerate(indices):
         positions.setdefault(int(index), []).append(position)
     wanted: np.ndarray | None = None
     num_decoded = 0
-    with opened(path) as video:
+    with opened(path, short_side=short_side) as video:
         for frame in video.frames():
             if num_decoded in positions:
                 picture = video.to_rgb(frame)
