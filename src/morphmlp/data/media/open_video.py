@@ -126,6 +126,8 @@ class OpenVideo:
             return
         good, lost = self.num_decoded, self.num_lost
         total = self.count().num_read
+        if self.packets.encrypted:
+            raise self._nothing_decoded()
         if lost >= most_damage() * total:
             advice = f"; set {DAMAGE_VARIABLE}=1 to read it all the same" if most_damage() < 1 else ""
             raise MediaError(
