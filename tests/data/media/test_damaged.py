@@ -52,7 +52,7 @@ def test_half_of_the_packets_are_too_many_and_the_limit_can_be_raised(
 ):
     path = damaged(video, tmp_path / "x.mp4", set(range(10, 30)))
     with pytest.raises(
-        MediaError, match="breaks after 11 good frame.*: 20 of 40 packets are damaged; set MORPHMLP_MAX"
+        MediaError, match=r"breaks after 11 good frame.*: 20 of 40 packets are damaged; set MORPHMLP_MAX"
     ):
         read_frames(path, [10])
     monkeypatch.setenv("MORPHMLP_MAX_DAMAGE", "0.6")
