@@ -122,7 +122,7 @@ def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | Non
         of_kind.setdefault(media_kind(path) or "video", []).append(path)
     if "image" in of_kind and are_animations(of_kind["image"]):
         of_kind = {"video": of_kind.get("video", []) + of_kind["image"]}
-    examples = {kind: found[0] for kind, found in of_kind.items()}
+    examples: dict[MediaKind, Source] = {kind: found[0] for kind, found in of_kind.items()}
     if len(examples) == 2:
         raise DataError(
             f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "
