@@ -8,6 +8,7 @@ from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.find import find_media, find_videos
 from morphmlp.data.sets.labelled import LabelledSet, Sample, only_kind
 from morphmlp.data.sets.layout import Layout, Place
+from morphmlp.data.sets.matching import composed
 from morphmlp.data.sets.pictures_and_masks import refuse_masks
 from morphmlp.data.sets.split_names import refuse_parts, split_folder
 from morphmlp.errors import DataError
@@ -51,7 +52,10 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
         if folder.is_symlink() and root.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{folder} is a link to {folder.resolve()}, which it lies in; remove it")
     refuse_parts(root, folders)
-    files = {folder.name: find_videos(folder) if frame_folders else find_media(folder) for folder in folders}
+    files: dict[str, list[Path]] = {}  # two folders may spell one name in two Unicode forms
+    for folder in sorted(folders, key=lambda folder: composed(folder.name)):
+        found = find_videos(folder) if frame_folders else find_media(folder)
+        files[composed(folder.name)] = files.get(composed(folder.name), []) + found
     kind = "video" if frame_folders else only_kind((path for paths in files.values() for path in paths), source=root)
     empty = [name for name, paths in files.items() if not paths]
     if empty:

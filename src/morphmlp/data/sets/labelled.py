@@ -11,7 +11,7 @@ from pathlib import Path
 
 from morphmlp.data.media.sources import MediaKind, Source, media_kind
 from morphmlp.data.sets.class_names import ClassNames
-from morphmlp.data.sets.matching import are_numbers, described, find, places_of_numbers, positions
+from morphmlp.data.sets.matching import are_numbers, composed, described, find, places_of_numbers, positions
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -243,7 +243,7 @@ def _note_on_lines(entries: Sequence[WrittenSample], labels: Sequence[int], name
 def _from_names(
     entries: Sequence[WrittenSample], *, origin: str | Path, names: ClassNames | None
 ) -> tuple[list[int], list[str]]:
-    classes = names.names if names else sorted({entry.label for entry in entries})
+    classes = names.names if names else sorted({composed(entry.label) for entry in entries})
     position = positions(classes)
     labels = []
     for entry in entries:
