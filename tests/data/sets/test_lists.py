@@ -1010,3 +1010,8 @@ def test_two_forms_of_a_class_folder_are_one_class(tmp_path: Path):
     assert [sample.label for sample in train.samples] == [0, 0, 1]
     old = ["run", DECOMPOSED]  # of a checkpoint
     assert [s.label for s in train.relabelled(old, source="the checkpoint").samples] == [1, 1, 0]
+
+
+def test_labels_that_were_kept_from_being_formulas_are_read_back(tmp_path: Path):
+    videos = read_list(write(touch(tmp_path, "=a.mp4") / "l.csv", "./=a.mp4,'=run\nb.mp4,'-jump\nc.mp4,''+x\n"))
+    assert listed(videos, tmp_path) == [("=a.mp4", "=run"), ("b.mp4", "-jump"), ("c.mp4", "'+x")]

@@ -1,5 +1,6 @@
 """Class folders: `DIR/<class>/*.mp4`, or `DIR/<split>/<class>/*.mp4`."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,9 +53,10 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
         if folder.is_symlink() and root.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{folder} is a link to {folder.resolve()}, which it lies in; remove it")
     refuse_parts(root, folders)
+    left_out: Counter[str] = Counter()
     files: dict[str, list[Path]] = {}  # two folders may spell one name in two Unicode forms
     for folder in sorted(folders, key=lambda folder: composed(folder.name)):
-        found = find_videos(folder) if frame_folders else find_media(folder)
+        found = find_videos(folder) if frame_folders else find_media(folder, left_out=left_out)
         files[composed(folder.name)] = files.get(composed(folder.name), []) + found
     kind = "video" if frame_folders else only_kind((path for paths in files.values() for path in paths), source=root)
     empty = [name for name, paths in files.items() if not paths]
@@ -63,7 +65,7 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
     if kind == "image":
         refuse_masks(root, files)
     samples = [Sample(path, label) for label, paths in enumerate(files.values()) for path in paths]
-    return LabelledSet(samples, list(files), kind=kind or "video")
+    return LabelledSet(samples, list(files), kind=kind or "video", left_out=left_out)
 
 
 def _nothing_in(root: Path, empty: list[str], kind: MediaKind | None, *, frame_folders: bool) -> DataError:

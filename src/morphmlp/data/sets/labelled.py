@@ -5,7 +5,7 @@ lines of a label file, or for themselves.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class LabelledSet:
         named: False where the classes are only known by number.
         named_by_file: a label file names the classes, so that a number stands for one of its lines.
         num_duplicates: rows of a list that repeat an earlier one, and were left out.
+        left_out: number of files in the class folders that are neither video nor image, by their endings.
         note: how labels met classes where that was not by name, for people; "" where it was.
     """
 
@@ -44,6 +45,7 @@ class LabelledSet:
     num_duplicates: int = 0
     named_by_file: bool = False
     note: str = field(default="", compare=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def unit(self) -> str:

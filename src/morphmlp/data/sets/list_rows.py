@@ -25,7 +25,7 @@ from typing import Any
 from morphmlp.data.media.images import IMAGE_SUFFIXES
 from morphmlp.data.media.sources import VIDEO_SUFFIXES, media_kind
 from morphmlp.errors import DataError
-from morphmlp.formatting import encodable, shortened
+from morphmlp.formatting import encodable, from_csv_text, shortened
 
 _MOST_SHOWN = 120  # characters of a row in a message
 _HEAD_BYTES = 65536  # enough to tell text from other files before all of a large one is read
@@ -165,7 +165,7 @@ def _comma_rows(path: Path, text: str, delimiter: str) -> list[ListRow]:
     if has_header or (first and _is_header(first[0], first[1], [cells[1] for _, cells in lines[1:]])):
         lines = lines[1:]
     name, label = (1, 0) if turned else (0, 1)
-    return [ListRow(f"row {number}", name=cells[name], label=cells[label]) for number, cells in lines]
+    return [ListRow(f"row {number}", name=cells[name], label=from_csv_text(cells[label])) for number, cells in lines]
 
 
 def _turned_round(rows: Sequence[list[str]]) -> tuple[bool, bool]:
