@@ -198,7 +198,8 @@ class OpenVideo:
         if self.short_side is None:
             return first.width, first.height, None
         scale = self.short_side / min(first.width, first.height)
-        return (*(max(int(side * scale + 1e-6), 1) for side in (first.width, first.height)), Interpolation.AREA)
+        width, height = (max(int(side * scale + 1e-6), 1) for side in (first.width, first.height))
+        return width, height, Interpolation.AREA
 
     def _errors_named(self, describe: Callable[[], str]) -> AbstractContextManager[None]:
         return errors_named(self.path, describe)
