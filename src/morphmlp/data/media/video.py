@@ -230,7 +230,7 @@ def _read_image(
 
 
 def _decode_wanted(
-    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], short_side: int | None
+    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], short_side: int | None = None
 ) -> np.ndarray | None:
     """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
 
