@@ -172,7 +172,11 @@ def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndar
 
 
 def read_clip(
-    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], *, stills: bool = False
+    path: str | os.PathLike[str],
+    sample: Callable[[int, float], Sequence[int]],
+    *,
+    stills: bool = False,
+    incomplete: Callable[[str], None] = lambda note: None,
 ) -> np.ndarray:
     """Read the frames that `sample(num_frames, fps)` chooses from a video, or from an image, which is one frame.
 
@@ -180,7 +184,8 @@ def read_clip(
 
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
     (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
-    own calls, but may draw random numbers.
+    own calls, but may draw random numbers. `incomplete` is called with a note where frames are missing: "82 of 100
+    frames can be read".
 
     Returns:
         [T, H, W, 3] RGB, uint8, with T the number of indices that `sample` returned.
@@ -196,14 +201,22 @@ def read_clip(
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
     if _is_image(path):
         return _read_image(path, sample, stills=stills)
-    frames = _decode_wanted(path, sample)
+    frames = _decode_wanted(path, sample, incomplete)
     if frames is not None:
         return frames
     info = probe(path)
+    num_stated = info.num_frames + info.num_missing
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
-    if frames is not None:
-        return frames
-    return read_frames(path, sample(num_decoded, info.fps))
+    if frames is None:
+        frames = read_frames(path, sample(num_decoded, info.fps))
+        incomplete(_of_stated(num_decoded, num_stated))
+    elif info.num_missing:
+        incomplete(_of_stated(info.num_frames, num_stated))
+    return frames
+
+
+def _of_stated(num_frames: int, num_stated: int) -> str:
+    return f"{num_frames} of {num_stated} frames can be read"
 
 
 def _read_image(
@@ -218,7 +231,11 @@ def _read_image(
     return read_image(path, content=content_of(path))[None][indices]
 
 
-def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]]) -> np.ndarray | None:
+def _decode_wanted(
+    path: str | os.PathLike[str],
+    sample: Callable[[int, float], Sequence[int]],
+    incomplete: Callable[[str], None] = lambda note: None,
+) -> np.ndarray | None:
     """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
 
     By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
@@ -240,7 +257,12 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
             found = video.pictures_at({times[index] for index in indices}, start=times[0])
         except (FFmpegError, OSError, ValueError):
             return None
-    return None if found is None else np.stack([found[times[index]] for index in indices])
+        num_stated = packets.num_stated(video.stream, video.average_fps(packets))
+    if found is None:
+        return None
+    if num_stated:
+        incomplete(_of_stated(len(times), num_stated))
+    return np.stack([found[times[index]] for index in indices])
 
 
 def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.ndarray | None, int]:
