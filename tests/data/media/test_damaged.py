@@ -8,8 +8,11 @@ from encoding import copy_video, moving_frames, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morphmlp.config import InputConfig
+from morphmlp.data.batches.loaders import TestClips, collate
 from morphmlp.data.media import video as reading
 from morphmlp.data.media.video import count_decodable, probe, read_clip, read_frames
+from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
 
 NUM_FRAMES = 40
@@ -123,3 +126,19 @@ def test_an_unreferenced_picture_with_a_damaged_header_is_not_left_out(pyramid: 
     path = copy_video(pyramid, tmp_path / "x.mp4", change)
     assert numbers
     assert reading._decode_wanted(path, lambda num_frames, fps: [num_frames - 1]) is None
+
+
+def test_clips_of_an_incomplete_video_say_what_is_missing(video: Path, tmp_path: Path):
+    whole = copy_video(video, tmp_path / "whole.mkv")
+    half = tmp_path / "half.mkv"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    gaps = damaged(video, tmp_path / "gaps.mp4", {3, 4})
+    paths = [whole, half, gaps]
+    clips = TestClips([Sample(path, 0) for path in paths], 4, InputConfig(crop=(32, 32), resize=32))
+    batch = collate([clips[index] for index in range(3)])
+    readable = probe(half).num_frames
+    assert batch.incomplete[1] == f"{readable} of 40 frames can be read"
+    assert set(batch.incomplete) <= {1, 2}
+    notes = []
+    read_clip(gaps, lambda num_frames, fps: [num_frames - 1], incomplete=notes.append)
+    assert notes == ["38 of 40 frames can be read"]

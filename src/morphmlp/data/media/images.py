@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
+from morphmlp.data.media.libtiff import silence_libtiff
 from morphmlp.data.media.limits import MOST_PIXELS, PIXELS_VARIABLE, most_pixels
 from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
@@ -102,6 +103,8 @@ def opened_image(path: str | os.PathLike[str], content: bytes | None) -> Iterato
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which does not matter here, and of the size: see below
             with Image.open(path if content is None else io.BytesIO(content), formats=_formats(path, content)) as image:
+                if isinstance(image, TiffImageFile):
+                    silence_libtiff()
                 yield image
     except MediaError:
         raise

@@ -36,6 +36,9 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
+    if incomplete := evaluation.incomplete:
+        path, note = incomplete[0]
+        lines.append(f"  {len(incomplete)} incomplete, evaluated as far as they go: such as {path} ({note})")
     lines.append(
         f"{_accuracies(evaluation.accuracy, evaluation.unit.removesuffix('s'))}   loss {evaluation.loss():.3f}"
     )
@@ -109,6 +112,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "loss": evaluation.loss(),
         "classes": evaluation.per_class(),
         "not_evaluated": [{"path": str(path), "reason": reason} for path, reason in evaluation.broken],
+        "incomplete": [{"path": str(path), "note": note} for path, note in evaluation.incomplete],
     }
 
 
