@@ -1,8 +1,10 @@
 """Figures and names as text for people."""
 
+import json
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -57,6 +59,23 @@ def from_csv_text(cell: str) -> str:
 def csv_path(path: object) -> str:
     """A path as a cell of a csv file: such a one as `=x.mp4` becomes `./=x.mp4`, which is the same file."""
     return f"./{path}" if re.match(r"[=+\-@\t\r]", str(path)) else str(path)
+
+
+def as_json(values: Any, *, indent: int | None = None) -> str:
+    """Values as JSON, which has no NaN and no infinity: they are null there.
+
+    >>> as_json({"loss": float("nan"), "top1": 0.5})
+    '{"loss": null, "top1": 0.5}'
+    """
+    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def shortened(names: Sequence[str], limit: int = 6) -> str:

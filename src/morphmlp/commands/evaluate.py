@@ -20,14 +20,14 @@ def run(arguments: list[str]) -> int:
         "evaluate",
         "CHECKPOINT DIR",
         "Evaluates on DIR's test or validation part. Where DIR has no parts: on what was held out when the checkpoint\n"
-        "was trained on DIR, or on all of another folder. A segmenter is compared with DIR/annotations.\n"
+        "was trained on DIR, or on all of another folder.\n"
         "Shown are the accuracy of whole videos, their views joined, and that of single views.\n"
         "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli evaluate CHECKPOINT DIR",
         "morphmlp evaluate runs/mine/best my_videos --clips 4 --crops 1\n"
         "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
-    parser.add_argument("data", type=str, help="labelled videos, images or masks, in any layout that train takes")
+    parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")
     parser.add_argument("--split", type=str | None, help="train, val, test or all")
     parser.add_argument("--shuffle_frames", action="store_true", help="destroy the order of a video's frames")
     parser.add_argument("--out", type=str | None, help="folder for figures and tables; default CHECKPOINT-evaluation")

@@ -1,4 +1,4 @@
-"""What a run is started with: versions, source, machine and command, to be found again years later."""
+"""What a run is started with: versions, source, machine and command, so that it can be repeated years later."""
 
 import os
 import platform

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import new_folder, replaced_file, sync_files
+from morphmlp.files import new_folder, replace_json, replaced_file, sync_files
+from morphmlp.formatting import as_json
 
 
 @dataclass
@@ -63,7 +63,7 @@ class RunFolder:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a state to go on with, whole or damaged."""
+        """Whether a state is saved, whole or damaged."""
         return any((folder / STATE_FILE).is_file() for folder in (self.last, self.previous))
 
     def create(self, config: RunConfig, *, overwrite: bool) -> None:
@@ -78,11 +78,10 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.log, self.curves, self.environment):
             file.unlink(missing_ok=True)
-        with replaced_file(self.config) as file:
-            json.dump(config.to_dict(), file, indent=2)
+        replace_json(self.config, config.to_dict())
 
     def discard_if_unsaved(self) -> None:
-        """Takes away what `create` and the first steps wrote, if no state was saved: there is nothing to go on with."""
+        """Removes what `create` and the first steps wrote, if no state was saved: the run cannot be resumed."""
         if not self.has_state:
             for file in (self.log, self.environment, self.config):
                 file.unlink(missing_ok=True)
@@ -127,7 +126,7 @@ class RunFolder:
         _append_line(self.environment, environment)
 
     def first_start(self) -> str:
-        """The line on what the run was started with first: no other run has the same."""
+        """The line on the first start of the run; no other run has the same."""
         return self.environment.read_text(encoding="utf-8").splitlines()[0]
 
     def replace_last(self, write: Callable[[Path], None]) -> None:
@@ -169,7 +168,7 @@ class RunFolder:
         return None
 
     def clear_leftovers(self) -> None:
-        """Removes what a save left that was killed; a checkpoint that had been moved aside comes back."""
+        """Removes what a killed save left, and puts a checkpoint back that it had moved aside."""
         for checkpoint in (self.best, self.averaged):
             for old in self.path.glob(f".{checkpoint.name}-*-old"):
                 if not checkpoint.exists():
@@ -182,7 +181,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second training out of the folder, which is made if need be and removed again if it stays empty.
+        """Keeps a second training out of the folder. Makes a missing folder, and removes it if it stays empty.
 
         Raises:
             ConfigError: another process holds the lock.
@@ -205,7 +204,7 @@ class RunFolder:
                 self.path.rmdir()
 
     def cut_log(self, progress: Progress) -> set[Path]:
-        """Drops what was logged after the saved state, as it will be done again; returns the videos left out."""
+        """Drops what was logged after the saved state, as it will be done again; returns the samples left out."""
         if not self.log.exists():
             return set()
         kept, broken = [], set()
@@ -225,10 +224,9 @@ class RunFolder:
 
 
 def _append_line(path: Path, line: dict[str, Any]) -> None:
-    """A line of JSON, which has no NaN: null is written for it."""
-    line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in line.items()}
+    """A line of JSON."""
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
+        file.write(as_json(line) + "\n")
 
 
 def _write_manifest(folder: Path) -> None:

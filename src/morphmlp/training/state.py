@@ -1,4 +1,4 @@
-"""What a run needs to go on beside the checkpoint: model, optimizer and place, whole or gathered from their shards."""
+"""What a resumed run needs beside the checkpoint: model, optimizer and place, whole or gathered from their shards."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures sent to TensorBoard or Weights & Biases, by accelerate's trackers; the run's log is written anyhow."""
+"""Figures sent to TensorBoard or Weights & Biases, by accelerate's trackers; the run's log is written in any case."""
 
 import hashlib
 import importlib.util

@@ -267,7 +267,7 @@ def test_train_and_val_of_different_kinds_are_refused(tmp_path: Path):
 
 def test_what_is_said_of_images_calls_them_images(tmp_path: Path):
     touch(tmp_path, "empty/a/1.jpg", "empty/b/notes.txt")
-    with pytest.raises(DataError, match=r"no images in b; files are taken by their ending: \.bmp \.gif .*\.webp$"):
+    with pytest.raises(DataError, match=r"no images in b; files are taken by their ending: \.apng .*\.gif .*\.webp$"):
         read_training_sets(tmp_path / "empty")
     touch(tmp_path, "single/a/1.jpg", "single/a/2.jpg", "single/b/1.jpg")
     with pytest.raises(DataError, match=r"one image only in b: .*; add images, remove"):

@@ -1,7 +1,6 @@
 """The files that a check writes: report, table of files, and lists of what is good."""
 
 import csv
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from morphmlp.data.sets.matching import are_numbers
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import SPLITS, split_set
 from morphmlp.errors import DataError
-from morphmlp.files import replaced_file
+from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import csv_path, csv_text
 
 LISTS = tuple(f"{split}.csv" for split in SPLITS)
@@ -28,9 +27,7 @@ def write_results(report: CheckReport, inventory: Inventory, folder: Path) -> Ch
     clean, note = _write_clean_lists(report, inventory, folder)
     report = replace(report, clean=clean, clean_note=note)
     _write_files(report, folder / "files.csv")
-    with replaced_file(folder / "report.json") as file:
-        json.dump(report.to_dict(), file, indent=2)
-        file.write("\n")
+    replace_json(folder / "report.json", report.to_dict())
     return report
 
 
@@ -57,7 +54,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
     """The lists of readable files, with the classes in their order; and why there are none, or what is wrong."""
     for name in (*LISTS, CLASSES_FILE):
         (folder / name).unlink(missing_ok=True)
-    if inventory.masks is not None:
+    if inventory.count_annotation is not None:
         return [], f"there are no lists of images with annotations: {_step_for_masks(report)}"
     if not inventory.classes:
         return [], "there are no clean lists, as there are no labels: put each class into a folder of its name"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.sources import MediaKind, Source, media_kind
 from morphmlp.data.sets.class_names import ClassNames
 from morphmlp.data.sets.matching import are_numbers, composed, described, find, places_of_numbers, positions
@@ -113,14 +114,17 @@ def _no_such_class(number: int, classes: Sequence[str], *, source: str) -> str:
 
 
 def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | None:
-    """The kind of the files, None without files; an unknown ending counts as a video's.
+    """The kind of the files, None without files; an unknown ending counts as a video's, and so does an animation.
 
     Raises:
         DataError: both kinds; an example of each is named.
     """
-    examples: dict[MediaKind, Source] = {}
+    of_kind: dict[MediaKind, list[Source]] = {}
     for path in paths:
-        examples.setdefault(media_kind(path) or "video", path)
+        of_kind.setdefault(media_kind(path) or "video", []).append(path)
+    if "image" in of_kind and are_animations(of_kind["image"]):
+        of_kind = {"video": of_kind.get("video", []) + of_kind["image"]}
+    examples: dict[MediaKind, Source] = {kind: found[0] for kind, found in of_kind.items()}
     if len(examples) == 2:
         raise DataError(
             f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "

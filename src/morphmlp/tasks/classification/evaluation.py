@@ -3,7 +3,7 @@
 An image is a video of one frame: it goes the same way.
 
 Under torchrun each process takes its share of the batches, and all get the whole result. The batches are those of a
-single process, so that the result is the same to the last bit on the same kind of device.
+single process, so the result is the same to the last bit on the same kind of device.
 """
 
 import os
@@ -165,9 +165,9 @@ def evaluate_checkpoint(
 def evaluate(
     model: nn.Module, loader: DataLoader, labelled: LabelledSet, execution: Execution = AS_USUAL
 ) -> Evaluation:
-    """Evaluates a model on the samples of `labelled`, of which the loader of each process goes through its share.
+    """Evaluates a model on the samples of `labelled`, whose loader holds the share of this process.
 
-    Of several processes all call it and get the same result, also where one of them fails.
+    All processes call it, and all get the same result or the same error.
 
     Args:
         loader: `make_test_loader` of `TestClips` over all samples, for this process.

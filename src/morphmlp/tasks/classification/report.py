@@ -1,7 +1,6 @@
 """Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from morphmlp.display.confusion import draw_confusion
 from morphmlp.display.style import INK
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
-from morphmlp.files import replaced_file
+from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
@@ -59,7 +58,7 @@ def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
 
 
 def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
-    """For the terminal: of each file (a name and its classes with probabilities, best first) a block of bars."""
+    """For the terminal: a block of bars for each file, which is a name and its classes, best first."""
     columns = [*text_columns("file", "class"), *number_columns("probability"), *text_columns("", min_width=20)]
     return table("", columns, *(_top_rows(file, top) for file, top in rows))
 
@@ -115,8 +114,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 def write_summary(evaluation: Evaluation, path: str | Path) -> None:
     """The figures of an evaluation as a JSON file."""
-    with replaced_file(path) as file:
-        json.dump(summary(evaluation), file, indent=2)
+    replace_json(path, summary(evaluation))
 
 
 def plot_confusion(evaluation: Evaluation, png_path: str | Path) -> None:

@@ -20,16 +20,17 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from morphmlp.config import MaskConfig, SplitConfig
-from morphmlp.data.media.images import require_filled_file
+from morphmlp.data.media.formats import require_filled_file
 from morphmlp.data.sets.class_names import CLASSES_FILE, PACKAGED_LABELS, class_names_of, read_class_names
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import composed
-from morphmlp.data.sets.splits import evaluation_part, split_set, without_and_with
+from morphmlp.data.sets.splits import SPLITS, evaluation_part, split_set, without_and_with
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
 from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.folders import folders_of, pair_in, splits_of
+from morphmlp.tasks.task import AnnotatedSet
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
 UNKNOWN = 254  # of `class_of_values`: a value outside the classes
@@ -264,3 +265,35 @@ def _refuse_size(path: str | Path, mask: Image.Image, size: tuple[int, int]) -> 
     if mask.size == size:  # Pillow gives width and height
         reason += "; an image is turned upright as its EXIF tag says, an annotation has to be saved upright"
     raise MediaError(path, reason)
+
+
+def pairs_to_check(root: Path, split: SplitConfig, config: MaskConfig) -> AnnotatedSet:
+    """All annotated images, also where a training would refuse the set.
+
+    Raises:
+        DataError: there are none.
+    """
+    refusal = None
+    try:
+        parts: dict[str, MaskSet] = dict(zip(SPLITS, read_mask_sets(root, config, split), strict=False))
+        if evaluation_mask_split(root) == "test":
+            parts["test"] = read_mask_set(root, config, split="test")
+    except DataError as error:
+        refusal = str(error)
+        parts = {"all": read_mask_set(root, config, split="all")}
+    classes = next(iter(parts.values())).classes
+    pairs = {name: [(sample.path, sample.mask) for sample in part.samples] for name, part in parts.items()}
+    return AnnotatedSet(pairs, classes, refusal, CountPixels(config, len(classes)))
+
+
+@dataclass(frozen=True)
+class CountPixels:
+    """Counts the pixels of each class in an annotation, see `CountAnnotation`."""
+
+    config: MaskConfig
+    num_classes: int
+
+    def __call__(self, path: Path, size: tuple[int, int]) -> tuple[int, ...]:
+        mask = read_mask(path, self.config, num_classes=self.num_classes, size=size)
+        values = np.minimum(mask, self.num_classes).ravel()  # 255, which is no class, becomes the last
+        return tuple(np.bincount(values, minlength=self.num_classes + 1).tolist())
