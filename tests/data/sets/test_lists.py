@@ -934,9 +934,15 @@ def test_semicolons_may_stand_for_commas(tmp_path: Path, text: str):
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("a;b.mp4,run\n", "a;b.mp4"), ("a;b.mp4 run\nc;d.mp4 jump\n", "a;b.mp4"), ("x.mp4;y.mp4,3\n", "x.mp4;y.mp4")],
+    [
+        ("a.mp4 x;y\nb.mp4 z;w\n", "a.mp4"),
+        ("a.mp4,x;y\nb.mp4,z;w\n", "a.mp4"),
+        ("a;b.mp4,run\n", "a;b.mp4"),
+        ("a;b.mp4 run\nc;d.mp4 jump\n", "a;b.mp4"),
+        ("x.mp4;y.mp4,3\n", "x.mp4;y.mp4"),
+    ],
 )
-def test_a_semicolon_in_a_name_is_a_part_of_it(tmp_path: Path, text: str, name: str):
+def test_a_semicolon_in_a_name_or_a_label_is_a_part_of_it(tmp_path: Path, text: str, name: str):
     assert read_rows(write(tmp_path / "l.csv", text))[0].name == name
 
 

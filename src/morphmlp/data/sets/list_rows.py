@@ -125,15 +125,15 @@ def _by_semicolons(lines: list[tuple[int, str]]) -> bool:
     `100001;Putting something, something and something` is such a row, `a;b.mp4,run` and `a;b.mp4 run` are not.
     """
     rows = [line for _, line in lines if not re.fullmatch("sep=.", line, re.IGNORECASE)]
-    if 2 * _num_rows(rows, ";", 2) <= len(rows) or any(_semicolon_is_in_name(line) for line in rows):
+    if 2 * _num_rows(rows, ";", 2) <= len(rows) or any(_has_other_separator(line) for line in rows):
         return False
     names = [line.partition(";")[0].strip(' "') for line in rows]
     return _num_rows(rows, ",", 2) < len(rows) or all(media_kind(name) for name in names)
 
 
-def _semicolon_is_in_name(line: str) -> bool:
-    """Whether a semicolon is in the name of a file: the label comes after the file's ending and a comma or a space."""
-    return re.search(rf';.*\.(?:{_ENDINGS})"?(\s*,|\s+[^\s;,])', line, re.IGNORECASE) is not None
+def _has_other_separator(line: str) -> bool:
+    """Whether a comma or a space follows the ending of a file, so that the semicolon is in the name or the label."""
+    return re.search(rf'(;.*\.(?:{_ENDINGS})"?\s*,|\.(?:{_ENDINGS})"?\s+[^\s;])', line, re.IGNORECASE) is not None
 
 
 def _num_rows(rows: list[str], delimiter: str, num_values: int) -> int:
