@@ -79,12 +79,14 @@ def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     from morphmlp.data.sets.read import read_training_sets
     from morphmlp.demo.synthetic import write_dataset
     from morphmlp.recipes import load_recipe
-    from morphmlp.tasks.segmentation.annotations import is_mask_data
+    from morphmlp.tasks.registry import task_of_data
     from morphmlp.training.settings import run_config
 
     data = options.data or out / "data"
-    if is_mask_data(data):
-        raise DataError(f"{data} holds masks, and `ablate` compares classifiers; give class folders or lists")
+    if (task := task_of_data(data)).name != "classification":
+        raise DataError(
+            f"{data} holds {task.reading_part}, and `ablate` compares classifiers; give class folders or lists"
+        )
     named = options.recipe or ("demo" if options.data is None else None)
     recipe = load_recipe(named) if named else {}
     recipe |= {name: options[name] for name in ("batch_size", "init") if options[name] is not None}

@@ -30,7 +30,8 @@ TrainingSets = tuple[TrainingSet, TrainingSet]  # the training and the validatio
 class TrainResult:
     """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`, such as "top1".
 
-    `num_val` leaves out the validation samples that could not be read.
+    `num_val` leaves out the validation samples that could not be read. `device_hours` is the time of the training
+    steps, evaluations left out, times the processes: GPU hours where each has a GPU.
     """
 
     best: Path
@@ -41,6 +42,7 @@ class TrainResult:
     num_train: int
     num_val: int
     clips_per_s: float
+    device_hours: float
 
 
 def train(
@@ -130,6 +132,7 @@ def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
         num_train=len(task.train_paths),
         num_val=task.num_val - len(trainer.broken_val),
         clips_per_s=progress.clips / max(progress.training_s, 1e-9),
+        device_hours=progress.training_s * world_size() / 3600,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from morphmlp.checkpoints.folder import load_with_info
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
@@ -149,7 +150,7 @@ def read_view(path: str | Path, model: MorphMLP, config: InputConfig) -> Tensor:
         MediaError: the file cannot be read, or is not of the model's kind.
     """
     is_image = media_kind(path) == "image"
-    if is_image == model.config.temporal:
+    if is_image == model.config.temporal and not (is_image and is_animation(path)):
         found, wanted = ("an image", "videos") if is_image else ("no image by its name", "images")
         raise MediaError(path, f"is {found}, but {model.config.name} is a model of {wanted}")
     one_view = with_protocol(config, num_clips=1, num_crops=1)

@@ -41,6 +41,8 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     )
     if (evaluation.num_views or 1) > 1:
         lines.append(_accuracies(evaluation.view_accuracy, "single view"))
+    if evaluation.note:
+        lines.append(evaluation.note)
     rows = evaluation.per_class()
     if without := sum(row["samples"] == 0 for row in rows):
         lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
