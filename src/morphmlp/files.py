@@ -5,6 +5,7 @@ import fcntl
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -183,6 +184,24 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file: a pipe in its place would be waited for, for ever.
+    """
+    require_file(path)
+    return path.read_text(encoding="utf-8")
+
+
+def require_file(path: Path) -> None:
+    """Raises OSError where `path` is no regular file, or may not be read."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    with open(path, "rb"):
+        pass
 
 
 def require_own_folder(folder: Path, files: Collection[str], *, what: str) -> None:
