@@ -7,7 +7,7 @@ step, process). So a resumed run on the CPU is bit-equal to one that was never s
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class Trainer:
         self.batches.start_at(epoch=epoch, step=first_step)
         self.learner.model.train()
         started = time.perf_counter()
-        for parts in _grouped(self.loader, settings.accumulate):
+        for parts in self._grouped_batches():
             weights, num_clips = self._agree_on(parts, display)
             line = self._step(parts, weights)
             progress.step += 1
@@ -117,6 +117,21 @@ class Trainer:
             if settings.save_every and progress.step % settings.save_every == 0:
                 self._save_state()
                 started = time.perf_counter()
+
+    def _grouped_batches(self) -> Iterator[list[Any]]:
+        """The batches of each step.
+
+        Raises:
+            Stop: a signal came while the decoding processes are waited for; several processes agree in `_agree_on`.
+        """
+        batches = iter(self.loader)
+        may_stop = self.loader.num_workers > 0 and world_size() == 1
+        while True:
+            with self.stop_signal.waits(may_stop=may_stop):
+                parts = list(islice(batches, self.settings.accumulate))
+            if not parts:
+                return
+            yield parts
 
     def _agree_on(self, parts: list[Any], display: TrainingDisplay) -> tuple[torch.Tensor, int]:
         """What all processes bring to the step: the weights of their parts, `[processes, parts]`, and their clips.
@@ -249,10 +264,3 @@ class Trainer:
         self.broken.paths = set(gather(sorted(broken)))
         step, within = divmod(self.progress.step, self.steps_per_epoch)
         return [*notes, f"resumes {self.folder.path} after step {within} of epoch {step + 1}"]
-
-
-def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """`size` batches at a time."""
-    iterator = iter(batches)
-    while group := list(islice(iterator, size)):
-        yield group
