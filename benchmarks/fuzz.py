@@ -28,6 +28,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.error import FFmpegError
 from PIL import Image
 
 import morphmlp
@@ -249,7 +250,7 @@ def make_sound_files(folder: Path) -> list[Path]:
         (folder / name).mkdir(parents=True)
     pictures = [_picture(number) for number in range(FRAMES)]
     for name, codec in VIDEOS.items():
-        with contextlib.suppress(av.error.FFmpegError, ValueError):  # a build may lack an encoder
+        with contextlib.suppress(FFmpegError, ValueError):  # a build may lack an encoder
             _write_video(folder / "media" / name, codec, pictures)
     for ending in IMAGES:
         pictures[0].save(folder / "media" / f"picture.{ending}")

@@ -11,7 +11,7 @@ from morphmlp.checkpoints.folder import CheckpointInfo, save
 from morphmlp.demo.synthetic import CLASSES, write_dataset
 from morphmlp.models.morphmlp import MorphMLP
 
-torch.set_num_threads(1)  # of each of the processes that share the tests: they have one core each
+torch.set_num_threads(1)
 settings.register_profile("no_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no_clock")
 

@@ -21,6 +21,9 @@ from morphmlp.tasks.classification import evaluation
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.training.run_folder import RunFolder
 
+# Tests share the cores, but a training takes all there are: its threads would wait for one another.
+os.cpu_count = lambda: 1
+
 MODEL: dict[str, Any] = {
     "depths": (1, 1, 1, 1),
     "widths": (8, 16, 16, 16),

@@ -19,6 +19,10 @@ class CheckpointError(UserError):
     """A checkpoint is missing, damaged, of another kind, or does not fit the model."""
 
 
+class NotFiniteError(UserError):
+    """A loss, a gradient or an output of a model is NaN or infinite."""
+
+
 class DataError(UserError):
     """A folder or a list of videos or images cannot be used as a data set."""
 

@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from morphmlp.errors import DataError
+from morphmlp.formatting import as_json
 
 
 @contextmanager
@@ -77,6 +78,12 @@ def replaced_file(path: str | Path) -> Iterator[IO[str]]:
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file
+
+
+def replace_json(path: str | Path, values: Any) -> None:
+    """Writes values as a JSON file, which takes the place of `path` when it is complete; NaN is null there."""
+    with replaced_file(path) as file:
+        file.write(as_json(values, indent=2) + "\n")
 
 
 def replace_bytes(path: str | Path, content: bytes) -> None:

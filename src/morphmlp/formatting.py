@@ -1,8 +1,10 @@
 """Figures and names as text for people."""
 
+import json
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -38,6 +40,23 @@ def encodable(text: str) -> str:
 def one_line(text: object) -> str:
     """An error or another message in one line, as `encodable` shows it."""
     return encodable(" ".join(str(text).splitlines()))
+
+
+def as_json(values: Any, *, indent: int | None = None) -> str:
+    """Values as JSON, which has no NaN and no infinity: they are null there.
+
+    >>> as_json({"loss": float("nan"), "top1": 0.5})
+    '{"loss": null, "top1": 0.5}'
+    """
+    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def shortened(names: Sequence[str], limit: int = 6) -> str:

@@ -23,7 +23,7 @@ REDUCTIONS = (4, 8, 16, 32)  # strides of the four maps
 
 
 class TimmMorphMLP(MorphMLP):
-    """An image model behind the methods that timm expects; its weights are those of `MorphMLP`, name by name.
+    """An image model with the methods that timm expects; its weights have the names of `MorphMLP`'s.
 
     A headless model (`num_classes=0`) cannot be saved by `morphmlp.save`, whose checkpoints hold a classifier.
 
@@ -66,6 +66,7 @@ class TimmMorphMLP(MorphMLP):
         """`[B, 3, H, W]` -> logits `[B, num_classes]`."""
         return self.forward_head(self.forward_features(x))
 
+    # timm wants one tensor of a method of this name, and the package's interface wants four maps.
     def forward_features(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """`[B, 3, H, W]` -> the last map after its norm, `[B, H/32, W/32, C]`; not four maps as in `MorphMLP`."""
         return self.norm(super().forward_features(x)[-1]).squeeze(1)
@@ -142,7 +143,7 @@ class TimmMorphMLP(MorphMLP):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that number the parameters by depth: by block, or by stage if `coarse`."""
-        # A downsampling layer belongs to the block (the stage) after it, and the final norm to the one in front.
+        # A downsampling layer belongs to the block (the stage) after it, and the final norm to the one before it.
         downsamples = [
             (rf"^downsamples\.{index}\.", (index + 1,) if coarse else (index + 1, 0))
             for index in range(len(self.downsamples))

@@ -84,10 +84,8 @@ def released(record) -> tuple[MorphMLP, dict[str, Tensor], Tensor]:
     activations: dict[str, Tensor] = {}
     for name, module in modules.items():
         module.register_forward_hook(lambda _, inputs, output, name=name: activations.update({name: output}))
-    torch.set_num_threads(2)
     with torch.no_grad():
         logits = model(released_clip(record))
-    torch.set_num_threads(1)
     activations["patch_embed1"] = activations["patch_embed1"].movedim(-1, 1)  # recorded as [B, C, T, H, W]
     return model, activations, logits
 

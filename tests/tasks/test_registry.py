@@ -11,12 +11,12 @@ from PIL import Image
 
 from morphmlp.checkpoints.folder import CheckpointInfo, save
 from morphmlp.config import InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
-from morphmlp.config.base import Config
+from morphmlp.config.run import READINGS
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.errors import CheckpointError, DataError
 from morphmlp.inference.device import Execution
 from morphmlp.models.zoo import build_model
-from morphmlp.tasks.registry import TASKS, figure_names, load_for_task, task_of_data
+from morphmlp.tasks.registry import TASKS, figure_names, load_for_task, task_of_data, task_of_kind
 from morphmlp.tasks.segmentation.annotations import MaskSet
 from morphmlp.tasks.task import Scores, Task
 
@@ -65,11 +65,11 @@ def test_the_data_of_a_task_is_recognised(name: str, data_of: dict[str, Path]):
 @every_task
 def test_the_fields_that_a_task_names_exist(name: str):
     task = TASKS[name]
-    reading = {field.name: field for field in RunConfig.__dataclass_fields__.values()}[task.reading_part]
-    assert issubclass(task.reading, Config)
-    assert reading.type == task.reading.__name__
+    assert READINGS[task.reading_part] is task.reading
+    assert set(READINGS) <= set(RunConfig.__dataclass_fields__)
     assert task.reading_part in task.options
     assert task.metric in task.figures
+    assert all(task_of_kind(kind) is task for kind in task.default_models)
     assert set(task.head_fields) <= set(ModelConfig.__dataclass_fields__)
     assert figure_names().items() >= task.figures.items()  # no other task has the name of a figure for another
 

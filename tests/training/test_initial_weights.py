@@ -60,14 +60,14 @@ def test_an_image_checkpoint_is_inflated_for_a_video_model(image: Path):
     model, notes = start(image, CLASSES, frames=6)
     assert_same_weights(model, inflate(image, frames=6))
     assert notes == [
-        f"starts from {image} (tiny); inflated to 6 frames, the temporal layers are fresh; its last layer is kept"
+        f"starts from {image} (tiny); inflated to 6 frames, the temporal layers are fresh; its head is kept"
     ]
 
 
 def test_an_inflated_model_of_other_classes_gets_a_fresh_head(image: Path):
     model, notes = start(image, ["oak", "pine"])
     assert_same_weights(model, inflate(image, frames=4, num_classes=2), but="head.")
-    assert notes[0].endswith("its last layer of 3 classes is replaced by a fresh one of these 2 classes")
+    assert notes[0].endswith("its head of 3 classes is replaced by a fresh one of these 2 classes")
 
 
 @pytest.mark.parametrize("design", [{"block": "parallel"}, {"temporal_op": "conv3"}, {"residual": "standard"}], ids=str)
@@ -83,7 +83,7 @@ def test_a_video_checkpoint_of_other_frames_is_carried_over(video: Path):
     model, notes = start(video, CLASSES, frames=8)
     assert_same_weights(model, resize_frames(load(video), 8))
     assert notes == [
-        f"starts from {video} (tiny); its temporal layers are carried from 4 to 8 frames; its last layer is kept"
+        f"starts from {video} (tiny); its temporal layers are carried from 4 to 8 frames; its head is kept"
     ]
 
 
@@ -93,7 +93,7 @@ def test_a_segmenter_takes_the_backbone_of_an_image_classifier(image: Path):
     source, fresh = load(image).state_dict(), start(None, CLASSES, **fields)[0].state_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(value, (fresh if name.startswith("head.") else source)[name]), name
-    assert notes == [f"starts from {image} (tiny); its backbone is taken, the head is fresh"]
+    assert notes == [f"starts from {image} (tiny); its backbone is taken, the Semantic FPN is fresh"]
 
 
 def test_a_segmenter_of_other_classes_replaces_its_last_layer_alone(segmenter: Path):

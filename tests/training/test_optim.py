@@ -81,3 +81,11 @@ def test_the_weights_are_updated_in_one_pass_but_not_in_fp16(precision: str, fus
     # With a fused step the scaler always calls it, and the engine could not tell the ones that overflowed.
     config = TrainConfig(precision=precision)  # type: ignore[arg-type]
     assert make_optimizer(nn.Linear(2, 2), config).defaults["fused"] is fused
+
+
+def test_the_cosine_may_start_with_the_run_as_deit_s_does():
+    config = TrainConfig(epochs=300, lr=1e-3, min_lr=1e-5, warmup_lr=1e-6, warmup_epochs=20, cosine_from="start")
+    after_warmup, middle, end = (lr_at(epoch, config, steps_per_epoch=1) for epoch in (20, 150, 300))
+    assert after_warmup == pytest.approx(1e-5 + (1e-3 - 1e-5) * 0.5 * (1 + math.cos(math.pi / 15)))
+    assert middle == pytest.approx((1e-5 + 1e-3) / 2)
+    assert end == pytest.approx(1e-5)

@@ -23,6 +23,7 @@ from morphmlp.training.settings import run_config
 VIDEO = [f"{family}_{size}{frames}" for family in ("k400", "ssv1", "ssv2") for size in "sb" for frames in (16, 32)]
 IMAGE = [f"imagenet_{size}" for size in "tsbl"]
 MASK = [f"ade20k_{size}" for size in "tsb"]
+SHORT = ["imagenet_t_100", "k400_s16_30"]
 OURS = ["camvid", "cifar10_small", "demo", "spoken_words"]
 TABLE_OF = {"k400": (1, "K400"), "ssv2": (2, "SSV2"), "ssv1": (3, "SSV1")}
 CLASSES = {"k400": 400, "ssv1": 174, "ssv2": 174, "imagenet": 1000, "ade20k": 150}
@@ -31,7 +32,7 @@ CLASSES = {"k400": 400, "ssv1": 174, "ssv2": 174, "imagenet": 1000, "ade20k": 15
 def configured(name: str, **changes: Any) -> RunConfig:
     """The run of a recipe on data of its data set."""
     family = name.split("_")[0]
-    kind = "mask" if name in (*MASK, "camvid") else "image" if name in (*IMAGE, "cifar10_small") else "video"
+    kind = "mask" if name in (*MASK, "camvid") else "image" if name.startswith(("imagenet", "cifar10")) else "video"
     recipe = load_recipe(name) | changes
     return run_config("data", num_classes=CLASSES.get(family, 10), recipe=recipe, kind=kind)
 
@@ -51,7 +52,7 @@ def header(name: str) -> dict[str, str]:
 
 
 def test_there_is_a_recipe_for_every_published_model():
-    assert recipe_names() == sorted(VIDEO + IMAGE + MASK + OURS)
+    assert recipe_names() == sorted(VIDEO + IMAGE + MASK + SHORT + OURS)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -166,6 +167,11 @@ def test_imagenet_is_trained_as_deit(name: str):
     assert config.input == PUBLISHED_INPUTS["imagenet"]
     row = next(row for row in TABLES[4].rows if row.name == f"MorphMLP-{name[-1].upper()}")
     assert header(name)["published"].startswith(f"{row.published[IMAGENET]} top-1")
+
+
+def test_short_trainings_differ_from_the_long_ones_in_their_epochs_alone():
+    for short, long, epochs in (("imagenet_t_100", "imagenet_t", 33), ("k400_s16_30", "k400_s16", 30)):
+        assert load_recipe(short) == load_recipe(long) | {"epochs": epochs}
 
 
 @pytest.mark.parametrize("name", MASK)
@@ -348,6 +354,11 @@ def test_number_of_classes_is_that_of_the_data(start: Any, checkpoint: Path):
     recipe = {"init": str(checkpoint)} if start == "init" else start
     with pytest.raises(ConfigError, match=r"^arch.num_classes is 5, but .* data has 3 classes; leave it out$"):
         run_config("data", num_classes=3, recipe=recipe | {"arch": {"num_classes": 5}})
+
+
+def test_the_task_is_that_of_the_data():
+    with pytest.raises(ConfigError, match=r"^arch.task is 'segmentation', but data is for classification; leave it"):
+        run_config("data", num_classes=3, recipe={"arch": {"task": "segmentation"}}, kind="image")
 
 
 @pytest.mark.parametrize(

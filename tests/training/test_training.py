@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 import morphmlp.training.run as training
 from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.cli import main
+from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.tasks.classification import training as classification
-from morphmlp.training import trainer
+from morphmlp.training import record, trainer
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.run_folder import RunFolder
 
@@ -271,7 +272,7 @@ def test_resume_refuses_data_that_has_changed(data: Path, tmp_path: Path, monkey
 
 # The command line, which presses Ctrl-C itself after two steps: as a terminal does, the workers get it too.
 CTRL_C = """
-import os, signal, sys
+import os, signal, sys, tiny
 from morphmlp.cli import main
 from morphmlp.training.run_folder import RunFolder
 
@@ -420,7 +421,7 @@ def test_full_disk_leaves_no_half_written_state(data: Path, tmp_path: Path, monk
         training.train(tiny.run_config(data), tmp_path / "run")
     before = (tmp_path / "run" / "last" / "state.pt").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "write_checkpoint", full)
+        patch.setattr(record, "write_checkpoint", full)
         with pytest.raises(OSError, match="No space left"):
             training.resume(tmp_path / "run")
     assert (tmp_path / "run" / "last" / "state.pt").read_bytes() == before
@@ -463,7 +464,7 @@ def test_init_with_as_many_classes_starts_from_all_weights(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     config = tiny.run_config(data, init=checkpoint)
-    model, notes = initial_model(config, training.read_training_sets(data)[0].classes)
+    model, notes = initial_model(config, read_training_sets(data)[0].classes)
     source = load_file(checkpoint / "model.safetensors")
     order = [CLASSES.index(name) for name in sorted(CLASSES)]  # the checkpoint's classes, in the order of the data's
     for name in ("head.weight", "head.bias"):
@@ -478,7 +479,7 @@ def test_init_with_as_many_other_classes_replaces_the_head(data: Path, checkpoin
     source = load_file(checkpoint / "model.safetensors")
     assert torch.equal(model.state_dict()["norm.weight"], source["norm.weight"])
     assert not torch.equal(model.state_dict()["head.weight"], source["head.weight"])
-    assert "its head of 10 classes is replaced by a fresh one of these 10 classes" in notes[0]
+    assert "its last layer of 10 classes is replaced by a fresh one of these 10 classes" in notes[0]
 
 
 def test_a_second_training_in_a_folder_in_use_is_refused(data: Path, tmp_path: Path):
@@ -513,7 +514,7 @@ def test_init_with_another_head_says_so_and_keeps_the_backbone(
     videos = tiny.copy_data(data, tmp_path / "videos", classes=3)
     config = tiny.run_config(videos, init=checkpoint, lr=1e-12, min_lr=0.0, epochs=1)
     training.train(config, tmp_path / "run")
-    assert "its head of 10 classes is replaced by a fresh one of these 3" in capfd.readouterr().err
+    assert "its last layer of 10 classes is replaced by a fresh one of these 3" in capfd.readouterr().err
     source, tuned = (load_file(folder / "model.safetensors") for folder in (checkpoint, tmp_path / "run" / "last"))
     weights = [name for name in source if "running" not in name and "batches" not in name]
     assert tuned["head.weight"].shape == (3, 16)

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from morphmlp.checkpoints.pickles import require_weights
 from morphmlp.config import InputConfig, ModelConfig, default_input
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.files import replaced_folder
-from morphmlp.formatting import shortened
+from morphmlp.formatting import as_json, shortened
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
 
@@ -82,7 +83,7 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
         "labels": info.labels,
         "training": info.training,
     }
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(as_json(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _info_of(model: MorphMLP) -> CheckpointInfo:
@@ -111,6 +112,7 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
         raise CheckpointError(f"{path} is missing: the checkpoint is not complete") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): the file is damaged; use another checkpoint") from None
+    require_weights(weights, str(path))
     with torch.device("meta"):
         model = build_model(config)
     fit_state_dict(model, weights, source=str(path))

@@ -97,11 +97,16 @@ def state_dict_in(values: Any, name: str, *, shapes_only: bool = False) -> dict[
     others = [str(key) for key, value in values.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
     if others:
         raise CheckpointError(f"{name} holds something else than tensors: {shortened(others)}")
-    odd = {key: reason for key, value in values.items() if (reason := _why_unusable(value, shapes_only))}
+    require_weights(values, name, shapes_only=shapes_only)
+    return {re.sub(PREFIXES, "", key): value for key, value in values.items()}
+
+
+def require_weights(weights: dict[str, Tensor], name: str, *, shapes_only: bool = False) -> None:
+    """Raises CheckpointError where a tensor of `name` holds something else than dense, finite numbers."""
+    odd = {key: reason for key, value in weights.items() if (reason := _why_unusable(value, shapes_only))}
     if odd:
         shown = shortened([f"{key} is {reason}" for key, reason in odd.items()])
         raise CheckpointError(f"{name} holds tensors that are no weights ({len(odd)}): {shown}")
-    return {re.sub(PREFIXES, "", key): value for key, value in values.items()}
 
 
 def _why_unusable(tensor: Tensor, shapes_only: bool) -> str | None:
@@ -116,6 +121,7 @@ def _why_unusable(tensor: Tensor, shapes_only: bool) -> str | None:
         return "quantised"
     if tensor.is_complex():
         return "complex"
-    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+    narrow = tensor.is_floating_point() and tensor.itemsize == 1  # torch cannot tell of 8-bit floats
+    if tensor.is_floating_point() and not torch.isfinite(tensor.float() if narrow else tensor).all():
         return "not finite (NaN or infinity)"
     return None

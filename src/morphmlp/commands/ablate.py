@@ -1,6 +1,5 @@
 """`morphmlp ablate`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.analysis.paper.agreement import agreement_tables, comparable_column, plot_agreement, report
     from morphmlp.analysis.paper.trained import require_designs, train_designs
     from morphmlp.display.tables import print_all
-    from morphmlp.files import replaced_file
+    from morphmlp.files import replace_json
 
     require_designs(options.table)
     out = Path(options.out or f"runs/table{options.table}")
@@ -63,8 +62,7 @@ def run(arguments: list[str]) -> int:
         print_json(shown)
     else:
         print_all(agreement_tables(options.table, results, column))
-    with replaced_file(out / "table.json") as file:
-        json.dump(shown, file, indent=2)
+    replace_json(out / "table.json", shown)
     plot_agreement(options.table, results, column, out / "plot.png")
     print(f"table.json and plot.png are in {out}", file=sys.stderr)
     return 0
@@ -75,12 +73,14 @@ def configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     from morphmlp.data.sets.read import read_training_sets
     from morphmlp.demo.synthetic import write_dataset
     from morphmlp.recipes import load_recipe
-    from morphmlp.tasks.segmentation.annotations import is_mask_data
+    from morphmlp.tasks.registry import task_of_data
     from morphmlp.training.settings import run_config
 
     data = options.data or out / "data"
-    if is_mask_data(data):
-        raise DataError(f"{data} holds masks, and `ablate` compares classifiers; give class folders or lists")
+    if (task := task_of_data(data)).name != "classification":
+        raise DataError(
+            f"{data} holds {task.reading_part}, and `ablate` compares classifiers; give class folders or lists"
+        )
     named = options.recipe or ("demo" if options.data is None else None)
     recipe = load_recipe(named) if named else {}
     recipe |= {name: options[name] for name in ("batch_size", "init") if options[name] is not None}

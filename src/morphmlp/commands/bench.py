@@ -1,6 +1,5 @@
 """`morphmlp bench`."""
 
-import json
 import os
 from typing import Literal
 
@@ -21,7 +20,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.analysis.bench import bench
     from morphmlp.analysis.bench.report import plot_speed, report_tables
     from morphmlp.display.tables import print_all
-    from morphmlp.files import replaced_file
+    from morphmlp.files import replace_json
     from morphmlp.inference.device import resolve_device
 
     _check_values(options)
@@ -45,8 +44,7 @@ def run(arguments: list[str]) -> int:
     )
     print_all(report_tables(report))
     if options.json:
-        with replaced_file(options.json) as file:
-            json.dump(report.to_dict(), file, indent=2)
+        replace_json(options.json, report.to_dict())
     if options.plot:
         plot_speed([report], options.plot)
     return 0

@@ -7,7 +7,8 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
-from morphmlp.config import ListConfig, MaskConfig, SplitConfig
+from morphmlp.config import SplitConfig
+from morphmlp.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from morphmlp.analysis.data_check.report import CheckReport
@@ -34,10 +35,9 @@ def run(arguments: list[str]) -> int:
                 workers=options.workers,
                 timeout_s=options.timeout,
                 fresh=options.fresh,
-                lists=ListConfig.from_dict(plain["lists"]),
                 split=SplitConfig.from_dict(plain["split"]),
-                masks=MaskConfig.from_dict(plain["masks"]),
                 progress=progress,
+                **{task.reading_part: task.reading.from_dict(plain[task.reading_part]) for task in TASKS.values()},
             )
     except KeyboardInterrupt:
         print(f"what was found so far is in {folder}; the same command goes on from there", file=sys.stderr)
@@ -68,9 +68,9 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--timeout", type=PositiveFloat, default=60.0, help="seconds after which a file is given up")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier check found out")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_class_arguments(ListConfig, "lists")
     parser.add_class_arguments(SplitConfig, "split")
-    parser.add_class_arguments(MaskConfig, "masks")
+    for task in TASKS.values():
+        parser.add_class_arguments(task.reading, task.reading_part)
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,6 @@
 """What the verbs share: the parser, the options of the test protocol, exit statuses, JSON."""
 
 import difflib
-import json
 import re
 import sys
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
@@ -10,6 +9,8 @@ from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt
+
+from morphmlp.formatting import as_json
 
 USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
@@ -102,7 +103,7 @@ def protocol(options: Namespace) -> dict[str, Any]:
 
 def print_json(values: Any) -> None:
     """For programs: other characters than ASCII are escaped, as names of files may hold bytes that are no text."""
-    print(json.dumps(values, indent=2))
+    print(as_json(values, indent=2))
 
 
 def _unknown_option(reason: str) -> str | None:

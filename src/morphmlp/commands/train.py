@@ -48,7 +48,8 @@ def run(arguments: list[str]) -> int:
         return 0
     print(
         f"best {figure_names()[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
-        f"{result.unit}, at epoch {result.best_epoch}; {rate(result.clips_per_s, result.unit)}\n"
+        f"{result.unit}, at epoch {result.best_epoch}; {result.device_hours:.2f} device hours, "
+        f"{rate(result.clips_per_s, result.unit)}\n"
         f"checkpoint: {result.best}"
     )
     return 0
@@ -170,7 +171,7 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
         raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
     readings = [task.reading_part for task in TASKS.values()]
-    recipe = {name: plain[name] for name in (*TrainConfig.__dataclass_fields__, "arch", "split", *readings)}
+    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
     task = task_of_data(options.data)
     reading = task.reading.from_dict(plain[task.reading_part])

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 from morphmlp.errors import ConfigError
 
+NO_PATHS: tuple[str, ...] = ()
+
 
 def _checked(name: str, value: Any, annotation: Any) -> Any:
     """The value in its annotated type; lists become tuples, integers floats, and dictionaries configurations."""
@@ -56,7 +58,13 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """Base of the configurations: values are checked against their annotations when one is built."""
+    """Base of the configurations: values are checked against their annotations when one is built.
+
+    Attributes:
+        paths: the fields that hold paths.
+    """
+
+    paths = NO_PATHS  # without an annotation, or it would be a field
 
     def __post_init__(self) -> None:
         for name, annotation in typing.get_type_hints(type(self)).items():
@@ -67,11 +75,16 @@ class Config:
         """Raises ConfigError where single values are fine but the whole is not."""
 
     @classmethod
+    def names(cls) -> list[str]:
+        """The names of the fields."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Builds the configuration from plain values; an unknown name is an error that lists the near ones."""
         if not isinstance(values, dict):
             raise ConfigError(f"{cls._label()} is {values!r}; allowed: names with values")
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = cls.names()
         for name in values:
             if name not in names:
                 near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)

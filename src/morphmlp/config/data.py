@@ -42,6 +42,8 @@ class ListConfig(Config):
         frame_folders: a folder of images below a class folder is a video; one that a list names always is.
     """
 
+    paths = ("train", "val", "prefix", "labels")
+
     train: str | None = None
     val: str | None = None
     prefix: str | None = None
@@ -59,6 +61,8 @@ class MaskConfig(Config):
         ignore_index: the value of pixels without a class, beside 255, which never has one (CamVid: 11).
         reduce_zero_label: 0 means "no class" and the values 1 to N the classes 0 to N - 1 (ADE20K).
     """
+
+    paths = ("labels",)
 
     labels: str | None = None
     ignore_index: int = 255

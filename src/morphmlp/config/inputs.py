@@ -21,8 +21,13 @@ class InputConfig(Config):
             equal segments, Something-Something).
         stride: frames between two sampled ones, at `target_fps`; dense sampling only.
         target_fps: frame rate that the stride refers to.
+        sparse_fps: frame rate of the clock that sparse sampling counts on, as if frames had been extracted at it; None
+            counts the video's own frames. Folders of frames have no rate, so they are counted as they are.
         fit: "crop" resizes the short side and crops; "stretch" squeezes the whole frame into the clip; "whole" resizes
             the short side and rounds both sides up to a multiple of 32 (segmentation, whose training still crops).
+        decode_size: short side in px to which the frames of video files are scaled while they are decoded, before all
+            else; where several crops are taken, their size. None keeps the frames as they are. The released loader of
+            Kinetics does so, and large videos load several times as fast.
         resize: short side in px before the crop when one crop is taken; several crops resize to `crop`.
         crop: height and width of the clip in px; equal where `fit` is "crop".
         one_crop: where a single crop lies: "center", or "start" (left or top; the released SSV loaders).
@@ -37,7 +42,9 @@ class InputConfig(Config):
     sampling: Literal["dense", "sparse"] = "sparse"
     stride: int = 4
     target_fps: float = 30.0
+    sparse_fps: float | None = None
     fit: Literal["crop", "stretch", "whole"] = "crop"
+    decode_size: int | None = None
     resize: int = 256
     crop: tuple[int, int] = (224, 224)
     one_crop: Literal["center", "start"] = "center"
@@ -50,14 +57,21 @@ class InputConfig(Config):
     num_crops: int = 1
     aggregation: Literal["logits", "probabilities"] = "logits"
 
+    @property
+    def decoded_short_side(self) -> int | None:
+        """The short side to decode test clips at: `decode_size`, or with several crops their size, as released."""
+        return self.decode_size and (self.decode_size if self.num_crops == 1 else min(self.decode_size, *self.crop))
+
     def validate(self) -> None:
         self._require(self.stride > 0, "stride", "1 or more")
         self._require(self.target_fps > 0, "target_fps", "above 0")
+        self._require(self.sparse_fps is None or 0.1 <= self.sparse_fps <= 1_000, "sparse_fps", "0.1 to 1,000, or None")
         self._require_at_most(1_000_000, "stride", "target_fps")
         self._require(self.target_fps >= 0.001, "target_fps", "0.001 or more")
         self._require(min(self.crop) >= 32, "crop", "32 px or more")
         self._require_at_most(8_192, "crop")
-        self._require_at_most(16_384, "resize")
+        self._require_at_most(16_384, "resize", "decode_size")
+        self._require(self.decode_size is None or self.decode_size >= 32, "decode_size", "32 px or more, or None")
         if self.fit == "crop":
             self._require(self.crop[0] == self.crop[1], "crop", "height and width equal, or fit = 'stretch'")
             self._require(self.resize >= self.crop[0], "resize", f"at least crop ({self.crop[0]} px)")
@@ -75,9 +89,9 @@ class InputConfig(Config):
 
 # The published test protocol of each released family; where it differs from other code: docs/deviations.md.
 PUBLISHED_INPUTS: dict[str, InputConfig] = {
-    "k400": InputConfig(sampling="dense", num_clips=4),
-    "ssv1": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
-    "ssv2": InputConfig(resize=224, one_crop="start", channel_order="bgr", num_crops=3),
+    "k400": InputConfig(sampling="dense", decode_size=256, num_clips=4),
+    "ssv1": InputConfig(sparse_fps=30.0, resize=224, one_crop="start", channel_order="bgr", num_crops=3),
+    "ssv2": InputConfig(sparse_fps=30.0, resize=224, one_crop="start", channel_order="bgr", num_crops=3),
     "imagenet": InputConfig(
         interpolation="bicubic", antialias=True, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
     ),

@@ -32,10 +32,10 @@ class ModelConfig(Config):
             convolutions of 1 x L and L x 1.
         branches: "hwc" (horizontal, vertical, channel), or "hw" without the channel branch (Table 9); a 3 x 3 or 7 x 7
             convolution has no branches.
-        weighted_sum: False adds the branches up as they are (Table 9).
-        style: "transformer" (Fig. 7), or "cnn": a ResNet whose 3 x 3 convolutions are MorphFC_s (Table 9); `widths`
-            are those inside its bottlenecks, a quarter of those between them. It has no MLPs, and over time a
-            convolution of 3 steps: the fields on these and Table 7's have no effect on it.
+        weighted_sum: False adds the branches up without weights (Table 9).
+        style: "transformer" (Fig. 7), or "cnn": a ResNet whose 3 x 3 convolutions are MorphFC_s (Table 9). Its
+            bottlenecks have `widths` channels inside, and four times as many between them. It has no MLPs, and a
+            convolution of 3 steps over time: the fields of MLPs, temporal layers and Table 7 have no effect on it.
         temporal_op: "morphfc", or a convolution over 3 or 5 time steps in its place (Table 10).
         block: "sequential", or "parallel": both layers read the block's input (Table 7).
         order: "ts", temporal before spatial, or "st"; sequential blocks only (Table 7).

@@ -26,6 +26,8 @@ class TrainConfig(Config):
         min_lr: learning rate at the end.
         warmup_lr: learning rate at the start; None for `min_lr`.
         warmup_epochs: linear warm-up from `warmup_lr`, then cosine to `min_lr`.
+        cosine_from: where the cosine starts: at the end of the "warmup", or at the "start" of the run, as DeiT's does,
+            so that the rate is a little lower when the warm-up ends.
         layer_decay: factor on the learning rate from each block to the one before it; 1 trains all alike.
         weight_decay: on matrices and kernels only.
         clip_grad: largest gradient norm; None does not clip.
@@ -50,6 +52,7 @@ class TrainConfig(Config):
     min_lr: float = 1e-6
     warmup_lr: float | None = None
     warmup_epochs: float = 3.0
+    cosine_from: Literal["warmup", "start"] = "warmup"
     layer_decay: float = 1.0
     weight_decay: float = 0.05
     clip_grad: float | None = 20.0
@@ -87,6 +90,10 @@ class TrainConfig(Config):
         if self.fsdp:
             self._require(self.ema == 0, "ema", "0 with fsdp")
             self._require(self.precision != "fp16", "precision", "'fp32' or 'bf16' with fsdp")
+
+
+# The fields of `RunConfig` that say how data is read and split; a task names the one that it reads by.
+READINGS: dict[str, type[Config]] = {"split": SplitConfig, "lists": ListConfig, "masks": MaskConfig}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Everything on the embedded videos: render, train, evaluate, predict, and a page that shows the results."""
 
-import json
 import shutil
 import sys
 import time
@@ -13,7 +12,7 @@ from morphmlp.data.sets.find import find_media
 from morphmlp.demo.overview import Strip, draw_overview, make_strip
 from morphmlp.demo.page import write_demo_page
 from morphmlp.demo.synthetic import CLASSES, REVERSED, write_dataset
-from morphmlp.files import replaced_file
+from morphmlp.files import replace_json
 from morphmlp.recipes import load_recipe
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction, evaluate_checkpoint
 from morphmlp.tasks.classification.predictor import Predictor
@@ -79,8 +78,7 @@ def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figur
     """Writes the page, and beside it the files that it is made from."""
     write_evaluation(evaluation, out)
     shutil.copyfile(result.best.parent / "curves.png", out / "curves.png")
-    with replaced_file(out / "figures.json") as file:
-        json.dump(figures, file, indent=2)
+    replace_json(out / "figures.json", figures)
     right = [p for p in evaluation.predictions if p.predicted == p.label]
     wrong = [p for p in evaluation.predictions if p.predicted != p.label]
     by_class = {evaluation.labels[p.label]: p for p in [*evaluation.predictions, *right]}  # right where there is one

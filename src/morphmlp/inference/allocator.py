@@ -14,9 +14,9 @@ def keep_freed_memory() -> bool:
     """Tells the C library to keep the memory that is freed; returns whether it does.
 
     By itself glibc gives the memory of a large tensor back to the system as soon as it is freed, and gets the next
-    one page by page, zeroed; `docs/speed.md` has what that costs. From now on it gives memory back from the top of its
-    heap only, what lies beyond 128 MiB there: below a block that is still in use, all of it stays. It holds for the
-    whole process. A user's own settings of the two thresholds, in the environment, are left as they are
+    one page by page, zeroed; `docs/speed.md` has what that costs. From now on it only gives back what exceeds
+    128 MiB at the top of its heap; memory below a block that is still in use stays. This holds for the whole process. A
+    user's own settings of the two thresholds, in the environment, are left as they are
     (`MALLOC_TRIM_THRESHOLD_=131072` turns it off), and so is every other C library.
 
     >>> keep_freed_memory() in (True, False)

@@ -1,15 +1,15 @@
 """Where a model runs, and in which precision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from morphmlp.distributed import local_rank
-from morphmlp.errors import ConfigError, DataError
+from morphmlp.errors import ConfigError, DataError, NotFiniteError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -61,6 +61,22 @@ def resolve_device(device: str) -> torch.device:
         raise DataError(
             f"device {device!r} cannot be used here; allowed: auto, cpu, or cuda with a CUDA device"
         ) from None
+
+
+def require_finite(logits: Tensor, paths: Sequence[object]) -> None:
+    """Raises NotFiniteError where a logit is NaN or infinite: no class could be told, yet the first would be named.
+
+    Args:
+        logits: `[items, ...]`.
+        paths: of the items, for the message.
+    """
+    finite = logits.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        path = paths[int(finite.int().argmin())]
+        raise NotFiniteError(
+            f"the model's outputs for {path} are not finite (NaN or infinity): the weights are damaged, or too large "
+            "for the precision; use another checkpoint, or --precision fp32"
+        )
 
 
 def autocast(device: torch.device, precision: str) -> Any:

@@ -116,7 +116,7 @@ class InferenceModel(nn.Module):
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Refuses: the weights are folded, and no longer those of a checkpoint."""
+        """Refuses: the weights are folded, so no checkpoint could hold them."""
         raise UserError("an optimized model cannot be saved; save the model that it was made from")
 
 

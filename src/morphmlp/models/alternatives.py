@@ -212,7 +212,7 @@ class GroupConv(nn.Conv1d):
     def __init__(self, width: int, chunk_length: int):
         groups = width // group_width(width, chunk_length)
         super().__init__(width, width, chunk_length, groups=groups)
-        # One more zero at the end than at the start where L is even, as padding="same" has it, which warns of the copy.
+        # For an even L, one more zero at the end than at the start: as padding="same", which warns of the copy.
         self.sides = ((chunk_length - 1) // 2, chunk_length // 2)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -15,44 +15,93 @@ from torch import Tensor, nn
 from morphmlp.models.branch_mean import mean_of_branches
 
 
-def group_width(width: int, chunk_length: int) -> int:
-    """Channels D of a group: the smallest divisor of C with L * D >= C.
+class SpatialFC(nn.Module):
+    """MorphFC_s: vertical, horizontal and channel branches, weighted and summed, then a projection (Sec. 3.1, Fig. 4).
 
-    Where L divides C this is the paper's D = C / L; the released temporal layers follow it as well.
-
-    >>> group_width(112, 14), group_width(392, 16), group_width(84, 56)
-    (8, 28, 2)
+    Args:
+        width: channels C.
+        chunk_length: L. A chunk may exceed a row: 28 covers two rows of a 14 x 14 map.
+        whole_map: the form of stage 4. There a chunk is meant to cover the whole map, so rows and columns are the same,
+            and one spatial branch is left.
     """
-    return next(d for d in range(1, width + 1) if width % d == 0 and chunk_length * d >= width)
+
+    def __init__(self, width: int, chunk_length: int, *, whole_map: bool = False):
+        super().__init__()
+        self.vertical = None if whole_map else ChunkFC(width, chunk_length)
+        self.horizontal = ChunkFC(width, chunk_length, strided=whole_map)
+        self.channel = nn.Linear(width, width)
+        self.branch_weights = BranchWeights(width, num_branches=2 if whole_map else 3)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T, H, W, C]` -> the same shape."""
+        mean = mean_of_branches(x, vertical=self.vertical, horizontal=self.horizontal, channel=self.channel)
+        weights = self.branch_weights(mean).unbind()  # in the released order: vertical, horizontal, channel
+        # The channel branch first: a sum gets the memory layout of its first term, and that of columns is slow.
+        total = weights[-1] * self.channel(x)
+        total = total + weights[-2] * over_rows(self.horizontal, x)
+        if self.vertical is not None:
+            total = total + weights[0] * over_columns(self.vertical, x)
+        return self.proj(total)
 
 
-def to_chunks(tokens: Tensor, chunk_length: int, group_width: int, *, strided: bool = False) -> Tensor:
-    """Chunks of L tokens as vectors of one group of D channels each: `[..., N, C]` -> `[..., M, groups, L * D]`.
+def over_rows(branch: nn.Module, x: Tensor) -> Tensor:
+    """A layer of tokens `[..., N, C]` over a frame's tokens, row by row: `[B, T, H, W, C]` -> the same shape."""
+    return branch(x.flatten(2, 3)).unflatten(2, x.shape[2:4])
 
-    Zeros are appended to a sequence that L does not divide.
+
+def over_columns(branch: nn.Module, x: Tensor) -> Tensor:
+    """The same, column by column."""
+    return over_rows(branch, x.transpose(2, 3)).transpose(2, 3)  # tokens of [B, T, W, H, C]
+
+
+class BranchWeights(nn.Module):
+    """Softmax weights of the branches by clip and channel, from the mean of their sum (weighted sum, Table 9)."""
+
+    def __init__(self, width: int, num_branches: int):
+        super().__init__()
+        self.num_branches = num_branches
+        self.fc1 = nn.Linear(width, width // 4)
+        self.fc2 = nn.Linear(width // 4, width * num_branches)  # output channel * num_branches + branch
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """`[B, C]` -> `[num_branches, B, 1, 1, 1, C]`."""
+        logits = self.fc2(F.gelu(self.fc1(mean))).unflatten(-1, (-1, self.num_branches))
+        weights = logits.softmax(dim=-1).movedim(-1, 0).contiguous()  # products with strided weights are slow
+        return weights[:, :, None, None, None]
+
+
+class TemporalFC(nn.Module):
+    """MorphFC_t: an FC over all frames of each position (Eq. 2), then a projection.
+
+    Args:
+        width: channels C.
+        num_steps: temporal tokens a position, T' (half the frames of the clip).
     """
-    num_chunks = math.ceil(tokens.shape[-2] / chunk_length)  # M
-    padding = num_chunks * chunk_length - tokens.shape[-2]
-    if padding:
-        tokens = F.pad(tokens, (0, 0, 0, padding))
-    tokens = tokens.unflatten(-1, (-1, group_width))  # [..., M * L, groups, D]
-    # -> [..., M, groups, L, D]
-    if strided:
-        chunks = tokens.unflatten(-3, (chunk_length, num_chunks)).movedim(-4, -2)
+
+    def __init__(self, width: int, num_steps: int):
+        super().__init__()
+        self.fc = ChunkFC(width, num_steps)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T', H, W, C]` -> the same shape."""
+        over_time = self.fc(x.movedim(1, 3))  # [B, H, W, T', C]
+        return self.proj(over_time.movedim(3, 1))
+
+
+def init_temporal(layer: TemporalFC, how: str) -> None:
+    """Starts a temporal layer with an output of zero, in the way that `ModelConfig.temporal_init` names.
+
+    released: FC zero, projection all ones. Every column of the projection then gets the same gradient within a
+        group, so the FC's rank stays at T' for the first steps.
+    zero_proj: FC truncated normal, projection zero: the same start without the symmetry.
+    """
+    if how == "released":
+        nn.init.zeros_(layer.fc.fc.weight)
+        nn.init.ones_(layer.proj.weight)
     else:
-        chunks = tokens.unflatten(-3, (num_chunks, chunk_length)).transpose(-3, -2)
-    return chunks.flatten(-2)
-
-
-def to_tokens(
-    vectors: Tensor, num_tokens: int, chunk_length: int, group_width: int, *, strided: bool = False
-) -> Tensor:
-    """The way back, without what was appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
-    chunks = vectors.unflatten(-1, (chunk_length, group_width))
-    # [..., M, groups, L, D] -> [..., M * L, C]
-    tokens = chunks.movedim(-2, -4) if strided else chunks.transpose(-3, -2)
-    tokens = tokens.flatten(-2).flatten(-3, -2)
-    return tokens[..., :num_tokens, :] if tokens.shape[-2] > num_tokens else tokens
+        nn.init.zeros_(layer.proj.weight)
 
 
 class ChunkFC(nn.Module):
@@ -86,90 +135,41 @@ class ChunkFC(nn.Module):
         return to_tokens(vectors, tokens.shape[-2], self.chunk_length, self.group_width, strided=self.strided)
 
 
-class BranchWeights(nn.Module):
-    """Softmax weights of the branches by clip and channel, from the mean of their sum (weighted sum, Table 9)."""
+def to_chunks(tokens: Tensor, chunk_length: int, group_width: int, *, strided: bool = False) -> Tensor:
+    """Chunks of L tokens as vectors of one group of D channels each: `[..., N, C]` -> `[..., M, groups, L * D]`.
 
-    def __init__(self, width: int, num_branches: int):
-        super().__init__()
-        self.num_branches = num_branches
-        self.fc1 = nn.Linear(width, width // 4)
-        self.fc2 = nn.Linear(width // 4, width * num_branches)  # output channel * num_branches + branch
-
-    def forward(self, mean: Tensor) -> Tensor:
-        """`[B, C]` -> `[num_branches, B, 1, 1, 1, C]`."""
-        logits = self.fc2(F.gelu(self.fc1(mean))).unflatten(-1, (-1, self.num_branches))
-        weights = logits.softmax(dim=-1).movedim(-1, 0).contiguous()  # products with strided weights are slow
-        return weights[:, :, None, None, None]
-
-
-class SpatialFC(nn.Module):
-    """MorphFC_s: vertical, horizontal and channel branches, weighted and summed, then a projection (Sec. 3.1, Fig. 4).
-
-    Args:
-        width: channels C.
-        chunk_length: L. A chunk may exceed a row: 28 covers two rows of a 14 x 14 map.
-        whole_map: the form of stage 4, where a chunk is meant to cover the whole map, so that rows and
-            columns are the same and one spatial branch is left.
+    Zeros are appended to a sequence that L does not divide.
     """
-
-    def __init__(self, width: int, chunk_length: int, *, whole_map: bool = False):
-        super().__init__()
-        self.vertical = None if whole_map else ChunkFC(width, chunk_length)
-        self.horizontal = ChunkFC(width, chunk_length, strided=whole_map)
-        self.channel = nn.Linear(width, width)
-        self.branch_weights = BranchWeights(width, num_branches=2 if whole_map else 3)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, T, H, W, C]` -> the same shape."""
-        mean = mean_of_branches(x, vertical=self.vertical, horizontal=self.horizontal, channel=self.channel)
-        weights = self.branch_weights(mean).unbind()  # in the released order: vertical, horizontal, channel
-        # The channel branch first: a sum lies in memory as its first term does, and the columns lie across.
-        total = weights[-1] * self.channel(x)
-        total = total + weights[-2] * over_rows(self.horizontal, x)
-        if self.vertical is not None:
-            total = total + weights[0] * over_columns(self.vertical, x)
-        return self.proj(total)
-
-
-def over_rows(branch: nn.Module, x: Tensor) -> Tensor:
-    """A layer of tokens `[..., N, C]` over a frame's tokens, row by row: `[B, T, H, W, C]` -> the same shape."""
-    return branch(x.flatten(2, 3)).unflatten(2, x.shape[2:4])
-
-
-def over_columns(branch: nn.Module, x: Tensor) -> Tensor:
-    """The same, column by column."""
-    return over_rows(branch, x.transpose(2, 3)).transpose(2, 3)  # tokens of [B, T, W, H, C]
-
-
-class TemporalFC(nn.Module):
-    """MorphFC_t: an FC over all frames of each position (Eq. 2), then a projection.
-
-    Args:
-        width: channels C.
-        num_steps: temporal tokens a position, T' (half the frames of the clip).
-    """
-
-    def __init__(self, width: int, num_steps: int):
-        super().__init__()
-        self.fc = ChunkFC(width, num_steps)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, T', H, W, C]` -> the same shape."""
-        over_time = self.fc(x.movedim(1, 3))  # [B, H, W, T', C]
-        return self.proj(over_time.movedim(3, 1))
-
-
-def init_temporal(layer: TemporalFC, how: str) -> None:
-    """Start a temporal layer so that its residual branch adds nothing, as `ModelConfig.temporal_init` says.
-
-    released: FC zero, projection all ones. Every column of the projection then gets the same gradient within a
-        group, so the FC's rank stays at T' for the first steps.
-    zero_proj: FC truncated normal, projection zero: the same start without the symmetry.
-    """
-    if how == "released":
-        nn.init.zeros_(layer.fc.fc.weight)
-        nn.init.ones_(layer.proj.weight)
+    num_chunks = math.ceil(tokens.shape[-2] / chunk_length)  # M
+    padding = num_chunks * chunk_length - tokens.shape[-2]
+    if padding:
+        tokens = F.pad(tokens, (0, 0, 0, padding))
+    tokens = tokens.unflatten(-1, (-1, group_width))  # [..., M * L, groups, D]
+    # -> [..., M, groups, L, D]
+    if strided:
+        chunks = tokens.unflatten(-3, (chunk_length, num_chunks)).movedim(-4, -2)
     else:
-        nn.init.zeros_(layer.proj.weight)
+        chunks = tokens.unflatten(-3, (num_chunks, chunk_length)).transpose(-3, -2)
+    return chunks.flatten(-2)
+
+
+def to_tokens(
+    vectors: Tensor, num_tokens: int, chunk_length: int, group_width: int, *, strided: bool = False
+) -> Tensor:
+    """Undoes `to_chunks`, and drops the zeros that it appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
+    chunks = vectors.unflatten(-1, (chunk_length, group_width))
+    # [..., M, groups, L, D] -> [..., M * L, C]
+    tokens = chunks.movedim(-2, -4) if strided else chunks.transpose(-3, -2)
+    tokens = tokens.flatten(-2).flatten(-3, -2)
+    return tokens[..., :num_tokens, :] if tokens.shape[-2] > num_tokens else tokens
+
+
+def group_width(width: int, chunk_length: int) -> int:
+    """Channels D of a group: the smallest divisor of C with L * D >= C.
+
+    Where L divides C this is the paper's D = C / L; the released temporal layers follow it as well.
+
+    >>> group_width(112, 14), group_width(392, 16), group_width(84, 56)
+    (8, 28, 2)
+    """
+    return next(d for d in range(1, width + 1) if width % d == 0 and chunk_length * d >= width)

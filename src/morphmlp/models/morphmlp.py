@@ -39,7 +39,7 @@ class MorphMLP(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.checkpoint_info: Any = None  # what `checkpoints.load` found beside the weights, for `save` to write back
+        self.checkpoint_info: Any = None  # what was loaded with the weights, which `save` writes back
         self.gradient_checkpointing = config.gradient_checkpointing
         self.stem, self.downsamples, self.stages, self.norm = self._make_parts(config)
         self.num_features = config.map_widths[-1]  # channels that the head takes

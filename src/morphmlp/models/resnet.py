@@ -69,7 +69,7 @@ class ResNetStem(nn.Module):
 class Bottleneck(nn.Module):
     """1 x 1 convolution, MorphFC_s (and a 3-tap convolution over time on video), 1 x 1 convolution; each normalised.
 
-    The stride is in the first 1 x 1 convolution, where the original ResNet has it: an FC over chunks has none.
+    The stride is in the first 1 x 1 convolution, as in the original ResNet: an FC over chunks has no stride.
     """
 
     def __init__(self, config: ModelConfig, stage: int, *, in_width: int, stride: int, drop_path: float):

@@ -108,7 +108,7 @@ class SemanticFPN(nn.Module):
     def _at_finest_size(self, pyramid: list[Tensor], level: int) -> Tensor:
         """A level's scale head: to the exact size of each finer level in turn, as maps of odd sides do not double."""
         x = pyramid[level]
-        finer_levels = reversed(pyramid[:level] or [x])  # stride 4 has a convolution too, and stays as large as it is
+        finer_levels = reversed(pyramid[:level] or [x])  # stride 4 has a convolution too, and keeps its size
         for conv, finer in zip(self.scale_heads[level].children(), finer_levels, strict=True):
             x = resized(conv(x), finer)
         return x

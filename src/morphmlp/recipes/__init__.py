@@ -13,16 +13,14 @@ import yaml
 from morphmlp.config import (
     AugmentConfig,
     InputConfig,
-    ListConfig,
-    MaskConfig,
     ModelConfig,
-    SplitConfig,
     TrainConfig,
 )
+from morphmlp.config.run import READINGS
 from morphmlp.errors import ConfigError
 
 # Of a recipe, beside `model`, `init` and the fields of TrainConfig; "arch" holds fields of the model.
-PARTS = {"input": InputConfig, "split": SplitConfig, "lists": ListConfig, "masks": MaskConfig}
+PARTS = {"input": InputConfig} | READINGS
 MOST_VALUES = 100_000  # of a file, aliases written out
 FIELDS = PARTS | {"arch": ModelConfig, "augment": AugmentConfig}
 
@@ -123,13 +121,13 @@ def _folder() -> Traversable:
 
 def _refuse_unknown_names(recipe: dict[str, Any], *, source: str) -> None:
     """Raises ConfigError that lists the near names; the values are for `run_config` to check."""
-    top = list(dict.fromkeys(["model", "init", *FIELDS, *TrainConfig.__dataclass_fields__]))
+    top = list(dict.fromkeys(["model", "init", *FIELDS, *TrainConfig.names()]))
     for part in (None, *FIELDS):
-        known = list(FIELDS[part].__dataclass_fields__) if part else top
+        known = FIELDS[part].names() if part else top
         values = recipe.get(part) if part else recipe
         for name in values if isinstance(values, dict) else ():
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
-                near += [f"{other}.{name}" for other in FIELDS if name in FIELDS[other].__dataclass_fields__]
+                near += [f"{other}.{name}" for other in FIELDS if name in FIELDS[other].names()]
                 hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
                 raise ConfigError(f"{source} has no field {name!r}{f' in {part}' if part else ''}; {hint}")

@@ -21,6 +21,11 @@ def task_of_data(data: str | Path) -> Task:
     return [task for task in TASKS.values() if task.recognises(data)][-1]
 
 
+def task_of_kind(kind: str) -> Task:
+    """The task whose sets are of this kind."""
+    return next(task for task in TASKS.values() if kind in task.default_models)
+
+
 def load_for_task(checkpoint: str | Path, name: str) -> "tuple[MorphMLP, CheckpointInfo]":
     """Loads a checkpoint folder's model and what is written beside it.
 

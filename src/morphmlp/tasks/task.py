@@ -43,12 +43,14 @@ class Task(ABC):
         verb: of the command line, which uses such a model.
         metric: the figure of an evaluation whose best value decides which checkpoint is kept; 0 to 1.
         figures: names for people of all figures of 0 to 1, by their names in the log.
+        default_models: the model that a training takes by default, by the kind of the task's sets.
         reading_part: the field of `RunConfig` that says how the data is read; options of the same name set it.
         reading: its class.
         options: of `evaluate`, those that not every task takes.
         output_files: the files of an evaluation.
         unit: what an evaluation counts, in the plural.
         head_fields: fields of `ModelConfig` that only this task's models depend on.
+        head_noun: what follows the backbone of its models.
         last_layer: the name of their last layer, whose rows are the classes.
     """
 
@@ -57,12 +59,14 @@ class Task(ABC):
     verb: str
     metric: str
     figures: ClassVar[Mapping[str, str]]
+    default_models: ClassVar[Mapping[str, str]]
     reading_part: str
     reading: type[Config]
     options: tuple[str, ...]
     output_files: tuple[str, ...]
     unit: str
     head_fields: tuple[str, ...] = ()
+    head_noun: str = "head"
     last_layer: str = "head"
 
     @abstractmethod
@@ -79,6 +83,14 @@ class Task(ABC):
         Raises:
             DataError: the data cannot be used.
         """
+
+    def pairs_to_check(self, data: Path, split: SplitConfig, reading: Any) -> "AnnotatedSet | None":
+        """The samples and their annotations, for `check-data`; None where the labels are no files of their own.
+
+        Raises:
+            DataError: there are no samples.
+        """
+        return None
 
     @abstractmethod
     def for_training(self, config: RunConfig, sets: tuple[Any, Any]) -> "TrainingTask":
@@ -107,6 +119,33 @@ class Task(ABC):
     @abstractmethod
     def report(self) -> "Report":
         """The task's module `report`, which shows evaluations."""
+
+
+class CountAnnotation(Protocol):
+    """Reads an annotation; its `repr` says how, as what it said once holds only while that is the same."""
+
+    def __call__(self, path: Path, size: tuple[int, int]) -> tuple[int, ...]:
+        """Pixels of each class, then those without one, of the annotation of an image of this height and width.
+
+        Raises:
+            MediaError: it cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """Images with a file of annotations for each.
+
+    Attributes:
+        parts: image and annotation of each sample, by split.
+        refusal: the words in which a training refuses the set; None where it takes it.
+    """
+
+    parts: dict[str, list[tuple[Path, Path]]]
+    classes: list[str]
+    refusal: str | None
+    count: CountAnnotation
 
 
 class Report(Protocol):

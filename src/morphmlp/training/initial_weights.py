@@ -71,7 +71,7 @@ def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Ten
     weights, former = source.state_dict(), source.config
     if model.task != former.task:
         backbone = {name: value for name, value in weights.items() if name.startswith(BACKBONE)}
-        return backbone, ["its backbone is taken, the head is fresh"]
+        return backbone, [f"its backbone is taken, the {TASKS[model.task].head_noun} is fresh"]
     if model.temporal and not former.temporal:
         return inflated_weights(weights), [f"inflated to {model.frames} frames, the temporal layers are fresh"]
     if model.frames != former.frames:
@@ -86,12 +86,11 @@ def _fitted_classifier(
     """The last layer for these classes, which is kept, put into their order, or fresh; and which of the three."""
     layer = TASKS[fresh.config.task].last_layer
     names = (f"{layer}.weight", f"{layer}.bias")
+    what = "its head" if layer == "head" else "its last layer"
     if known == classes:
-        return {}, "its last layer is kept"
+        return {}, f"{what} is kept"
     if sorted(known) == sorted(classes):
         rows = torch.tensor([known.index(name) for name in classes])
-        return {
-            name: weights[name][rows] for name in names
-        }, "its last layer is kept, put into the order of these classes"
-    change = f"its last layer of {len(known)} classes is replaced by a fresh one of these {len(classes)} classes"
+        return {name: weights[name][rows] for name in names}, f"{what} is kept, put into the order of these classes"
+    change = f"{what} of {len(known)} classes is replaced by a fresh one of these {len(classes)} classes"
     return {name: fresh.state_dict()[name] for name in names}, change

@@ -61,11 +61,16 @@ def set_lr(optimizer: Any, lr: float) -> None:
 
 
 def lr_at(step: int, config: TrainConfig, *, steps_per_epoch: int) -> float:
-    """Learning rate of a step, from 0: linear warm-up from `warmup_lr` (or `min_lr`), then cosine to `min_lr`."""
+    """Learning rate of a step, from 0: linear warm-up from `warmup_lr` (or `min_lr`), then cosine to `min_lr`.
+
+    The cosine starts at `lr` after the warm-up; or, with `cosine_from` "start", at step 0, so that the warm-up covers
+    its first part.
+    """
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     total_steps = config.epochs * steps_per_epoch
     if step < warmup_steps:
         start = config.min_lr if config.warmup_lr is None else config.warmup_lr
         return start + (config.lr - start) * step / warmup_steps
-    progress = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
+    first = warmup_steps if config.cosine_from == "warmup" else 0
+    progress = min((step - first) / max(total_steps - first, 1), 1.0)
     return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -8,6 +8,7 @@ from accelerate.tracking import GeneralTracker
 
 from morphmlp.checkpoints.folder import CheckpointInfo, write_checkpoint
 from morphmlp.config import RunConfig
+from morphmlp.config.run import READINGS
 from morphmlp.display.curves import plot_curves
 from morphmlp.distributed import is_main
 from morphmlp.files import replaced_folder
@@ -57,17 +58,15 @@ class RunRecord:
 
     def _info(self, progress: Progress, scores: Scores | None) -> CheckpointInfo:
         """What the checkpoint says beside the weights."""
-        task, values = self.task, self.config.to_dict()
-        data, settings, init = (values.pop(name) for name in ("data", "train", "init"))
+        task, config = self.task, self.config
         summary: dict[str, Any] = {
-            "data": data,
+            "data": config.data,
             task.unit: len(task.train_paths),
             "epochs": round(progress.step / self.steps_per_epoch, 3),
-            "init": init,
-            # The others say how the data is read.
-            **{name: value for name, value in values.items() if name not in ("model", "input")},
-            "settings": settings,
+            "init": config.init,
+            **{name: getattr(config, name).to_dict() for name in READINGS},
+            "settings": config.train.to_dict(),
         }
         if scores is not None:
             summary |= {f"val_{task.metric}": scores.figures[task.metric], f"val_{task.unit}": scores.evaluated}
-        return CheckpointInfo(input=self.config.input, labels=list(task.classes), training=summary)
+        return CheckpointInfo(input=config.input, labels=list(task.classes), training=summary)

@@ -10,14 +10,14 @@ from torch import distributed
 
 from morphmlp.config import RunConfig
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
-from morphmlp.errors import ConfigError, DataError, UserError
+from morphmlp.errors import ConfigError, DataError, NotFiniteError, UserError
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import TrainingSet
 from morphmlp.training.environment import describe_environment
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.run_folder import RunFolder
-from morphmlp.training.stopping import Interrupted, LostProcessError, NotFiniteError
+from morphmlp.training.stopping import Interrupted, LostProcessError
 from morphmlp.training.trackers import require_trackers
 from morphmlp.training.trainer import Trainer
 
@@ -30,7 +30,8 @@ TrainingSets = tuple[TrainingSet, TrainingSet]  # the training and the validatio
 class TrainResult:
     """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`, such as "top1".
 
-    `num_val` leaves out the validation samples that could not be read.
+    `num_val` leaves out the validation samples that could not be read. `device_hours` is the time of the training
+    steps, evaluations left out, times the processes: GPU hours where each has a GPU.
     """
 
     best: Path
@@ -41,6 +42,7 @@ class TrainResult:
     num_train: int
     num_val: int
     clips_per_s: float
+    device_hours: float
 
 
 def train(
@@ -52,7 +54,7 @@ def train(
 
     Raises:
         UserError: data, configuration or folder cannot be used; the run leaves nothing then.
-        NotFiniteError: the loss or its gradient is NaN or infinite.
+        NotFiniteError: the loss, its gradient, or an output in an evaluation is NaN or infinite.
         LostProcessError: a decoding process, or another process of the run, ended.
         Interrupted: after Ctrl-C or SIGTERM; the state is saved.
     """
@@ -130,6 +132,7 @@ def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
         num_train=len(task.train_paths),
         num_val=task.num_val - len(trainer.broken_val),
         clips_per_s=progress.clips / max(progress.training_s, 1e-9),
+        device_hours=progress.training_s * world_size() / 3600,
     )
 
 

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import new_folder, replaced_file, sync_files
+from morphmlp.files import new_folder, replace_json, replaced_file, sync_files
+from morphmlp.formatting import as_json
 
 
 @dataclass
@@ -78,8 +78,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.log, self.curves, self.environment):
             file.unlink(missing_ok=True)
-        with replaced_file(self.config) as file:
-            json.dump(config.to_dict(), file, indent=2)
+        replace_json(self.config, config.to_dict())
 
     def discard_if_unsaved(self) -> None:
         """Removes what `create` and the first steps wrote, if no state was saved: the run cannot be resumed."""
@@ -225,10 +224,9 @@ class RunFolder:
 
 
 def _append_line(path: Path, line: dict[str, Any]) -> None:
-    """A line of JSON, which has no NaN: null is written for it."""
-    line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in line.items()}
+    """A line of JSON."""
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
+        file.write(as_json(line) + "\n")
 
 
 def _write_manifest(folder: Path) -> None:

@@ -3,42 +3,33 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from morphmlp.checkpoints.folder import CheckpointInfo, load_config
 from morphmlp.checkpoints.inflation import carried_input, video_config
-from morphmlp.config import (
-    InputConfig,
-    ListConfig,
-    MaskConfig,
-    ModelConfig,
-    RunConfig,
-    SplitConfig,
-    TrainConfig,
-    default_input,
-)
+from morphmlp.config import InputConfig, ModelConfig, RunConfig, TrainConfig, default_input
+from morphmlp.config.base import Config
+from morphmlp.config.run import READINGS
 from morphmlp.data.sets.class_names import PACKAGED_LABELS, PUBLISHED_LABELS
 from morphmlp.errors import ConfigError
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import PARTS
+from morphmlp.tasks.registry import task_of_kind
 
-Reading = TypeVar("Reading", ListConfig, MaskConfig)
-DEFAULT_MODELS = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano", "mask": "morphmlp_image_nano"}
+Reading = TypeVar("Reading", bound=Config)
 FRAMES_HINT = "; if each folder of images is a video, give --lists.frame_folders true"
 
 
-def run_config(
-    data: str | Path, *, num_classes: int, recipe: dict[str, Any], kind: Literal["video", "image", "mask"] = "video"
-) -> RunConfig:
+def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], kind: str = "video") -> RunConfig:
     """Completes a recipe by the data, and by what the model or the checkpoint to start from asks of the input.
 
     With `model`, the model is that one and `init` gives weights alone; `init` without `model` gives the model too, and
     as much of the input as serves this kind of data.
 
     Args:
-        recipe: `model` or `init` or both, `arch` (fields of the model), `input`, `split`, `lists`, `masks`, and the
-            fields of `TrainConfig`.
-        kind: what the data holds; "mask" is images with masks.
+        recipe: `model` or `init` or both, `arch` (fields of the model), `input`, the fields of `RunConfig` in
+            `READINGS`, and the fields of `TrainConfig`.
+        kind: of the sets, a name in `Task.default_models` of some task.
 
     Raises:
         ConfigError: an unknown name, a value that is not allowed, or a model that does not take this kind of data.
@@ -55,31 +46,35 @@ def run_config(
             f"arch.num_classes is {fields['num_classes']!r}, but the data decides it: {data} has {num_classes} "
             "classes; leave it out"
         )
+    task = task_of_kind(kind)
+    if fields.get("task", task.name) != task.name:
+        raise ConfigError(f"arch.task is {fields['task']!r}, but {data} is for {task.name}; leave it out")
     fields = fields | {"num_classes": num_classes}
     parts = {part: recipe.pop(part, None) or {} for part in PARTS}
     if init is None or name is not None:
-        model = _named_model(name or DEFAULT_MODELS[kind], fields, data, kind)
+        model = _named_model(name or task.default_models[kind], fields, data, kind)
         base_input = default_input(model)
     else:
         if kind == "image":
             _refuse_frames(fields, data)
         model, base_input = _model_from(*load_config(init), fields, kind)
+    readings: dict[str, Any] = {
+        name: _found_again(reading.from_dict(parts[name])) for name, reading in READINGS.items()
+    }
     return RunConfig(
         data=os.path.abspath(data),
         model=model,
         input=InputConfig.from_dict(base_input.to_dict() | parts["input"]),
         train=TrainConfig.from_dict(recipe),
-        split=SplitConfig.from_dict(parts["split"]),
-        lists=_found_again(ListConfig.from_dict(parts["lists"]), "train", "val", "prefix", "labels"),
-        masks=_found_again(MaskConfig.from_dict(parts["masks"]), "labels"),
         init=None if init is None else os.path.abspath(init),
+        **readings,
     )
 
 
-def _found_again(config: Reading, *paths: str) -> Reading:
+def _found_again(config: Reading) -> Reading:
     """The configuration with absolute paths, as the run may be resumed from another folder; packaged names stay."""
     packaged = (None, *PUBLISHED_LABELS, *PACKAGED_LABELS)
-    changes = {name: os.path.abspath(path) for name in paths if (path := getattr(config, name)) not in packaged}
+    changes = {name: os.path.abspath(path) for name in config.paths if (path := getattr(config, name)) not in packaged}
     return replace(config, **changes)
 
 
@@ -94,7 +89,7 @@ def _named_model(name: str, fields: dict[str, Any], data: str | Path, kind: str)
         raise ConfigError(
             f"{name} takes {takes}, but {data} holds {holds}; give one of the morphmlp_{wanted} models{hint}"
         )
-    return replace(model, task="segmentation") if kind == "mask" else model
+    return replace(model, task=task_of_kind(kind).name)
 
 
 def _refuse_frames(fields: dict[str, Any], data: str | Path) -> None:
@@ -109,14 +104,12 @@ def _model_from(
 ) -> tuple[ModelConfig, InputConfig]:
     """Model and input for this kind of data from those of the checkpoint to start from.
 
-    Whether the weights can follow is for `initial_weights.initial_model` to say, which
-    has the same of other configurations.
+    `initial_weights.initial_model` finds out whether the weights fit.
     """
-    task = "segmentation" if kind == "mask" else "classification"
     if kind == "video" and not source.temporal:
         model = video_config(source, **fields)
     else:
         length = {} if kind == "video" else {"temporal": False, "frames": 1}
-        model = ModelConfig.from_dict(source.to_dict() | length | {"task": task} | fields)
+        model = ModelConfig.from_dict(source.to_dict() | length | {"task": task_of_kind(kind).name} | fields)
     same_kind = (model.temporal, model.task) == (source.temporal, source.task)
     return model, info.input if same_kind else carried_input(model, info.input)

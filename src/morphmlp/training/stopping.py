@@ -13,10 +13,6 @@ from morphmlp.distributed import world_size
 from morphmlp.errors import UserError
 
 
-class NotFiniteError(UserError):
-    """The loss or its gradient became NaN or infinite."""
-
-
 class LostProcessError(UserError):
     """A decoding process, or another process of the run, ended."""
 

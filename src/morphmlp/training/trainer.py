@@ -18,7 +18,7 @@ from morphmlp.config import RunConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.distributed import gather, is_main, rank, same_buffers, world_size
-from morphmlp.errors import CheckpointError, DataError
+from morphmlp.errors import CheckpointError, DataError, NotFiniteError
 from morphmlp.formatting import rate
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.task import Scores, TrainingTask
@@ -29,7 +29,7 @@ from morphmlp.training.optim import lr_at
 from morphmlp.training.record import RunRecord
 from morphmlp.training.run_folder import Progress, RunFolder
 from morphmlp.training.state import read_state
-from morphmlp.training.stopping import Interrupted, NotFiniteError, Stop, StopSignal, lost_process
+from morphmlp.training.stopping import Interrupted, Stop, StopSignal, lost_process
 from morphmlp.training.trackers import started_trackers
 
 

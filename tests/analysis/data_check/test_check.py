@@ -96,6 +96,21 @@ def overwrite_frames(path: Path, *, first: int, last: int) -> None:
     path.write_bytes(content)
 
 
+def cut_off(path: Path, *, after: int) -> None:
+    """Writes the file again with its index in front, and cuts it in its frame number `after`."""
+    whole = path.with_name("whole.mp4")
+    with av.open(str(path)) as source, av.open(str(whole), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    with av.open(str(whole)) as container:
+        positions = [packet.pos for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(whole.read_bytes()[: positions[after] + 3])
+    whole.unlink()
+
+
 # What is found
 
 
@@ -128,7 +143,7 @@ def damage(kind: str, path: Path) -> None:
         path.unlink()
         path.symlink_to("nowhere.mp4")
     elif kind == "broken within":
-        overwrite_frames(path, first=8, last=12)
+        overwrite_frames(path, first=4, last=probe(path).num_frames - 1)
     elif kind == "forbidden":
         path.chmod(0)
 
@@ -161,9 +176,23 @@ def test_only_a_deep_check_sees_a_break_after_the_last_sampled_frame(videos: Pat
     path = videos / "train" / "moving_up" / "moving_up_0001.mp4"
     last = probe(path).num_frames - 1
     overwrite_frames(path, first=last, last=last)
-    assert not check(videos, frames=2).broken
+    assert not check(videos, frames=2).noted("incomplete")
     deep = check(videos, frames=2, all_frames=True)
-    assert [row.path for row in deep.broken] == [str(path)]
+    assert not deep.broken
+    assert [row.path for row in deep.noted("incomplete")] == [str(path)]
+    assert (deep.noted("incomplete")[0].facts.frames, deep.noted("incomplete")[0].facts.stated) == (last, last + 1)
+
+
+def test_half_a_download_is_incomplete_by_its_header(videos: Path, check: Callable[..., CheckReport]):
+    path = videos / "train" / "moving_up" / "moving_up_0001.mp4"
+    num_frames = probe(path).num_frames
+    cut_off(path, after=num_frames // 2)
+    report = check(videos)
+    assert [row.path for row in report.noted("incomplete")] == [str(path)]
+    facts = report.noted("incomplete")[0].facts
+    assert (facts.stated, facts.reason) == (num_frames, None)
+    assert (facts.frames or 0) < num_frames
+    assert any(f"{facts.frames} of {num_frames} frames can be read" in remark for remark in remarks(report))
 
 
 def test_unusual_videos_are_noted_and_not_broken(videos: Path, check: Callable[..., CheckReport]):

@@ -1,6 +1,7 @@
 """What comes out of the loaders: the right frames, in the right order, whoever decodes them, and broken files aside."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from morphmlp.data.batches.loaders import (
 )
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.clips import views as transforms
-from morphmlp.data.clips.sampling import dense_indices, sparse_indices
+from morphmlp.data.clips.sampling import dense_indices, frames_at_rate, sparse_indices
 from morphmlp.data.media.images import read_image
 from morphmlp.data.media.video import probe, read_frames
 from morphmlp.data.sets.labelled import Sample
@@ -137,7 +138,7 @@ def test_repeats_are_clips_of_the_same_frames_with_changes_of_their_own(samples:
 def test_a_video_is_decoded_once_for_all_its_repeats(samples: list[Sample], monkeypatch: pytest.MonkeyPatch):
     reads = []
 
-    def read(path: Path, sample: Any) -> np.ndarray:
+    def read(path: Path, sample: Any, **options: Any) -> np.ndarray:
         reads.append(path)
         return np.zeros((FRAMES, 40, 40, 3), np.uint8)
 
@@ -170,7 +171,7 @@ def half_white(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every video is white on its left and black on its right."""
     frames = np.zeros((FRAMES, 32, 32, 3), np.uint8)
     frames[:, :, :16] = 255
-    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample: frames)
+    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample, **_: frames)
 
 
 FLIPS_ALONE = AugmentConfig(crop_area=1.0, crop_ratio=1.0, color=0.0, flip=0.5, repeats=16)
@@ -361,7 +362,7 @@ def test_a_strip_that_would_take_all_memory_is_a_broken_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ):
     frames = np.zeros((FRAMES, *size, 3), np.uint8)
-    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample: frames)
+    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample, **_: frames)
     strip = [Sample(tmp_path / "strip.mp4", 0)]
     item = TestClips(strip, FRAMES, SPARSE)[0]
     assert isinstance(item, BrokenSample)
@@ -399,3 +400,13 @@ def test_collate_puts_clips_with_labels_of_their_own_by_repeat():
     batch = collate([SampleClips(clips(1, 2), [7, 8], 0), SampleClips(clips(3, 4), [5, 5], 1)])
     assert batch.clips[:, 0, 0, 0, 0].tolist() == [1, 3, 2, 4]
     assert (batch.labels.tolist(), batch.indices) == ([7, 5, 8, 5], [0, 1])
+
+
+def test_sparse_sampling_on_a_clock_takes_the_frames_of_an_extraction():
+    config = InputConfig(sampling="sparse", sparse_fps=30.0, crop=(32, 32), resize=32)
+    shown = frames_at_rate(47, fps=12, rate=30)
+    assert len(shown) == 117
+    indices = TestClips([], 16, config)._all_indices(47, 12.0)
+    assert indices == [shown[i] for i in sparse_indices(117, frames=16)]
+    assert indices != TestClips([], 16, replace(config, sparse_fps=None))._all_indices(47, 12.0)
+    assert TestClips([], 16, config)._all_indices(117, 30.0) == sparse_indices(117, frames=16)

@@ -12,7 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphmlp.data.clips.sampling import dense_indices, random_dense_indices, random_sparse_indices, sparse_indices
+from morphmlp.data.clips.sampling import (
+    dense_indices,
+    frames_at_rate,
+    random_dense_indices,
+    random_sparse_indices,
+    sparse_indices,
+)
 from morphmlp.errors import ConfigError
 
 RECORDED = json.loads((Path(__file__).parents[2] / "recorded" / "sampling.json").read_text())
@@ -23,6 +29,34 @@ strides = st.integers(1, 8)
 rates = st.one_of(st.sampled_from([12.5, 15, 24, 25, 29.97, 30, 50, 60]), st.floats(1, 240))
 seeds = st.integers(0, 2**32 - 1)
 clip_of_clips = st.integers(1, 10).flatmap(lambda total: st.tuples(st.integers(0, total - 1), st.just(total)))
+
+
+# How often FFmpeg 9.0 shows each of 47 frames with `-r 30`: of a WebM of 12 frames a second, and of an MP4 of 50.
+# of an MP4 of 50.
+SHOWN_AT_30 = {
+    12.0: "23322323322323322323322323322323322323322323322",
+    50.0: "11111010110101101011010110101101011010110101101",
+}
+
+
+@pytest.mark.parametrize("fps", SHOWN_AT_30)
+def test_frames_on_another_clock_are_those_of_an_extraction(fps: float):
+    shown = frames_at_rate(47, fps=fps, rate=30)
+    assert "".join(str(shown.count(frame)) for frame in range(47)) == SHOWN_AT_30[fps]
+    assert shown == sorted(shown)
+
+
+@pytest.mark.parametrize(("fps", "repeats"), [(30.0, 1), (15.0, 2), (10.0, 3), (30000 / 1001, 1)])
+def test_at_a_whole_ratio_each_frame_is_shown_equally_often(fps: float, repeats: int):
+    assert frames_at_rate(40, fps=fps, rate=30) == [frame for frame in range(40) for _ in range(repeats)]
+
+
+@given(num_frames=st.integers(1, 300), fps=st.floats(1, 240), rate=st.floats(1, 240))
+def test_a_copy_at_another_rate_lasts_as_long(num_frames: int, fps: float, rate: float):
+    shown = frames_at_rate(num_frames, fps=fps, rate=rate)
+    assert shown
+    assert set(shown) <= set(range(num_frames))
+    assert abs(len(shown) - num_frames * rate / fps) < 3
 
 
 @pytest.mark.parametrize("case", RECORDED["dense"])

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -828,3 +829,57 @@ def test_a_list_that_nests_too_deep_or_counts_too_far_is_one_line(tmp_path: Path
     path.write_text("[" * 100_000 if name.endswith("json") else f"clip {'9' * 5000} 0\n")
     with pytest.raises(DataError, match=rf"^{re.escape(str(path))}"):
         read_list(path)
+
+
+# Numbers beside other classes
+
+FOLDERS = ["0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9"]  # in the order of text
+
+
+def numbered_list(root: Path, *numbers: int, **options: Any) -> LabelledSet:
+    path = write(touch(root, "a0.mp4") / "l.csv", "".join(f"a{i}.mp4,{number}\n" for i, number in enumerate(numbers)))
+    return read_list(path, lists=ListConfig(**options))
+
+
+def names_in(videos: LabelledSet) -> list[str]:
+    return [videos.classes[sample.label] for sample in videos.samples]
+
+
+@pytest.mark.parametrize("classes", [FOLDERS, [f"{int(name):03}" for name in FOLDERS]])
+def test_numbers_meet_classes_that_are_numbers_by_their_value(tmp_path: Path, classes: list[str]):
+    videos = numbered_list(tmp_path, 2, 10, 0).relabelled(classes, source="the checkpoint")
+    assert [int(name) for name in names_in(videos)] == [2, 10, 0]
+    assert videos.note == ""
+
+
+@pytest.mark.parametrize("options", [{}, {"first_label": 1}])
+def test_numbers_meet_classes_from_1_by_their_value_also_where_the_highest_is_missing(tmp_path: Path, options: dict):
+    videos = numbered_list(tmp_path, 1, 2, **options).relabelled(["1", "2", "3"], source="the checkpoint")
+    assert names_in(videos) == ["1", "2"]
+
+
+def test_numbers_that_are_said_to_count_from_1_are_one_ahead_of_classes_from_0(tmp_path: Path):
+    videos = numbered_list(tmp_path, 1, 11, first_label=1).relabelled(FOLDERS, source="the checkpoint")
+    assert names_in(videos) == ["0", "10"]
+    assert videos.note == "the labels are numbers, matched by position: 1 = 0, 11 = 10"
+
+
+def test_a_number_that_is_no_class_is_refused_with_those_there_are(tmp_path: Path):
+    message = "label 11 is none of the 11 classes of the checkpoint, which are numbers: 0, 1, 2, 3, 4, 5 and 5 more"
+    with pytest.raises(DataError, match=message):
+        numbered_list(tmp_path, 0, 11).relabelled(FOLDERS, source="the checkpoint")
+
+
+def test_numbers_that_meet_names_are_told_with_them(tmp_path: Path):
+    videos = numbered_list(tmp_path, 2, 0).relabelled(["x", "y", "z"], source="the checkpoint")
+    assert videos.note == "the labels are numbers, matched by position: 0 = x, 2 = z"
+    write(tmp_path / "classes.txt", "x\ny\nz\n")
+    videos = numbered_list(tmp_path, 2, 0)
+    assert videos.note == f"the labels are numbers, taken as the lines of {tmp_path}/classes.txt: 0 = x, 2 = z"
+    assert names_in(videos.relabelled(["z", "y", "x"], source="the checkpoint")) == ["z", "x"]
+
+
+def test_numbers_meet_a_label_file_of_numbers_by_their_value(tmp_path: Path):
+    write(tmp_path / "classes.txt", "\n".join(FOLDERS))
+    videos = numbered_list(tmp_path, 2, 10)
+    assert (videos.classes, names_in(videos), videos.note) == (FOLDERS, ["2", "10"], "")

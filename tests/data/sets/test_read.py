@@ -267,7 +267,7 @@ def test_train_and_val_of_different_kinds_are_refused(tmp_path: Path):
 
 def test_what_is_said_of_images_calls_them_images(tmp_path: Path):
     touch(tmp_path, "empty/a/1.jpg", "empty/b/notes.txt")
-    with pytest.raises(DataError, match=r"no images in b; files are taken by their ending: \.bmp \.gif .*\.webp$"):
+    with pytest.raises(DataError, match=r"no images in b; files are taken by their ending: \.apng .*\.gif .*\.webp$"):
         read_training_sets(tmp_path / "empty")
     touch(tmp_path, "single/a/1.jpg", "single/a/2.jpg", "single/b/1.jpg")
     with pytest.raises(DataError, match=r"one image only in b: .*; add images, remove"):
@@ -622,3 +622,67 @@ def test_a_val_list_that_is_named_comes_before_a_test_folder(tmp_path: Path):
     touch(tmp_path, "test/a/1.mp4")
     assert datasets.evaluation_split(tmp_path) == "test"
     assert datasets.evaluation_split(tmp_path, ListConfig(val="anywhere.csv")) == "val"
+
+
+# Parts of other spelling
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("Train", "Val", "Test"),
+        ("TRAIN", "VAL", "TEST"),
+        ("training", "validation", "testing"),
+        ("train", "Valid", "x"),
+    ],
+)
+def test_parts_are_known_by_other_spellings(tmp_path: Path, train: str, val: str, test: str):
+    touch(tmp_path, f"{train}/a/1.mp4", f"{train}/b/2.mp4", f"{val}/a/3.mp4", f"{test}/b/4.mp4")
+    sets = read_training_sets(tmp_path)
+    assert [listed(part, tmp_path) for part in sets] == [
+        [(f"{train}/a/1.mp4", "a"), (f"{train}/b/2.mp4", "b")],
+        [(f"{val}/a/3.mp4", "a")],
+    ]
+    assert datasets.evaluation_split(tmp_path) == ("val" if test == "x" else "test")
+
+
+def test_lists_of_other_spelling_are_known_where_both_parts_are_there(tmp_path: Path):
+    touch(tmp_path, "1.mp4", "3.mp4", "a/x.mp4", "b/y.mp4")
+    write(tmp_path / "Train.csv", "1.mp4,x\n2.mp4,y\n")
+    with pytest.raises(DataError, match="one video only in a, b"):
+        read_training_sets(tmp_path)
+    write(tmp_path / "Validation.txt", "3.mp4 y\n")
+    assert [listed(part, tmp_path) for part in read_training_sets(tmp_path)] == [
+        [("1.mp4", "x"), ("2.mp4", "y")],
+        [("3.mp4", "y")],
+    ]
+
+
+def test_a_class_may_be_called_like_a_part(tmp_path: Path):
+    touch(tmp_path, *(f"{name}/{person}/{i}.mp4" for name in ("Training", "Swimming") for person in "ab" for i in "12"))
+    assert read_training_sets(tmp_path)[0].classes == ["Swimming", "Training"]
+
+
+def test_two_folders_that_could_be_one_part_are_refused(tmp_path: Path):
+    touch(tmp_path, "Train/a/1.mp4", "Valid/a/1.mp4", "validation/a/1.mp4")
+    with pytest.raises(DataError, match="holds Valid and validation: which of them is val"):
+        read_training_sets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Val/a/1.mp4", "Test/a/1.mp4"],
+        ["train_set/a/1.mp4", "test_set/a/1.mp4"],
+        ["train_images/1.jpg", "test_images/1.jpg"],
+        ["TrainData/a/1.jpg", "dev/b/1.jpg"],
+    ],
+)
+def test_parts_never_become_classes(tmp_path: Path, names: list[str]):
+    with pytest.raises(DataError, match="look like the parts of a set, not like classes; call them train and val"):
+        read_training_sets(touch(tmp_path, *names))
+
+
+def test_parts_without_val_say_what_to_add(tmp_path: Path):
+    with pytest.raises(DataError, match=re.escape(f"has TRAIN but no val; add {tmp_path / 'val'}")):
+        read_training_sets(touch(tmp_path, "TRAIN/a/1.mp4", "TRAIN/b/1.mp4", "TEST/a/2.mp4"))

@@ -302,3 +302,9 @@ def test_two_ranks_with_two_workers_see_every_sample_once_with_its_bytes(tmp_pat
             seen.append(index)
             assert content == content_of(os.path.splitext(os.path.basename(part.samples[index].path))[0])
     assert sorted(seen) == list(range(24))
+
+
+def test_shards_of_other_spelling_are_parts(tmp_path: Path):
+    write_shard(tmp_path / "Train-0.tar", samples("run", "jump"))
+    write_shard(tmp_path / "Validation-0.tar", samples("run", start=5))
+    assert [len(part.samples) for part in read_training_sets(tmp_path)] == [2, 1]

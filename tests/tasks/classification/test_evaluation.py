@@ -258,6 +258,42 @@ def test_checkpoint_without_names_takes_a_set_of_as_many_classes_only(data: Path
         tiny.evaluate_checkpoint(tmp_path / "unnamed_7", data, workers=0)
 
 
+def numbered_copy(data: Path, to: Path) -> tuple[Path, list[str]]:
+    """The validation videos in class folders 0 to 9 of `to/set`, and rows that list them with the same numbers."""
+    rows = []
+    for number, folder in enumerate(sorted((data / "val").iterdir())):
+        shutil.copytree(folder, to / "set" / str(number + 1))
+        rows += [f"set/{number + 1}/{path.name},{number + 1}" for path in sorted(folder.iterdir())]
+    return to, rows
+
+
+def test_numbers_of_a_list_are_those_of_the_checkpoint_whatever_their_order(data: Path, tmp_path: Path):
+    """Class folders 1 to 10 are in the order 1, 10, 2 of text; a list of the same files says the same numbers."""
+    root, rows = numbered_copy(data, tmp_path)
+    (root / "list.csv").write_text("\n".join(rows[:-1]))  # without the highest class
+    by_text = save_tiny(tmp_path / "by_text", labels=sorted(str(i) for i in range(1, 11)))
+    from_1 = save_tiny(tmp_path / "from_1", labels=[str(i) for i in range(1, 11)])
+    for checkpoint in (by_text, from_1):
+        result = tiny.evaluate_checkpoint(checkpoint, root / "list.csv", workers=0)
+        assert len(result.predictions) == len(rows) - 1
+        assert all(result.labels[p.label] == p.path.parent.name for p in result.predictions)
+        assert result.note == ""
+
+
+def test_numbers_that_meet_names_are_told_in_the_table(data: Path, tmp_path: Path):
+    """They count from where they counted in the training, whose first class was 1."""
+    root, rows = numbered_copy(data, tmp_path)
+    (root / "list.csv").write_text("\n".join(rows[:2]))
+    names = [f"class {i}" for i in range(1, 11)]
+    named = save_tiny(tmp_path / "named", labels=names)
+    info = replace(load_config(named)[1], training={"lists": {"first_label": 1}})
+    save(load(named), tmp_path / "counted_from_1", info)
+    result = tiny.evaluate_checkpoint(tmp_path / "counted_from_1", root / "list.csv", workers=0)
+    assert [names[p.label] for p in result.predictions] == ["class 1", "class 2"]
+    note = "the labels are numbers, matched by position: 1 = class 1, 2 = class 2"
+    assert note in str(evaluation_tables(result)[0]).splitlines()
+
+
 def test_image_checkpoint_is_refused(image_checkpoint: Path, data: Path):
     with pytest.raises(DataError, match=r"holds videos, but .* is a model of images \(tiny\); give a folder of images"):
         tiny.evaluate_checkpoint(image_checkpoint, data)

@@ -147,6 +147,8 @@ def test_views_of_a_video_share_one_decoding(video: tuple[Path, int], monkeypatc
     import morphmlp.data.batches.loaders as loaders
 
     read, calls = loaders.read_clip, []
-    monkeypatch.setattr(loaders, "read_clip", lambda *arguments: calls.append(arguments[0]) or read(*arguments))
+    monkeypatch.setattr(
+        loaders, "read_clip", lambda *sources, **options: calls.append(sources[0]) or read(*sources, **options)
+    )
     clips = TestClips([Sample(video[0], 0)], FRAMES, published("k400", crops=3, clips=10))[0].clips
     assert (len(calls), len(clips)) == (1, 30)

@@ -13,7 +13,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from morphmlp.config import MaskConfig, SplitConfig
+from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import DataError, MediaError
+from morphmlp.tasks.registry import task_of_data
 from morphmlp.tasks.segmentation.annotations import (
     MaskSet,
     evaluation_mask_split,
@@ -22,6 +24,7 @@ from morphmlp.tasks.segmentation.annotations import (
     read_mask_set,
     read_mask_sets,
 )
+from morphmlp.tasks.segmentation.task import Segmentation
 
 PLAIN, REDUCED = MaskConfig(), MaskConfig(reduce_zero_label=True)
 VALUES = np.array([[0, 1, 2], [3, 0, 1]], dtype=np.uint8)
@@ -33,7 +36,7 @@ def touch(root: Path, *names: str, classes: str = "sky\nroad\n") -> Path:
     root.mkdir(exist_ok=True)
     (root / "classes.txt").write_text(classes, encoding="utf-8")
     for part in ("images", "annotations"):
-        (root / part).mkdir()
+        (root / part).mkdir(exist_ok=True)
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -400,3 +403,99 @@ def test_a_jpeg_is_no_annotation_whatever_its_name(tmp_path: Path):
     Image.fromarray(VALUES).save(tmp_path / "mask.png", format="JPEG")  # its values are not those that were saved
     with pytest.raises(MediaError, match="is not a PNG"):
         read_mask(tmp_path / "mask.png", PLAIN, num_classes=4, size=SIZE)
+
+
+# Folders of other names
+
+
+def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size).save(path)
+
+
+def files(root: Path, *names: str) -> Path:
+    """Empty files beside `classes.txt`, without folders that are not asked for."""
+    touch(root, *names)
+    for part in ("images", "annotations"):
+        if not any((root / part).iterdir()):
+            (root / part).rmdir()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("images", "masks"),
+        ("images", "labels"),
+        ("img_dir", "ann_dir"),
+        ("Images", "Annotations"),
+        ("IMAGES", "Masks"),
+        ("imgs", "gt"),
+        ("JPEGImages", "SegmentationClass"),
+    ],
+)
+def test_other_names_of_the_two_folders_are_known(tmp_path: Path, images: str, masks: str):
+    root = files(tmp_path, *(f"{images}/{i}.jpg" for i in "abc"), *(f"{masks}/{i}.png" for i in "abc"))
+    assert is_mask_data(root)
+    assert isinstance(task_of_data(root), Segmentation)
+    train, val = read_mask_sets(root, PLAIN, SplitConfig())
+    found = sorted((sample.path.name, sample.mask.name) for sample in [*train.samples, *val.samples])
+    assert found == [(f"{i}.jpg", f"{i}.png") for i in "abc"]
+    assert {sample.mask.parent for sample in train.samples} == {root / masks}
+
+
+@pytest.mark.parametrize("layout", ["{part}/{split}/{name}", "{split}/{part}/{name}"])
+@pytest.mark.parametrize(("train", "val"), [("train", "val"), ("Training", "Validation")])
+def test_the_parts_may_lie_above_or_below_the_two_folders(tmp_path: Path, layout: str, train: str, val: str):
+    for split, name in ((train, "a"), (train, "b"), (val, "c")):
+        files(tmp_path, *(layout.format(part=p, split=split, name=f"{name}.{e}") for p, e in PARTS))
+    assert is_mask_data(tmp_path)
+    sets = read_mask_sets(tmp_path, PLAIN, SplitConfig())
+    assert [[sample.path.stem for sample in part.samples] for part in sets] == [["a", "b"], ["c"]]
+    assert evaluation_mask_split(tmp_path) == "val"
+    assert len(read_mask_set(tmp_path, PLAIN, split="all").samples) == 3
+
+
+PARTS = (("Images", "jpg"), ("masks", "png"))
+
+
+def test_cityscapes_is_read_with_the_annotations_for_training(tmp_path: Path):
+    def frame(kinds: list[str]) -> list[str]:
+        masks = [f"gtFine/train/aachen/aachen_0_19_gtFine_{kind}.png" for kind in kinds]
+        return ["leftImg8bit/train/aachen/aachen_0_19_leftImg8bit.png", *masks]
+
+    root = files(tmp_path, *frame(["color", "instanceIds", "labelIds"]))
+    [sample] = read_mask_set(root, PLAIN, split="train").samples
+    assert sample.mask.name == "aachen_0_19_gtFine_labelIds.png"
+    [sample] = read_mask_set(files(tmp_path, *frame(["labelTrainIds"])), PLAIN, split="train").samples
+    assert sample.mask.name == "aachen_0_19_gtFine_labelTrainIds.png"
+
+
+def test_a_test_part_without_annotations_is_not_evaluated(tmp_path: Path):
+    root = touch(tmp_path, *pairs("a", split="/train"), *pairs("b", split="/val"), "images/test/c.jpg")
+    assert evaluation_mask_split(root) == "val"
+
+
+def test_two_folders_of_annotations_are_refused(tmp_path: Path):
+    root = files(tmp_path, "images/a.jpg", "masks/a.png", "labels/a.png")
+    with pytest.raises(DataError, match="holds labels and masks: which of them has the annotations"):
+        is_mask_data(root)
+
+
+@pytest.mark.parametrize("ending", ["", "_mask"])
+def test_masks_in_a_folder_of_any_name_are_no_class(tmp_path: Path, ending: str):
+    for name in "abc":
+        picture(tmp_path / "train" / "photos" / f"{name}.jpg")
+        picture(tmp_path / "train" / "truth" / f"{name}{ending}.png", "L")
+    message = "the pictures in truth look like masks of those in photos, not like a class; to train a segmenter"
+    for folder in (tmp_path, tmp_path / "train"):
+        with pytest.raises(DataError, match=message):
+            read_training_sets(folder)
+
+
+@pytest.mark.parametrize("modes", [("L", "L"), ("RGB", "RGB")])
+def test_two_classes_of_pictures_of_the_same_names_are_classes(tmp_path: Path, modes: tuple[str, str]):
+    for folder, mode in zip(("cat", "dog"), modes, strict=True):
+        for name in "abc":
+            picture(tmp_path / folder / f"{name}.png", mode)
+    assert read_training_sets(tmp_path)[0].classes == ["cat", "dog"]

@@ -15,7 +15,8 @@ from morphmlp.analysis.data_check.journal import Journal, stamp_of
 from morphmlp.analysis.data_check.report import CheckedFile, CheckReport, summarise
 from morphmlp.analysis.data_check.results import RESULT_FILES, write_results
 from morphmlp.analysis.data_check.workers import examine_all
-from morphmlp.config import ListConfig, MaskConfig, SplitConfig
+from morphmlp.config import SplitConfig
+from morphmlp.config.base import Config
 from morphmlp.data.media.sources import num_bytes
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
@@ -34,10 +35,9 @@ def check_data(
     workers: int | None = None,
     timeout_s: float = TIMEOUT_S,
     fresh: bool = False,
-    lists: ListConfig | None = None,
     split: SplitConfig | None = None,
-    masks: MaskConfig | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    **readings: Config,
 ) -> CheckReport:
     """Decodes every file of a data set in worker processes, and writes report, table of files and clean lists.
 
@@ -49,8 +49,9 @@ def check_data(
         workers: processes, one a core by default. A script that calls this needs `if __name__ == "__main__":`.
         timeout_s: seconds after which a file is given up.
         fresh: forget an earlier check in `out`.
-        lists, split, masks: how the set is read; as in training.
+        split: how the set is split, as in training.
         progress: called with the number of files done and of all files.
+        readings: how the set is read, as in training: `lists=ListConfig(...)`, or what another task reads by.
 
     Raises:
         DataError: `root` holds no videos or images, its lists cannot be read, or `out` holds something else.
@@ -61,8 +62,8 @@ def check_data(
     (1500, 2)
     """
     folder = results_folder(root, out)
-    inventory = take_inventory(root, lists=lists, split=split, masks=masks)
-    depth = Depth(frames, all_frames, (inventory.masks, len(inventory.classes)) if inventory.masks else None)
+    inventory = take_inventory(root, split=split, readings=readings)
+    depth = Depth(frames, all_frames, inventory.count_annotation)
     jobs = [file.job for file in inventory.files]
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from morphmlp.config import MaskConfig
 from morphmlp.data.clips.sampling import sparse_indices
 from morphmlp.data.media.images import describe_image
 from morphmlp.data.media.sources import MediaKind, Source
-from morphmlp.data.media.video import frame_times, probe, read_clip
+from morphmlp.data.media.video import count_decodable, frame_times, probe, read_clip
 from morphmlp.errors import MediaError
+from morphmlp.tasks.task import CountAnnotation
 
 HEAD_BYTES = 65536  # of a file, which tell whether two of the same size are worth comparing in full
 
@@ -25,11 +25,11 @@ _MOST_UNUSUAL_GAPS = 0.05
 
 @dataclass(frozen=True)
 class Job:
-    """A file to look at; `mask` is the annotation of an image of a segmentation set."""
+    """A file to look at, and the annotation of an image that has one."""
 
     path: Source
     kind: MediaKind
-    mask: Path | None = None
+    annotation: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Depth:
     Attributes:
         frames: sampled frames of a video, one of each of as many equal segments.
         all_frames: every frame of a video is decoded.
-        masks: how annotations are read, and the number of classes; None where there are none.
+        count_annotation: reads annotations; None where there are none.
     """
 
     frames: int = 16
     all_frames: bool = False
-    masks: tuple[MaskConfig, int] | None = None
+    count_annotation: CountAnnotation | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Facts:
         reason: why it cannot be used; None where it can.
         rotation: degrees, counter-clockwise, by which the file asks to be turned: 0, 90, 180 or 270.
         variable: the gaps between frames differ.
+        stated: the frames that a video should have by its header or its packets, where fewer can be read.
         head: digest of the first `HEAD_BYTES`.
         class_pixels: of an annotation, pixels by class, the last without one.
     """
@@ -68,6 +69,7 @@ class Facts:
     codec: str | None = None
     duration_s: float | None = None
     variable: bool = False
+    stated: int | None = None
     head: str | None = None
     class_pixels: tuple[int, ...] | None = None
 
@@ -76,11 +78,12 @@ def examine(job: Job, depth: Depth) -> Facts:
     """Opens and decodes a file as training and testing would; never raises for what is wrong with it."""
     facts = Facts()
     try:
-        if job.mask is not None:
-            return _examine_pair(job, depth)
+        if job.annotation is not None:
+            return _examine_pair(job.path, job.annotation, depth)
         facts = _describe_image(job.path) if job.kind == "image" else _describe_video(job.path)
-        size = _decode(job, facts, depth)
-        return replace(facts, head=_head(job.path), height=size[0], width=size[1])
+        (height, width), num_frames = _decode(job, facts, depth)
+        facts = _with_readable(facts, num_frames)
+        return replace(facts, head=_head(job.path), height=height, width=width)
     except MediaError as error:
         return replace(facts, reason=error.reason)
     except MemoryError:
@@ -99,8 +102,17 @@ def _describe_video(path: Source) -> Facts:
         rotation=info.rotation_degrees,
         codec=info.codec,
         duration_s=info.duration_s,
+        stated=info.num_frames + info.num_missing if info.num_missing else None,
         variable=os.path.isfile(path) and uneven(np.array(frame_times(path), dtype=np.int64)),
     )
+
+
+def _with_readable(facts: Facts, num_frames: int) -> Facts:
+    """The facts where decoding gave fewer frames than there are packets."""
+    if facts.frames is None or num_frames >= facts.frames:
+        return facts
+    duration_s = num_frames / facts.fps if facts.fps else None
+    return replace(facts, frames=num_frames, stated=facts.stated or facts.frames, duration_s=duration_s)
 
 
 def _describe_image(path: Source) -> Facts:
@@ -128,44 +140,41 @@ def uneven(times: np.ndarray) -> bool:
     return bool(unusual.mean() > _MOST_UNUSUAL_GAPS)
 
 
-def _decode(job: Job, facts: Facts, depth: Depth) -> tuple[int, int]:
-    """Decodes the frames of the wanted depth; returns height and width."""
+def _decode(job: Job, facts: Facts, depth: Depth) -> tuple[tuple[int, int], int]:
+    """Decodes the frames of the wanted depth; returns height and width, and the number of frames as far as known."""
     if job.kind == "image":
-        return _size(read_clip(job.path, lambda num_frames, fps: [0]))
+        return _size(read_clip(job.path, lambda num_frames, fps: [0], stills=True)), 1
+    counts = []
 
     def sampled(num_frames: int, fps: float) -> list[int]:
-        indices = sparse_indices(num_frames, frames=depth.frames)
-        # A file is decoded in one pass up to the last wanted frame, so that this one costs all that are left.
-        return [*indices, num_frames - 1] if depth.all_frames else indices
+        counts.append(num_frames)  # the last one is right: a damaged video is sampled again
+        return sparse_indices(num_frames, frames=depth.frames)
 
     size = _size(read_clip(job.path, sampled))
-    if depth.all_frames and os.path.isdir(job.path):  # here each frame is a file of its own
-        block = max(_BLOCK_BYTES // (size[0] * size[1] * 3), 1)
-        for start in range(0, facts.frames or 0, block):
-            read_clip(job.path, lambda num_frames, fps, s=start: range(s, min(s + block, num_frames)))
-    return size
+    if not depth.all_frames:
+        return size, counts[-1]
+    if not os.path.isdir(job.path):
+        return size, count_decodable(job.path)
+    block = max(_BLOCK_BYTES // (size[0] * size[1] * 3), 1)  # here each frame is a file of its own
+    for start in range(0, facts.frames or 0, block):
+        read_clip(job.path, lambda num_frames, fps, s=start: range(s, min(s + block, num_frames)))
+    return size, counts[-1]
 
 
 def _size(frames: np.ndarray) -> tuple[int, int]:
     return frames.shape[1], frames.shape[2]
 
 
-def _examine_pair(job: Job, depth: Depth) -> Facts:
+def _examine_pair(path: Source, annotation: Path, depth: Depth) -> Facts:
     """An image and its annotation: the same size, and no value outside the classes."""
-    from morphmlp.tasks.segmentation.annotations import read_mask
-
-    assert depth.masks is not None
-    assert job.mask is not None
-    config, num_classes = depth.masks
-    facts = _describe_image(job.path)
-    height, width = _decode(job, facts, depth)
-    facts = replace(facts, height=height, width=width, head=_head(job.path))
+    assert depth.count_annotation is not None
+    facts = _describe_image(path)
+    height, width = _size(read_clip(path, lambda num_frames, fps: [0]))
+    facts = replace(facts, height=height, width=width, head=_head(path))
     try:
-        mask = read_mask(job.mask, config, num_classes=num_classes, size=(height, width))
+        return replace(facts, class_pixels=depth.count_annotation(annotation, (height, width)))
     except MediaError as error:
         return replace(facts, reason=f"its annotation {error.reason}")
-    counts = np.bincount(np.minimum(mask, num_classes).ravel(), minlength=num_classes + 1)  # 255 becomes the last
-    return replace(facts, class_pixels=tuple(counts.tolist()))
 
 
 def _head(path: Source) -> str | None:

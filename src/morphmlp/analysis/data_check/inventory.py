@@ -2,26 +2,25 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from morphmlp.analysis.data_check.examine import Job
-from morphmlp.config import ListConfig, MaskConfig, SplitConfig
-from morphmlp.data.media.sources import Source, is_file, media_kind
+from morphmlp.config import ListConfig, SplitConfig
+from morphmlp.config.base import Config
+from morphmlp.data.media.animations import is_animation
+from morphmlp.data.media.sources import MediaKind, Source, is_file, media_kind
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.layout import Place
 from morphmlp.data.sets.read import LAYOUTS, evaluation_split, find_set, matched, read_set, read_training_sets
+from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import SPLITS
 from morphmlp.errors import DataError
-from morphmlp.tasks.segmentation.annotations import (
-    MaskSet,
-    evaluation_mask_split,
-    is_mask_data,
-    read_mask_set,
-    read_mask_sets,
-)
+from morphmlp.tasks.registry import task_of_data
+from morphmlp.tasks.task import AnnotatedSet, CountAnnotation
 
 WHOLE = "all"  # the split of files that are in none
 
@@ -43,7 +42,7 @@ class Inventory:
         named: False where the classes are only known by number.
         refusal: the words in which `train` refuses the set; None where it takes it.
         left_out: number of files below the folder that are not taken, by the ending of their names.
-        masks: how annotations are read; None for labelled files.
+        count_annotation: reads the annotations of the files; None where there are none.
         split: how the set is split where it is not split by its folders or lists.
     """
 
@@ -53,25 +52,29 @@ class Inventory:
     named: bool = True
     refusal: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
-    masks: MaskConfig | None = None
+    count_annotation: CountAnnotation | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
 
 
 def take_inventory(
-    root: str | Path,
-    *,
-    lists: ListConfig | None = None,
-    split: SplitConfig | None = None,
-    masks: MaskConfig | None = None,
+    root: str | Path, *, split: SplitConfig | None = None, readings: Mapping[str, Config] | None = None
 ) -> Inventory:
     """Finds the files as training does; where training refuses the set, all that could belong to it.
+
+    Args:
+        readings: how the set is read, by the names of fields of `RunConfig`; what is left out has its defaults.
 
     Raises:
         DataError: there are none, or a list cannot be read.
     """
-    root, lists, split = Path(root), lists or ListConfig(), split or SplitConfig()
-    if is_mask_data(root):
-        return _mask_inventory(root, masks or MaskConfig(), split)
+    root, split, task = Path(root), split or SplitConfig(), task_of_data(root)
+    reading: Any = (readings or {}).get(task.reading_part) or task.reading()
+    if found := task.pairs_to_check(root, split, reading):
+        return _annotated_inventory(root, found, split)
+    return _labelled_inventory(root, split, reading)
+
+
+def _labelled_inventory(root: Path, split: SplitConfig, lists: ListConfig) -> Inventory:
     refusal = None
     try:
         parts = dict(zip(SPLITS, read_training_sets(root, split, lists=lists), strict=False))
@@ -86,31 +89,23 @@ def take_inventory(
         return Inventory(root, files, refusal=refusal, left_out=_left_out(root, files, lists), split=split)
     classes = next(iter(parts.values())).classes
     named = next(iter(parts.values())).named
-    files = [SetFile(_job(s.path), name, s.label) for name, part in parts.items() for s in part.samples]
+    files = [SetFile(_job(s.path, part.kind), name, s.label) for name, part in parts.items() for s in part.samples]
     return Inventory(root, files, classes, named, refusal, _left_out(root, files, lists), split=split)
 
 
-def _job(path: Source) -> Job:
-    """An unknown ending counts as a video's, as in training; so does a folder of frames."""
-    return Job(path, media_kind(path) or "video")
+def _job(path: Source, kind: MediaKind = "image") -> Job:
+    """An unknown ending counts as a video's, as in training; so do a folder of frames and, in videos, an animation."""
+    named = media_kind(path) or "video"
+    return Job(path, "video" if named == "image" and kind == "video" and is_animation(path) else named)
 
 
-def _mask_inventory(root: Path, masks: MaskConfig, split: SplitConfig) -> Inventory:
-    refusal = None
-    try:
-        parts: dict[str, MaskSet] = dict(zip(SPLITS, read_mask_sets(root, masks, split), strict=False))
-        if evaluation_mask_split(root) == "test":
-            parts["test"] = read_mask_set(root, masks, split="test")
-    except DataError as error:
-        refusal = str(error)
-        parts = {WHOLE: read_mask_set(root, masks, split=WHOLE)}
+def _annotated_inventory(root: Path, found: AnnotatedSet, split: SplitConfig) -> Inventory:
     files = [
-        SetFile(Job(sample.path, "image", sample.mask), name, None)
-        for name, part in parts.items()
-        for sample in part.samples
+        SetFile(Job(path, "image", annotation), name, None)
+        for name, pairs in found.parts.items()
+        for path, annotation in pairs
     ]
-    classes = next(iter(parts.values())).classes
-    return Inventory(root, files, classes, refusal=refusal, masks=masks, split=split)
+    return Inventory(root, files, found.classes, refusal=found.refusal, count_annotation=found.count, split=split)
 
 
 def _refused_parts(root: Path, lists: ListConfig, error: DataError) -> dict[str, LabelledSet]:
@@ -146,7 +141,8 @@ def _refused_part(root: Path, split: str | None, lists: ListConfig) -> LabelledS
     except DataError:
         if _may_leave_out(place):
             raise
-    folders = (root / (split or "")).glob("*")
+    part = root if split is None else split_folder(root, split) or root / split
+    folders = part.glob("*")
     folders = sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith("."))
     samples = [Sample(path, label) for label, folder in enumerate(folders) for path in find_media(folder)]
     return LabelledSet(samples, [folder.name for folder in folders])

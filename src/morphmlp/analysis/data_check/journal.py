@@ -15,7 +15,7 @@ Stamp = list[int]  # two numbers for each file that a job reads, see `state_of`
 def stamp_of(job: Job) -> Stamp | None:
     """What changes when a file does; None where there is none."""
     try:
-        return [number for source in (job.path, job.mask) if source is not None for number in state_of(source)]
+        return [number for source in (job.path, job.annotation) if source is not None for number in state_of(source)]
     except (OSError, ValueError):
         return None
 

@@ -20,12 +20,14 @@ from morphmlp.errors import MediaError
 
 ODD_RATE = 0.25  # off the set's median rate, as a share of it
 MOST_IMBALANCED = 5  # largest over smallest class; above it, drawing classes equally often is worth a try
+NOTES = ("short", "odd rate", "variable rate", "rotated", "incomplete")
 FIGURES = ("frames", "fps", "width", "height", "duration_s", "bytes")
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A file, what was found out about it, and what is unusual: "short", "odd rate", "variable rate", "rotated"."""
+    """A file, what was found out about it, and what is unusual: "short", "odd rate", "variable rate", "rotated",
+    "incomplete"."""
 
     file: SetFile
     facts: Facts
@@ -75,7 +77,7 @@ class CheckReport:
     classes: list[str]
     frames: int
     taken_over: int
-    is_mask_set: bool = False
+    has_annotations: bool = False
     refusal: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     duplicates: list[list[CheckedFile]] = field(default_factory=list)
@@ -140,7 +142,7 @@ class CheckReport:
         return [group for group in self.duplicates if len({file.label for file in group}) > 1]
 
     def class_pixels(self) -> dict[str, float] | None:
-        """Of a segmentation set, the share of each class among the pixels that have one."""
+        """Of annotated images, the share of each class among the pixels that have one."""
         counts = [file.facts.class_pixels for file in self.readable if file.facts.class_pixels]
         if not counts:
             return None
@@ -154,7 +156,7 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; readable files are only counted."""
-        counted = {note: len(self.noted(note)) for note in ("short", "odd rate", "variable rate", "rotated")}
+        counted = {note: len(self.noted(note)) for note in NOTES}
         return {
             "data": os.path.abspath(self.root),
             "unit": self.unit,
@@ -165,7 +167,7 @@ class CheckReport:
             "frames": self.frames,
             **{note.replace(" ", "_"): number for note, number in counted.items()},
             "splits": {name: sum(file.split == name for file in self.files) for name in self.splits},
-            "classes": self.class_counts() if not self.is_mask_set else self.classes,
+            "classes": self.class_counts() if not self.has_annotations else self.classes,
             "imbalance": self.imbalance,
             "class_pixels": self.class_pixels(),
             "total_duration_s": self.duration_s,
@@ -208,7 +210,7 @@ def summarise(inventory: Inventory, files: Sequence[CheckedFile], *, frames: int
         classes=inventory.classes,
         frames=frames,
         taken_over=taken_over,
-        is_mask_set=inventory.masks is not None,
+        has_annotations=inventory.count_annotation is not None,
         refusal=inventory.refusal,
         left_out=inventory.left_out,
         duplicates=_duplicates([file for file in files if not file.broken]),
@@ -234,6 +236,7 @@ def _notes(file: CheckedFile, frames: int, median_fps: float) -> tuple[str, ...]
         "odd rate": bool(facts.fps) and abs((facts.fps or 0) - median_fps) > ODD_RATE * median_fps,
         "variable rate": facts.variable,
         "rotated": bool(facts.rotation),
+        "incomplete": facts.stated is not None,
     }
     return tuple(note for note, holds in found.items() if holds)
 

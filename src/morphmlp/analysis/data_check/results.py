@@ -1,7 +1,6 @@
 """The files that a check writes: report, table of files, and lists of what is good."""
 
 import csv
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,11 @@ from morphmlp.analysis.data_check.report import CheckReport
 from morphmlp.data.media.sources import why_not_listed
 from morphmlp.data.sets.class_names import CLASSES_FILE, read_class_names
 from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.matching import are_numbers
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import SPLITS, split_set
 from morphmlp.errors import DataError
-from morphmlp.files import replaced_file
+from morphmlp.files import replace_json, replaced_file
 
 LISTS = tuple(f"{split}.csv" for split in SPLITS)
 RESULT_FILES = ("report.json", "files.csv", *LISTS, CLASSES_FILE)
@@ -26,9 +26,7 @@ def write_results(report: CheckReport, inventory: Inventory, folder: Path) -> Ch
     clean, note = _write_clean_lists(report, inventory, folder)
     report = replace(report, clean=clean, clean_note=note)
     _write_files(report, folder / "files.csv")
-    with replaced_file(folder / "report.json") as file:
-        json.dump(report.to_dict(), file, indent=2)
-        file.write("\n")
+    replace_json(folder / "report.json", report.to_dict())
     return report
 
 
@@ -53,7 +51,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
     """The lists of readable files, with the classes in their order; and why there are none, or what is wrong."""
     for name in (*LISTS, CLASSES_FILE):
         (folder / name).unlink(missing_ok=True)
-    if inventory.masks is not None:
+    if inventory.count_annotation is not None:
         return [], "there are no lists of images with annotations: mend or remove the broken pairs"
     if not inventory.classes:
         return [], "there are no clean lists, as there are no labels: put each class into a folder of its name"
@@ -63,14 +61,16 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
         parts = _clean_parts(report, inventory)
     except DataError as error:
         return [], f"there are no clean lists: {error}"
+    numbers = are_numbers(inventory.classes)  # as such they are matched by their value, in whatever order they stand
+    labels = inventory.classes if numbers else [str(label) for label in range(len(inventory.classes))]
     paths = []
     for name, part in parts.items():
         paths.append(folder / f"{name}.csv")
         with replaced_file(paths[-1]) as file:
             writer = csv.writer(file)
             writer.writerow(["path", "label"])
-            writer.writerows((os.path.abspath(sample.path), sample.label) for sample in part.samples)
-    if inventory.named:
+            writer.writerows((os.path.abspath(sample.path), labels[sample.label]) for sample in part.samples)
+    if inventory.named or labels[0] != "0":
         with replaced_file(folder / CLASSES_FILE) as file:
             file.writelines(f"{name}\n" for name in inventory.classes)
     return paths, _read_back(parts, folder)

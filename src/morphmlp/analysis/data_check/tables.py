@@ -9,6 +9,7 @@ from morphmlp.analysis.data_check.inventory import WHOLE
 from morphmlp.analysis.data_check.report import (
     FIGURES,
     MOST_IMBALANCED,
+    NOTES,
     ODD_RATE,
     CheckedFile,
     CheckReport,
@@ -16,6 +17,7 @@ from morphmlp.analysis.data_check.report import (
     sizes,
 )
 from morphmlp.data.media.sources import media_kind
+from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import SPLITS
 from morphmlp.display.tables import MOST_CLASSES_IN_FULL, number_columns, table, text_columns
 from morphmlp.formatting import encodable, percent, shortened
@@ -38,14 +40,14 @@ def check_tables(report: CheckReport) -> "list[RenderableType]":
     if report.readable:
         tables += [_figure_table(report), Text(encodable("\n".join(_kinds(report))))]
     if report.classes:
-        tables.append(_pixel_table(report) if report.is_mask_set else _class_table(report))
+        tables.append(_pixel_table(report) if report.has_annotations else _class_table(report))
     if report.broken:
         tables.append(_broken_table(report.broken))
     return [*tables, *(Text(encodable(f"- {remark}")) for remark in remarks(report))]
 
 
 def _split_table(report: CheckReport) -> "Table":
-    notes = [name for name in ("short", "odd rate", "variable rate", "rotated") if report.noted(name)]
+    notes = [name for name in NOTES if report.noted(name)]
     cells = [[split, "not read"] for split in _unread_splits(report)]
     for split in [*report.splits, *(["total"] if len(report.splits) > 1 else [])]:
         files = [file for file in report.files if split in ("total", file.split)]
@@ -61,7 +63,7 @@ def _unread_splits(report: CheckReport) -> list[str]:
     """Folders of splits that nothing was taken from, in a set that training refuses."""
     if report.refusal is None or WHOLE in report.splits:
         return []
-    return [name for name in SPLITS if name not in report.splits and (report.root / name).is_dir()]
+    return [name for name in SPLITS if name not in report.splits and split_folder(report.root, name)]
 
 
 def _figure_table(report: CheckReport) -> "Table":
@@ -166,7 +168,7 @@ def remarks(report: CheckReport) -> list[str]:
     return [
         *refusal,
         *_remarks_on_videos(report),
-        *(_remarks_on_pixels(report) if report.is_mask_set else _remarks_on_classes(report)),
+        *(_remarks_on_pixels(report) if report.has_annotations else _remarks_on_classes(report)),
         *_remarks_on_duplicates(report),
         *_remarks_on_left_out(report),
     ]
@@ -199,6 +201,13 @@ def _remarks_on_videos(report: CheckReport) -> Iterator[str]:
         yield (
             f"variable rate: {_number(len(variable), 'videos')}, such as {variable[0].path}: sampling counts frames, "
             "so that time runs unevenly in a clip"
+        )
+    if incomplete := report.noted("incomplete"):
+        example = incomplete[0].facts
+        yield (
+            f"incomplete: {_number(len(incomplete), 'videos')}, such as {incomplete[0].path}: {example.frames} of "
+            f"{example.stated} frames can be read, and clips are sampled from these; fetch the file again if it was "
+            "cut off on its way"
         )
     if rotated := report.noted("rotated"):
         yield f"rotated: {_number(len(rotated), report.unit)}, turned upright on reading, as the file asks"

@@ -81,7 +81,8 @@ def sheet_rows(
         kind = media_kind(path) or "video"
         frames, config, augment = _settings(recipe or DEFAULT_RECIPES[kind], kind, changes or {})
         generator = np.random.default_rng([seed, number])
-        pixels = read_clip(path, partial(random_indices, frames=frames, config=config, generator=generator))
+        sample = partial(random_indices, frames=frames, config=config, generator=generator)
+        pixels = read_clip(path, sample, stills=frames == 1, short_side=config.decode_size)
         size = f"{pixels.shape[2]} x {pixels.shape[1]} px" + (f", {len(pixels)} frames" if len(pixels) > 1 else "")
         rows.append(SheetRow(pixels, [path.name, name, size]))
         partner = mirrored[names.index(name)]

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from morphmlp.checkpoints.folder import load_with_info
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.inference.device import evaluating, resolve_device
+from morphmlp.inference.device import evaluating, require_finite, resolve_device
 from morphmlp.models.morphfc import ChunkFC, SpatialFC, TemporalFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import with_protocol
@@ -109,7 +110,7 @@ def look_inside(
     fcs = mixing_fcs(model)  # before the model may move to another device
     model.to(resolve_device(device))
     on_device = clip.to(next(model.parameters()).device)
-    shares = predicted_shares(model, on_device)
+    shares = predicted_shares(model, on_device, path=path)
     best = int(shares.argmax())
     target = best if asked is None else asked
     if shares[target] == 0 and model.config.task == "segmentation":
@@ -149,7 +150,7 @@ def read_view(path: str | Path, model: MorphMLP, config: InputConfig) -> Tensor:
         MediaError: the file cannot be read, or is not of the model's kind.
     """
     is_image = media_kind(path) == "image"
-    if is_image == model.config.temporal:
+    if is_image == model.config.temporal and not (is_image and is_animation(path)):
         found, wanted = ("an image", "videos") if is_image else ("no image by its name", "images")
         raise MediaError(path, f"is {found}, but {model.config.name} is a model of {wanted}")
     one_view = with_protocol(config, num_clips=1, num_crops=1)
@@ -193,10 +194,15 @@ def token_matrix(fc: ChunkFC) -> Tensor:
     return blocks.square().mean(dim=(1, 3)).sqrt()
 
 
-def predicted_shares(model: MorphMLP, clip: Tensor) -> Tensor:
-    """Probabilities of the classes, `[K]`; for a segmenter, the share of the pixels that each class gets."""
+def predicted_shares(model: MorphMLP, clip: Tensor, *, path: str | Path = "the clip") -> Tensor:
+    """Probabilities of the classes, `[K]`; for a segmenter, the share of the pixels that each class gets.
+
+    Raises:
+        NotFiniteError: an output for the clip, that of `path`, is NaN or infinite.
+    """
     with evaluating(model), torch.no_grad():
         logits = model(clip)[0]
+    require_finite(logits[None], [path])
     if logits.dim() == 1:
         return logits.softmax(dim=0)
     return torch.bincount(logits.argmax(dim=0).flatten(), minlength=len(logits)) / logits[0].numel()

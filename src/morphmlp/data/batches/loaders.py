@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from morphmlp.config import AugmentConfig, InputConfig
+from morphmlp.data.batches.hand_over import end_on_lost_batch, handed_over, workers_that_fit
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
@@ -118,7 +119,10 @@ class TrainingClips(Dataset):
         generator = np.random.default_rng([self.seed, pass_number, index])
         try:
             frames = read_clip(
-                sample.path, lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator)
+                sample.path,
+                lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
+                stills=self.frames == 1,
+                short_side=self.config.decode_size,
             )
         except MediaError as error:
             return BrokenSample(index, error.path, error.reason)
@@ -137,7 +141,8 @@ def random_indices(
 ) -> list[int]:
     """Frames of a random clip, drawn as `config` says, of a video of `num_frames`."""
     if config.sampling == "sparse":
-        return sampling.random_sparse_indices(num_frames, frames=frames, generator=generator)
+        shown = _on_clock(num_frames, fps, config)
+        return [shown[i] for i in sampling.random_sparse_indices(len(shown), frames=frames, generator=generator)]
     return sampling.random_dense_indices(
         num_frames,
         fps=fps,
@@ -146,6 +151,13 @@ def random_indices(
         target_fps=config.target_fps,
         generator=generator,
     )
+
+
+def _on_clock(num_frames: int, fps: float, config: InputConfig) -> Sequence[int]:
+    """The video's frames on the clock of `config.sparse_fps`; each once where there is none."""
+    if config.sparse_fps in (None, fps):
+        return range(num_frames)
+    return sampling.frames_at_rate(num_frames, fps=fps, rate=config.sparse_fps)
 
 
 class TestClips(Dataset):
@@ -165,7 +177,12 @@ class TestClips(Dataset):
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
         sample = self.samples[index]
         try:
-            frames = read_clip(sample.path, self._all_indices)
+            frames = read_clip(
+                sample.path,
+                self._all_indices,
+                stills=self.frames == 1,
+                short_side=self.config.decoded_short_side,
+            )
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:
@@ -179,11 +196,12 @@ class TestClips(Dataset):
 
     def _all_indices(self, num_frames: int, fps: float) -> list[int]:
         """The frames of all clips, one clip after the other."""
-        config = self.config
+        config, views = self.config, self.config.num_clips
         if config.sampling == "sparse":
+            shown = _on_clock(num_frames, fps, config)
             clips = [
-                sampling.sparse_indices(num_frames, frames=self.frames, clip=clip, num_clips=config.num_clips)
-                for clip in range(config.num_clips)
+                [shown[i] for i in sampling.sparse_indices(len(shown), frames=self.frames, clip=clip, num_clips=views)]
+                for clip in range(views)
             ]
         else:
             clips = [
@@ -193,10 +211,10 @@ class TestClips(Dataset):
                     frames=self.frames,
                     stride=config.stride,
                     clip=clip,
-                    num_clips=config.num_clips,
+                    num_clips=views,
                     target_fps=config.target_fps,
                 )
-                for clip in range(config.num_clips)
+                for clip in range(views)
             ]
         return [index for clip in clips for index in clip]
 
@@ -221,6 +239,7 @@ def make_loader(
     Args:
         batches: the items of each batch; None goes through the set in order, `batch_size` items a batch.
     """
+    workers = workers_that_fit(workers)
     return DataLoader(
         dataset,
         batch_size=batch_size if batches is None else 1,  # torch takes no other number beside batches
@@ -234,12 +253,15 @@ def make_loader(
 
 
 def _collated(collate_fn: Callable, items: list) -> Any:
-    """A batch; a worker first gives the memory that its decoding took back to the system.
+    """A batch; a worker readies it for the main process, and gives the memory that its decoding took back.
 
     Frames of other sizes each time leave gaps that the allocator keeps: hundreds of megabytes after some hours.
     """
     batch = collate_fn(items)
-    if get_worker_info() is not None and _MALLOC_TRIM is not None:
+    if get_worker_info() is None:
+        return batch
+    batch = handed_over(batch)
+    if _MALLOC_TRIM is not None:
         _MALLOC_TRIM(0)
     return batch
 
@@ -249,4 +271,5 @@ _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C l
 
 def _prepare_worker(worker: int) -> None:
     leave_signals_to_main_process()
+    end_on_lost_batch()
     torch.set_num_threads(1)

@@ -4,6 +4,7 @@ Data sets such as Something-Something are often kept as `<folder>/00001.jpg, 000
 pattern: the order is that of the numbers in them, so `frame2.jpg` comes before `frame10.jpg`.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -16,8 +17,12 @@ from PIL import Image
 from morphmlp.data.media.images import describe_image, is_image_name, read_image
 from morphmlp.errors import MediaError
 
-# Optical flow as images, which extraction tools write beside the frames: `flow_x_00001.jpg`. It is no frame.
-_FLOW_PREFIX = "flow_"
+_NUMBER = re.compile(r"[0-9]+")
+_FRAMES = frozenset(["img", "image", "images", "frame", "frames", "rgb", "color", "colour"])
+# Optical flow and others, which extraction tools write beside the frames: `flow_x_00001.jpg`, `x_00001.jpg`.
+_NOT_FRAMES = frozenset(
+    ["flow", "x", "y", "u", "v", "depth", "mask", "masks", "seg", "pose", "heatmap", "thumb", "thumbnail"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,61 @@ def _image_names(folder: str | os.PathLike[str]) -> list[str]:
         raise MediaError(folder, f"cannot be listed ({error.strerror})") from None
     if not names:
         raise MediaError(folder, "is a folder without images: neither a video file nor the frames of a video")
-    frames = [name for name in names if not name.startswith(_FLOW_PREFIX)]
-    return sorted(frames or names, key=_natural_order)
+    return sorted(_frames_among(folder, names), key=_natural_order)
+
+
+def _frames_among(folder: str | os.PathLike[str], names: list[str]) -> list[str]:
+    """The names of the frames, without those of other series beside them, such as optical flow.
+
+    Names that differ only in their numbers are a series. Two are beside each other if half of their numbers are the
+    same; then one is of the frames: the one that is called so, or the only one that is not called something else.
+    Series without common numbers are parts of one video.
+
+    Raises:
+        MediaError: several series lie beside each other, and none is called frames.
+    """
+    series = _series(names)
+    others = {name for name in series if _words(name) & _NOT_FRAMES}
+    if len(others) < len(series):
+        series = {name: members for name, members in series.items() if name not in others}
+    if called_so := {name for name in series if _words(name) & _FRAMES}:
+        series = {
+            name: members
+            for name, members in series.items()
+            if name in called_so or not any(_beside(members, series[other]) for other in called_so)
+        }
+    _require_one(folder, series)
+    return [name for members in series.values() for name in members.values()]
+
+
+def _series(names: list[str]) -> dict[str, dict[tuple[str, ...], str]]:
+    """The names by what they are without their numbers, `img_#.jpg`, and then by their numbers."""
+    series: dict[str, dict[tuple[str, ...], str]] = {}
+    for name in names:
+        numbers = tuple(_NUMBER.findall(os.path.splitext(name)[0]))
+        series.setdefault(_NUMBER.sub("#", name).lower(), {})[(*numbers, name)] = name
+    return series
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", os.path.splitext(name)[0]))
+
+
+def _beside(one: dict[tuple[str, ...], str], other: dict[tuple[str, ...], str]) -> bool:
+    """Whether half of the numbers of two series are the same; those without numbers have none in common."""
+    first, second = ({numbers[:-1] for numbers in each if numbers[:-1]} for each in (one, other))
+    return bool(first & second) and 2 * len(first & second) >= len(first | second)
+
+
+def _require_one(folder: str | os.PathLike[str], series: dict[str, dict[tuple[str, ...], str]]) -> None:
+    """Raises MediaError where two series lie beside each other; a single image is none."""
+    for (name, members), (other, others) in itertools.combinations(series.items(), 2):
+        if min(len(members), len(others)) > 1 and _beside(members, others):
+            raise MediaError(
+                folder,
+                f"holds two series of images side by side, {name} and {other}: which are the frames? Keep the others "
+                f"elsewhere, or name the frames img_1.jpg, img_2.jpg, ...",
+            )
 
 
 def _natural_order(name: str) -> tuple:

@@ -5,50 +5,29 @@ Decoding is Pillow's. Whatever is wrong with a file is one `MediaError` that nam
 
 import io
 import os
-import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
 
+from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
+from morphmlp.data.media.limits import MOST_PIXELS, PIXELS_VARIABLE, most_pixels
+from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
 
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"]
+_HEIF_SUFFIXES = frozenset([".heic", ".heif", ".hif", ".avif"])
+IMAGE_SUFFIXES = _HEIF_SUFFIXES.union(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".tif", ".tiff"],
+    [".gif", ".pbm", ".pgm", ".ppm", ".pnm"],
 )
-
-# 8192 x 8192: reading, normalising and resizing it takes 1.8 GB at the peak. A photograph of 64 megapixels fits.
-MOST_PIXELS = 2**26
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # others run programs (EPS), or are no pictures
 _EXIF_ORIENTATION = 0x0112
-
-
-class _Turn(NamedTuple):
-    """What makes a stored picture [H, W, 3] upright: a counter-clockwise turn, and perhaps a mirroring."""
-
-    degrees: int
-    apply: Callable[[np.ndarray], np.ndarray]
-
-    @property
-    def exchanges_sides(self) -> bool:
-        return self.degrees in (90, 270)
-
-
-# By the number of the orientation; 1 is upright (EXIF 2.3, Sec. 4.6.4).
-_UPRIGHT = _Turn(0, lambda pixels: pixels)
-_TURNS = {
-    2: _Turn(0, lambda pixels: pixels[:, ::-1]),
-    3: _Turn(180, lambda pixels: pixels[::-1, ::-1]),
-    4: _Turn(180, lambda pixels: pixels[::-1]),
-    5: _Turn(270, lambda pixels: pixels.transpose(1, 0, 2)),
-    6: _Turn(270, lambda pixels: np.rot90(pixels, k=-1)),
-    7: _Turn(90, lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2)),
-    8: _Turn(90, lambda pixels: np.rot90(pixels)),
-}
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 class ImageInfo(NamedTuple):
@@ -87,10 +66,10 @@ def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) ->
     >>> read_image("photograph.jpg").shape
     (1536, 2048, 3)
     """
-    with _opened(path, content) as image:
-        _refuse_giant(path, *image.size)
+    with opened_image(path, content) as image:
+        refuse_giant(path, *image.size)
         image.load()
-        return np.ascontiguousarray(_turn(image).apply(_to_rgb(path, image)))
+        return np.ascontiguousarray(_turn(image).apply(image_to_rgb(path, image)))
 
 
 def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
@@ -99,22 +78,29 @@ def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
     Raises:
         MediaError: the file is missing, empty or not an image.
     """
-    with _opened(path, None) as image:
-        (width, height), turn = image.size, _turn(image)
+    with opened_image(path, None) as image:
+        (width, height), turn = _stored_size(image), _turn(image)
         if turn.exchanges_sides:
             height, width = width, height
         return ImageInfo(height, width, (image.format or "").lower(), turn.degrees)
 
 
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height before the turn; of a TIFF, Pillow gives those after it in some versions."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2.get(_TIFF_WIDTH, image.width), image.tag_v2.get(_TIFF_HEIGHT, image.height)
+    return image.size
+
+
 @contextmanager
-def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
+def opened_image(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
     """An image whose header is read; whatever goes wrong until it is closed becomes one `MediaError`."""
     if content is None:
         require_filled_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which does not matter here, and of the size: see below
-            with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
+            with Image.open(path if content is None else io.BytesIO(content), formats=_formats(path, content)) as image:
                 yield image
     except MediaError:
         raise
@@ -127,30 +113,39 @@ def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Ima
         raise MediaError(path, f"cannot be decoded as an image ({cause})") from None
 
 
-def require_filled_file(path: str | os.PathLike[str]) -> None:
-    """Raise the plain reasons first: those of decoders are vaguer, and they would wait for ever on a named pipe.
+def _formats(path: str | os.PathLike[str], content: bytes | None) -> tuple[str, ...]:
+    """Pillow's names of the formats that a file may have.
 
     Raises:
-        MediaError: there is no regular file with something in it.
+        MediaError: it is of one that needs a package which is not installed.
     """
+    kind = heif_kind(head_of(path) if content is None else content[:HEAD_BYTES])
+    if kind is None:
+        return _FORMATS
+    if kind == "AVIF" and features.check("avif"):
+        return ("AVIF",)
     try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise MediaError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError(path, "is a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError(path, "is not a regular file")
-    if status.st_size == 0:
-        raise MediaError(path, "is empty (0 bytes)")
+        import pillow_heif
+    except ImportError:
+        raise MediaError(
+            path, f"is a {kind} image, which needs pillow-heif: pip install 'morphmlp[heif]', or save it as JPEG"
+        ) from None
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
 
 
-def _refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise MediaError(path, f"is {width} x {height} px, above the {MOST_PIXELS} pixels that are read; scale it down")
+def refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
+    """Raises MediaError where an image has more pixels than are read."""
+    limit = most_pixels(MOST_PIXELS)
+    if width * height > limit:
+        raise MediaError(
+            path,
+            f"is {width} x {height} px, above the {limit} pixels that are read; scale it down, or set "
+            f"{PIXELS_VARIABLE}={width * height} if there is the memory",
+        )
 
 
-def _to_rgb(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:
+def image_to_rgb(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:
     """[H, W, 3] uint8 from any of Pillow's modes, as stored: not yet upright."""
     if image.mode.startswith(("I", "F")):
         return _from_deep_grey(path, image)
@@ -169,9 +164,9 @@ def _from_deep_grey(path: str | os.PathLike[str], image: Image.Image) -> np.ndar
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _turn(image: Image.Image) -> _Turn:
+def _turn(image: Image.Image) -> Turn:
     """The turn that the EXIF block asks for; none where the block is missing or damaged."""
     try:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1), _UPRIGHT)
+        return TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1), UPRIGHT)
     except Exception:  # parsing what is damaged raises almost anything
-        return _UPRIGHT
+        return UPRIGHT

@@ -1,22 +1,26 @@
 """A file that is open at its video stream: packets, decoded frames, and frames as RGB.
 
-All errors of FFmpeg, PyAV and the file system become a `MediaError` that names the file.
+What cannot be decoded is left out, as players do, and the frames that come are the same on every read. All errors of
+FFmpeg, PyAV and the file system become a `MediaError` that names the file.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError
-from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
+from av.error import EOFError as EndOfStream
+from av.error import FFmpegError, InvalidDataError
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation, VideoReformatter
 
-from morphmlp.data.media.images import require_filled_file
-from morphmlp.data.media.tar_members import TarMember
+from morphmlp.data.media.h264 import Unreferenced
+from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
+from morphmlp.data.media.opening import errors_named, open_stream
+from morphmlp.data.media.packets import Packets
+from morphmlp.data.media.turns import UPRIGHT, Turn, turn_of_matrix
 from morphmlp.errors import MediaError
 
 # FFmpeg's names of the containers that hold the time of every frame; for others, such as AVI, it makes some up.
@@ -24,69 +28,46 @@ _TIMED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
 
 
-@dataclass
-class Packets:
-    """What counting the packets of a stream tells; times are in ticks of the stream's time base.
-
-    Attributes:
-        times: of the packets in the order in which they are stored: when each is shown, or else when it is decoded.
-        all_timed: every packet says when it is shown.
-        end: of the last one shown.
-    """
-
-    num_shown: int = 0
-    times: list[int] = field(default_factory=list)
-    all_timed: bool = True
-    end: int | None = None
-
-    def add(self, packet: av.Packet) -> None:
-        """Counts a packet; those without content, or that an edit list discards, are not shown."""
-        if not packet.size or packet.is_discard:
-            return
-        self.num_shown += 1
-        self.all_timed &= packet.pts is not None
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is not None:
-            until = time + (packet.duration or 0)
-            self.times.append(time)
-            self.end = until if self.end is None else max(self.end, until)
-
-    def plain_times(self) -> list[int]:
-        """When each frame is shown, in order; nothing where one does not say so, or two say the same."""
-        return sorted(self.times) if self.all_timed and len(set(self.times)) == self.num_shown else []
-
-
 class OpenVideo:
-    """A file that is open at its first video stream.
+    """A file that is open at its video stream.
 
     Attributes:
+        short_side: what the short side of the pictures is scaled to, in the stream's own colours, before they become
+            RGB; None keeps the stream's size.
         first: the first frame that was decoded, which gives all frames their size and turn; None before that.
+        num_decoded: frames that came out so far.
+        num_lost: packets that could not be decoded so far.
     """
 
-    def __init__(self, path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        container: InputContainer,
+        stream: av.VideoStream,
+        *,
+        short_side: int | None = None,
+    ):
+        self.short_side = short_side
         self.path, self.container, self.stream = path, container, stream
         self.first: av.VideoFrame | None = None
+        self.num_decoded = self.num_lost = 0
+        self.packets = Packets()
         self._reformatter = VideoReformatter()  # setting one up costs more than converting a small frame
 
     def scan(self) -> tuple[av.VideoFrame, Packets]:
         """Count the packets to be shown and return the first frame, which alone knows the display rotation."""
-        packets = Packets()
-        with self._errors_named(lambda: f"the stream breaks at packet {packets.num_shown} (the first is 0)"):
-            for packet in self.container.demux(self.stream):
-                if self.first is None:
-                    # The packet without data that ends the stream is decoded too: then the decoder gives out its rest.
-                    self.first = next(iter(self.stream.decode(packet)), None)
-                packets.add(packet)
-        if self.first is None or packets.num_shown == 0:
-            raise MediaError(self.path, "no frame can be decoded")
-        return self.first, packets
+        for packet in self._demuxed():
+            if self.first is None:
+                next(self._decoded(packet), None)
+        if self.first is None or self.packets.num_shown == 0:
+            raise self._nothing_decoded()
+        return self.first, self.packets
 
     def count(self) -> Packets:
         """Count the packets to be shown, without decoding any."""
-        packets = Packets()
-        for packet in self.container.demux(self.stream):
-            packets.add(packet)
-        return packets
+        for _ in self._demuxed():
+            pass
+        return self.packets
 
     def average_fps(self, packets: Packets) -> float:
         """Return frames a second: the header's rate if the packets bear it out, else what they say (variable rates).
@@ -106,101 +87,133 @@ class OpenVideo:
         return self.stream.codec_context.name == "h264" and self.container.format.name in _TIMED_FORMATS
 
     def pictures_at(self, wanted: set[int], *, start: int) -> dict[int, np.ndarray] | None:
-        """The frames [H, W, 3] at these times, or None where frames come out in another order, or not at all.
+        """The frames [H, W, 3] at these times, or None where a full read could give others: something is damaged.
 
         Args:
             start: the time of the first frame.
         """
         found: dict[int, np.ndarray] = {}
         last_time: int | None = None
+        for frame in self._frames_needed(wanted, start=start):
+            if frame.is_corrupt or frame.pts is None or (last_time is not None and frame.pts <= last_time):
+                return None
+            self.first, last_time = self.first or frame, frame.pts
+            if frame.pts in wanted:
+                found[frame.pts] = self.to_rgb(frame)
+        return found if len(found) == len(wanted) else None
+
+    def _frames_needed(self, wanted: set[int], *, start: int) -> Iterator[av.VideoFrame]:
+        """The wanted frames and those that others refer to, up to the last packet that a wanted one needs.
+
+        The first frame too: it gives size and turn. What is in the decoder at the end is given out as well, as it says
+        whether what a wanted frame refers to is damaged.
+        """
+        unreferenced, missing = Unreferenced(self.stream), set(wanted)
         self.container.seek(start, stream=self.stream)
         for packet in self.container.demux(self.stream):
-            # The first frame too: it gives size and turn.
-            needed = self.first is None or packet.pts in wanted
+            needed = self.first is None or packet.pts in wanted or not packet.size or not unreferenced.holds(packet)
             self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
             for frame in self.stream.decode(packet):
-                if frame.pts is None or (last_time is not None and frame.pts <= last_time):
-                    return None
-                self.first, last_time = self.first or frame, frame.pts
-                if frame.pts in wanted:
-                    found[frame.pts] = self.to_rgb(frame)
-            if len(found) == len(wanted):
-                return found
-        return None
+                missing.discard(frame.pts or 0)
+                yield frame
+            if not missing and packet.size:  # the one without data, at the end, has given out all
+                yield from self.stream.decode(None)
+                return
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Yield the frames in the order in which they are shown, which is the one in which decoders give them out.
 
         Their timestamps are not used: an AVI file has none, and those made up for it are not in order.
         """
-        num_decoded = 0
-        with self._errors_named(lambda: f"the stream breaks after {num_decoded} good frame(s)"):
-            for frame in self.container.decode(self.stream):
-                self.first = self.first or frame
-                yield frame
-                num_decoded += 1
+        for packet in self._demuxed():
+            yield from self._decoded(packet)
+        if self.num_decoded == 0:
+            raise self._nothing_decoded()
+
+    def require_little_damage(self) -> None:
+        """Raise MediaError where too large a share of all packets could not be decoded; counts those that are left."""
+        if not self.num_lost:
+            return
+        good, lost = self.num_decoded, self.num_lost
+        total = self.count().num_read
+        if lost >= most_damage() * total:
+            advice = f"; set {DAMAGE_VARIABLE}=1 to read it all the same" if most_damage() < 1 else ""
+            raise MediaError(
+                self.path,
+                f"the stream breaks after {good} good frame(s): {lost} of {total} packets are damaged{advice}",
+            )
+
+    def _demuxed(self) -> Iterator[av.Packet]:
+        """The packets from here on, which are counted; damage to the container ends them, as it does in players."""
+        with self._errors_named(lambda: f"the stream breaks at packet {self.packets.num_read} (the first is 0)"):
+            try:
+                for packet in self.container.demux(self.stream):
+                    self.packets.add(packet)
+                    yield packet
+            except InvalidDataError:
+                yield av.Packet()  # without data, it ends the stream: then the decoder gives out its rest
+
+    def _decoded(self, packet: av.Packet) -> Iterator[av.VideoFrame]:
+        """The frames that a packet completes; the one without data, at the end, gives out what is in the decoder."""
+        try:
+            frames = self.stream.decode(packet if packet.size else None)
+        except EndOfStream:
+            return
+        except FFmpegError:
+            self.num_lost += 1
+            return
+        for frame in frames:
+            self.first = self.first or frame
+            self.num_decoded += 1
+            yield frame
+
+    def _nothing_decoded(self) -> MediaError:
+        if self.packets.encrypted:
+            return MediaError(self.path, "is encrypted (DRM): without its key, no frame can be decoded")
+        return MediaError(self.path, "no frame can be decoded")
 
     def to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """Convert a frame of any pixel format, matrix, range and depth to RGB [H, W, 3] uint8, as large as `first`.
 
-        It is turned as `first` asks. Matrix (BT.601, BT.709, ...) and range are those written in the stream; an unknown
-        matrix is taken as BT.601.
+        It is turned and mirrored as `first` asks. Matrix (BT.601, BT.709, ...) and range are those written in the
+        stream; an unknown matrix is taken as BT.601.
         """
         first = self.first or frame
+        width, height, filter_ = self._picture_size(first)
         with self._errors_named(lambda: f"a frame in {frame.format.name} cannot be converted to RGB"):
             # Left to itself, the conversion starts a thread for every core.
             picture = self._reformatter.reformat(
-                frame, width=first.width, height=first.height, format="rgb24", threads=1
+                frame, width=width, height=height, format="rgb24", interpolation=filter_, threads=1
             ).to_ndarray()
-        return np.rot90(picture, k=rotation_degrees(first) // 90)
+        return turn_of(first).apply(picture)
+
+    def _picture_size(self, first: av.VideoFrame) -> tuple[int, int, Interpolation | None]:
+        """Width and height of the pictures, and the filter that scales to them.
+
+        With `short_side` the long side follows in proportion, rounded down, by the mean over areas.
+        """
+        if self.short_side is None:
+            return first.width, first.height, None
+        scale = self.short_side / min(first.width, first.height)
+        return (*(max(int(side * scale + 1e-6), 1) for side in (first.width, first.height)), Interpolation.AREA)
 
     def _errors_named(self, describe: Callable[[], str]) -> AbstractContextManager[None]:
-        return _errors_named(self.path, describe)
+        return errors_named(self.path, describe)
 
 
-def rotation_degrees(frame: av.VideoFrame) -> int:
-    """Return the counter-clockwise turn to the nearest quarter; PyAV's -90 is 270, as is a camera's -90.5."""
-    return round(frame.rotation / 90) % 4 * 90
+def turn_of(frame: av.VideoFrame) -> Turn:
+    """The turn and mirroring that a frame asks for, by its container or by itself, to the nearest quarter.
 
-
-@contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[OpenVideo]:
-    """Open a file at its first video stream that is not a cover picture."""
-    address = _address(path)
-    with _errors_named(path, lambda: "cannot be opened as a video"):
-        # A title in an unknown encoding is no reason to refuse the video.
-        container = av.open(address, metadata_errors="ignore")
-    with container:
-        if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
-            raise MediaError(path, "is a text file, not a video")
-        for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
-                break
-        else:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
-            raise MediaError(path, f"holds no video stream (streams: {kinds})")
-        if stream.codec_context is None:
-            raise MediaError(path, "there is no decoder for its video stream")
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        yield OpenVideo(path, container, stream)
-
-
-def _address(path: str | os.PathLike[str]) -> str:
-    """What FFmpeg is to open: a part of a shard, or a file by its absolute name, whose colons are no protocol."""
-    if isinstance(path, TarMember):
-        return path.address()
-    require_filled_file(path)
-    return os.path.abspath(path)
+    PyAV's `rotation` does not tell of a mirroring; the matrix does.
+    """
+    for data in frame.side_data:
+        if data.type == Type.DISPLAYMATRIX:
+            return turn_of_matrix(np.frombuffer(bytes(data), dtype=np.int32)[:9].reshape(3, 3))
+    return UPRIGHT
 
 
 @contextmanager
-def _errors_named(path: str | os.PathLike[str], describe: Callable[[], str]) -> Iterator[None]:
-    """Turn what FFmpeg, PyAV and the file system raise into a `MediaError` that starts with `describe()`."""
-    try:
-        yield
-    except MediaError:
-        raise
-    except (FFmpegError, OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
-        raise MediaError(path, f"{describe()} ({cause})") from None
+def opened(path: str | os.PathLike[str], *, short_side: int | None = None) -> Iterator[OpenVideo]:
+    """Open a file at the video stream that players show; see `OpenVideo` for `short_side`."""
+    with open_stream(path) as (container, stream):
+        yield OpenVideo(path, container, stream, short_side=short_side)

@@ -22,9 +22,8 @@ from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
 from morphmlp.data.media.tar_members import TarMember
 
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"]
-)
+VIDEO_SUFFIXES = frozenset([".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"])
+VIDEO_SUFFIXES |= {".mts", ".m2ts", ".vob", ".dv", ".asf", ".ogv", ".ogg", ".3gp"}
 SUFFIXES = {"video": VIDEO_SUFFIXES, "image": IMAGE_SUFFIXES}
 
 MediaKind = Literal["video", "image"]

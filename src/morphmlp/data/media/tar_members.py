@@ -62,6 +62,15 @@ class TarMember:
         except OSError as error:
             raise MediaError(self, f"{self.shard} cannot be read ({error.strerror})") from None
 
+    def head(self, size: int) -> bytes:
+        """The first bytes of the member; none where they cannot be read."""
+        try:
+            with open(self.shard, "rb") as file:
+                file.seek(self.offset)
+                return file.read(min(size, self.size))
+        except OSError:
+            return b""
+
     def require_whole(self) -> None:
         """Raises MediaError where the shard is missing, or has become too short to hold the member."""
         try:

@@ -1,7 +1,7 @@
 """From a video to RGB frames: probe it, read chosen frames, or let a sampling rule choose them.
 
-A video is a file, a member of a tar shard, or a folder of frames; an image is a video of one frame, and `read_clip`
-takes it too. Files are decoded sequentially and in a single thread by PyAV (FFmpeg inside the wheel): a loader runs one
+A video is a file, a member of a tar shard, or a folder of frames; an image is a video of one frame, and one that moves
+is a video. Files are decoded sequentially and in a single thread by PyAV (FFmpeg inside the wheel): a loader runs one
 decoder a worker, and threads within each would only compete. Whatever is wrong with a video is one `MediaError` that
 names it.
 """
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from av.error import FFmpegError
 
+from morphmlp.data.media.animations import content_of, describe_animation, is_animation, read_animation
+from morphmlp.data.media.formats import HEAD_BYTES, head_of, is_image_content
 from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames, read_frame_files
-from morphmlp.data.media.images import read_image
-from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, rotation_degrees
+from morphmlp.data.media.images import describe_image, read_image
+from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, turn_of
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
@@ -23,10 +25,12 @@ from morphmlp.errors import MediaError
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What `probe` finds out about the first video stream of a file, without decoding it all.
+    """What `probe` finds out about the video stream of a file that players show, without decoding it all.
 
-    `height` and `width` are in pixels as displayed, after the turn by `rotation_degrees` (counter-clockwise: 0, 90, 180
-    or 270). `num_frames` counts packets, so a damaged file can hold fewer. `fps` is the average over the video.
+    `height` and `width` are in stored pixels, after the turn by `rotation_degrees` (counter-clockwise: 0, 90, 180 or
+    270); pixels that are not square are not stretched. `num_frames` counts packets, so a damaged file can hold fewer.
+    `fps` is the average over the video. `num_missing` frames are stated by the header, but not there, as after half a
+    download; where it is one or two of many, 0.
     """
 
     num_frames: int
@@ -36,6 +40,7 @@ class VideoInfo:
     rotation_degrees: int
     duration_s: float
     codec: str
+    num_missing: int = 0
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
@@ -52,18 +57,20 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """
     if is_frame_folder(path):
         return _probe_folder(path)
+    if _is_image(path):
+        return _probe_image(path)
     with opened(path) as video:
         frame, packets = video.scan()
-        degrees, fps = rotation_degrees(frame), video.average_fps(packets)
-        on_its_side = degrees in (90, 270)
+        turn, fps = turn_of(frame), video.average_fps(packets)
         return VideoInfo(
             num_frames=packets.num_shown,
             fps=fps,
-            height=frame.width if on_its_side else frame.height,
-            width=frame.height if on_its_side else frame.width,
-            rotation_degrees=degrees,
+            height=frame.width if turn.exchanges_sides else frame.height,
+            width=frame.height if turn.exchanges_sides else frame.width,
+            rotation_degrees=turn.degrees,
             duration_s=packets.num_shown / fps,
             codec=video.stream.codec_context.codec.canonical_name,
+            num_missing=max((packets.num_stated(video.stream, fps) or 0) - packets.num_read, 0),
         )
 
 
@@ -81,12 +88,56 @@ def _probe_folder(folder: str | os.PathLike[str]) -> VideoInfo:
     )
 
 
+def _is_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an image or an animation by its ending, or by its content, whatever its ending says.
+
+    FFmpeg reads some images too, but neither their turn nor their transparency, and of a HEIC only the first tile.
+    """
+    if media_kind(path) == "image":
+        return True
+    return is_image_content(path.head(HEAD_BYTES) if isinstance(path, TarMember) else head_of(path))
+
+
+def _probe_image(path: str | os.PathLike[str]) -> VideoInfo:
+    if is_animation(path):
+        info = describe_animation(path)
+        duration_s = info.num_frames / info.fps
+        return VideoInfo(info.num_frames, info.fps, info.height, info.width, 0, duration_s, info.format)
+    info = describe_image(path)
+    return VideoInfo(
+        num_frames=1,
+        fps=UNKNOWN_FPS,
+        height=info.height,
+        width=info.width,
+        rotation_degrees=info.rotation_degrees,
+        duration_s=1 / UNKNOWN_FPS,
+        codec=info.format,
+    )
+
+
+def count_decodable(path: str | os.PathLike[str]) -> int:
+    """Decode a whole video and count the frames that come out; a damaged one gives fewer than it has packets.
+
+    Raises:
+        MediaError: there is none, or too large a share of the packets cannot be decoded.
+    """
+    if is_frame_folder(path) or _is_image(path):
+        return probe(path).num_frames
+    with opened(path) as video:
+        for _ in video.frames():
+            pass
+        video.require_little_damage()
+        return video.num_decoded
+
+
 def frame_times(path: str | os.PathLike[str]) -> list[int]:
     """The times of a file's frames, in ticks and in the order in which they are stored; those without one are left out.
 
     Raises:
         MediaError: the file cannot be opened as a video.
     """
+    if _is_image(path):
+        return []
     with opened(path) as video:
         return video.count().times
 
@@ -112,18 +163,32 @@ def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndar
         raise ValueError(f"indices={list(indices)}: give one or more frame numbers, from 0 on")
     if is_frame_folder(path):
         return read_frame_files(path, list_frames(path), indices)
+    if _is_image(path):
+        return _read_image(path, lambda num_frames, fps: indices, stills=False)
     frames, num_decoded = _decode(path, indices)
     if frames is None:
         raise MediaError(path, f"holds {num_decoded} frames, so there is no frame {max(indices)} (the first is 0)")
     return frames
 
 
-def read_clip(path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]]) -> np.ndarray:
+def read_clip(
+    path: str | os.PathLike[str],
+    sample: Callable[[int, float], Sequence[int]],
+    *,
+    stills: bool = False,
+    short_side: int | None = None,
+) -> np.ndarray:
     """Read the frames that `sample(num_frames, fps)` chooses from a video, or from an image, which is one frame.
+
+    An image that moves (GIF, WebP, PNG) is a video, unless `stills` asks for its first picture.
 
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
     (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
     own calls, but may draw random numbers.
+
+    Args:
+        short_side: scale the frames of a video file to it while they are decoded, by the mean over areas and before
+            they become RGB, as the released loader of Kinetics does; None keeps their size. Images keep theirs.
 
     Returns:
         [T, H, W, 3] RGB, uint8, with T the number of indices that `sample` returned.
@@ -137,20 +202,36 @@ def read_clip(path: str | os.PathLike[str], sample: Callable[[int, float], Seque
     if is_frame_folder(path):
         files = list_frames(path)
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
-    if media_kind(path) == "image":
-        content = path.read() if isinstance(path, TarMember) else None
-        return read_image(path, content=content)[None][list(sample(1, UNKNOWN_FPS))]
-    frames = _decode_wanted(path, sample)
+    if _is_image(path):
+        return _read_image(path, sample, stills=stills)
+    frames = _decode_wanted(path, sample, short_side)
     if frames is not None:
         return frames
     info = probe(path)
-    frames, num_decoded = _decode(path, sample(info.num_frames, info.fps))
+    frames, num_decoded = _decode(path, sample(info.num_frames, info.fps), short_side)
     if frames is not None:
         return frames
-    return read_frames(path, sample(num_decoded, info.fps))
+    frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
+    if frames is None:
+        raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
+    return frames
 
 
-def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]]) -> np.ndarray | None:
+def _read_image(
+    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], *, stills: bool
+) -> np.ndarray:
+    if not stills and is_animation(path):
+        info = describe_animation(path)
+        return read_animation(path, sample(info.num_frames, info.fps))
+    indices = list(sample(1, UNKNOWN_FPS))
+    if max(indices) > 0:
+        raise MediaError(path, f"is an image, so there is no frame {max(indices)} (the first is 0)")
+    return read_image(path, content=content_of(path))[None][indices]
+
+
+def _decode_wanted(
+    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], short_side: int | None
+) -> np.ndarray | None:
     """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
 
     By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
@@ -158,13 +239,13 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
     has none of its own, one is missing, is there twice or is out of order, or a frame does not come out. None is also
     returned where anything else is wrong with the file, which decoding all of it will name.
     """
-    with opened(path) as video:
+    with opened(path, short_side=short_side) as video:
         if not video.has_plain_times:
             return None
         try:
             packets = video.count()
             times = packets.plain_times()
-            if not times:
+            if not times or packets.corrupt:
                 return None
             indices = [int(index) for index in sample(len(times), video.average_fps(packets))]
             if not indices or min(indices) < 0 or max(indices) >= len(times):
@@ -175,14 +256,16 @@ def _decode_wanted(path: str | os.PathLike[str], sample: Callable[[int, float], 
     return None if found is None else np.stack([found[times[index]] for index in indices])
 
 
-def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.ndarray | None, int]:
+def _decode(
+    path: str | os.PathLike[str], indices: Sequence[int], short_side: int | None = None
+) -> tuple[np.ndarray | None, int]:
     """Return the wanted frames [T, H, W, 3] and the number decoded; None if the video ended before the last of them."""
     positions: dict[int, list[int]] = {}  # index in the video -> where it goes in the result
     for position, index in enumerate(indices):
         positions.setdefault(int(index), []).append(position)
     wanted: np.ndarray | None = None
     num_decoded = 0
-    with opened(path) as video:
+    with opened(path, short_side=short_side) as video:
         for frame in video.frames():
             if num_decoded in positions:
                 picture = video.to_rgb(frame)
@@ -191,7 +274,6 @@ def _decode(path: str | os.PathLike[str], indices: Sequence[int]) -> tuple[np.nd
                 wanted[positions.pop(num_decoded)] = picture
             num_decoded += 1
             if not positions:
-                return wanted, num_decoded
-    if num_decoded == 0:
-        raise MediaError(path, "no frame can be decoded")
-    return None, num_decoded
+                break
+        video.require_little_damage()
+    return (None if positions else wanted), num_decoded

@@ -8,6 +8,8 @@ from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.find import find_media, find_videos
 from morphmlp.data.sets.labelled import LabelledSet, Sample, only_kind
 from morphmlp.data.sets.layout import Layout, Place
+from morphmlp.data.sets.pictures_and_masks import refuse_masks
+from morphmlp.data.sets.split_names import refuse_parts, split_folder
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -17,8 +19,8 @@ class ClassFolders(Layout[Path]):
         """Any folder; of a split, one with folders in it, as a class may be called `train` and then holds videos."""
         if place.split is None:
             return place.root
-        folder = place.root / place.split
-        return folder if folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()) else None
+        folder = split_folder(place.root, place.split)
+        return folder if folder and any(entry.is_dir() for entry in folder.iterdir()) else None
 
     def read(self, found: Path, place: Place) -> LabelledSet:
         whole = read_class_folders(found, frame_folders=place.lists.frame_folders)
@@ -48,11 +50,14 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
     for folder in folders:
         if folder.is_symlink() and root.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{folder} is a link to {folder.resolve()}, which it lies in; remove it")
+    refuse_parts(root, folders)
     files = {folder.name: find_videos(folder) if frame_folders else find_media(folder) for folder in folders}
     kind = "video" if frame_folders else only_kind((path for paths in files.values() for path in paths), source=root)
     empty = [name for name, paths in files.items() if not paths]
     if empty:
         raise _nothing_in(root, empty, kind, frame_folders=frame_folders)
+    if kind == "image":
+        refuse_masks(root, files)
     samples = [Sample(path, label) for label, paths in enumerate(files.values()) for path in paths]
     return LabelledSet(samples, list(files), kind=kind or "video")
 

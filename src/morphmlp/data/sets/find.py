@@ -4,6 +4,8 @@ import glob
 import os
 from pathlib import Path
 
+from morphmlp.data.media.animations import are_animations
+from morphmlp.data.media.formats import web_address
 from morphmlp.data.media.sources import SUFFIXES, MediaKind, media_kind
 from morphmlp.errors import DataError
 
@@ -20,10 +22,12 @@ def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
     for pattern in patterns:
         if not pattern:
             raise DataError("a path is empty; give files, folders or globs")
+        if (address := web_address(pattern)) and not Path(pattern).exists():
+            raise DataError(f"{address} is an address, and only files are read; download it and give its path")
         if Path(pattern).is_dir():
             found = find_media(Path(pattern), kind)
             if not found and kind == "video":
-                found = _frame_folders(Path(pattern))
+                found = _animations(Path(pattern)) or _frame_folders(Path(pattern))
         elif Path(pattern).exists() or not glob.has_magic(pattern):
             found = [Path(pattern)]
         else:
@@ -32,6 +36,12 @@ def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
             raise DataError(f"{pattern}: no {kind}s found")
         paths.update(dict.fromkeys(found))
     return list(paths)
+
+
+def _animations(folder: Path) -> list[Path]:
+    """The images below a folder, where they are animations."""
+    images = find_media(folder, "image")
+    return images if are_animations(images) else []
 
 
 def _frame_folders(folder: Path) -> list[Path]:

@@ -5,13 +5,14 @@ lines of a label file, or for themselves.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.sources import MediaKind, Source, media_kind
 from morphmlp.data.sets.class_names import ClassNames
+from morphmlp.data.sets.matching import are_numbers, described, find, places_of_numbers, positions
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -34,6 +35,7 @@ class LabelledSet:
         named: False where the classes are only known by number.
         named_by_file: a label file names the classes, so that a number stands for one of its lines.
         num_duplicates: rows of a list that repeat an earlier one, and were left out.
+        note: how labels met classes where that was not by name, for people; "" where it was.
     """
 
     samples: list[Sample]
@@ -42,6 +44,7 @@ class LabelledSet:
     kind: MediaKind = "video"
     num_duplicates: int = 0
     named_by_file: bool = False
+    note: str = field(default="", compare=False)
 
     @property
     def unit(self) -> str:
@@ -51,7 +54,7 @@ class LabelledSet:
     def relabelled(self, classes: list[str], *, source: str, advice: str = "") -> "LabelledSet":
         """The same samples with labels counted in another list of classes, matched by name, or by number if unnamed.
 
-        Names match as they are, or but for brackets and underscores: `Holding [something]` is `Holding something`.
+        How names and numbers match is said in `matching`.
 
         Args:
             source: what messages call that list.
@@ -61,49 +64,65 @@ class LabelledSet:
             DataError: a class of this set is not in the list; both sides are named.
         """
         if not self.named:
-            if len(self.classes) > len(classes):
-                raise DataError(
-                    f"label {len(self.classes) - 1} is past the {len(classes)} classes of {source}, which count from "
-                    "0; labels that count from 1 need --lists.first_label 1"
-                )
-            return replace(self, classes=list(classes), named=True)
-        position = _positions(classes)
-        unknown = [name for name in self.classes if _find(name, position) is None]
+            return self._renumbered(classes, source=source)
+        position = positions(classes)
+        unknown = [name for name in self.classes if find(name, position) is None]
         if unknown:
             raise DataError(
                 f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
                 f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}{advice}"
             )
-        new_labels = [_find(name, position) for name in self.classes]
-        samples = [replace(sample, label=new_labels[sample.label]) for sample in self.samples]
-        return replace(self, samples=samples, classes=list(classes))
+        return self._with_labels([find(name, position) for name in self.classes], classes)
+
+    def _renumbered(self, classes: list[str], *, source: str) -> "LabelledSet":
+        """`relabelled` of a set whose classes are only known by number."""
+        first = int(self.classes[0])
+        present = sorted({sample.label for sample in self.samples})
+        numbers = [label + first for label in present]
+        places = places_of_numbers(numbers, classes, first=first)
+        if None in places:
+            raise DataError(_no_such_class(numbers[places.index(None)], classes, source=source))
+        new_labels = dict(zip(present, places, strict=True))
+        relabelled = self._with_labels([new_labels.get(label) for label in range(len(self.classes))], classes)
+        names = [classes[place] for place in places if place is not None]
+        if are_numbers(classes) and [int(name) for name in names] == numbers:
+            return relabelled
+        return replace(relabelled, note=f"the labels are numbers, matched by position: {described(numbers, names)}")
+
+    def _with_labels(self, new_labels: Sequence[int | None], classes: list[str]) -> "LabelledSet":
+        """Each label replaced by its new one; every class that has samples must have one."""
+        samples = []
+        for sample in self.samples:
+            label = new_labels[sample.label]
+            assert label is not None, "the caller has refused what has no place"
+            samples.append(replace(sample, label=label))
+        return replace(self, samples=samples, classes=list(classes), named=True)
 
 
-def _positions(classes: Sequence[str]) -> dict[str, int]:
-    """The place of each name. A plainer spelling leads there too, unless it is another name or several share it."""
-    shared = Counter(_plain(name) for name in classes)
-    plain = {_plain(name): i for i, name in enumerate(classes) if shared[_plain(name)] == 1}
-    return plain | {name: i for i, name in enumerate(classes)}
-
-
-def _find(name: str, position: dict[str, int]) -> int | None:
-    return position.get(name, position.get(_plain(name)))
-
-
-def _plain(name: str) -> str:
-    """`riding_a_bike` and `Holding [something]` as other lists write them: `riding a bike`, `Holding something`."""
-    return re.sub(r"[\s_]+", " ", re.sub(r"[\[\]]", "", name)).strip()
+def _no_such_class(number: int, classes: Sequence[str], *, source: str) -> str:
+    if are_numbers(classes):
+        return (
+            f"label {number} is none of the {len(classes)} classes of {source}, which are numbers: "
+            f"{shortened(sorted(classes, key=int))}; --lists.first_label says whether labels count from 0 or from 1"
+        )
+    return (
+        f"label {number} is past the {len(classes)} classes of {source}, which count from "
+        "0; labels that count from 1 need --lists.first_label 1"
+    )
 
 
 def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | None:
-    """The kind of the files, None without files; an unknown ending counts as a video's.
+    """The kind of the files, None without files; an unknown ending counts as a video's, and so does an animation.
 
     Raises:
         DataError: both kinds; an example of each is named.
     """
-    examples: dict[MediaKind, Source] = {}
+    of_kind: dict[MediaKind, list[Source]] = {}
     for path in paths:
-        examples.setdefault(media_kind(path) or "video", path)
+        of_kind.setdefault(media_kind(path) or "video", []).append(path)
+    if "image" in of_kind and are_animations(of_kind["image"]):
+        of_kind = {"video": of_kind.get("video", []) + of_kind["image"]}
+    examples = {kind: found[0] for kind, found in of_kind.items()}
     if len(examples) == 2:
         raise DataError(
             f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "
@@ -143,13 +162,14 @@ def labelled_set(
     if _are_numbers(entries, origin=origin):
         labels, classes = _from_numbers(entries, origin=origin, names=names, first_label=first_label, training=training)
         named = names is not None
+        note = _note_on_lines(entries, labels, names) if names and not are_numbers(names.names) else ""
     else:
         labels, classes = _from_names(entries, origin=origin, names=names)
-        named = True
+        named, note = True, ""
     samples = _without_duplicates(entries, labels, origin=origin)
     kind = only_kind((sample.path for sample in samples), source=origin)
     num_duplicates = len(entries) - len(samples)
-    return LabelledSet(samples, classes, named, kind or "video", num_duplicates, named_by_file=names is not None)
+    return LabelledSet(samples, classes, named, kind or "video", num_duplicates, names is not None, note)
 
 
 def _are_numbers(entries: Sequence[WrittenSample], *, origin: str | Path) -> bool:
@@ -202,27 +222,36 @@ def _from_numbers(
             f"{origin}, {entries[numbers.index(highest)].where}: label {highest} would make {num_classes} classes, of "
             f"which {num_present} have samples; mend the label, or name the classes with --lists.labels FILE"
         )
-    classes = names.names if names else [str(number) for number in range(first, highest + 1)]
-    for number, entry in zip(numbers, entries, strict=True):
-        if names and number - first >= len(classes):
-            advice = names.advice
-            if first_label is None and lowest > 0 and highest == len(classes):
-                advice = "; give --lists.first_label 1 if the labels count from 1"
-            raise DataError(
-                f"{origin}, {entry.where}: label {number}, but {names.source} names {len(classes)} classes"
-                f"{f' and first_label is {first}' if first else ''}{advice}"
-            )
-    return [number - first for number in numbers], list(classes)
+    if names is None:
+        return [number - first for number in numbers], [str(number) for number in range(first, highest + 1)]
+    places = places_of_numbers(numbers, names.names, first=first)
+    if None in places:
+        i = places.index(None)
+        from_1 = first_label is None and lowest > 0 and highest == len(names.names)
+        advice = "; give --lists.first_label 1 if the labels count from 1" if from_1 else names.advice
+        first_is = f" and first_label is {first}" if first else ""
+        raise DataError(
+            f"{origin}, {entries[i].where}: label {numbers[i]}, but {names.source} names {len(names.names)} classes"
+            f"{first_is}{advice}"
+        )
+    return [place for place in places if place is not None], list(names.names)
+
+
+def _note_on_lines(entries: Sequence[WrittenSample], labels: Sequence[int], names: ClassNames) -> str:
+    """Which class each number was taken for, where a number stands for a line of a label file."""
+    meant = dict(sorted(zip((int(entry.label) for entry in entries), labels, strict=True)))
+    shown = described(list(meant), [names.names[label] for label in meant.values()])
+    return f"the labels are numbers, taken as the lines of {names.source}: {shown}"
 
 
 def _from_names(
     entries: Sequence[WrittenSample], *, origin: str | Path, names: ClassNames | None
 ) -> tuple[list[int], list[str]]:
     classes = names.names if names else sorted({entry.label for entry in entries})
-    position = _positions(classes)
+    position = positions(classes)
     labels = []
     for entry in entries:
-        label = _find(entry.label, position)
+        label = find(entry.label, position)
         if label is None:
             assert names is not None, "classes that are taken from the labels hold them all"
             raise DataError(

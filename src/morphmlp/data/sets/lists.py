@@ -13,6 +13,7 @@ from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.list_rows import ListRow, read_rows
 from morphmlp.data.sets.shards import SHARD_SUFFIX
+from morphmlp.data.sets.split_names import split_called, visible
 from morphmlp.errors import DataError
 
 _LIST_SUFFIXES = (".csv", ".txt", ".json")
@@ -33,6 +34,7 @@ class Lists(Layout[Path]):
         if given is not None:
             return _given_list(given, split)
         found = [path for suffix in _LIST_SUFFIXES if (path := root / f"{split}{suffix}").is_file()]
+        found = found or _lists_of_other_spelling(root, split)
         if len(found) > 1:
             names = " and ".join(path.name for path in found)
             raise DataError(f"{root} holds {names}: which list is meant? Remove the other, or give --lists.{split}")
@@ -41,6 +43,15 @@ class Lists(Layout[Path]):
     def read(self, found: Path, place: Place) -> LabelledSet:
         root = place.root.parent if place.split is None else place.root
         return read_list(found, lists=place.lists, root=root, training=place.training)
+
+
+def _lists_of_other_spelling(root: Path, split: str) -> list[Path]:
+    """`Train.csv` or `training.txt`, where a list of another part lies beside it."""
+    names = visible(root, lambda entry: os.path.splitext(entry.name)[1].lower() in _LIST_SUFFIXES and entry.is_file())
+    splits = {name: split_called(os.path.splitext(name)[0]) for name in names}
+    if len(set(splits.values()) - {None}) < 2:
+        return []
+    return [root / name for name, found in splits.items() if found == split]
 
 
 def _given_list(path: str, split: str) -> Path:

@@ -6,6 +6,8 @@ The layouts are told apart by what the folder holds, as are videos (shown here) 
     DIR/train.csv, DIR/val.csv                           lists, also .txt and .json: see `list_rows`
     DIR/train/*.tar, DIR/val/*.tar                       shards, also DIR/train-*.tar: see `shards`
     DIR/<class>/*.mp4                                    split here, by a seeded fraction
+
+Other spellings of the parts are known, too: see `split_names`.
 """
 
 import os
@@ -21,6 +23,7 @@ from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.lists import Lists
 from morphmlp.data.sets.shards import Shards
+from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import evaluation_part, split_set
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -47,12 +50,18 @@ def read_training_sets(
         train = read_train()
         read_val = find_set(Place(root, "val", lists))
         if read_val is None:
-            raise DataError(f"{root} has train but no val; add {root / 'val'}, or give one folder of class folders")
+            found = _name_of(root, "train")
+            raise DataError(f"{root} has {found} but no val; add {root / 'val'}, or give one folder of class folders")
         val = _beside(train, read_val(), root=root)
     present = {train.classes[sample.label] for sample in train.samples}
     if len(present) < 2:
         raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
     return train, val
+
+
+def _name_of(root: Path, split: str) -> str:
+    folder = split_folder(root, split)
+    return folder.name if folder else split
 
 
 def find_set(place: Place) -> Callable[[], LabelledSet] | None:

@@ -16,6 +16,7 @@ from morphmlp.data.media.sources import TarMember, media_kind
 from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
+from morphmlp.data.sets.split_names import split_called, split_folder
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -34,9 +35,10 @@ class Shards(Layout[list[Path]]):
         root, split = place.root, place.split
         if root.is_file():
             return [root] if split is None and root.suffix.lower() == SHARD_SUFFIX else None
-        if split is not None and not (root / split).is_dir():
-            return _shards_in(root, start=f"{split}-") or None
-        return _shards_in(root / (split or "")) or None
+        if split is None:
+            return _shards_in(root) or None
+        folder = split_folder(root, split)
+        return _shards_in(folder or root, split=None if folder else split) or None
 
     def read(self, found: list[Path], place: Place) -> LabelledSet:
         """The samples of all shards.
@@ -54,8 +56,8 @@ class Shards(Layout[list[Path]]):
         return labelled_set(samples, origin=origin, names=names, first_label=first, training=place.training)
 
 
-def _shards_in(folder: Path, *, start: str = "") -> list[Path]:
-    """The shards whose names begin with `start`.
+def _shards_in(folder: Path, *, split: str | None = None) -> list[Path]:
+    """The shards of a folder, or those of a part, whose names begin with that of the part: `train-0001.tar`.
 
     A folder that holds folders has no shards: ImageNet's class folders may lie beside the archives they came in.
 
@@ -65,11 +67,15 @@ def _shards_in(folder: Path, *, start: str = "") -> list[Path]:
     if not folder.is_dir():
         return []
     try:
-        names = sorted(name for name in os.listdir(folder) if name.startswith(start) and not name.startswith("."))
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
+    if split is not None:
+        names = [name for name in names if "-" in name and split_called(name.partition("-")[0]) == split]
     archives = [name for name in names if name.lower().endswith((SHARD_SUFFIX, *_COMPRESSED))]
-    if not archives or (not start and any(os.path.isdir(folder / name) for name in set(names).difference(archives))):
+    if not archives or (
+        split is None and any(os.path.isdir(folder / name) for name in set(names).difference(archives))
+    ):
         return []
     packed = [name for name in archives if name.lower().endswith(_COMPRESSED)]
     if packed:

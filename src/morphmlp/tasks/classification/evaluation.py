@@ -7,7 +7,7 @@ single process, so the result is the same to the last bit on the same kind of de
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.matching import are_numbers, described
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
@@ -70,12 +71,14 @@ class Evaluation:
         predictions: one for each sample that was read.
         broken: path and reason of the others.
         unit: what the samples are: "videos" or "images".
+        note: how labels met classes where that was not by name, for people; "" where it was.
     """
 
     labels: list[str]
     predictions: list[SamplePrediction]
     broken: list[tuple[Path, str]] = field(default_factory=list)
     unit: str = "videos"
+    note: str = ""
 
     def accuracy(self, k: int = 1) -> float:
         """Share of samples whose label is among the k most probable classes; NaN without samples."""
@@ -183,7 +186,7 @@ def evaluate(
     broken = [(result.path, result.reason) for _, result in results if isinstance(result, BrokenSample)]
     if not predictions:
         raise DataError(f"none of the {len(broken)} {labelled.unit} can be read; {broken[0][0]}: {broken[0][1]}")
-    return Evaluation(list(labelled.classes), predictions, broken, labelled.unit)
+    return Evaluation(list(labelled.classes), predictions, broken, labelled.unit, labelled.note)
 
 
 def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> SamplePrediction | BrokenSample:
@@ -203,9 +206,14 @@ def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:
 
 
 def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info: CheckpointInfo) -> LabelledSet:
-    """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again."""
+    """The part of the data that `split` names; one that was drawn when the checkpoint was trained is drawn again.
+
+    Of other data than the training's, numbers still count from where the training's did, unless `lists` says otherwise.
+    """
     trained_on = info.training.get("data") == os.path.abspath(data)
-    reading = ListConfig.from_dict(((info.training.get("lists") or {}) if trained_on else {}) | lists)
+    trained = info.training.get("lists") or {}
+    known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
+    reading = ListConfig.from_dict(known | lists)
     return evaluated_part(
         split,
         present=evaluation_split(data, reading),
@@ -231,9 +239,17 @@ def _labelled_samples(
         )
     if info.labels:
         return labelled.relabelled(info.labels, source=str(checkpoint))
-    if len(labelled.classes) != model.config.num_classes:
+    return _without_names(labelled, model.config.num_classes, data=data, checkpoint=checkpoint)
+
+
+def _without_names(labelled: LabelledSet, num_outputs: int, *, data: str | Path, checkpoint: str | Path) -> LabelledSet:
+    """The samples for a model whose classes have no names: numbers are its outputs, names are taken in their order."""
+    if are_numbers(labelled.classes):
+        return labelled.relabelled([str(i) for i in range(num_outputs)], source=str(checkpoint))
+    if len(labelled.classes) != num_outputs:
         raise DataError(
-            f"{data} has {len(labelled.classes)} classes, but {checkpoint} has {model.config.num_classes} outputs and "
+            f"{data} has {len(labelled.classes)} classes, but {checkpoint} has {num_outputs} outputs and "
             "no class names; convert it with --labels"
         )
-    return labelled
+    matching = described(range(num_outputs), labelled.classes)
+    return replace(labelled, note=f"the checkpoint has no class names; its outputs are taken in order: {matching}")

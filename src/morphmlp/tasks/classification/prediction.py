@@ -15,7 +15,7 @@ from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.data.media.sources import MediaKind
 from morphmlp.errors import ConfigError
-from morphmlp.inference.device import autocast, evaluating
+from morphmlp.inference.device import autocast, evaluating, require_finite
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.registry import load_for_task
 
@@ -33,7 +33,11 @@ class ViewProbabilities:
 def predict_samples(
     model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
 ) -> Iterator[tuple[int, ViewProbabilities | BrokenSample]]:
-    """Index and probabilities of each sample of a loader over `TestClips`, or why it cannot be read."""
+    """Index and probabilities of each sample of a loader over `TestClips`, or why it cannot be read.
+
+    Raises:
+        NotFiniteError: an output is NaN or infinite.
+    """
     dataset: Any = loader.dataset
     device = next(model.parameters()).device
     with evaluating(model):
@@ -44,6 +48,7 @@ def predict_samples(
             with torch.no_grad(), autocast(device, precision):
                 logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
             num_videos = len(batch.indices)
+            require_finite(logits.unflatten(0, (num_videos, -1)), [dataset.samples[i].path for i in batch.indices])
             joined = join_views(logits, num_videos=num_videos, aggregation=dataset.config.aggregation).cpu().numpy()
             views = logits.float().softmax(dim=-1).unflatten(0, (num_videos, -1)).cpu().numpy()
             for index, *probabilities in zip(batch.indices, joined, views, strict=True):

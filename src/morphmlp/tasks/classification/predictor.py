@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.sources import MediaKind, media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -89,10 +90,11 @@ class Predictor:
     def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
         other = "an image" if self.kind == "video" else "a video"
-        for path in paths:
-            if media_kind(path) not in (self.kind, None):
+        taken = [self._takes(path) for path in paths]
+        for path, is_taken in zip(paths, taken, strict=True):
+            if not is_taken:
                 yield MediaError(path, f"is {other}, but the checkpoint takes {self.kind}s")
-        samples = [Sample(Path(path), label=-1) for path in paths if media_kind(path) in (self.kind, None)]
+        samples = [Sample(Path(path), label=-1) for path, is_taken in zip(paths, taken, strict=True) if is_taken]
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
@@ -101,3 +103,7 @@ class Predictor:
                 yield MediaError(result.path, result.reason)
             else:
                 yield Prediction(Path(samples[index].path), self.labels, result.joined)
+
+    def _takes(self, path: Path) -> bool:
+        """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
+        return media_kind(path) in (self.kind, None) or (self.kind == "video" and is_animation(path))

@@ -1,7 +1,6 @@
 """Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from morphmlp.display.confusion import draw_confusion
 from morphmlp.display.style import INK
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
-from morphmlp.files import replaced_file
+from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import clamp, encodable, percent
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
@@ -42,6 +41,8 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     )
     if (evaluation.num_views or 1) > 1:
         lines.append(_accuracies(evaluation.view_accuracy, "single view"))
+    if evaluation.note:
+        lines.append(evaluation.note)
     rows = evaluation.per_class()
     if without := sum(row["samples"] == 0 for row in rows):
         lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
@@ -112,8 +113,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 def write_summary(evaluation: Evaluation, path: str | Path) -> None:
     """The figures of an evaluation as a JSON file."""
-    with replaced_file(path) as file:
-        json.dump(summary(evaluation), file, indent=2)
+    replace_json(path, summary(evaluation))
 
 
 def plot_confusion(evaluation: Evaluation, png_path: str | Path) -> None:

@@ -21,6 +21,7 @@ class Classification(Task):
     verb = "predict"
     metric = "top1"
     figures: ClassVar = {"top1": "top-1", "top5": "top-5"}
+    default_models: ClassVar = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano"}
     reading_part = "lists"
     reading = ListConfig
     options = ("lists", "clips", "crops", "aggregation", "shuffle_frames")

@@ -80,7 +80,7 @@ class ClassificationTask:
 
 
 def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:
-    notes = []
+    notes = [train_set.note] if train_set.note else []
     if train_set.num_duplicates:
         notes.append(f"{train_set.num_duplicates} rows of the training list are there twice and are taken once")
     if config.train.augment.flip and (flips := describe_flips(train_set.classes)):

@@ -1,6 +1,6 @@
 """Images with a class for each pixel, on disk: which image has which annotation, and how annotations are read.
 
-Two layouts are told apart by what the folder holds; the names of files pair them up, at any depth:
+The names of files pair them up, at any depth; other names of the folders are in `folders`:
 
     DIR/images/{training,validation,test}/*.jpg, DIR/annotations/.../*.png      ADE20K's; train and val are known, too
     DIR/images/*.jpg, DIR/annotations/*.png                                     split here, by a seeded fraction
@@ -18,19 +18,25 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from morphmlp.config import MaskConfig, SplitConfig
-from morphmlp.data.media.images import require_filled_file
+from morphmlp.data.media.formats import require_filled_file
 from morphmlp.data.sets.class_names import CLASSES_FILE, PACKAGED_LABELS, class_names_of, read_class_names
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.data.sets.splits import evaluation_part, split_set, without_and_with
+from morphmlp.data.sets.matching import composed
+from morphmlp.data.sets.splits import SPLITS, evaluation_part, split_set, without_and_with
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
 from morphmlp.tasks.segmentation.crops import IGNORED
-
-SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("test",)}
+from morphmlp.tasks.segmentation.folders import folders_of, pair_in, splits_of
+from morphmlp.tasks.task import AnnotatedSet
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
-_UNKNOWN = 254  # of `_class_table`: a value outside the classes
+UNKNOWN = 254  # of `class_of_values`: a value outside the classes
+
+# What Cityscapes adds to the name that an image and its annotation share. Of its annotations the ones with the numbers
+# of 19 classes are taken if they have been made, else those with all 34; the others are colours and instances.
+_CITYSCAPES_IMAGE = "_leftImg8bit"
+_CITYSCAPES_MASKS = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtCoarse_labelTrainIds", "_gtCoarse_labelIds")
 
 # Pillow stretches grey levels of 2 and 4 bits to the range of 8; the annotation's own are these quotients.
 _STRETCHED = {"L;2": 85, "L;4": 17}
@@ -56,18 +62,23 @@ class MaskSet:
 
 
 def is_mask_data(root: str | Path) -> bool:
-    """Whether a folder holds annotated images, and not class folders or lists."""
-    return (Path(root) / "images").is_dir() and (Path(root) / "annotations").is_dir()
+    """Whether a folder holds annotated images, and not class folders or lists.
+
+    Raises:
+        DataError: it does, but which folder is which is not certain.
+    """
+    root = Path(root)
+    return root.is_dir() and (pair_in(root) is not None or bool(splits_of(root)))
 
 
 def read_mask_sets(root: str | Path, masks: MaskConfig, split: SplitConfig) -> tuple[MaskSet, MaskSet]:
-    """The training and validation images below `root`, in either layout.
+    """The training and validation images below `root`, in any layout.
 
     Raises:
         DataError: an image or annotation lacks its partner, there are too few, or the classes are not known.
     """
     root = Path(root)
-    if not _splits(root):
+    if not splits_of(root):
         return _split_set(read_mask_set(root, masks, split="all"), split, source=str(root))
     return read_mask_set(root, masks, split="train"), read_mask_set(root, masks, split="val")
 
@@ -84,30 +95,14 @@ def read_mask_set(root: str | Path, masks: MaskConfig, *, split: str | None) -> 
     if not is_mask_data(root):
         raise DataError(f"{root} holds no folders images and annotations; expected both")
     classes = _read_classes(root, masks)
-    split = split or evaluation_mask_split(root) or "all"
-    folders = [_split_folder(root / part, split) for part in ("images", "annotations")]
-    return MaskSet(_pairs(*folders), classes, masks)
+    folders = folders_of(root, split or evaluation_mask_split(root) or "all")
+    return MaskSet([sample for pair in folders for sample in _pairs(*pair)], classes, masks)
 
 
 def evaluation_mask_split(root: str | Path) -> str | None:
     """The split of `root` to evaluate on: "test" or "val" where there is one, else None (the whole folder)."""
-    return evaluation_part(lambda split: split in _splits(Path(root)))
-
-
-def _splits(root: Path) -> list[str]:
-    return [name for name, folders in SPLIT_FOLDERS.items() if any((root / "images" / f).is_dir() for f in folders)]
-
-
-def _split_folder(part: Path, split: str) -> Path:
-    """`images/training` of `images` and "train"."""
-    if split == "all":
-        return part
-    known = SPLIT_FOLDERS.get(split, (split,))
-    found = [part / name for name in known if (part / name).is_dir()]
-    if not found:
-        present = sorted(entry.name for entry in part.iterdir() if entry.is_dir())
-        raise DataError(f"{part} has no folder {' or '.join(known)}; it has: {shortened(present) or 'no folders'}")
-    return found[0]
+    splits = splits_of(Path(root))
+    return evaluation_part(lambda split: split in splits)
 
 
 def _split_set(whole: MaskSet, config: SplitConfig, *, source: str) -> tuple[MaskSet, MaskSet]:
@@ -123,8 +118,10 @@ def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
     Raises:
         DataError: there are none, one lacks its partner, or two share a name.
     """
-    paths = _by_name(find_media(images, "image"), images)
-    masks = _by_name([path for path in find_media(annotations, "image") if path.suffix.lower() == ".png"], annotations)
+    paths = _by_name(find_media(images, "image"), images, _CITYSCAPES_IMAGE)
+    pngs = [path for path in find_media(annotations, "image") if path.suffix.lower() == ".png"]
+    ending = next((ending for ending in _CITYSCAPES_MASKS if any(path.stem.endswith(ending) for path in pngs)), "")
+    masks = _by_name([path for path in pngs if path.stem.endswith(ending)], annotations, ending)
     if not paths:
         raise DataError(f"{images} holds no images")
     bare, lost = ([name for name in some if name not in others] for some, others in ((paths, masks), (masks, paths)))
@@ -141,11 +138,11 @@ def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
     return [MaskSample(path, masks[name]) for name, path in paths.items()]
 
 
-def _by_name(paths: list[Path], folder: Path) -> dict[str, Path]:
-    """`deeper/x` for `folder/deeper/x.jpg`."""
+def _by_name(paths: list[Path], folder: Path, ending: str) -> dict[str, Path]:
+    """`deeper/x` for `folder/deeper/x.jpg`, and for `folder/deeper/x_leftImg8bit.png` with that ending."""
     named: dict[str, Path] = {}
     for path in paths:
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = composed(path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending))
         if name in named:
             raise DataError(f"{named[name]} and {path.name} share a name: which one is meant? Remove the other")
         named[name] = path
@@ -185,9 +182,9 @@ def read_mask(path: str | Path, config: MaskConfig, *, num_classes: int, size: t
     array([  0,   1,   2,   3,   4,   5,   6,   7,   8,   9,  10, 255], dtype=uint8)
     """
     values = _read_values(path, size)
-    labels = _class_table(config, num_classes)[values]
-    if (labels == _UNKNOWN).any():
-        found = [str(value) for value in np.unique(values[labels == _UNKNOWN])]
+    labels = class_of_values(config, num_classes)[values]
+    if (labels == UNKNOWN).any():
+        found = [str(value) for value in np.unique(values[labels == UNKNOWN])]
         first = int(config.reduce_zero_label)
         raise MediaError(
             path,
@@ -199,9 +196,9 @@ def read_mask(path: str | Path, config: MaskConfig, *, num_classes: int, size: t
 
 
 @lru_cache(maxsize=4)
-def _class_table(config: MaskConfig, num_classes: int) -> np.ndarray:
-    """The class of each value of 16 bits: `[65536]` uint8."""
-    table = np.full(65536, _UNKNOWN, dtype=np.uint8)
+def class_of_values(config: MaskConfig, num_classes: int) -> np.ndarray:
+    """The class of each value of 16 bits, `[65536]` uint8: `IGNORED` is none, `UNKNOWN` a value past the classes."""
+    table = np.full(65536, UNKNOWN, dtype=np.uint8)
     if config.reduce_zero_label:
         table[0] = IGNORED
     first = int(config.reduce_zero_label)
@@ -210,15 +207,29 @@ def _class_table(config: MaskConfig, num_classes: int) -> np.ndarray:
     return table
 
 
-def _read_values(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """The numbers as they are in the file, `[H, W]`; size and kind are checked before the pixels are decoded."""
+def values_in(path: str | Path) -> np.ndarray:
+    """The different numbers that an annotation holds, as they are in the file, in order.
+
+    Raises:
+        MediaError: the file cannot be read, or has colours for numbers.
+    """
+    return np.flatnonzero(np.bincount(_read_values(path, None).ravel()))
+
+
+def _read_values(path: str | Path, size: tuple[int, int] | None) -> np.ndarray:
+    """The numbers as they are in the file, `[H, W]`; size and kind are checked before the pixels are decoded.
+
+    Args:
+        size: height and width that it must have; None allows any.
+    """
     require_filled_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the number of pixels, which is that of the image
             with Image.open(path, formats=("PNG",)) as mask:
                 _refuse_colors(path, mask)
-                _refuse_size(path, mask, size)
+                if size is not None:
+                    _refuse_size(path, mask, size)
                 step = _STRETCHED.get(str(mask.tile[0][3]), 1)  # by the raw mode
                 return np.asarray(mask).astype(np.uint16) // step
     except MediaError:
@@ -245,3 +256,35 @@ def _refuse_size(path: str | Path, mask: Image.Image, size: tuple[int, int]) -> 
     if mask.size == size:  # Pillow gives width and height
         reason += "; an image is turned upright as its EXIF tag says, an annotation has to be saved upright"
     raise MediaError(path, reason)
+
+
+def pairs_to_check(root: Path, split: SplitConfig, config: MaskConfig) -> AnnotatedSet:
+    """All annotated images, also where a training would refuse the set.
+
+    Raises:
+        DataError: there are none.
+    """
+    refusal = None
+    try:
+        parts: dict[str, MaskSet] = dict(zip(SPLITS, read_mask_sets(root, config, split), strict=False))
+        if evaluation_mask_split(root) == "test":
+            parts["test"] = read_mask_set(root, config, split="test")
+    except DataError as error:
+        refusal = str(error)
+        parts = {"all": read_mask_set(root, config, split="all")}
+    classes = next(iter(parts.values())).classes
+    pairs = {name: [(sample.path, sample.mask) for sample in part.samples] for name, part in parts.items()}
+    return AnnotatedSet(pairs, classes, refusal, CountPixels(config, len(classes)))
+
+
+@dataclass(frozen=True)
+class CountPixels:
+    """Counts the pixels of each class in an annotation, see `CountAnnotation`."""
+
+    config: MaskConfig
+    num_classes: int
+
+    def __call__(self, path: Path, size: tuple[int, int]) -> tuple[int, ...]:
+        mask = read_mask(path, self.config, num_classes=self.num_classes, size=size)
+        values = np.minimum(mask, self.num_classes).ravel()  # 255, which is no class, becomes the last
+        return tuple(np.bincount(values, minlength=self.num_classes + 1).tolist())

@@ -158,7 +158,7 @@ def evaluate(
     """
     result = MaskEvaluation(list(mask_set.classes))
     with failing_together():
-        _evaluate_share(result, model, loader, execution)
+        _evaluate_share(result, model, loader, mask_set, execution)
     result = _joined(gather([result]))
     if not result.num_images:
         path, reason = result.broken[0]
@@ -166,14 +166,17 @@ def evaluate(
     return result
 
 
-def _evaluate_share(result: MaskEvaluation, model: nn.Module, loader: DataLoader | list, execution: Execution) -> None:
+def _evaluate_share(
+    result: MaskEvaluation, model: nn.Module, loader: DataLoader | list, mask_set: MaskSet, execution: Execution
+) -> None:
     """Adds the images of the loader to the result."""
     with torch.no_grad(), evaluating(model):
         for sample in loader:
             if isinstance(sample, BrokenSample):
                 result.broken.append((sample.path, sample.reason))
             else:
-                logits = image_logits(model, sample.image, precision=execution.precision)
+                path = mask_set.samples[sample.index].path
+                logits = image_logits(model, sample.image, path=path, precision=execution.precision)
                 truth = torch.from_numpy(sample.mask).to(logits.device)
                 loss = total_cross_entropy(logits, truth)
                 result.add(sample.mask, most_probable(logits, truth.shape).cpu().numpy(), total_loss=loss)

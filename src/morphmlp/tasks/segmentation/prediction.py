@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.errors import CheckpointError
-from morphmlp.inference.device import autocast
+from morphmlp.inference.device import autocast, require_finite
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.registry import load_for_task
 from morphmlp.tasks.segmentation.annotations import MOST_CLASSES
@@ -29,11 +29,17 @@ def load_segmenter(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     return model, info
 
 
-def image_logits(model: nn.Module, image: Tensor, *, precision: str) -> Tensor:
-    """A normalised image `[1, 3, h, w]` -> float32 logits `[num_classes, h, w]`, on the model's device."""
+def image_logits(model: nn.Module, image: Tensor, *, path: str | Path, precision: str) -> Tensor:
+    """A normalised image `[1, 3, h, w]` -> float32 logits `[num_classes, h, w]`, on the model's device.
+
+    Raises:
+        NotFiniteError: a logit of the image, that of `path`, is NaN or infinite.
+    """
     device = next(model.parameters()).device
     with autocast(device, precision):
-        return model(image.to(device))[0].float()
+        logits = model(image.to(device))
+    require_finite(logits, [path])
+    return logits[0].float()
 
 
 def most_probable(logits: Tensor, size: Sequence[int]) -> Tensor:

@@ -64,11 +64,13 @@ class SegmentPredictor:
 
         Raises:
             MediaError: the file cannot be read as an image.
+            NotFiniteError: an output is NaN or infinite.
         """
         image = read_image(path)
         refuse_strips(Path(path), image.shape[:2])
         with torch.no_grad(), evaluating(self.model):
-            logits = image_logits(self.model, whole_image(image, self.info.input), precision=self._execution.precision)
+            view, precision = whole_image(image, self.info.input), self._execution.precision
+            logits = image_logits(self.model, view, path=path, precision=precision)
             mask = most_probable(logits, image.shape[:2]).cpu().numpy()
         return SegmentedImage(Path(path), self.labels, mask, image)
 

@@ -1,14 +1,13 @@
 """Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
 import csv
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphmlp.display.tables import class_tables, table, text_columns
-from morphmlp.files import replaced_file
+from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import encodable, percent, shortened
 from morphmlp.tasks.segmentation.evaluation import MaskEvaluation
 from morphmlp.tasks.segmentation.overlays import plot_mask_confusion
@@ -36,8 +35,7 @@ def summary(evaluation: MaskEvaluation) -> dict[str, Any]:
 
 def write_evaluation(evaluation: MaskEvaluation, folder: Path) -> None:
     """Writes `summary.json`, `per_class.csv` (class, pixels, IoU, accuracy) and `confusion.png` into a folder."""
-    with replaced_file(folder / "summary.json") as file:
-        json.dump(summary(evaluation), file, indent=2)
+    replace_json(folder / "summary.json", summary(evaluation))
     with replaced_file(folder / "per_class.csv") as file:
         rows = csv.DictWriter(file, ["class", "pixels", "iou", "accuracy"])
         rows.writeheader()

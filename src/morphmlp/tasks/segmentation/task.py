@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from morphmlp.config import MaskConfig, RunConfig, SplitConfig
-from morphmlp.tasks.task import Report, Task, TrainingTask
+from morphmlp.tasks.task import AnnotatedSet, Report, Task, TrainingTask
 
 if TYPE_CHECKING:
     from morphmlp.inference.device import Execution
@@ -21,12 +21,14 @@ class Segmentation(Task):
     verb = "segment"
     metric = "miou"
     figures: ClassVar = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+    default_models: ClassVar = {"mask": "morphmlp_image_nano"}
     reading_part = "masks"
     reading = MaskConfig
     options = ("masks",)
     output_files = ("summary.json", "per_class.csv", "confusion.png")
     unit = "images"
     head_fields = ("decoder_width",)
+    head_noun = "Semantic FPN"
     last_layer = "head.classifier"
 
     def recognises(self, data: str | Path) -> bool:
@@ -38,6 +40,11 @@ class Segmentation(Task):
         from morphmlp.tasks.segmentation.annotations import read_mask_sets
 
         return read_mask_sets(data, reading, split)
+
+    def pairs_to_check(self, data: Path, split: SplitConfig, reading: MaskConfig) -> AnnotatedSet:
+        from morphmlp.tasks.segmentation.annotations import pairs_to_check
+
+        return pairs_to_check(data, split, reading)
 
     def for_training(self, config: RunConfig, sets: "tuple[MaskSet, MaskSet]") -> TrainingTask:
         from morphmlp.tasks.segmentation.training import SegmentationTask

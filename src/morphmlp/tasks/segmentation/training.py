@@ -15,6 +15,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
 from morphmlp.tasks.segmentation.annotations import MaskSet
 from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_crop_loader, make_image_loader
+from morphmlp.tasks.segmentation.class_pixels import note_on_classes
 from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.evaluation import evaluate
 from morphmlp.tasks.segmentation.task import Segmentation
@@ -33,9 +34,9 @@ class SegmentationTask:
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.train_labels: list[int] = []
-        self.notes: list[str] = []
         if config.train.balanced:
             raise ConfigError("train.balanced is True; allowed: False for segmentation, whose images hold many classes")
+        self.notes = [note] if (note := note_on_classes(self.train_set)) else []
         self.num_val = len(self.val_set.samples)
         self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
         share = share_of(self.num_val, rank=rank(), num_processes=world_size())

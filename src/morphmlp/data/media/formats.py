@@ -1,0 +1,75 @@
+"""What a file is by its first bytes, and the plain reasons why it cannot be read; decoders give vaguer ones."""
+
+import os
+import re
+import stat
+from typing import Literal
+
+from morphmlp.errors import MediaError
+
+HEAD_BYTES = 64
+
+_IMAGE_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
+# The brand of a file that begins with an `ftyp` box, where it is a picture (ISO 23008-12, AV1 Image File Format).
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+_LFS_BEGINNING = b"version https://git-lfs"
+
+
+def is_image_content(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an image."""
+    return head.startswith(_IMAGE_BEGINNINGS) or head[8:12] == b"WEBP" or heif_kind(head) is not None
+
+
+def heif_kind(head: bytes) -> Literal["HEIC", "AVIF"] | None:
+    """Which of the formats that phones save: their pictures are videos of one frame, or of a frame for each tile."""
+    if head[4:8] != b"ftyp":
+        return None
+    brand, others = head[8:12], head[16 : int.from_bytes(head[:4])]
+    if brand in _AVIF_BRANDS or (brand in _HEIF_BRANDS and b"avif" in others):
+        return "AVIF"
+    return "HEIC" if brand in _HEIF_BRANDS else None
+
+
+def head_of(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of a file; none where it cannot be read, or is no regular file: a pipe would be waited for."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except (OSError, ValueError):
+        return b""
+
+
+def require_filled_file(path: str | os.PathLike[str]) -> None:
+    """Raise the plain reasons first: those of decoders are vaguer, and they would wait for ever on a named pipe.
+
+    Raises:
+        MediaError: there is no regular file with something in it, or only the pointer to one.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        if address := web_address(path):
+            raise MediaError(address, "is an address, and only files are read; download it first") from None
+        raise MediaError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise MediaError(path, "is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(path, "is not a regular file")
+    if status.st_size == 0:
+        raise MediaError(path, "is empty (0 bytes)")
+    if status.st_size < 1024 and head_of(path).startswith(_LFS_BEGINNING):
+        raise MediaError(path, "is only the Git LFS pointer to a file; fetch the file itself with `git lfs pull`")
+
+
+def web_address(path: str | os.PathLike[str]) -> str | None:
+    """The address that a path names, with the two slashes of which `Path` leaves one; None where it names a file.
+
+    >>> web_address("https:/host/a.mp4"), web_address("a/b.mp4")
+    ('https://host/a.mp4', None)
+    """
+    text = os.fspath(path)
+    return _ADDRESS.sub(r"\1://", text, count=1) if _ADDRESS.match(text) else None

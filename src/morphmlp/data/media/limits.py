@@ -1,0 +1,51 @@
+"""What a file may ask for before it is refused; who needs more sets the environment variable that the message names.
+
+A variable, and no option: it reaches worker processes and every verb alike.
+"""
+
+import os
+
+from morphmlp.errors import ConfigError
+
+# 8192 x 8192: reading, normalising and resizing it takes 1.8 GB at the peak. A photograph of 64 megapixels fits.
+MOST_PIXELS = 2**26
+
+# 8192 x 4320, the largest that cameras record. A decoder holds up to 17 frames of 1.5 bytes a pixel, 0.9 GB.
+MOST_FRAME_PIXELS = 8192 * 4320
+
+# A video is broken if this share of its packets, or more, cannot be decoded.
+MOST_DAMAGE = 0.5
+
+PIXELS_VARIABLE = "MORPHMLP_MAX_PIXELS"
+DAMAGE_VARIABLE = "MORPHMLP_MAX_DAMAGE"
+
+
+def most_pixels(default: int) -> int:
+    """The most pixels of an image or a frame: `default`, or what the environment says.
+
+    Raises:
+        ConfigError: the variable holds no number above 0.
+    """
+    return int(_from_environment(PIXELS_VARIABLE, default, highest=2**31))
+
+
+def most_damage() -> float:
+    """The share of packets that cannot be decoded from which on a video is broken.
+
+    Raises:
+        ConfigError: the variable holds no number above 0 and up to 1.
+    """
+    return _from_environment(DAMAGE_VARIABLE, MOST_DAMAGE, highest=1)
+
+
+def _from_environment(name: str, default: float, *, highest: float) -> float:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= highest:
+        raise ConfigError(f"{name}={text!r}: expected a number above 0, up to {highest}")
+    return value

@@ -1,0 +1,125 @@
+"""Which stream of which container: a file is opened at the video stream that players show, and at nothing else."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import av
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.format import ContainerFormat
+from av.stream import Discard, Disposition
+
+from morphmlp.data.media.formats import HEAD_BYTES, head_of, require_filled_file
+from morphmlp.data.media.limits import MOST_FRAME_PIXELS, PIXELS_VARIABLE, most_pixels
+from morphmlp.data.media.tar_members import TarMember
+from morphmlp.errors import MediaError
+
+# Texts that name other files, which opening them would read, and addresses of devices and of the network.
+_NOT_READ = {
+    *("concat", "concatf", "dash", "hls", "imf", "lavfi", "mlv", "rtp", "rtsp", "sap", "sdp"),
+    *("vobsub", "webm_dash_manifest"),
+}
+
+
+@contextmanager
+def open_stream(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Open a file at its video stream, whose decoder is set up; other streams are left out.
+
+    Raises:
+        MediaError: the file is missing, no video, larger than is read, or encrypted.
+    """
+    address, limit = _address(path), most_pixels(MOST_FRAME_PIXELS)
+    # A title in an unknown encoding is no reason to refuse the video. Opening may decode frames to learn of them.
+    options = {
+        "format_whitelist": _read_formats(),
+        "protocol_whitelist": "file,subfile",
+        "max_pixels": str(limit),
+        "threads": "1",
+    }
+    with errors_named(path, lambda: _why_not_opened(path)):
+        container = av.open(address, metadata_errors="ignore", options=options)
+    with container:
+        if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
+            raise MediaError(path, "is a text file, not a video")
+        stream = _best_stream(path, container)
+        _refuse_giant(path, stream.codec_context.width, stream.codec_context.height, limit)
+        _set_up(container, stream, limit)
+        yield container, stream
+
+
+def _address(path: str | os.PathLike[str]) -> str:
+    """What FFmpeg is to open: a part of a shard, or a file by its absolute name, whose colons are no protocol."""
+    if isinstance(path, TarMember):
+        return path.address()
+    require_filled_file(path)
+    return os.path.abspath(path)
+
+
+@cache
+def _read_formats() -> str:
+    """All containers that FFmpeg reads but for `_NOT_READ`."""
+    names = sorted(name for name in av.formats_available if name not in _NOT_READ)
+    return ",".join(name for name in names if ContainerFormat(name).is_input)
+
+
+def _why_not_opened(path: str | os.PathLike[str]) -> str:
+    head = path.head(HEAD_BYTES) if isinstance(path, TarMember) else head_of(path)
+    if head.lstrip(b"\xef\xbb\xbf").startswith((b"ffconcat", b"#EXTM3U")):
+        return "is a text that names other files, which are not read; give the files themselves"
+    return "cannot be opened as a video"
+
+
+def _best_stream(path: str | os.PathLike[str], container: InputContainer) -> av.VideoStream:
+    """The stream that FFmpeg calls the best: the default one, then the one with the most frames; no cover picture."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        raise MediaError(path, _why_no_stream(container))
+    best = container.streams.best("video")
+    stream = next((stream for stream in videos if best is not None and stream.index == best.index), videos[0])
+    if stream.codec_context is None:
+        raise MediaError(path, "there is no decoder for its video stream")
+    return stream
+
+
+def _why_no_stream(container: InputContainer) -> str:
+    kinds = [stream.type for stream in container.streams]
+    if kinds.count("video"):
+        others = ", ".join(sorted({kind for kind in kinds if kind != "video"})) or "nothing else"
+        return f"is no video: it holds {others} and a cover picture"
+    return f"holds no video stream (streams: {', '.join(sorted(set(kinds))) or 'none'})"
+
+
+def _refuse_giant(path: str | os.PathLike[str], width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise MediaError(
+            path,
+            f"is {width} x {height} px, above the {limit} pixels of a frame that are read; scale it down, or set "
+            f"{PIXELS_VARIABLE}={width * height} if there is the memory",
+        )
+
+
+def _set_up(container: InputContainer, stream: av.VideoStream, limit: int) -> None:
+    """One thread, crops to the pixel, a limit on the size, and no packet of another stream."""
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    context = stream.codec_context
+    stream.thread_type = "NONE"
+    context.thread_count = 1
+    context.flags |= Flags.unaligned  # else a crop on the left is rounded down to what the memory is aligned to
+    context.options = {**context.options, "max_pixels": str(limit)}
+
+
+@contextmanager
+def errors_named(path: str | os.PathLike[str], describe: Callable[[], str]) -> Iterator[None]:
+    """Turn what FFmpeg, PyAV and the file system raise into a `MediaError` that starts with `describe()`."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except (FFmpegError, OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise MediaError(path, f"{describe()} ({cause})") from None

@@ -1,0 +1,78 @@
+"""What the packets of a video stream tell without being decoded: how many frames, when, and whether all are there."""
+
+from dataclasses import dataclass, field
+
+import av
+
+# A video is cut off if more than this share of the frames that its header states is missing, and more than one.
+_MOST_MISSING = 0.02
+# Of those that only state their length, which is rounded, and may be that of the sound.
+_MOST_MISSING_TIME = 0.05
+
+
+@dataclass
+class Packets:
+    """What counting the packets of a stream tells; times are in ticks of the stream's time base.
+
+    Attributes:
+        num_read: packets with content.
+        num_shown: those that no edit list discards.
+        times: of the shown ones in the order in which they are stored: when each is shown, or else when it is decoded.
+        all_timed: every packet says when it is shown.
+        end: of the last one shown.
+        corrupt: the container says that a packet is not whole.
+        encrypted: it says that a packet is encrypted.
+    """
+
+    num_read: int = 0
+    num_shown: int = 0
+    times: list[int] = field(default_factory=list)
+    all_timed: bool = True
+    end: int | None = None
+    corrupt: bool = False
+    encrypted: bool = False
+
+    def add(self, packet: av.Packet) -> None:
+        """Counts a packet; those without content, or that an edit list discards, are not shown."""
+        if not packet.size:
+            return
+        self.num_read += 1
+        self.corrupt |= packet.is_corrupt
+        self.encrypted |= packet.has_sidedata("encryption_info")
+        if packet.is_discard:
+            return
+        self.num_shown += 1
+        self.all_timed &= packet.pts is not None
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            until = time + (packet.duration or 0)
+            self.times.append(time)
+            self.end = until if self.end is None else max(self.end, until)
+
+    def plain_times(self) -> list[int]:
+        """When each frame is shown, in order; nothing where one does not say so, or two say the same."""
+        return sorted(self.times) if self.all_timed and len(set(self.times)) == self.num_shown else []
+
+    def num_stated(self, stream: av.VideoStream, fps: float) -> int | None:
+        """The packets that the header states where many of them are missing, as after half a download; else None.
+
+        MP4 and AVI state the number, Matroska the stream's length in time.
+        """
+        if stream.frames:
+            missing = stream.frames - self.num_read
+            return stream.frames if missing > max(1, _MOST_MISSING * stream.frames) else None
+        stated_s = _stated_seconds(stream.metadata.get("DURATION", ""))
+        if stated_s is None or self.end is None or stream.time_base is None:
+            return None
+        there_s = float(self.end * stream.time_base)
+        missing = (stated_s - there_s) * fps
+        return round(stated_s * fps) if missing > max(1.5, _MOST_MISSING_TIME * stated_s * fps) else None
+
+
+def _stated_seconds(text: str) -> float | None:
+    """`00:01:04.500000000` as 64.5; None where it is no such text."""
+    try:
+        hours, minutes, seconds = map(float, text.split(":"))
+    except ValueError:
+        return None
+    return hours * 3600 + minutes * 60 + seconds
