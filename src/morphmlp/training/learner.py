@@ -1,4 +1,4 @@
-"""A model with its optimizer, in one process or spread over many: it takes a step, and gives and takes its state."""
+"""A model with its optimizer, in one process or in many: it takes steps, and its state can be saved and resumed."""
 
 import math
 import os
@@ -28,11 +28,11 @@ class NotFinite(ArithmeticError):
 
 
 class Learner:
-    """What a training step changes: the weights, their average, and the optimizer. Every process has one.
+    """All that a training step changes: the weights, their average, and the optimizer. Every process has one.
 
     Attributes:
         raw_model: the model itself.
-        model: what is called in training: the same, or wrapped so that gradients are exchanged.
+        model: the model that training calls: the same one, or wrapped so that processes exchange gradients.
 
     Raises:
         ConfigError: the processes cannot train together.
@@ -66,7 +66,7 @@ class Learner:
 
         Args:
             parts: the batches of this process.
-            weights: what the mean of each loss is over, `[processes, parts]`; their sum is above 0.
+            weights: the clips or pixels that each loss is the mean of, `[processes, parts]`; their sum is above 0.
             number: of the step, from 1.
 
         Raises:
