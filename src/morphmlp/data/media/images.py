@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -125,12 +126,11 @@ def _formats(path: str | os.PathLike[str], content: bytes | None) -> tuple[str, 
     if kind == "AVIF" and features.check("avif"):
         return ("AVIF",)
     try:
-        import pillow_heif
+        import_module("pillow_heif").register_heif_opener()
     except ImportError:
         raise MediaError(
             path, f"is a {kind} image, which needs pillow-heif: pip install 'morphmlp[heif]', or save it as JPEG"
         ) from None
-    pillow_heif.register_heif_opener()
     return ("HEIF",)
 
 

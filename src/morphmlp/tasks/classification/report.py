@@ -13,7 +13,7 @@ from morphmlp.display.style import INK
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
 from morphmlp.files import replace_json, replaced_file
-from morphmlp.formatting import clamp, encodable, percent
+from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
 
@@ -86,12 +86,13 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
     """A csv row for each sample: path, label, prediction, its probability, and that of every class."""
     with replaced_file(path) as file:
         rows = csv.writer(file)
-        rows.writerow(["path", "label", "predicted", "probability", *evaluation.labels])
+        names = [csv_text(name) for name in evaluation.labels]
+        rows.writerow(["path", "label", "predicted", "probability", *names])
         for prediction in evaluation.predictions:
             best = prediction.predicted
             probabilities = [f"{value:.6f}" for value in prediction.probabilities]
-            label = evaluation.labels[prediction.label] if prediction.label >= 0 else ""
-            rows.writerow([prediction.path, label, evaluation.labels[best], probabilities[best], *probabilities])
+            label = names[prediction.label] if prediction.label >= 0 else ""
+            rows.writerow([csv_path(prediction.path), label, names[best], probabilities[best], *probabilities])
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -155,6 +156,6 @@ def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
         writer.writerow(["path", "rank", "label", "probability", "error"])
         for row in rows:
             if "error" in row:
-                writer.writerow([row["path"], "", "", "", row["error"]])
+                writer.writerow([csv_path(row["path"]), "", "", "", csv_text(row["error"])])
             for rank, entry in enumerate(row.get("top", []), start=1):
-                writer.writerow([row["path"], rank, entry["label"], entry["probability"], ""])
+                writer.writerow([csv_path(row["path"]), rank, csv_text(entry["label"]), entry["probability"], ""])
