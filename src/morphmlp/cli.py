@@ -3,6 +3,7 @@
 A verb's module is imported when it is asked for, and imports torch after its options: `--help` answers at once.
 """
 
+import difflib
 import importlib
 import io
 import re
@@ -10,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from morphmlp.commands.parsing import INTERRUPTED, USAGE_ERROR, USER_ERROR
+from morphmlp import signals
+from morphmlp.commands.parsing import INTERRUPTED, TERMINATED, USAGE_ERROR, USER_ERROR
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
-from morphmlp.formatting import one_line
+from morphmlp.output import discard_closed_output, tell
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
@@ -32,11 +34,34 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a verb; returns the exit status: 0, 1 for a user's mistake, 2 for usage, 130 after Ctrl-C."""
+    """Runs a verb; returns the exit status.
+
+    0, 1 for a user's mistake, 2 for usage, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):  # names may hold what the terminal's encoding lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    status = 0
+    try:
+        try:
+            with signals.raised():
+                status = _run(arguments)
+        finally:
+            sys.stdout.flush()  # here, so that a reader who has gone is noticed
+    except BrokenPipeError:
+        if not discard_closed_output():
+            tell("error: a helping process has ended (broken pipe)")
+            return USER_ERROR
+    except KeyboardInterrupt:
+        return _ended("interrupted", INTERRUPTED)
+    except signals.Terminated:
+        return _ended("terminated", TERMINATED)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status of a verb, whose errors are told."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else USAGE_ERROR
@@ -44,31 +69,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(version("morphmlp"))
         return 0
     if arguments[0] not in VERBS:
-        print(f"morphmlp: no verb {arguments[0]!r}; verbs: {', '.join(VERBS)} (see morphmlp --help)", file=sys.stderr)
-        return USAGE_ERROR
+        return _unknown_verb(arguments[0])
     try:
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
-        print(f"error{process}: {one_line(error)}", file=sys.stderr)
-        return USER_ERROR
+        tell(f"error{process}: {error}")
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
-            sys.stderr.close()
-            return 0
         name = f"{error.filename}: " if error.filename else ""
-        print(f"error: {one_line(f'{name}{error.strerror or error}')}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        tell(f"error: {name}{error.strerror or error}")
     except (RuntimeError, MemoryError) as error:
         reason = _machine_failure(error)
         if reason is None:
             raise
-        print(f"error: {reason}", file=sys.stderr)
-        return USER_ERROR
+        tell(f"error: {reason}")
+    return USER_ERROR
+
+
+def _unknown_verb(verb: str) -> int:
+    near = difflib.get_close_matches(verb.lower().replace("_", "-"), VERBS, n=2, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"verbs: {', '.join(VERBS)}"
+    tell(f"morphmlp: no verb {verb!r}; {hint} (see morphmlp --help)")
+    return USAGE_ERROR
+
+
+def _ended(how: str, status: int) -> int:
+    tell(how)
+    return status
 
 
 def _machine_failure(error: Exception) -> str | None:

@@ -1,16 +1,22 @@
 """Writing that is all or nothing: to a temporary name, then renamed."""
 
 import errno
+import fcntl
+import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from morphmlp.errors import DataError
 from morphmlp.formatting import as_json
+from morphmlp.signals import end_if_asked
+
+UNFINISHED = ".unfinished"  # how temporary names end
 
 
 @contextmanager
@@ -23,6 +29,7 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
     folder = Path(os.path.realpath(folder))
     with new_folder(folder) as temporary:
         yield temporary
+        end_if_asked()
         sync_files(temporary)
         _swap_in(temporary, folder)
 
@@ -37,13 +44,58 @@ def new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     with _naming(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        temporary.chmod(0o777 & ~umask())
-        try:
-            yield temporary
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _make_parent(folder)
+        _clear_unfinished(folder)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=UNFINISHED, dir=folder.parent))
+        with _taken(temporary):
+            temporary.chmod(0o777 & ~umask())
+            try:
+                yield temporary
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # a file is in the place of a folder
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
+def _clear_unfinished(path: Path) -> None:
+    """Removes what killed processes left beside `path`; what one of them had moved aside comes back."""
+    ours = f".{glob.escape(path.name)}-????????{UNFINISHED}"  # as `tempfile` makes a name of them
+    for left in (*path.parent.glob(ours), *path.parent.glob(f"{ours}-old")):
+        with suppress(OSError), _taken(left) as taken:
+            if not taken:  # another process is at work
+                continue
+            if left.name.endswith("-old") and not path.exists():
+                os.replace(left, path)
+            elif left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[bool]:
+    """Takes a file or folder until the body or the process ends; yields whether it was free.
+
+    Where the file system has no locks, nothing is free.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def sync_files(folder: Path) -> None:
@@ -56,17 +108,18 @@ def sync_files(folder: Path) -> None:
 
 def _swap_in(temporary: Path, folder: Path) -> None:
     """Renames `temporary` to `folder`; what was there is removed afterwards, or put back if that fails."""
-    old = temporary.with_name(temporary.name + "-old")
-    had_one = folder.exists()
-    if had_one:
-        os.replace(folder, old)
-    try:
+    if not folder.exists():
         os.replace(temporary, folder)
-    except OSError:
-        if had_one:
+        return
+    old = temporary.with_name(temporary.name + "-old")
+    with _taken(folder):
+        os.replace(folder, old)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
             os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -102,15 +155,18 @@ def _replaced(path: str | Path) -> Iterator[Path]:
         yield path
         return
     with _naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(handle)
+        _make_parent(path)
+        _clear_unfinished(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=UNFINISHED, dir=path.parent)
+        _lock(handle)
         temporary = Path(name)
         try:
             yield temporary
+            end_if_asked()
             temporary.chmod(0o666 & ~umask())
             os.replace(temporary, path)
         finally:
+            os.close(handle)
             temporary.unlink(missing_ok=True)
 
 
@@ -128,6 +184,24 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file: a pipe in its place would be waited for, for ever.
+    """
+    require_file(path)
+    return path.read_text(encoding="utf-8")
+
+
+def require_file(path: Path) -> None:
+    """Raises OSError where `path` is no regular file, or may not be read."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    with open(path, "rb"):
+        pass
 
 
 def require_own_folder(folder: Path, files: Collection[str], *, what: str) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import errno
+import io
 import json
 import os
 import pickle
@@ -10,6 +12,7 @@ import sys
 import types
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -786,3 +789,27 @@ def test_the_number_of_classes_tells_the_protocol_of_a_released_file(tmp_path, c
     torch.save(released_state(nano(num_classes=classes)), tmp_path / "released.pyth")
     _, info = convert_released(tmp_path / "released.pyth", tmp_path / "checkpoint")
     assert info.input == PUBLISHED_INPUTS[protocol]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str):
+    save(nano(), tmp_path / "c")
+    (tmp_path / "c" / name).unlink()
+    os.mkfifo(tmp_path / "c" / name)
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: is no regular file"):
+        load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    save(nano(), tmp_path / "c")
+    opened = io.open
+
+    def deny(path: Any, *arguments: Any, **options: Any) -> Any:
+        if Path(path).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", deny)  # root may read everything
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: Permission denied"):
+        load(tmp_path / "c")

@@ -16,7 +16,7 @@ from torch import Tensor
 from morphmlp.checkpoints.pickles import require_weights
 from morphmlp.config import InputConfig, ModelConfig, default_input
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import replaced_folder
+from morphmlp.files import read_text, replaced_folder, require_file
 from morphmlp.formatting import as_json, shortened
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
@@ -107,10 +107,13 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     config, info = load_config(folder)
     path = Path(folder) / WEIGHTS_FILE
     try:
+        require_file(path)  # to the library, a file that may not be read is a missing one
         weights = load_file(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: the checkpoint is not complete") from None
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read ({error}): the file is damaged; use another checkpoint") from None
     require_weights(weights, str(path))
     with torch.device("meta"):
@@ -124,11 +127,11 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     """Reads a checkpoint folder's `config.json`, without the weights."""
     path = Path(folder) / CONFIG_FILE
     _refuse_run(Path(folder))
-    if not path.is_file():
+    if not path.exists():
         hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
         raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         model = ModelConfig.from_dict(values["model"])
         labels = values["labels"]
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
@@ -142,7 +145,9 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
         raise
     except ConfigError as error:
         raise CheckpointError(f"{path} does not fit: {error}") from None
-    except (KeyError, TypeError, ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
     return model, info
 

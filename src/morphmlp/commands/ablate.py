@@ -1,15 +1,15 @@
 """`morphmlp ablate`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
-from morphmlp.commands.parsing import make_parser, print_json
+from morphmlp.commands.parsing import make_parser, print_json, write_and_show
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.errors import DataError
+from morphmlp.output import tell
 
 
 def run(arguments: list[str]) -> int:
@@ -52,19 +52,25 @@ def run(arguments: list[str]) -> int:
         out,
         steps=options.steps,
         seeds=options.seeds,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=tell,
     )
     column = comparable_column(results, video=config.model.temporal)
     facts = {"data": config.data, "validation": len(sets[1].samples), "model": config.model.name}
     facts |= {"steps": options.steps, "batch": config.train.batch_size}
     shown = report(options.table, results, column=column, facts=facts)
-    if options.json:
-        print_json(shown)
-    else:
-        print_all(agreement_tables(options.table, results, column))
-    replace_json(out / "table.json", shown)
-    plot_agreement(options.table, results, column, out / "plot.png")
-    print(f"table.json and plot.png are in {out}", file=sys.stderr)
+
+    def write() -> None:
+        replace_json(out / "table.json", shown)
+        plot_agreement(options.table, results, column, out / "plot.png")
+
+    def show() -> None:
+        if options.json:
+            print_json(shown)
+        else:
+            print_all(agreement_tables(options.table, results, column))
+
+    write_and_show(write, show)
+    tell(f"table.json and plot.png are in {out}")
     return 0
 
 
@@ -85,7 +91,7 @@ def configure(options: Namespace, out: Path) -> tuple[Any, Any]:
     recipe = load_recipe(named) if named else {}
     recipe |= {name: options[name] for name in ("batch_size", "init") if options[name] is not None}
     if options.data is None and not data.exists():
-        print(f"rendering videos into {data}", file=sys.stderr, flush=True)
+        tell(f"rendering videos into {data}")
         write_dataset(data, train_per_class=60, val_per_class=20, seed=0)
     split, lists = (recipe.get(part) or {} for part in ("split", "lists"))
     sets = read_training_sets(data, SplitConfig.from_dict(split), ListConfig.from_dict(lists))

@@ -6,7 +6,7 @@ from typing import Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
-from morphmlp.commands.parsing import Parser, make_parser
+from morphmlp.commands.parsing import Parser, make_parser, write_and_show
 
 MOST_THREADS = 1024
 
@@ -42,11 +42,14 @@ def run(arguments: list[str]) -> int:
         turns=options.turns,
         device=device,
     )
-    print_all(report_tables(report))
-    if options.json:
-        replace_json(options.json, report.to_dict())
-    if options.plot:
-        plot_speed([report], options.plot)
+
+    def write() -> None:
+        if options.json:
+            replace_json(options.json, report.to_dict())
+        if options.plot:
+            plot_speed([report], options.plot)
+
+    write_and_show(write, lambda: print_all(report_tables(report)))
     return 0
 
 

@@ -1,6 +1,5 @@
 """`morphmlp check-data`."""
 
-import sys
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
@@ -8,6 +7,8 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
 from morphmlp.config import SplitConfig
+from morphmlp.output import tell
+from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def run(arguments: list[str]) -> int:
                 progress=progress,
                 **{task.reading_part: task.reading.from_dict(plain[task.reading_part]) for task in TASKS.values()},
             )
-    except KeyboardInterrupt:
-        print(f"what was found so far is in {folder}; the same command goes on from there", file=sys.stderr)
+    except (KeyboardInterrupt, Terminated):
+        tell(f"what was found so far is in {folder}; the same command goes on from there")
         raise
     if options.json:
         print_json(report.to_dict())
@@ -76,10 +77,10 @@ def _read_options(arguments: list[str]) -> Namespace:
 
 def _say_where(report: "CheckReport", folder: str) -> None:
     """Where the results are, on standard error."""
-    print(f"report.json and files.csv are in {folder}", file=sys.stderr)
+    tell(f"report.json and files.csv are in {folder}")
     if report.clean_note:
-        print(report.clean_note, file=sys.stderr)
+        tell(report.clean_note)
     elif report.clean:
         names = " and ".join(path.name for path in report.clean)
         rest = f", without the {len(report.broken):,} broken" if report.broken else ""
-        print(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}", file=sys.stderr)
+        tell(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}")

@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 from morphmlp.commands.parsing import make_parser, print_json
 from morphmlp.config import PUBLISHED_INPUTS
 from morphmlp.errors import ConfigError
+from morphmlp.formatting import encodable
 
 if TYPE_CHECKING:
     from morphmlp.checkpoints.folder import CheckpointInfo
@@ -54,7 +55,7 @@ def run(arguments: list[str]) -> int:
     if options.json:
         print_json({"folder": options.folder, "model": model.config.to_dict(), "input": info.input.to_dict()})
     else:
-        print(f"{options.folder}: {_summary(model, info)}")
+        print(encodable(f"{options.folder}: {_summary(model, info)}"))
     return 0
 
 

@@ -1,9 +1,9 @@
 """`morphmlp demo`."""
 
 import signal
-import sys
 
 from morphmlp.commands.parsing import INTERRUPTED, make_parser, print_json
+from morphmlp.output import tell
 
 
 def run(arguments: list[str]) -> int:
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
     try:
         figures = run_demo(options.out, seed=options.seed)
     except training.Interrupted as stop:
-        print("stopped; run the same command again to start the training anew", file=sys.stderr)
+        tell("stopped; run the same command again to start the training anew")
         return INTERRUPTED if stop.signal_number == signal.SIGINT else 0
     if options.json:
         print_json(figures)

@@ -1,15 +1,15 @@
 """`morphmlp evaluate`."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import add_protocol, make_parser, print_json
+from morphmlp.commands.parsing import add_protocol, make_parser, print_json, write_and_show
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
+from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import Task
 
@@ -78,11 +78,13 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
     if not is_main():
         return
     report = task.report()
-    # Shown first: a folder that cannot be written must not cost the figures.
-    if options.json:
-        print_json(report.summary(result))
-    else:
-        print_all(report.evaluation_tables(result))
-    report.write_evaluation(result, out)
+
+    def show() -> None:
+        if options.json:
+            print_json(report.summary(result))
+        else:
+            print_all(report.evaluation_tables(result))
+
+    write_and_show(lambda: report.write_evaluation(result, out), show)
     *names, last = task.output_files
-    print(f"{', '.join(names)} and {last} are in {out}", file=sys.stderr)
+    tell(f"{', '.join(names)} and {last} are in {out}")

@@ -4,15 +4,17 @@ import difflib
 import re
 import sys
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from morphmlp.formatting import as_json
+from morphmlp.output import tell
 
-USER_ERROR, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+USER_ERROR, USAGE_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 class Parser(ArgumentParser):
@@ -48,7 +50,7 @@ class Parser(ArgumentParser):
         if unknown := _unknown_option(reason):
             reason = f"no option --{unknown}{_near_options(unknown, self._option_string_actions)}"
         where = f"{self.source}: " if self.source else ""
-        print(f"{self.prog}: {where}{reason} (see {self.prog} --help)", file=sys.stderr)
+        tell(f"{self.prog}: {where}{reason} (see {self.prog} --help)")
         sys.exit(USAGE_ERROR)
 
 
@@ -104,6 +106,20 @@ def protocol(options: Namespace) -> dict[str, Any]:
 def print_json(values: Any) -> None:
     """For programs: only ASCII, everything else escaped, because names of files may hold bytes that are no text."""
     print(as_json(values, indent=2))
+
+
+def write_and_show(write: Callable[[], None], show: Callable[[], None]) -> None:
+    """Writes files, then prints: the reader of the output may close it before its end.
+
+    A file that cannot be written does not cost what there is to show.
+    """
+    try:
+        write()
+    except OSError:
+        with suppress(BrokenPipeError):
+            show()
+        raise
+    show()
 
 
 def _unknown_option(reason: str) -> str | None:

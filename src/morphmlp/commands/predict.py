@@ -1,10 +1,9 @@
 """`morphmlp predict`."""
 
-import sys
-
 from jsonargparse.typing import PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol
+from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol, write_and_show
+from morphmlp.output import tell
 
 
 def run(arguments: list[str]) -> int:
@@ -39,14 +38,20 @@ def run(arguments: list[str]) -> int:
             progress(len(results), len(paths))
     rows = [as_row(result, options.top) for result in results]
     failures = [result for result in results if isinstance(result, MediaError)]
-    if options.json:
-        print_json(rows)
-    else:
+
+    def write() -> None:
+        if options.csv:
+            write_csv(rows, options.csv)
+
+    def show() -> None:
+        if options.json:
+            print_json(rows)
+            return
+        for failure in failures:
+            tell(f"error: {failure}")
         good = [result for result in results if not isinstance(result, MediaError)]
         if good:
             print_all([prediction_table([(str(result.path), result.top(options.top)) for result in good])])
-        for failure in failures:
-            print(f"error: {' '.join(str(failure).splitlines())}", file=sys.stderr)
-    if options.csv:
-        write_csv(rows, options.csv)
+
+    write_and_show(write, show)
     return USER_ERROR if failures else 0

@@ -1,12 +1,12 @@
 """`morphmlp segment`."""
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import Namespace
 
 from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.output import tell
 
 
 def run(arguments: list[str]) -> int:
@@ -34,9 +34,9 @@ def run(arguments: list[str]) -> int:
     else:
         if len(failures) < len(rows):
             print_all([area_table([row for row in rows if "error" not in row])])
-            print(f"masks and overlays are in {options.out}", file=sys.stderr)
+            tell(f"masks and overlays are in {options.out}")
         for row in failures:
-            print(f"error: {row['path']}: {' '.join(row['error'].splitlines())}", file=sys.stderr)
+            tell(f"error: {row['path']}: {row['error']}")
     return USER_ERROR if failures else 0
 
 

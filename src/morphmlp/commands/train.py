@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jsonargparse import SUPPRESS, Namespace
 from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
 from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
+from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> int:
     _refuse_second_data(parser, arguments)
 
     from morphmlp.distributed import is_main
-    from morphmlp.formatting import rate
+    from morphmlp.formatting import encodable, rate
     from morphmlp.training import run as training
 
     try:
@@ -39,19 +39,20 @@ def run(arguments: list[str]) -> int:
             result = _start_training(options, given)
     except training.Interrupted as stop:
         if is_main():
-            print(stop, file=sys.stderr)
+            tell(stop)
         return INTERRUPTED if stop.signal_number == signal.SIGINT else 0
     if not is_main():
         return 0
     if options.json:
         print_json(asdict(result) | {"best": str(result.best)})
         return 0
-    print(
+    lines = (
         f"best {figure_names()[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
         f"{result.unit}, at epoch {result.best_epoch}; {result.device_hours:.2f} device hours, "
         f"{rate(result.clips_per_s, result.unit)}\n"
         f"checkpoint: {result.best}"
     )
+    print(encodable(lines))
     return 0
 
 

@@ -1,7 +1,6 @@
 """Everything on the embedded videos: render, train, evaluate, predict, and a page that shows the results."""
 
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from morphmlp.demo.overview import Strip, draw_overview, make_strip
 from morphmlp.demo.page import write_demo_page
 from morphmlp.demo.synthetic import CLASSES, REVERSED, write_dataset
 from morphmlp.files import replace_json
+from morphmlp.output import tell
 from morphmlp.recipes import load_recipe
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction, evaluate_checkpoint
 from morphmlp.tasks.classification.predictor import Predictor
@@ -28,7 +28,7 @@ def run_demo(out: str | Path, *, seed: int = 0) -> dict[str, Any]:
     """Runs the demo in the folder `out` and returns its figures; the page is `out/index.html`."""
     out = Path(out)
     started = time.perf_counter()
-    _say(f"rendering {len(CLASSES) * (TRAIN_PER_CLASS + VAL_PER_CLASS)} videos of {len(CLASSES)} classes")
+    tell(f"rendering {len(CLASSES) * (TRAIN_PER_CLASS + VAL_PER_CLASS)} videos of {len(CLASSES)} classes")
     data = write_dataset(out / "data", train_per_class=TRAIN_PER_CLASS, val_per_class=VAL_PER_CLASS, seed=seed)
     rendered = time.perf_counter()
     result = train(_demo_config(data, seed), out / "run", overwrite=True)
@@ -37,9 +37,9 @@ def run_demo(out: str | Path, *, seed: int = 0) -> dict[str, Any]:
     in_order = evaluate_checkpoint(result.best, data)
     shuffled = evaluate_checkpoint(result.best, data, shuffle_frames=True)
     held_out = find_media(data / "val" / CLASSES[0])[0]
-    _say(f"predicting {held_out}")
+    tell(f"predicting {held_out}")
     for label, probability in Predictor(result.best)(held_out).top(3):
-        _say(f"  {probability:6.1%}  {label}")
+        tell(f"  {probability:6.1%}  {label}")
 
     figures = {
         "top1": in_order.accuracy(),
@@ -53,11 +53,11 @@ def run_demo(out: str | Path, *, seed: int = 0) -> dict[str, Any]:
         "total_s": time.perf_counter() - started,
     }
     _write_results(out, in_order, result, figures)
-    _say(
+    tell(
         f"top-1 {figures['top1']:.3f} on {figures['videos']} held-out videos (chance {figures['chance']:.3f}); "
-        f"{figures['top1_frames_shuffled']:.3f} with their frames shuffled\n"
-        f"{figures['total_s']:.0f} s in all; the page is {out / 'index.html'}"
+        f"{figures['top1_frames_shuffled']:.3f} with their frames shuffled"
     )
+    tell(f"{figures['total_s']:.0f} s in all; the page is {out / 'index.html'}")
     return figures
 
 
@@ -107,7 +107,3 @@ def _write_results(out: Path, evaluation: Evaluation, result: TrainResult, figur
 def _strip(prediction: SamplePrediction, evaluation: Evaluation) -> Strip:
     frames = read_frames(prediction.path, range(probe(prediction.path).num_frames))
     return make_strip(frames, prediction, labels=evaluation.labels)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -11,17 +11,23 @@ from rich.progress import Progress as ProgressBar
 
 from morphmlp.config import RunConfig
 from morphmlp.distributed import world_size
-from morphmlp.formatting import rate
+from morphmlp.formatting import one_line, rate
 from morphmlp.tasks.task import Scores, TrainingTask
 from morphmlp.training.learner import Learner
 from morphmlp.training.run_folder import Progress
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Falls silent: a training does not end because nobody reads what it says."""
+        self.quiet = True
 
 
 class TrainingDisplay:
     """Shows steps done, loss, clips a second and the time left; messages go above the bar."""
 
     def __init__(self, *, total_steps: int, steps_per_epoch: int, enabled: bool = True):
-        self.console = Console(file=sys.stderr, quiet=not enabled, highlight=False, soft_wrap=True)
+        self.console = _Console(file=sys.stderr, quiet=not enabled, highlight=False, soft_wrap=True)
         self.steps_per_epoch, self.epochs = steps_per_epoch, total_steps // steps_per_epoch
         self.bar = ProgressBar(
             TextColumn("{task.description}"),
@@ -43,7 +49,7 @@ class TrainingDisplay:
 
     def say(self, message: str) -> None:
         """Prints a line."""
-        self.console.print(message, markup=False)
+        self.console.print(one_line(message), markup=False)
 
     def announce(self, config: RunConfig, task: TrainingTask, learner: Learner, notes: list[str]) -> None:
         """Says what is trained on what."""
@@ -75,6 +81,10 @@ class TrainingDisplay:
     def broken(self, path: Path, reason: str) -> None:
         """Names a sample that was left out."""
         self.say(f"left out, cannot be read: {path}: {reason}")
+
+    def incomplete(self, number: int, path: Path, note: str) -> None:
+        """Names the video of this number that was cut off or damaged, and is trained on as far as it goes."""
+        self.say(f"incomplete video {number}: {path}: {note}")
 
     def evaluating(self, done: int, total: int) -> None:
         """Shows how far an evaluation has come."""

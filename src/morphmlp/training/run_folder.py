@@ -13,7 +13,7 @@ from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import new_folder, replace_json, replaced_file, sync_files
+from morphmlp.files import new_folder, read_text, replace_json, replaced_file, require_file, sync_files
 from morphmlp.formatting import as_json
 
 
@@ -34,6 +34,13 @@ class Progress:
     best_step: int = 0
     clips: int = 0
     training_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        counts = (self.step, self.evaluated_step, self.best_step, self.clips)
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise ValueError(f"counts are {counts}; allowed: integers of 0 or more")
+        if not all(isinstance(value, int | float) for value in (self.best_score, self.training_s)):
+            raise ValueError("best_score and training_s have to be numbers")
 
 
 STATE_FILE = "state.pt"
@@ -102,7 +109,7 @@ class RunFolder:
     def _holds_run(self) -> bool:
         """Tells a run from another folder that has a `config.json`, such as a checkpoint."""
         try:
-            return {"data", "model", "train"} <= set(json.loads(self.config.read_text(encoding="utf-8")))
+            return {"data", "model", "train"} <= set(json.loads(read_text(self.config)))
         except (OSError, ValueError, TypeError):
             return False
 
@@ -111,7 +118,7 @@ class RunFolder:
         if not self.config.is_file():
             raise CheckpointError(f"{self.path} holds no run to resume ({self.config.name} is missing)")
         try:
-            return RunConfig.from_dict(json.loads(self.config.read_text(encoding="utf-8")))
+            return RunConfig.from_dict(json.loads(read_text(self.config)))
         except ConfigError as error:
             raise CheckpointError(f"{self.config} does not fit: {error}") from None
         except (ValueError, RecursionError) as error:
@@ -154,9 +161,10 @@ class RunFolder:
         None where all is well.
         """
         try:
-            files = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+            files = json.loads(read_text(folder / MANIFEST_FILE))
             for name, (size, digest) in files.items():
                 path = folder / name
+                require_file(path)
                 if path.stat().st_size != size:
                     return f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
                 if _digest(path) != digest:
@@ -188,6 +196,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; choose another --out")
+        was_there = self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with open(self.lock, "w") as file:
@@ -200,8 +209,9 @@ class RunFolder:
                 finally:
                     self.lock.unlink(missing_ok=True)
         finally:
-            with suppress(OSError):
-                self.path.rmdir()
+            if not was_there:
+                with suppress(OSError):
+                    self.path.rmdir()
 
     def cut_log(self, progress: Progress) -> set[Path]:
         """Drops what was logged after the saved state, as it will be done again; returns the samples left out."""

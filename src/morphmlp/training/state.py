@@ -24,6 +24,7 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
 from morphmlp.training.run_folder import STATE_FILE, RunFolder
 
+STATE_PARTS = {"progress", "data", "model", "optimizer", "averaged", "scaler"}
 _WHOLE = StateDictOptions(full_state_dict=True)
 _WHOLE_ON_CPU = StateDictOptions(full_state_dict=True, cpu_offload=True)  # on the main process only
 
@@ -60,8 +61,13 @@ def collect_state(model: nn.Module, optimizer: Optimizer, *, fsdp: bool) -> dict
 def put_state(model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Gives a model and its optimizer what `collect_state` collected."""
     set_model_state_dict(model, state["model"], options=_WHOLE)
-    if state["optimizer"] is not None:
-        set_optimizer_state_dict(model, optimizer, state["optimizer"], options=_WHOLE)
+    if state["optimizer"] is None:
+        return
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=_WHOLE)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if name != "step" and value.shape != parameter.shape:
+                raise ValueError(f"{name} of another shape than its parameter")  # torch takes it, and fails in the step
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
@@ -75,13 +81,13 @@ def read_state(folder: RunFolder) -> tuple[dict[str, Any], list[str]]:
     """The last state, or the one before it where the last is damaged, and a note if so.
 
     Raises:
-        CheckpointError: neither is whole.
+        CheckpointError: neither is whole, or it is no state of a run.
     """
     damages = []
     for candidate in (folder.last, folder.previous):
         damage = folder.state_damage(candidate)
         if damage is None:
-            state = torch.load(candidate / STATE_FILE, map_location="cpu", weights_only=True)
+            state = _load_state(candidate / STATE_FILE)
             notes = [f"{folder.last} is damaged ({damage}); goes on from the state before it" for damage in damages]
             return state, notes
         damages.append(damage)
@@ -89,3 +95,16 @@ def read_state(folder: RunFolder) -> tuple[dict[str, Any], list[str]]:
         f"{folder.last} is damaged ({damages[0]}), and so is {folder.previous} ({damages[1]}); "
         "start anew with --overwrite"
     )
+
+
+def _load_state(path: Path) -> dict[str, Any]:
+    """What `write_state` wrote; the manifest can vouch for another file that was put in its place."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a foreign file raises many kinds
+        raise CheckpointError(f"{path} is no state of a run ({type(error).__name__}); use --overwrite") from None
+    if not isinstance(state, dict) or not state.keys() >= STATE_PARTS:
+        raise CheckpointError(f"{path} is no state of a run; use --overwrite")
+    return state

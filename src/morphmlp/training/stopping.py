@@ -1,7 +1,9 @@
 """How a run ends before its last step: signals, a lost process, and the message for each."""
 
+import os
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,27 +40,47 @@ class StopSignal:
 
     Attributes:
         number: None until one has come.
+        waiting: whether the run waits for other processes, which may never be done, and can stop there.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.came_at = 0.0
+        self.waiting = False
 
     @property
     def came(self) -> bool:
         return self.number is not None
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM is noted, and the run stops after the step in progress.
+    def waits(self, *, may_stop: bool) -> Iterator[None]:
+        """The body waits between two steps; with `may_stop`, a signal raises Stop in it, or has done so before it."""
+        if may_stop and self.came:
+            raise Stop(unsaved=True)
+        self.waiting = may_stop
+        try:
+            yield
+        finally:
+            self.waiting = False
 
-        A second Ctrl-C stops at once. Of several processes none does: each may be sent a signal twice, by the scheduler
-        and by torchrun.
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM is noted, and the run stops after the step in progress; a second one ends it.
+
+        A second one that comes in the same moment is taken for the first: `timeout` and schedulers send theirs to a
+        process and to its group, and torchrun passes on what its processes were sent too.
         """
 
         def catch(number: int, _: Any) -> None:
-            self.number = number
-            if number == signal.SIGINT and world_size() == 1:
+            if self.came and time.monotonic() - self.came_at >= _same_moment_s(number):
                 signal.signal(number, before[number])
+                signal.raise_signal(number)
+                os._exit(128 + number)  # the first process of a container does not end of it
+            if not self.came:
+                self.number, self.came_at = number, time.monotonic()
+            if self.waiting:
+                self.waiting = False
+                raise Stop(unsaved=True)
 
         before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in before:
@@ -68,6 +90,13 @@ class StopSignal:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _same_moment_s(number: int) -> float:
+    """Seconds in which a second signal means the first; a person who presses Ctrl-C twice means it."""
+    if world_size() > 1:
+        return 10.0
+    return 0.0 if number == signal.SIGINT else 1.0
 
 
 def lost_process(error: RuntimeError, *, step: int, saved_step: int | None, out: Path) -> LostProcessError | None:

@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM end a verb in order: what is half-written is removed, and one line says so."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt, no error."""
+
+
+_ENDS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+_came: list[int] = []
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Within the body, Ctrl-C raises KeyboardInterrupt and SIGTERM raises Terminated; in the main thread only.
+
+    A signal that is ignored, as Ctrl-C is in the background of a shell, stays so.
+    """
+    main_process = os.getpid()
+
+    def end(number: int, _: Any) -> None:
+        if os.getpid() != main_process:  # a forked process that has not chosen its own handlers yet
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        _came.append(number)
+        raise _ENDS[number]
+
+    try:
+        before = {number: signal.signal(number, end) for number in _ENDS if signal.getsignal(number) != signal.SIG_IGN}
+    except ValueError:  # not the main thread, to which signals go
+        before = {}
+    try:
+        yield
+    finally:
+        _came.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_if_asked() -> None:
+    """Raises again what a signal raised, if it was lost: libraries catch all that comes up in some of their imports."""
+    if _came:
+        raise _ENDS[_came[-1]]
