@@ -12,8 +12,11 @@ from conftest import save_tiny
 from morphmlp.checkpoints.folder import CheckpointInfo, load, load_config, save
 from morphmlp.checkpoints.frame_counts import resize_frames
 from morphmlp.checkpoints.inflation import inflate
+from morphmlp.checkpoints.released import _released_name, convert_released
 from morphmlp.config import PUBLISHED_INPUTS, ModelConfig, RunConfig, default_input
 from morphmlp.errors import CheckpointError, ConfigError
+from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.zoo import create_model
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.settings import run_config
 
@@ -207,3 +210,70 @@ def test_a_run_that_cannot_start_from_the_checkpoint_is_refused_in_one_line(
     with pytest.raises(CheckpointError, match=r"is a (video model|segmenter) .*; start ") as refusal:
         initial_model(config, list("abcdefg"))
     assert "\n" not in str(refusal.value)
+
+
+# The authors' files
+
+
+def video_start(path: Path, *, head: bool = True, frames: int = 16, temporal: bool = False) -> tuple[Path, MorphMLP]:
+    """Image weights for video as released: a stem of three taps, no temporal layers, perhaps no head."""
+    torch.manual_seed(3)
+    model = create_model("morphmlp_video_nano", num_classes=5, frames=frames)
+    left_out = [] if temporal else [".t_fc.", ".t_norm1."]
+    left_out += [] if head else ["head."]
+    state = {_released_name(name): value for name, value in model.state_dict().items()}
+    torch.save({"model_state": {n: v for n, v in state.items() if not any(part in n for part in left_out)}}, path)
+    return path, model
+
+
+def nano_run(init: Path, classes: list[str], **fields: Any) -> RunConfig:
+    recipe = {"model": "morphmlp_video_nano", "init": str(init), "arch": fields}
+    return run_config("data", num_classes=len(classes), recipe=recipe)
+
+
+@pytest.mark.parametrize("frames", [16, 32])
+@pytest.mark.parametrize("head", [True, False])
+def test_a_run_starts_from_the_authors_image_weights_for_video(tmp_path: Path, frames: int, head: bool):
+    path, source = video_start(tmp_path / "video_morphmlp_s.pth", head=head)
+    model, notes = initial_model(nano_run(path, CLASSES, frames=frames), CLASSES)
+    said = "its head of 5 classes is replaced by a fresh one of these 3 classes" if head else "its head is fresh"
+    assert notes == [f"starts from {path} (morphmlp_video_nano); the temporal layers are fresh; {said}"]
+    assert model.config.frames == frames
+    weights = source.state_dict()
+    for name, value in model.state_dict().items():
+        if ".temporal" not in name and not name.startswith("head."):
+            assert torch.equal(value, weights[name]), name
+    fresh, _ = initial_model(replace(nano_run(path, CLASSES, frames=frames), init=None), CLASSES)
+    assert torch.equal(model.head.weight, fresh.head.weight)  # drawn by the seed of the run
+    assert not any(block.temporal.fc.fc.weight.any() for stage in model.stages for block in stage)
+
+
+def test_a_file_without_a_model_sets_model_and_input_too(tmp_path: Path):
+    path, _ = video_start(tmp_path / "start.pth")
+    config = run_config("data", num_classes=3, recipe={"init": str(path), "arch": {"frames": 8}})
+    assert (config.model.name, config.model.frames, config.model.num_classes) == ("morphmlp_video_nano", 8, 3)
+    assert config.input == PUBLISHED_INPUTS["k400"]
+    assert config.init == str(path)
+
+
+def test_a_released_video_file_is_carried_to_the_frames_of_the_run(tmp_path: Path):
+    path, source = video_start(tmp_path / "K400_S16.pyth", temporal=True)
+    model, notes = initial_model(nano_run(path, ["0", "1", "2", "3", "4"], frames=32), ["0", "1", "2", "3", "4"])
+    assert "its temporal layers are carried from 16 to 32 frames" in notes[0]
+    assert_same_weights(model, resize_frames(source, 32))
+
+
+def test_a_converted_start_is_as_fresh_as_its_file(tmp_path: Path):
+    path, _ = video_start(tmp_path / "start.pth", head=False)
+    convert_released(path, tmp_path / "folder")
+    (left, _), (right, notes) = (
+        initial_model(nano_run(init, CLASSES, frames=32), CLASSES) for init in (path, tmp_path / "folder")
+    )
+    assert_same_weights(left, right)
+    assert notes[0].endswith("the temporal layers are fresh; its head is fresh")
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path):
+    (tmp_path / "x.pth").write_bytes(b"no pickle")
+    with pytest.raises(CheckpointError, match=r"x\.pth is refused: it is no readable pickle"):
+        run_config("data", num_classes=3, recipe={"init": str(tmp_path / "x.pth")})

@@ -81,7 +81,9 @@ def _parser() -> Parser:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, as it was configured")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in --out")
     parser.add_argument(
-        "--init", type=str | None, help="checkpoint folder to start from; without --model, sets model and input too"
+        "--init",
+        type=str | None,
+        help="checkpoint folder or released file to start from; without --model, sets model and input too",
     )
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")

@@ -1,11 +1,14 @@
 """The weights that a training run starts from: fresh ones, or those of a checkpoint, made to fit model and data."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from morphmlp.checkpoints.folder import load_with_info
+from morphmlp.checkpoints.folder import CheckpointInfo, load_with_info
 from morphmlp.checkpoints.frame_counts import resize_frames
 from morphmlp.checkpoints.inflation import SPATIAL_FIELDS, inflated_weights
+from morphmlp.checkpoints.released import read_released
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.models.morphmlp import MorphMLP
@@ -20,8 +23,9 @@ BACKBONE = ("stem.", "downsamples.", "stages.")
 def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list[str]]:
     """The model to train, and notes on where its weights come from.
 
-    `config.init` may be a checkpoint of the same model, a video model of another frame count, which is carried over, or
-    an image classifier: a video model inflates it, and a model of another task takes its backbone.
+    `config.init` is a checkpoint folder or a released file: of the same model, of a video model of another frame count,
+    which is carried over, or of an image classifier: a video model inflates it, and a model of another task takes its
+    backbone.
 
     Raises:
         ConfigError: the model has not as many outputs as there are classes.
@@ -33,10 +37,14 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     fresh = build_model(config.model)
     if config.init is None:
         return fresh, []
-    source, info = load_with_info(config.init)
-    require_start(source.config, config.model, config.init)
-    weights, changes = _fitted_weights(source, config.model)
-    if source.config.task == config.model.task:
+    source, info = load_start(config.init, frames=config.model.frames)
+    parts = fresh_parts(info)
+    require_start(source.config, config.model, config.init, fresh=parts)
+    weights, changes = _fitted_weights(source, config.model, parts)
+    if "head" in parts:
+        weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
+        changes = [*changes, "its head is fresh"]
+    elif source.config.task == config.model.task:
         known = info.class_names(source.config.num_classes)
         classifier, change = _fitted_classifier(weights, fresh, known, classes)
         weights, changes = weights | classifier, [*changes, change]
@@ -44,8 +52,34 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     return fresh, [f"starts from {config.init} ({source.config.name}); {'; '.join(changes)}"]
 
 
-def require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
-    """Raises CheckpointError where weights of `source` cannot become those of `model`."""
+def load_start(path: str | Path, *, frames: int | None = None) -> tuple[MorphMLP, CheckpointInfo]:
+    """The model to start from, and what is known beside it: of a checkpoint folder, or of a released file.
+
+    Args:
+        frames: of the model to train; the authors' image weights for video, whose temporal layers are fresh, get them.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if not Path(path).is_file():
+        return load_with_info(path)
+    model = read_released(path)
+    if fresh_parts(model.checkpoint_info) and frames not in (None, 1, model.config.frames):
+        model = read_released(path, frames=frames)
+    return model, model.checkpoint_info
+
+
+def fresh_parts(info: CheckpointInfo) -> tuple[str, ...]:
+    """Which parts of a start are fresh: "temporal layers", "head"."""
+    return tuple(info.training.get("fresh") or ())
+
+
+def require_start(source: ModelConfig, model: ModelConfig, init: str, *, fresh: tuple[str, ...] = ()) -> None:
+    """Raises CheckpointError where weights of `source` cannot become those of `model`.
+
+    Args:
+        fresh: of the source, the parts that need not fit; see `fresh_parts`.
+    """
     if source.temporal and not model.temporal:
         raise CheckpointError(f"{init} is a video model ({source.name}); start an image model from an image checkpoint")
     if source.task not in (model.task, "classification"):
@@ -58,7 +92,7 @@ def require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
             f"{init} is an image model ({source.name}), which style 'cnn' cannot make a video model of"
         )
     fields = [*SPATIAL_FIELDS]
-    fields += TEMPORAL_FIELDS if source.temporal else ()
+    fields += TEMPORAL_FIELDS if source.temporal and "temporal layers" not in fresh else ()
     fields += TASKS[source.task].head_fields if source.task == model.task else ()
     different = [name for name in fields if getattr(source, name) != getattr(model, name)]
     if different:
@@ -66,7 +100,9 @@ def require_start(source: ModelConfig, model: ModelConfig, init: str) -> None:
         raise CheckpointError(f"{init} does not fit the model to train; {sides}")
 
 
-def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:
+def _fitted_weights(
+    source: MorphMLP, model: ModelConfig, fresh: tuple[str, ...]
+) -> tuple[dict[str, Tensor], list[str]]:
     """The source's weights that the model takes, in its shapes, and what was done to them."""
     weights, former = source.state_dict(), source.config
     if model.task != former.task:
@@ -74,6 +110,10 @@ def _fitted_weights(source: MorphMLP, model: ModelConfig) -> tuple[dict[str, Ten
         return backbone, [f"its backbone is taken, the {TASKS[model.task].head_noun} is fresh"]
     if model.temporal and not former.temporal:
         return inflated_weights(weights), [f"inflated to {model.frames} frames, the temporal layers are fresh"]
+    if "temporal layers" in fresh:
+        return {name: value for name, value in weights.items() if ".temporal" not in name}, [
+            "the temporal layers are fresh"
+        ]
     if model.frames != former.frames:
         change = f"its temporal layers are carried from {former.frames} to {model.frames} frames"
         return resize_frames(source, model.frames).state_dict(), [change]

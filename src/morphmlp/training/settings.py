@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from morphmlp.checkpoints.folder import CheckpointInfo, load_config
+from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.checkpoints.inflation import carried_input, video_config
 from morphmlp.config import InputConfig, ModelConfig, RunConfig, TrainConfig, default_input
 from morphmlp.config.base import Config
@@ -15,6 +15,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import PARTS
 from morphmlp.tasks.registry import task_of_kind
+from morphmlp.training.initial_weights import load_start
 
 Reading = TypeVar("Reading", bound=Config)
 FRAMES_HINT = "; if each folder of images is a video, give --lists.frame_folders true"
@@ -57,7 +58,7 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
     else:
         if kind == "image":
             _refuse_frames(fields, data)
-        model, base_input = _model_from(*load_config(init), fields, kind)
+        model, base_input = _model_from(*_start(init, fields), fields, kind)
     readings: dict[str, Any] = {
         name: _found_again(reading.from_dict(parts[name])) for name, reading in READINGS.items()
     }
@@ -69,6 +70,12 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
         init=None if init is None else os.path.abspath(init),
         **readings,
     )
+
+
+def _start(init: str, fields: dict[str, Any]) -> tuple[ModelConfig, CheckpointInfo]:
+    frames = fields.get("frames")
+    model, info = load_start(init, frames=frames if isinstance(frames, int) else None)
+    return model.config, info
 
 
 def _found_again(config: Reading) -> Reading:

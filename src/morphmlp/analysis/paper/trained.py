@@ -16,7 +16,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from morphmlp.analysis.paper.published import DESIGNS, Design
-from morphmlp.checkpoints.folder import load_config
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.sets.labelled import LabelledSet
@@ -25,7 +24,7 @@ from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replaced_file
 from morphmlp.models.cost import count
 from morphmlp.tasks.classification.training import ClassificationTask
-from morphmlp.training.initial_weights import initial_model, require_start
+from morphmlp.training.initial_weights import fresh_parts, initial_model, load_start, require_start
 from morphmlp.training.learner import Learner, NotFinite
 from morphmlp.training.optim import lr_at
 
@@ -94,9 +93,9 @@ def train_designs(
     if table in NEEDS_VIDEO and not config.model.temporal:
         raise DataError(f"table {table} compares designs over time, and {config.data} holds images; give videos")
     if config.init is not None:
-        start, _ = load_config(config.init)
+        start, info = load_start(config.init)
         for row in rows:
-            require_start(start, row.model, config.init)
+            require_start(start.config, row.model, config.init, fresh=fresh_parts(info))
     results = _Results(Path(out), {"table": table, "steps": steps, "config": config.to_dict()})
     for seed in range(seeds):
         if not results.has(seed):
