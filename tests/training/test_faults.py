@@ -84,7 +84,7 @@ def never_killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# The saves are behind the steps 3, 5 and so on; but for the first, each makes two renames.
+# The saves come after steps 3, 5 and so on. Each makes two renames, but the first makes one.
 @pytest.mark.parametrize("rename", [1, 2, 3, 6], ids=["first", "last_to_previous", "new_to_last", "later"])
 def test_run_killed_between_the_renames_of_a_save_is_resumed_to_the_last_bit(
     never_killed: Path, data: Path, tmp_path: Path, rename: int
@@ -99,7 +99,7 @@ def test_run_killed_between_the_renames_of_a_save_is_resumed_to_the_last_bit(
 def test_run_killed_while_it_saves_after_its_last_state_was_damaged_is_resumed_to_the_last_bit(
     never_killed: Path, data: Path, tmp_path: Path
 ):
-    """The damaged state must not take the place of the good one before the new one stands."""
+    """The damaged state must not take the place of the good one before the new one is written."""
     run = tmp_path / "run"
     assert run_script(DIE_AT_REPLACE, data, run, 5).returncode == -signal.SIGKILL
     state = run / "previous" / "state.pt"  # killed between the renames: there is no last one

@@ -146,7 +146,7 @@ def test_run_can_be_stopped_during_the_evaluation(
     monkeypatch.setattr(classification, "evaluate", evaluate_and_stop)
     with pytest.raises(training.Interrupted):
         training.train(tiny.run_config(data, **settings), tmp_path / "run")
-    assert len(tiny.losses(tmp_path / "run")) == 10  # the evaluation is due behind epoch 2 and not logged yet
+    assert len(tiny.losses(tmp_path / "run")) == 10  # the evaluation is due after epoch 2 and not logged yet
     training.resume(tmp_path / "run")
     tiny.assert_same_run(whole, tmp_path / "run")
 

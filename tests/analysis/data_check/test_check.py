@@ -257,7 +257,7 @@ def test_large_files_that_only_begin_alike_are_no_copies(tmp_path: Path, check: 
         folder.mkdir(parents=True)
         for number in range(2):
             noise = np.random.default_rng(0).integers(0, 256, (180, 180, 3), dtype=np.uint8)
-            noise[0, -1] = 10 * number  # the upper row stands last in the file
+            noise[0, -1] = 10 * number  # the upper row is the last in the file
             Image.fromarray(noise).save(folder / f"{number}.bmp")  # 97 kB, uncompressed
     report = check(tmp_path / "set")
     groups = sorted(sorted(row.path[-7:] for row in group) for group in report.duplicates)

@@ -83,7 +83,7 @@ def test_the_default_stream_is_read_and_not_the_first(tmp_path: Path, ending: st
 
 
 def test_another_track_past_the_end_of_a_cut_off_file_does_not_end_it(tmp_path: Path):
-    """The samples of the other track lie behind: reading them too would stop at the first one past the cut."""
+    """The other track is later in the file: reading it too would stop at its first sample past the cut."""
     video, path = write_video(tmp_path / "one.mp4", moving_frames(90)), tmp_path / "x.mp4"
     options = {"movflags": "faststart", "max_interleave_delta": "1"}
     with av.open(str(path), "w", options=options) as container:
