@@ -59,6 +59,25 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
+def csv_text(text: str) -> str:
+    """A name as a cell of a csv file: a spreadsheet must not take it for a formula. `from_csv_text` gives it back.
+
+    >>> csv_text("=1+1"), csv_text("'=1+1"), csv_text("pouring tea")
+    ("'=1+1", "''=1+1", 'pouring tea')
+    """
+    return f"'{text}" if re.match(r"'*[=+\-@\t\r]", text) else text
+
+
+def from_csv_text(cell: str) -> str:
+    """The text that `csv_text` made a cell of; others as they are."""
+    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+
+
+def csv_path(path: object) -> str:
+    """A path as a cell of a csv file: such a one as `=x.mp4` becomes `./=x.mp4`, which is the same file."""
+    return f"./{path}" if re.match(r"[=+\-@\t\r]", str(path)) else str(path)
+
+
 def shortened(names: Sequence[str], limit: int = 6) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

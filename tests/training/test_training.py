@@ -369,7 +369,7 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights(
 
 def test_absurd_learning_rate_stops_the_run(data: Path, tmp_path: Path):
     with pytest.raises(training.NotFiniteError, match="lower --lr"):
-        training.train(tiny.run_config(data, lr=1e30, warmup_epochs=0.0), tmp_path / "run")
+        training.train(tiny.run_config(data, lr=1e6, warmup_epochs=0.0), tmp_path / "run")
 
 
 def test_broken_training_video_is_left_out_and_named_once(
@@ -470,7 +470,7 @@ def test_init_with_as_many_classes_starts_from_all_weights(
     for name in ("head.weight", "head.bias"):
         source[name] = source[name][order]
     assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
-    assert notes == [f"starts from {checkpoint} (tiny); its last layer is kept, put into the order of these classes"]
+    assert notes == [f"starts from {checkpoint} (tiny); its head is kept, put into the order of these classes"]
 
 
 def test_init_with_as_many_other_classes_replaces_the_head(data: Path, checkpoint: Path):
@@ -479,7 +479,7 @@ def test_init_with_as_many_other_classes_replaces_the_head(data: Path, checkpoin
     source = load_file(checkpoint / "model.safetensors")
     assert torch.equal(model.state_dict()["norm.weight"], source["norm.weight"])
     assert not torch.equal(model.state_dict()["head.weight"], source["head.weight"])
-    assert "its last layer of 10 classes is replaced by a fresh one of these 10 classes" in notes[0]
+    assert "its head of 10 classes is replaced by a fresh one of these 10 classes" in notes[0]
 
 
 def test_a_second_training_in_a_folder_in_use_is_refused(data: Path, tmp_path: Path):
@@ -514,7 +514,7 @@ def test_init_with_another_head_says_so_and_keeps_the_backbone(
     videos = tiny.copy_data(data, tmp_path / "videos", classes=3)
     config = tiny.run_config(videos, init=checkpoint, lr=1e-12, min_lr=0.0, epochs=1)
     training.train(config, tmp_path / "run")
-    assert "its last layer of 10 classes is replaced by a fresh one of these 3" in capfd.readouterr().err
+    assert "its head of 10 classes is replaced by a fresh one of these 3" in capfd.readouterr().err
     source, tuned = (load_file(folder / "model.safetensors") for folder in (checkpoint, tmp_path / "run" / "last"))
     weights = [name for name in source if "running" not in name and "batches" not in name]
     assert tuned["head.weight"].shape == (3, 16)

@@ -19,14 +19,14 @@ def run(arguments: list[str]) -> int:
         "TABLE",
         "Trains the designs of one of the paper's Tables 6 to 10 side by side, on the same batches: a small-scale\n"
         "proxy. Writes the paper's figures beside ours, with the spread over seeds, as a table and a plot. After an\n"
-        "interruption the same command goes on after the last seed that was done.",
+        "interruption, the same command goes on with the first seed that is not done.",
         "morphmlp ablate 7 --steps 300 --seeds 3 --out runs/table7",
     )
     parser.add_argument("table", type=int, help="6, 7, 8, 9 or 10")
     parser.add_argument("--data", type=str | None, help="labelled videos or images; default: rendered videos")
     parser.add_argument("--out", type=str | None, help="folder of the results; default runs/tableN")
     parser.add_argument("--steps", type=PositiveInt, default=300, help="batches that each design sees")
-    parser.add_argument("--seeds", type=PositiveInt, default=3, help="repetitions")
+    parser.add_argument("--seeds", type=PositiveInt, default=3, help="trainings of each design, each from another seed")
     parser.add_argument(
         "--recipe", type=str | None, help="one of the package, as spoken_words, or a YAML file of train's options"
     )
@@ -37,15 +37,15 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
-    from morphmlp.analysis.paper.ablation import require_designs, run_ablation
-    from morphmlp.analysis.paper.ablation_report import ablation_tables, comparable_column, plot_ablation, report
+    from morphmlp.analysis.paper.agreement import agreement_tables, comparable_column, plot_agreement, report
+    from morphmlp.analysis.paper.trained import require_designs, train_designs
     from morphmlp.display.tables import print_all
     from morphmlp.files import replace_json
 
     require_designs(options.table)
     out = Path(options.out or f"runs/table{options.table}")
-    config, sets = _configure(options, out)
-    results = run_ablation(
+    config, sets = configure(options, out)
+    results = train_designs(
         options.table,
         config,
         sets,
@@ -61,21 +61,21 @@ def run(arguments: list[str]) -> int:
 
     def write() -> None:
         replace_json(out / "table.json", shown)
-        plot_ablation(options.table, results, column, out / "plot.png")
+        plot_agreement(options.table, results, column, out / "plot.png")
 
     def show() -> None:
         if options.json:
             print_json(shown)
         else:
-            print_all(ablation_tables(options.table, results, column))
+            print_all(agreement_tables(options.table, results, column))
 
     write_and_show(write, show)
     tell(f"table.json and plot.png are in {out}")
     return 0
 
 
-def _configure(options: Namespace, out: Path) -> tuple[Any, Any]:
-    """The run's configuration and its two sets; the embedded videos are rendered where no data is given."""
+def configure(options: Namespace, out: Path) -> tuple[Any, Any]:
+    """The run's configuration and its two sets; videos are rendered where no data is given."""
     from morphmlp.data.sets.read import read_training_sets
     from morphmlp.demo.synthetic import write_dataset
     from morphmlp.recipes import load_recipe

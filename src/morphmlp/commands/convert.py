@@ -23,9 +23,9 @@ def run(arguments: list[str]) -> int:
         "Converts a released .pth or .pyth file. --labels names the data set that it was trained on, whose class\n"
         "names and test protocol come with the package, or a text file with one class name a line.\n\n"
         "With --frames, carries a video model, from a checkpoint folder or such a file, to another number of frames,\n"
-        "and makes an image model a video model, whose temporal layers start as the identity. A file whose shapes are\n"
-        "those of so many frames is taken to have them (8 and 16 share their shapes): to carry one from 16 to 8,\n"
-        "convert the file first, then its folder.",
+        "and makes an image model a video model, whose temporal layers start as the identity. If the shapes in a file\n"
+        "fit --frames, its model is taken to have that many. 8 and 16 frames have the same shapes: to carry a model\n"
+        "from 16 to 8, convert the file first, then its folder.",
         "morphmlp convert K400_S16.pyth k400_s16 --labels k400\n  morphmlp convert k400_s16 k400_s32 --frames 32",
     )
     parser.add_argument("source", type=str, help="released file, or checkpoint folder")

@@ -86,7 +86,7 @@ def add_protocol(parser: Parser) -> None:
     group.add_argument(
         "--aggregation",
         type=Literal["logits", "probabilities"] | None,
-        help="what is joined: the sum of the logits, or the mean of the probabilities",
+        help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
     parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
@@ -104,7 +104,7 @@ def protocol(options: Namespace) -> dict[str, Any]:
 
 
 def print_json(values: Any) -> None:
-    """For programs: other characters than ASCII are escaped, as names of files may hold bytes that are no text."""
+    """For programs: only ASCII, everything else escaped, because names of files may hold bytes that are no text."""
     print(as_json(values, indent=2))
 
 

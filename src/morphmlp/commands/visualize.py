@@ -16,8 +16,8 @@ def run(arguments: list[str]) -> int:
         "visualize",
         "CHECKPOINT PATH",
         "Looks inside a model at one video or image: feature map, Grad-CAM, branch weights and what its FCs learnt,\n"
-        "as pictures and a page that holds them. With --augment, draws what a recipe's random changes make of videos\n"
-        "or images; this needs no model.",
+        "as pictures, and as a page with all of them. With --augment, draws what a recipe's random changes make of\n"
+        "videos or images; this needs no model.",
         "morphmlp visualize runs/mine/best clip.mp4 --out inside --stage 2 --class moving_up\n"
         "  morphmlp visualize --augment my_videos --recipe k400_s16 --change erase=1 --out sheet.png",
     )
@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
     sheet.add_argument("--recipe", type=str | None, help="default: k400_s16 for videos, imagenet_s for images")
     sheet.add_argument("--change", type=str, nargs="+", default=[], metavar="NAME=VALUE", help="fields of augment")
     sheet.add_argument("--draws", type=PositiveInt, default=6, help="clips made of each video")
-    sheet.add_argument("--videos", type=PositiveInt, default=3, help="files that are taken from a folder")
+    sheet.add_argument("--videos", type=PositiveInt, default=3, help="files taken from a folder")
     sheet.add_argument("--seed", type=NonNegativeInt, default=0, help="of the draws")
     options = parser.parse_args(arguments)
     if options.augment is not None:

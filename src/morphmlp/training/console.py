@@ -82,6 +82,10 @@ class TrainingDisplay:
         """Names a sample that was left out."""
         self.say(f"left out, cannot be read: {path}: {reason}")
 
+    def incomplete(self, number: int, path: Path, note: str) -> None:
+        """Names the video of this number that was cut off or damaged, and is trained on as far as it goes."""
+        self.say(f"incomplete video {number}: {path}: {note}")
+
     def evaluating(self, done: int, total: int) -> None:
         """Shows how far an evaluation has come."""
         self.bar.update(self.task, description=f"evaluating {done}/{total}")

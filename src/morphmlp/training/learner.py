@@ -1,4 +1,4 @@
-"""A model with its optimizer, in one process or spread over many: it takes a step, and gives and takes its state."""
+"""A model with its optimizer, in one process or in many: it takes steps, and its state can be saved and resumed."""
 
 import math
 import os
@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from morphmlp.config import RunConfig
@@ -26,11 +28,11 @@ class NotFinite(ArithmeticError):
 
 
 class Learner:
-    """What a training step changes: the weights, their average, and the optimizer. Every process has one.
+    """All that a training step changes: the weights, their average, and the optimizer. Every process has one.
 
     Attributes:
         raw_model: the model itself.
-        model: what is called in training: the same, or wrapped so that gradients are exchanged.
+        model: the model that training calls: the same one, or wrapped so that processes exchange gradients.
 
     Raises:
         ConfigError: the processes cannot train together.
@@ -51,7 +53,9 @@ class Learner:
         if settings.fsdp:
             shard(model, self.device)  # before the optimizer, which holds the shards
         self.raw_optimizer = make_optimizer(model, settings)
-        self.optimizer = self.accelerator.prepare_optimizer(self.raw_optimizer)
+        optimizer = self.accelerator.prepare_optimizer(self.raw_optimizer)
+        assert isinstance(optimizer, AcceleratedOptimizer)
+        self.optimizer = optimizer
         self.model = model if settings.fsdp else self.accelerator.prepare_model(model)
         self.averaged = None
         if settings.ema:
@@ -62,14 +66,28 @@ class Learner:
 
         Args:
             parts: the batches of this process.
-            weights: what the mean of each loss is over, `[processes, parts]`; their sum is above 0.
+            weights: the clips or pixels that each loss is the mean of, `[processes, parts]`; their sum is above 0.
             number: of the step, from 1.
 
         Raises:
             NotFinite: on all processes alike.
         """
-        settings, total = self.settings, float(weights.sum())
         set_lr(self.optimizer, lr)
+        mean_loss = self._backward(parts, weights, number=number)
+        if not math.isfinite(mean_loss):
+            raise NotFinite(f"loss is {mean_loss}")
+        norm = self._clip_gradients()
+        if self.accelerator.scaler is None and not math.isfinite(norm):  # a scaler skips such a step itself
+            raise NotFinite(f"gradient norm is {norm}")
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.averaged is not None and not self.optimizer.step_was_skipped:
+            self.averaged.update_parameters(self.raw_model)
+        return {"loss": mean_loss, "grad_norm": norm if math.isfinite(norm) else None}
+
+    def _backward(self, parts: list[Any], weights: torch.Tensor, *, number: int) -> float:
+        """Adds up the gradients of all parts; returns the mean loss over all processes."""
+        settings, total = self.settings, float(weights.sum())
         loss_sum = 0.0
         for i, part in enumerate(parts):
             is_last = i == len(parts) - 1
@@ -81,18 +99,7 @@ class Learner:
                 loss = self._loss(part) * (share * world_size())
                 self.accelerator.backward(loss)
             loss_sum += loss.item() / world_size()
-        mean_loss = float(self.over_processes([loss_sum]).sum())
-        if not math.isfinite(mean_loss):
-            raise NotFinite(f"loss is {mean_loss}")
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_grad or math.inf)
-        norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # type: ignore[union-attr]
-        if self.accelerator.scaler is None and not math.isfinite(norm):  # a scaler skips such a step itself
-            raise NotFinite(f"gradient norm is {norm}")
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.averaged is not None and not self.optimizer.step_was_skipped:  # type: ignore[attr-defined]
-            self.averaged.update_parameters(self.raw_model)
-        return {"loss": mean_loss, "grad_norm": norm if math.isfinite(norm) else None}
+        return float(self.over_processes([loss_sum]).sum())
 
     def _loss(self, part: Any) -> torch.Tensor:
         """The loss of a part; zero, but with a gradient, where this process has no sample for it."""
@@ -107,6 +114,12 @@ class Learner:
             self.model.train()
             return loss
 
+    def _clip_gradients(self) -> float:
+        """Clips the gradients; returns their norm before that, whole where they are sharded."""
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad or math.inf)
+        assert norm is not None  # DeepSpeed alone clips inside its own step
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
     def model_to_save(self) -> MorphMLP:
         """The weights to evaluate and save, whole; under FSDP all processes must ask together."""
         if self.settings.fsdp:
@@ -118,7 +131,8 @@ class Learner:
     def averaged_model(self) -> MorphMLP:
         """The averaged weights."""
         assert self.averaged is not None
-        return self.averaged.module  # type: ignore[return-value]
+        assert isinstance(self.averaged.module, MorphMLP)
+        return self.averaged.module
 
     def state(self) -> dict[str, Any]:
         """All that `put_state` needs; under FSDP all processes must ask together."""
@@ -128,7 +142,7 @@ class Learner:
         } | collect_state(self.raw_model, self.raw_optimizer, fsdp=self.settings.fsdp)
 
     def put_state(self, state: dict[str, Any]) -> None:
-        """Takes up a state."""
+        """Goes on from a state that `state` gave."""
         put_state(self.raw_model, self.raw_optimizer, state)
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
@@ -138,7 +152,11 @@ class Learner:
     def over_processes(self, values: list[float]) -> torch.Tensor:
         """The values of every process, `[processes, values]`, float64."""
         mine = torch.tensor([values], dtype=torch.float64)
-        return mine if world_size() == 1 else self.accelerator.gather(mine.to(self.device)).cpu()  # type: ignore[union-attr]
+        if world_size() == 1:
+            return mine
+        gathered = self.accelerator.gather(mine.to(self.device))
+        assert isinstance(gathered, torch.Tensor)  # as what it was given
+        return gathered.cpu()
 
     def _check_processes(self) -> None:
         """Raises ConfigError where the processes cannot train together; never falls back to a single one."""

@@ -30,7 +30,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
         parameters = [parameter for _, parameter in members]
         weight_decay = 0.0 if undecayed else config.weight_decay
         groups.append({"params": parameters, "weight_decay": weight_decay, "lr_scale": lr_scale})
-    # Fused: one pass over all weights, on a CPU too. Not in fp16, where a step that is not called is known as skipped.
+    # Fused: one pass over all weights, on a CPU too. Not in fp16: there accelerate must see whether the scaler has
+    # called the step or skipped it.
     return AdamW(groups, lr=config.lr, eps=1e-8, fused=config.precision != "fp16" or None)
 
 

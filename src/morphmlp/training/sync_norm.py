@@ -12,8 +12,8 @@ from morphmlp.models.stem import TokenBatchNorm
 class SyncBatchNorm(_BatchNorm):
     """Batch normalisation whose statistics are those of all processes' batches together.
 
-    Input is `[B, C, ...]`, or `[..., C]` where it takes the place of a `TokenBatchNorm`. torch's own of this name runs
-    on GPUs only. `synced` is turned off for a step in which a process has no batch.
+    Input is `[B, C, ...]`, or `[..., C]` where it replaces a `TokenBatchNorm`. torch's class of this name runs on GPUs
+    only. `synced` is turned off for a step in which a process has no batch.
     """
 
     synced = True
@@ -80,7 +80,7 @@ def synchronise_norms(model: nn.Module) -> None:
 
 
 def set_synced(model: nn.Module, synced: bool) -> None:
-    """Whether the synchronised normalisations of a model act as such, or as ordinary ones."""
+    """Lets the synchronised normalisations of a model use the batches of all processes, or of this one alone."""
     for module in model.modules():
         if isinstance(module, SyncBatchNorm):
             module.synced = synced

@@ -42,6 +42,7 @@ class Trainer:
         self.progress = Progress()
         self.broken = BrokenSamples(len(task.train_paths), unit=task.unit, max_share=settings.max_broken)
         self.broken_val: set[Path] = set()
+        self.incomplete: set[Path] = set()
         self.stop_signal = StopSignal()
         self.learner = Learner(config, task, model)
         self.batches = EpochBatches(
@@ -139,14 +140,17 @@ class Trainer:
             Stop: a process has been asked to stop.
         """
         broken = sum(len(part.broken) for part in parts)
+        incomplete = {i: note for part in parts for i, note in getattr(part, "incomplete", {}).items()}
         num_clips = sum(self.task.num_clips(part) for part in parts)
         weights = [self.task.weight(part) for part in parts]
-        told = self.learner.over_processes([self.stop_signal.came, broken, num_clips, *weights])
+        told = self.learner.over_processes([self.stop_signal.came, broken, len(incomplete), num_clips, *weights])
         if world_size() > 1 and told[:, 0].any():
             raise Stop(unsaved=True)
         if told[:, 1].any():
             self._note_broken(gather([sample for part in parts for sample in part.broken]), display)
-        return told[:, 3:], int(told[:, 2].sum())
+        if told[:, 2].any():
+            self._note_incomplete(gather(list(incomplete.items())), display)
+        return told[:, 4:], int(told[:, 3].sum())
 
     def _note_broken(self, samples: list[BrokenSample], display: TrainingDisplay) -> None:
         """Logs each unreadable sample once, and stops when there are too many."""
@@ -154,6 +158,15 @@ class Trainer:
             display.broken(sample.path, sample.reason)
             self.record.log({"step": self.progress.step, "broken": str(sample.path), "reason": sample.reason})
         self.broken.require_few()
+
+    def _note_incomplete(self, videos: list[tuple[int, str]], display: TrainingDisplay) -> None:
+        """Logs each video that was cut off or damaged once; it is trained on as far as it can be read."""
+        for index, note in videos:
+            path = Path(self.task.train_paths[index])
+            if path not in self.incomplete:
+                self.incomplete.add(path)
+                display.incomplete(len(self.incomplete), path, note)
+                self.record.log({"step": self.progress.step, "incomplete": str(path), "reason": note})
 
     def _step(self, parts: list[Any], weights: torch.Tensor) -> dict[str, Any]:
         """One optimizer step, unless no sample of it can be read; returns what to log of it."""

@@ -345,6 +345,24 @@ def test_annotations_are_checked_with_their_images(tmp_path: Path, check: Callab
     ignoring = check(root, masks=MaskConfig(ignore_index=7))  # another way of reading: nothing is taken over
     assert ignoring.taken_over == 0
     assert {Path(row.path).stem for row in ignoring.broken} == {"small"}
+    assert str(report.clean_note).endswith("mend or remove the broken pairs")
+    for folder in ("images", "annotations"):
+        for name in ("wrong", "small"):
+            (root / folder / f"{name}.png").unlink()
+    good = check(root)
+    assert (good.sound, good.broken) == (True, [])
+    assert str(good.clean_note).endswith("all pairs can be read, train on the folder itself")
+
+
+def test_no_cell_of_the_table_is_a_formula(videos: Path, check: Callable[..., CheckReport], tmp_path: Path):
+    for split in ("train", "val"):
+        (videos / split / "moving_up").rename(videos / split / "=moving_up")
+    report = check(videos)
+    assert report.sound
+    with open(tmp_path / "out" / "files.csv", newline="") as file:
+        labels = {row["label"] for row in csv.DictReader(file)}
+    assert labels == {"'=moving_up", "moving_down", "moving_apart"}
+    assert read_set(tmp_path / "out", split="val").classes == ["=moving_up", "moving_apart", "moving_down"]
 
 
 def test_folders_of_frames_are_videos(tmp_path: Path, check: Callable[..., CheckReport]):

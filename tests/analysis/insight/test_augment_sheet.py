@@ -27,8 +27,8 @@ def video(data: Path, name: str = "moving_left_to_right") -> Path:
 
 def test_a_video_has_a_plain_row_and_one_for_each_draw(data: Path):
     plain, *draws = sheet_rows([video(data)], classes=["moving_left_to_right"], draws=4)
-    assert plain.frames.shape == (16, 80, 96, 3)
-    assert plain.lines == ["moving_left_to_right_0001.mp4", "moving_left_to_right", "96 x 80 px, 16 frames"]
+    assert plain.frames.shape == (16, 256, 307, 3)  # the recipe decodes at a short side of 256
+    assert plain.lines == ["moving_left_to_right_0001.mp4", "moving_left_to_right", "307 x 256 px, 16 frames"]
     assert [row.frames.shape for row in draws] == [(16, 224, 224, 3)] * 4
     assert len({row.frames.tobytes() for row in draws}) == 4
     assert [row.lines[0] for row in draws] == [f"draw {i + 1}" for i in range(4)]  # no other side: never flipped

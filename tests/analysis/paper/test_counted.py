@@ -12,9 +12,9 @@ from matplotlib.figure import Figure as Canvas
 from PIL import Image
 from rich.console import Console
 
-from morphmlp.analysis.paper.counted import CountedRow, Figure, as_json, counted_table, table_for_people
+from morphmlp.analysis.paper.counted import CountedFigure, CountedRow, as_json, counted_table, table_for_people
 from morphmlp.analysis.paper.figure2 import PANELS, plot_accuracy
-from morphmlp.analysis.paper.published import GFLOPS, PARAMETERS, TABLES, TFLOPS, Row
+from morphmlp.analysis.paper.published import GFLOPS, PARAMETERS, TABLES, TFLOPS, PaperRow
 from morphmlp.cli import main
 from morphmlp.display.point_labels import Label, place_labels
 from morphmlp.display.style import save_figure
@@ -91,16 +91,16 @@ def test_an_unknown_table_is_an_error():
 @pytest.mark.parametrize(
     ("figure", "text"),
     [
-        (Figure(112.938, 113), "112.9"),  # rounds to what is printed
-        (Figure(3.9577, 4.0), "3.96"),
-        (Figure(3.9577, 3.9), "3.96 +1.5%!"),
-        (Figure(12.44, 12.5), "12.44 -0.5%"),  # within 1 %
-        (Figure(40.5, 38), "40.5 +6.6%!"),
-        (Figure(0.2641, 0.27), "0.264 -2.2%!"),
-        (Figure(1234.5, None), "1,234.50"),
+        (CountedFigure(112.938, 113), "112.9"),  # rounds to what is printed
+        (CountedFigure(3.9577, 4.0), "3.96"),
+        (CountedFigure(3.9577, 3.9), "3.96 +1.5%!"),
+        (CountedFigure(12.44, 12.5), "12.44 -0.5%"),  # within 1 %
+        (CountedFigure(40.5, 38), "40.5 +6.6%!"),
+        (CountedFigure(0.2641, 0.27), "0.264 -2.2%!"),
+        (CountedFigure(1234.5, None), "1,234.50"),
     ],
 )
-def test_a_difference_is_shown_beyond_rounding_and_marked_beyond_one_percent(figure: Figure, text: str):
+def test_a_difference_is_shown_beyond_rounding_and_marked_beyond_one_percent(figure: CountedFigure, text: str):
     assert str(figure) == text
 
 
@@ -217,7 +217,7 @@ def test_no_label_of_fig_2_lies_on_another_or_outside(fig_2: tuple[Path, Canvas]
         assert all(axes.bbox.containsy(y) for box in boxes.values() for y in (box.y0, box.y1))
 
 
-def _name_in_fig_2(row: Row) -> str:
+def _name_in_fig_2(row: PaperRow) -> str:
     if not row.models:
         return row.name
     return f"{row.name.removeprefix('MorphMLP-')}, {row.models[0].overrides['frames']} frames"

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from morphmlp.analysis.paper.published import ABLATIONS, TABLES, Model, Row
+from morphmlp.analysis.paper.published import DESIGNS, TABLES, Model, PaperRow
 from morphmlp.models.cost import count
 from morphmlp.models.zoo import build_model, model_config
 
 
-def named(number: int, name: str, **settings: str) -> Row:
+def named(number: int, name: str, **settings: str) -> PaperRow:
     """The only row of a table with the name and settings."""
     (row,) = (r for r in TABLES[number].rows if r.name == name and r.settings.items() >= settings.items())
     return row
@@ -131,7 +131,7 @@ def test_image_and_training_rows_are_as_printed(number: int, name: str, settings
     ],
 )
 def test_ablation_rows_are_as_printed(number: int, printed: dict[str, tuple[float, ...]]):
-    assert {row.name: tuple(row.published.values()) for row in ABLATIONS[number]} == printed
+    assert {row.name: tuple(row.published.values()) for row in DESIGNS[number]} == printed
 
 
 def test_rows_of_morphmlp_alone_are_our_models():
@@ -148,9 +148,9 @@ def test_a_video_row_names_its_model_and_its_views():
 
 
 @pytest.mark.parametrize(
-    ("number", "row"), [(number, row) for number in ABLATIONS for row in TABLES[number].rows], ids=lambda x: str(x)[:40]
+    ("number", "row"), [(number, row) for number in DESIGNS for row in TABLES[number].rows], ids=lambda x: str(x)[:40]
 )
-def test_every_design_of_tables_6_to_10_can_be_built(number: int, row: Row):
+def test_every_design_of_tables_6_to_10_can_be_built(number: int, row: PaperRow):
     assert [model.name for model in row.models] == {
         6: ["morphmlp_image_t", "morphmlp_video_s"],
         7: ["morphmlp_video_s"],
@@ -164,7 +164,7 @@ def test_every_design_of_tables_6_to_10_can_be_built(number: int, row: Row):
 
 
 def test_a_table_compares_different_designs_and_the_published_one_among_them():
-    for number, rows in ABLATIONS.items():
+    for number, rows in DESIGNS.items():
         for name in {model.name for row in TABLES[number].rows for model in row.models}:
             configs = [model_config(name, **row.overrides) for row in rows]
             assert len(set(configs)) == len(rows)
@@ -181,7 +181,7 @@ def test_a_table_compares_different_designs_and_the_published_one_among_them():
     ],
 )
 def test_table_8_is_met_to_the_printed_digits(name: str, mega: str, giga: str):
-    (row,) = (row for row in ABLATIONS[8] if row.name == name)
+    (row,) = (row for row in DESIGNS[8] if row.name == name)
     cost = count(model_config("morphmlp_image_t", **row.overrides))
     decimals = len(mega.partition(".")[2])
     assert f"{cost.parameters / 1e6:.{decimals}f}" == mega

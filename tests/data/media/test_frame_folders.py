@@ -197,3 +197,31 @@ def test_a_missing_folder_and_one_without_images_are_named_errors(tmp_path: Path
         probe(FrameFolder(tmp_path / "clip", None, 3))
     with pytest.raises(MediaError, match="clip: is a folder without images"):
         probe(touch(tmp_path / "clip", ["notes.txt"]))
+
+
+# Other series beside the frames
+
+BESIDE = {
+    "flow of TSN": ["img_{}.jpg", "x_{}.jpg", "y_{}.jpg"],
+    "flow by its name": ["{}.jpg", "flow_x_{}.jpg", "flow_y_{}.jpg"],
+    "flow at the end": ["img_{}.jpg", "img_{}_flow.jpg"],
+    "an unknown series": ["frame_{}.png", "probability_{}.png"],
+    "masks": ["{}.jpg", "{}_mask.png"],
+}
+
+
+@pytest.mark.parametrize("patterns", BESIDE.values(), ids=BESIDE)
+def test_one_series_of_images_is_the_frames(tmp_path: Path, patterns: list[str]):
+    folder = touch(tmp_path / "clip", [pattern.format(f"{i:05d}") for pattern in patterns for i in range(1, 6)])
+    assert names_of(folder) == [patterns[0].format(f"{i:05d}") for i in range(1, 6)]
+
+
+def test_two_series_of_which_none_is_called_frames_are_refused(tmp_path: Path):
+    folder = touch(tmp_path / "clip", [f"{side}_{i}.jpg" for side in ("left", "right") for i in range(1, 6)])
+    with pytest.raises(MediaError, match=r"two series of images side by side, left_#\.jpg and right_#\.jpg"):
+        list_frames(folder)
+
+
+def test_series_without_common_numbers_are_parts_of_one_video(tmp_path: Path):
+    names = ["a_1.jpg", "a_2.jpg", "b_3.jpg", "b_4.jpg"]
+    assert names_of(touch(tmp_path / "clip", names)) == names

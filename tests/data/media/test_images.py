@@ -299,3 +299,18 @@ def test_a_giant_image_is_refused_before_it_takes_memory(tmp_path: Path):
     command = [sys.executable, "-W", "error", "-c", MEASURE_PEAK, str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(result.stdout) < 20_000  # in KiB; the picture is 420,000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where Pillow keeps its libtiff differs")
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_a_damaged_tiff_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str], compression: str):
+    path = tmp_path / "x.tif"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(
+        path, compression=compression
+    )
+    content = bytearray(path.read_bytes())
+    content[12:600:7] = bytes(byte ^ 0x5A for byte in content[12:600:7])
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="cannot be decoded as an image"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")

@@ -302,7 +302,7 @@ riding a bike,abc-_def,10,20,val,0
         "abc-_def_000010_000020.mp4",
         "val/abc-_def_000010_000020.mkv",
         "val/riding_a_bike/abc-_def_000010_000020.mp4",
-        "riding a bike/abc-_def.webm",
+        "riding a bike/abc-_def_000010_000020.webm",
     ],
 )
 def test_the_official_kinetics_csv_finds_its_files_anywhere_below(tmp_path: Path, there: str):
@@ -315,26 +315,29 @@ def test_the_official_kinetics_csv_finds_its_files_anywhere_below(tmp_path: Path
 
 
 def test_of_two_kinetics_files_with_one_name_that_of_the_split_and_class_is_taken(tmp_path: Path):
-    names = ["train/riding_a_bike/abc-_def.mp4", "val/hugging/abc-_def.mp4", "val/riding_a_bike/abc-_def.mp4"]
+    clip = "abc-_def_000010_000020.mp4"
+    names = [f"train/riding_a_bike/{clip}", f"val/hugging/{clip}", f"val/riding_a_bike/{clip}"]
     videos = read_list(write(touch(tmp_path, *names) / "val.csv", KINETICS))
     assert listed(videos, tmp_path)[0][0] == names[2]
 
 
 def test_kinetics_labels_take_their_numbers_from_the_packaged_names(tmp_path: Path):
-    path = write(touch(tmp_path, "abc-_def.mp4") / "val.csv", KINETICS.replace('"massaging, legs"', "marching"))
+    path = write(
+        touch(tmp_path, "abc-_def_000010_000020.mp4") / "val.csv", KINETICS.replace('"massaging, legs"', "marching")
+    )
     videos = read_list(path, lists=ListConfig(labels="k400"))
     assert [sample.label for sample in videos.samples] == [0, 1]
     assert (len(videos.classes), videos.classes[:2]) == (400, ["riding a bike", "marching"])
 
 
 def test_links_that_run_in_a_circle_below_a_prefix_are_followed_once(tmp_path: Path):
-    touch(tmp_path, "disk/abc-_def.mp4")
+    touch(tmp_path, "disk/abc-_def_000010_000020.mp4")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/val").symlink_to(tmp_path / "disk")
     (tmp_path / "disk/loop").symlink_to(tmp_path / "videos")
     (tmp_path / "disk/self").symlink_to("self")
     videos = read_list(write(tmp_path / "val.csv", KINETICS), lists=ListConfig(prefix=str(tmp_path / "videos")))
-    assert listed(videos, tmp_path)[0][0] == "videos/val/abc-_def.mp4"
+    assert listed(videos, tmp_path)[0][0] == "videos/val/abc-_def_000010_000020.mp4"
 
 
 @pytest.mark.parametrize(
@@ -883,3 +886,138 @@ def test_numbers_meet_a_label_file_of_numbers_by_their_value(tmp_path: Path):
     write(tmp_path / "classes.txt", "\n".join(FOLDERS))
     videos = numbered_list(tmp_path, 2, 10)
     assert (videos.classes, names_in(videos), videos.note) == (FOLDERS, ["2", "10"], "")
+
+
+# Times that would not be looked at
+
+
+@pytest.mark.parametrize("there", ["abc-_def.mp4", "val/riding_a_bike/abc-_def.webm"])
+def test_a_kinetics_file_without_its_times_is_refused_with_its_row(tmp_path: Path, there: str):
+    """It may be the whole video, of which the list wants ten seconds."""
+    path = write(touch(tmp_path, there, "xyz_000003_000013.mp4") / "val.csv", KINETICS)
+    message = f"{path}, row 2: {tmp_path}/{there} is named without its times, and those of the list cannot be cut out"
+    with pytest.raises(DataError, match=re.escape(message) + ".* call it abc-_def_000010_000020"):
+        read_list(path)
+
+
+def test_a_part_of_a_video_file_is_refused_with_its_row(tmp_path: Path):
+    path = write(touch(tmp_path, "jumping/a.mp4") / "l.txt", "jumping/a 1 17 0\njumping/a 18 20 1\n")
+    with pytest.raises(
+        DataError, match=r"row 1: jumping/a\.mp4 is a video, of which .* \(frames 1 to 17\): it would be"
+    ):
+        read_list(path)
+
+
+# Semicolons, and columns that are turned round
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1;jump high\n2;run\n",
+        "1;run, slowly\n2;run\n3;jump\n",
+        "1;jump\n2;run\n",
+        "id;label\n1;jump\n2;run\n",
+        "path;label\r\n1.mp4;jump high\r\n2.mp4;run\r\n",
+        "sep=;\r\npath;label\r\n1.mp4;jump high\r\n2.mp4;run\r\n",
+        "\ufeffVideo;Class\n1.mp4; jump, high\n2.mp4;run\n",
+        '"1.mp4";"jump; high"\n"2.mp4";"run"\n',
+        "1.mp4;0\n2.mp4;1\n",
+        "1.mp4;jump, high\n",
+    ],
+)
+def test_semicolons_may_stand_for_commas(tmp_path: Path, text: str):
+    rows = read_rows(write(tmp_path / "l.csv", text))
+    assert [row.name.removesuffix(".mp4") for row in rows] == ["1", "2", "3"][: len(rows)]
+    assert all(";" not in row.name and row.label in text for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("a.mp4 x;y\nb.mp4 z;w\n", "a.mp4"),
+        ("a.mp4,x;y\nb.mp4,z;w\n", "a.mp4"),
+        ("a;b.mp4,run\n", "a;b.mp4"),
+        ("a;b.mp4 run\nc;d.mp4 jump\n", "a;b.mp4"),
+        ("x.mp4;y.mp4,3\n", "x.mp4;y.mp4"),
+    ],
+)
+def test_a_semicolon_in_a_name_or_a_label_is_a_part_of_it(tmp_path: Path, text: str, name: str):
+    assert read_rows(write(tmp_path / "l.csv", text))[0].name == name
+
+
+def test_a_row_that_lacks_its_semicolon_is_named(tmp_path: Path):
+    path = write(touch(tmp_path, "1.mp4") / "l.csv", "1.mp4;run\n2.mp4;\n")
+    with pytest.raises(DataError, match=r"row 2: .* is not path;label: two values, both filled"):
+        read_list(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label,path\nrun,1.mp4\njump,2.mp4\n",
+        "Class;Video\nrun;1.mp4\njump;2.mp4\n",
+        "label,id\nrun,1.mp4\njump,2.mp4\n",
+        "run,1.mp4\njump,2.mp4\n",
+    ],
+)
+def test_labels_may_stand_before_names(tmp_path: Path, text: str):
+    videos = read_list(write(touch(tmp_path, "1.mp4") / "l.csv", text))
+    assert listed(videos, tmp_path) == [("1.mp4", "run"), ("2.mp4", "jump")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '[{"vid_name": "1", "label": 3, "start_frame": 0}]',
+            "entry 1 has no id, but looks like Diving48, with the keys",
+        ),
+        ('{"images": [], "annotations": [], "categories": []}', "looks like COCO, with the keys images, annotations"),
+        ('{"x1": {"annotations": {}, "subset": "train"}}', "looks like Kinetics, with the keys x1"),
+        ('{"a": 1}', "is not a list of entries, but has the keys a; expected the list of Something-Something V2"),
+    ],
+)
+def test_the_json_of_another_set_is_told(tmp_path: Path, text: str, says: str):
+    with pytest.raises(DataError, match=re.escape(says) + ".* as a csv of path,label"):
+        read_list(write(tmp_path / "l.json", text))
+
+
+# Two Unicode forms of one name
+
+COMPOSED, DECOMPOSED = "p\u00e9tanque \u00e0 deux", "pe\u0301tanque a\u0300 deux"
+
+
+@pytest.mark.parametrize(("written", "there"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_file_is_found_by_its_name_in_the_other_form(tmp_path: Path, written: str, there: str):
+    touch(tmp_path, f"{there}/{there}.mp4", f"{there}/b.webm", f"{there}/c/0.jpg")
+    path = write(tmp_path / "l.csv", f"{written}/{written}.mp4,a\n{written}/b.webm,b\n")
+    assert all(os.path.exists(sample.path) for sample in read_list(path).samples)
+    assert all(os.path.exists(s.path) for s in read_list(write(path, f"{written}/b,a\n")).samples)
+    assert all(os.path.exists(s.path) for s in read_list(write(path, f"{written}/c 1 0\n")).samples)
+
+
+def test_two_forms_of_a_label_are_one_class(tmp_path: Path):
+    touch(tmp_path, "1.mp4", "3.mp4")
+    write(tmp_path / "train.csv", f"1.mp4,{COMPOSED}\n2.mp4,{DECOMPOSED}\n4.mp4,run\n")
+    write(tmp_path / "val.csv", f"3.mp4,{DECOMPOSED}\n")
+    train, val = read_training_sets(tmp_path)
+    assert train.classes == val.classes == [COMPOSED, "run"]
+    write(tmp_path / "classes.txt", f"run\n{DECOMPOSED}\n")
+    assert [sample.label for sample in read_set(tmp_path, split="train").samples] == [1, 1, 0]
+
+
+def test_two_forms_of_a_class_folder_are_one_class(tmp_path: Path):
+    touch(
+        tmp_path, f"train/{COMPOSED}/1.mp4", f"train/{DECOMPOSED}/2.mp4", "train/run/3.mp4", f"val/{DECOMPOSED}/4.mp4"
+    )
+    train, val = read_training_sets(tmp_path)
+    assert train.classes == val.classes == [COMPOSED, "run"]
+    assert [sample.label for sample in train.samples] == [0, 0, 1]
+    old = ["run", DECOMPOSED]  # of a checkpoint
+    assert [s.label for s in train.relabelled(old, source="the checkpoint").samples] == [1, 1, 0]
+
+
+def test_labels_that_were_kept_from_being_formulas_are_read_back(tmp_path: Path):
+    videos = read_list(write(touch(tmp_path, "=a.mp4") / "l.csv", "./=a.mp4,'=run\nb.mp4,'-jump\nc.mp4,''+x\n"))
+    assert listed(videos, tmp_path) == [("=a.mp4", "=run"), ("b.mp4", "-jump"), ("c.mp4", "'+x")]

@@ -14,7 +14,7 @@ from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.media.sources import FrameFolder, Source, TarMember, media_kind
 from morphmlp.data.sets import read as datasets
 from morphmlp.data.sets.class_folders import read_class_folders
-from morphmlp.data.sets.find import find_media
+from morphmlp.data.sets.find import describe_left_out, find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
@@ -686,3 +686,12 @@ def test_parts_never_become_classes(tmp_path: Path, names: list[str]):
 def test_parts_without_val_say_what_to_add(tmp_path: Path):
     with pytest.raises(DataError, match=re.escape(f"has TRAIN but no val; add {tmp_path / 'val'}")):
         read_training_sets(touch(tmp_path, "TRAIN/a/1.mp4", "TRAIN/b/1.mp4", "TEST/a/2.mp4"))
+
+
+def test_files_that_are_neither_video_nor_image_are_counted_by_their_endings(tmp_path: Path):
+    touch(tmp_path, *(f"{c}/{i}.jpg" for c in "ab" for i in range(2)), "a/x.PSD", "a/deep/y.psd", "b/z", "b/.hidden")
+    train, val = read_training_sets(tmp_path)
+    assert train.left_out == {".psd": 2, "": 1}
+    assert val.left_out is train.left_out
+    said = "3 files are left out, with endings that are not known as those of videos or images: .psd (2), no ending (1)"
+    assert describe_left_out(train.left_out) == said

@@ -308,3 +308,60 @@ def test_shards_of_other_spelling_are_parts(tmp_path: Path):
     write_shard(tmp_path / "Train-0.tar", samples("run", "jump"))
     write_shard(tmp_path / "Validation-0.tar", samples("run", start=5))
     assert [len(part.samples) for part in read_training_sets(tmp_path)] == [2, 1]
+
+
+# Headers that make no sense
+
+
+def header(name: str, size: bytes, kind: bytes = b"0") -> bytes:
+    """A header block with the size field as given, 12 bytes."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136] = size.ljust(12, b"\0")
+    block[156:157] = kind
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block)
+
+
+def pax(**records: str) -> bytes:
+    lines = b""
+    for key, value in records.items():
+        rest = f" {key.replace('__', '.')}={value}\n".encode()
+        length = next(n for n in range(len(rest), len(rest) + 9) if len(str(n)) + len(rest) == n)
+        lines += str(length).encode() + rest
+    return header("pax", f"{len(lines):011o}".encode(), b"x") + lines.ljust(-(-len(lines) // 512) * 512, b"\0")
+
+
+MEMBER = header("z.mp4", b"00000000004") + b"film".ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        header("z.mp4", b"\x80" + b"\x7f" * 11),
+        header("z.mp4", b"\xff" * 10 + b"\xfc\x00"),
+        header("z.cls", b"\xff" * 11 + b"\x80"),
+        pax(size="99999999999999999999") + MEMBER,
+        pax(size="-1024") + MEMBER,
+        pax(GNU__sparse__major="1", GNU__sparse__minor="0", GNU__sparse__name="z.mp4") + MEMBER,
+        pax(GNU__sparse__map="0,a", GNU__sparse__size="4") + MEMBER,
+        pax(path="z\0.mp4") + MEMBER,
+        b"".join(header("pax", b"00000000000", b"x") for _ in range(3000)) + MEMBER,
+    ],
+    ids=["huge", "negative", "negative label", "pax huge", "pax back", "sparse", "sparse map", "zero byte", "nested"],
+)
+@pytest.mark.parametrize("first", [[], samples("run")])
+def test_a_header_that_makes_no_sense_is_one_line(tmp_path: Path, blocks: bytes, first: Members):
+    shard = write_shard(tmp_path / "0.tar", first)
+    good = shard.read_bytes()[: sum(512 + -(-len(content) // 512) * 512 for _, content in first)]
+    shard.write_bytes(good + blocks + bytes(1024))
+    with pytest.raises(DataError) as caught:
+        read_set(tmp_path)
+    assert str(caught.value).startswith(f"{shard}")
+    assert str(caught.value).isprintable()
+
+
+def test_times_that_are_no_numbers_do_no_harm(tmp_path: Path):
+    shard = write_shard(tmp_path / "0.tar", samples("run", "jump"))
+    shard.write_bytes(pax(mtime="nan") + shard.read_bytes())
+    assert len(read_set(tmp_path).samples) == 2

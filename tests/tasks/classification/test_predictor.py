@@ -173,6 +173,14 @@ def test_csv_has_a_row_for_each_rank_and_each_error(tmp_path: Path):
     ]
 
 
+def test_csv_holds_no_formulas(tmp_path: Path):
+    prediction = Prediction(Path("=a.mp4"), ["@SUM(1)", "down"], np.array([0.75, 0.25]))
+    write_csv([as_row(prediction, 1), as_row(MediaError("+b.mp4", "-1"), 2)], tmp_path / "out.csv")
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[1:] == [["./=a.mp4", "1", "'@SUM(1)", "0.75", ""], ["./+b.mp4", "", "", "", "'-1"]]
+
+
 def test_equal_probabilities_keep_the_order_of_the_classes():
     prediction = Prediction(Path("a.mp4"), ["c", "a", "b"], np.array([0.3, 0.4, 0.3]))
     assert [label for label, _ in prediction.top(3)] == ["a", "c", "b"]

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig
 from morphmlp.data.batches.loaders import TestClips
+from morphmlp.data.clips.sampling import frames_at_rate
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import make_test_loader, predict_samples
@@ -57,9 +58,15 @@ def published(family: str, *, crops: int, clips: int) -> InputConfig:
     return replace(PUBLISHED_INPUTS[family], num_crops=crops, num_clips=clips)
 
 
-def all_frames(path: Path) -> np.ndarray:
+def all_frames(path: Path, short_side: int | None) -> np.ndarray:
+    """All frames; where a side is given, scaled by an area filter as the released loader of Kinetics decodes them."""
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        stream = container.streams.video[0]
+        width, height = stream.width, stream.height
+        scale = short_side / min(width, height) if short_side else 1
+        size = {"width": math.floor(width * scale), "height": math.floor(height * scale)}
+        frames = [frame.reformat(**size, format="rgb24", interpolation="AREA") for frame in container.decode(video=0)]
+        return np.stack([frame.to_ndarray() for frame in frames])
 
 
 def slow_dense(num_frames: int, fps: int, clip: int, clips: int) -> list[int]:
@@ -96,13 +103,14 @@ def slow_view(frames: np.ndarray, family: str, *, crop: int, crops: int) -> torc
 
 
 def slow_views(path: Path, fps: int, family: str, *, crops: int, clips: int) -> torch.Tensor:
-    frames = all_frames(path)
+    frames = all_frames(path, (256 if crops == 1 else CROP) if family == "k400" else None)
     views = []
     for clip in range(clips):
         if family == "k400":
             indices = slow_dense(len(frames), fps, clip, clips)
         else:
-            indices = slow_sparse(len(frames), clip, clips)
+            shown = frames_at_rate(len(frames), fps=fps, rate=30)  # the released frames were extracted at 30 a second
+            indices = [shown[i] for i in slow_sparse(len(shown), clip, clips)]
         views += [slow_view(frames[indices], family, crop=crop, crops=crops) for crop in range(crops)]
     return torch.stack(views)
 

@@ -499,3 +499,8 @@ def test_two_classes_of_pictures_of_the_same_names_are_classes(tmp_path: Path, m
         for name in "abc":
             picture(tmp_path / folder / f"{name}.png", mode)
     assert read_training_sets(tmp_path)[0].classes == ["cat", "dog"]
+
+
+def test_files_beside_the_images_are_counted_by_their_endings(tmp_path: Path):
+    root = touch(tmp_path, *pairs("a", "b"), "images/c.psd", "annotations/colours.json")
+    assert read_mask_sets(root, PLAIN, SplitConfig())[0].left_out == {".psd": 1}

@@ -16,6 +16,7 @@ from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import SPLITS, split_set
 from morphmlp.errors import DataError
 from morphmlp.files import replace_json, replaced_file
+from morphmlp.formatting import csv_path, csv_text
 
 LISTS = tuple(f"{split}.csv" for split in SPLITS)
 RESULT_FILES = ("report.json", "files.csv", *LISTS, CLASSES_FILE)
@@ -36,14 +37,16 @@ def _write_files(report: CheckReport, path: Path) -> None:
         writer = csv.writer(table)
         writer.writerow(["path", "split", "label", "status", "reason", *columns, "bytes", "notes"])
         for file in report.files:
-            label = "" if file.label is None else report.classes[file.label]
+            label = "" if file.label is None else csv_text(report.classes[file.label])
             status = "broken" if file.broken else "ok"
             facts = [_cell(getattr(file.facts, column)) for column in columns]
-            cells = [file.path, file.split, label, status, file.facts.reason or "", *facts]
+            cells = [csv_path(file.path), file.split, label, status, csv_text(file.facts.reason or ""), *facts]
             writer.writerow([*cells, file.bytes, "; ".join(file.notes)])
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return csv_text(value)
     return round(value, 3) if isinstance(value, float) else value
 
 
@@ -52,7 +55,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
     for name in (*LISTS, CLASSES_FILE):
         (folder / name).unlink(missing_ok=True)
     if inventory.count_annotation is not None:
-        return [], "there are no lists of images with annotations: mend or remove the broken pairs"
+        return [], f"there are no lists of images with annotations: {_step_for_pairs(report)}"
     if not inventory.classes:
         return [], "there are no clean lists, as there are no labels: put each class into a folder of its name"
     if reason := next((reason for file in report.readable if (reason := why_not_listed(file.source))), None):
@@ -61,7 +64,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
         parts = _clean_parts(report, inventory)
     except DataError as error:
         return [], f"there are no clean lists: {error}"
-    numbers = are_numbers(inventory.classes)  # as such they are matched by their value, in whatever order they stand
+    numbers = are_numbers(inventory.classes)  # as such they are matched by their value, in whatever order they are
     labels = inventory.classes if numbers else [str(label) for label in range(len(inventory.classes))]
     paths = []
     for name, part in parts.items():
@@ -74,6 +77,12 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
         with replaced_file(folder / CLASSES_FILE) as file:
             file.writelines(f"{name}\n" for name in inventory.classes)
     return paths, _read_back(parts, folder)
+
+
+def _step_for_pairs(report: CheckReport) -> str:
+    if report.broken:
+        return "mend or remove the broken pairs"
+    return "see why training refuses the set" if report.refusal else "all pairs can be read, train on the folder itself"
 
 
 def _clean_parts(report: CheckReport, inventory: Inventory) -> dict[str, LabelledSet]:

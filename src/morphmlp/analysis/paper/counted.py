@@ -10,7 +10,7 @@ from functools import cache
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from morphmlp.analysis.paper.published import GFLOPS, PARAMETERS, TABLES, TFLOPS, Model, Row
+from morphmlp.analysis.paper.published import GFLOPS, PARAMETERS, TABLES, TFLOPS, Model, PaperRow
 from morphmlp.display.style import MUTED
 from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.errors import ConfigError
@@ -24,7 +24,7 @@ UNITS = {PARAMETERS: 1e6, GFLOPS: 1e9, TFLOPS: 1e12}
 
 
 @dataclass(frozen=True)
-class Figure:
+class CountedFigure:
     """One counted figure beside the published one, in the unit of its column.
 
     Attributes:
@@ -63,14 +63,14 @@ class Count:
     """What one of our models of a row counts, all views of a video together."""
 
     model: Model
-    figures: dict[str, Figure]
+    figures: dict[str, CountedFigure]
 
 
 @dataclass(frozen=True)
 class CountedRow:
     """A row of the paper with its counts, none for other people's methods."""
 
-    row: Row
+    row: PaperRow
     counts: tuple[Count, ...]
 
 
@@ -90,10 +90,10 @@ def counted_table(number: int) -> list[CountedRow]:
     return [CountedRow(row, tuple(_count(row, model) for model in row.models)) for row in TABLES[number].rows]
 
 
-def _count(row: Row, model: Model) -> Count:
+def _count(row: PaperRow, model: Model) -> Count:
     parameters, multiply_adds = _cost(model.name, tuple(model.overrides.items()), model.size)
     amounts = {PARAMETERS: parameters, TFLOPS if TFLOPS in row.published else GFLOPS: row.views * multiply_adds}
-    return Count(model, {name: Figure(n / UNITS[name], row.published.get(name)) for name, n in amounts.items()})
+    return Count(model, {name: CountedFigure(n / UNITS[name], row.published.get(name)) for name, n in amounts.items()})
 
 
 @cache

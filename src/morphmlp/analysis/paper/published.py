@@ -1,7 +1,7 @@
-"""The paper's published numbers: every row of Tables 1 to 11, and the leaderboard's.
+"""The paper's published numbers: every row of Tables 1 to 11.
 
-Numbers are as printed, with as many decimals; where the paper contradicts itself, a row's note says so. Rows of
-MorphMLP name the model of this package that they are.
+Numbers are as printed, with as many decimals. Where the paper contradicts itself, a row's note says so. A row of
+MorphMLP names its model in this package.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ SSV_CLASSES = 174
 
 @dataclass(frozen=True)
 class Model:
-    """One of our models, as `zoo.model_config(name, **overrides)` takes it, on images of `size` px."""
+    """One of our models: the arguments of `zoo.model_config(name, **overrides)`, and the height and width in px."""
 
     name: str
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Row:
+class PaperRow:
     """A row of a table.
 
     Attributes:
@@ -32,7 +32,7 @@ class Row:
         group: the heading that it is under, if any.
         settings: columns of text, spelt alike in all tables; empty where the paper prints a dash.
         published: columns of numbers, as printed; those that the paper leaves out are missing.
-        models: what the row is here; none for other people's methods.
+        models: our models of this row; none for other people's methods.
         views: crops x clips of a video; the published GFLOPs are of all views.
         note: what disagrees in the paper itself, or needs saying.
     """
@@ -47,8 +47,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class AblationRow:
-    """A design of Tables 6 to 10: fields of ModelConfig that make it of a published model, and its results."""
+class Design:
+    """A design of Tables 6 to 10: its results, and the fields of ModelConfig in which it is not the published model."""
 
     name: str
     overrides: dict[str, Any]
@@ -61,15 +61,15 @@ class Table:
     """A table of the paper."""
 
     caption: str
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
 
 
-_TAPS = "the convolution rows differ by two dense taps, as here; from the MorphFC_t row they do not differ so"
+_TAPS = "the convolution rows differ by two dense taps, as here; they do not differ so from the MorphFC_t row"
 _HEAD = "published with the head of 400 classes; counted with 174"
 
-ABLATIONS: dict[int, tuple[AblationRow, ...]] = {
+DESIGNS: dict[int, tuple[Design, ...]] = {
     6: tuple(
-        AblationRow(
+        Design(
             "-".join(map(str, chunk_lengths)),
             {"chunk_lengths": chunk_lengths},
             {SSV1: ssv1, IMAGENET: imagenet, ADE20K: ade20k},
@@ -85,14 +85,14 @@ ABLATIONS: dict[int, tuple[AblationRow, ...]] = {
         )
     ),
     7: (
-        AblationRow("parallel, standard residual", {"block": "parallel", "residual": "standard"}, {SSV1: 49.2}),
-        AblationRow("T+S, standard residual", {"order": "ts", "residual": "standard"}, {SSV1: 49.8}),
-        AblationRow("S+T, standard residual", {"order": "st", "residual": "standard"}, {SSV1: 50.2}),
-        AblationRow("T+S, skip residual", {"order": "ts", "residual": "skip"}, {SSV1: 50.6}),
-        AblationRow("S+T, skip residual", {"order": "st", "residual": "skip"}, {SSV1: 31.7}),
+        Design("parallel, standard residual", {"block": "parallel", "residual": "standard"}, {SSV1: 49.2}),
+        Design("T+S, standard residual", {"order": "ts", "residual": "standard"}, {SSV1: 49.8}),
+        Design("S+T, standard residual", {"order": "st", "residual": "standard"}, {SSV1: 50.2}),
+        Design("T+S, skip residual", {"order": "ts", "residual": "skip"}, {SSV1: 50.6}),
+        Design("S+T, skip residual", {"order": "st", "residual": "skip"}, {SSV1: 31.7}),
     ),
     8: tuple(
-        AblationRow(
+        Design(
             name,
             {"spatial_op": spatial_op},
             {PARAMETERS: parameters, GFLOPS: gflops, "images/s": throughput, IMAGENET: imagenet},
@@ -105,19 +105,19 @@ ABLATIONS: dict[int, tuple[AblationRow, ...]] = {
         )
     ),
     9: (
-        AblationRow("H+W+C, Transformer, weighted sum", {}, {SSV1: 50.6, IMAGENET: 79.6}),
-        AblationRow("H+W, Transformer, weighted sum", {"branches": "hw"}, {SSV1: 49.4, IMAGENET: 78.5}),
-        AblationRow(
+        Design("H+W+C, Transformer, weighted sum", {}, {SSV1: 50.6, IMAGENET: 79.6}),
+        Design("H+W, Transformer, weighted sum", {"branches": "hw"}, {SSV1: 49.4, IMAGENET: 78.5}),
+        Design(
             "H+W+C, CNN, weighted sum",
             {"style": "cnn", "depths": (3, 4, 6, 3), "widths": (64, 128, 256, 512)},  # those of ResNet-50
             {SSV1: 47.2, IMAGENET: 77.2},
         ),
-        AblationRow("H+W+C, Transformer, plain sum", {"weighted_sum": False}, {SSV1: 50.2, IMAGENET: 79.3}),
+        Design("H+W+C, Transformer, plain sum", {"weighted_sum": False}, {SSV1: 50.2, IMAGENET: 79.3}),
     ),
     10: (
-        AblationRow("3x1x1 Conv", {"temporal_op": "conv3"}, {PARAMETERS: 46.0, GFLOPS: 62.7, SSV1: 47.9}, _TAPS),
-        AblationRow("5x1x1 Conv", {"temporal_op": "conv5"}, {PARAMETERS: 52.5, GFLOPS: 72.9, SSV1: 48.6}, _TAPS),
-        AblationRow("MorphFC_t", {"temporal_op": "morphfc"}, {PARAMETERS: 47.0, GFLOPS: 66.4, SSV1: 50.6}, _HEAD),
+        Design("3x1x1 Conv", {"temporal_op": "conv3"}, {PARAMETERS: 46.0, GFLOPS: 62.7, SSV1: 47.9}, _TAPS),
+        Design("5x1x1 Conv", {"temporal_op": "conv5"}, {PARAMETERS: 52.5, GFLOPS: 72.9, SSV1: 48.6}, _TAPS),
+        Design("MorphFC_t", {"temporal_op": "morphfc"}, {PARAMETERS: 47.0, GFLOPS: 66.4, SSV1: 50.6}, _HEAD),
     ),
 }
 
@@ -132,12 +132,12 @@ _ABLATED = {
 }
 
 
-def _ablation_table(number: int) -> Table:
+def _table_of_designs(number: int) -> Table:
     caption, models = _ABLATED[number]
     rows = []
-    for row in ABLATIONS[number]:
+    for row in DESIGNS[number]:
         variants = tuple(Model(model.name, model.overrides | row.overrides) for model in models)
-        rows.append(Row(row.name, published=row.published, models=variants, note=row.note))
+        rows.append(PaperRow(row.name, published=row.published, models=variants, note=row.note))
     return Table(caption, tuple(rows))
 
 
@@ -205,7 +205,7 @@ _SSV1_ROWS = (
 )
 
 
-def _video_rows(rows: Iterable[tuple], **options: Any) -> tuple[Row, ...]:
+def _video_rows(rows: Iterable[tuple], **options: Any) -> tuple[PaperRow, ...]:
     return tuple(_video_row(*row, **options) for row in rows)
 
 
@@ -221,11 +221,11 @@ def _video_row(
     *,
     dataset: str,
     num_classes: int,
-) -> Row:
+) -> PaperRow:
     """Frames, crops and clips as printed: "16x3x1" are 3 views of 16 frames, "(16+64)x3x10" 30 views."""
     frames, *views = frames_crops_clips.split("x")
     name = _VIDEO_MODELS.get(method)
-    return Row(
+    return PaperRow(
         method,
         group,
         settings={"pretraining": pretraining, "frames x crops x clips": frames_crops_clips},
@@ -241,9 +241,9 @@ def _printed(columns: dict[str, float | None]) -> dict[str, float]:
 
 
 _TRAINING_ROWS = (
-    Row("SlowFast", "", {"training": "30 epoch"}, {TFLOPS: 1.11, "K400 top-1": 71.0, "cost (h)": 444}),
-    Row("Timesformer", "", {"training": "30 epoch"}, {TFLOPS: 0.59, "K400 top-1": 75.8, "cost (h)": 416}),
-    Row(
+    PaperRow("SlowFast", "", {"training": "30 epoch"}, {TFLOPS: 1.11, "K400 top-1": 71.0, "cost (h)": 444}),
+    PaperRow("Timesformer", "", {"training": "30 epoch"}, {TFLOPS: 0.59, "K400 top-1": 75.8, "cost (h)": 416}),
+    PaperRow(
         "Morph-S",
         "",
         {"training": "30 epoch"},
@@ -336,8 +336,8 @@ _SEGMENTATION_ROWS = (
 )
 
 
-def _image_row(group: str, method: str, parameters: float, gflops: float, top1: float, **settings: str) -> Row:
-    return Row(
+def _image_row(group: str, method: str, parameters: float, gflops: float, top1: float, **settings: str) -> PaperRow:
+    return PaperRow(
         method,
         group,
         settings=settings,
@@ -347,10 +347,10 @@ def _image_row(group: str, method: str, parameters: float, gflops: float, top1: 
     )
 
 
-def _segmentation_row(method: str, architecture: str, parameters: float, miou: float) -> Row:
+def _segmentation_row(method: str, architecture: str, parameters: float, miou: float) -> PaperRow:
     ours = method in _IMAGE_MODELS
     segmenter = {"task": "segmentation", "num_classes": 150}
-    return Row(
+    return PaperRow(
         method,
         settings={"architecture": architecture},
         published={PARAMETERS: parameters, ADE20K: miou},
@@ -374,6 +374,6 @@ TABLES: dict[int, Table] = {
         ),
     ),
     5: Table("ADE20K val, Semantic FPN", tuple(_segmentation_row(*row) for row in _SEGMENTATION_ROWS)),
-    **{number: _ablation_table(number) for number in _ABLATED},
+    **{number: _table_of_designs(number) for number in _ABLATED},
     11: Table("Training cost", _TRAINING_ROWS),
 }

@@ -40,11 +40,13 @@ class SampleClips:
 
     Attributes:
         labels: one for all views, or, of training clips, one for each: a flip can change the class.
+        note: what is missing of a video that was cut off or damaged, but can be read; None of others.
     """
 
     clips: Tensor
     labels: list[int]
     index: int
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class BrokenSample:
 class Batch(NamedTuple):
     """Videos of one step: clips `[sum of views, 3, T, h, w]`, labels, indices of the videos, and the broken ones.
 
+    `incomplete` says by index what is missing of videos that were read.
+
     In testing there is a label for each video, and the views of a video are side by side. In training there is a label
     for each clip, and the first clips of all videos come before the second ones: neighbours, which mixup joins, are
     different videos.
@@ -68,6 +72,7 @@ class Batch(NamedTuple):
     labels: Tensor
     indices: list[int]
     broken: list[BrokenSample]
+    incomplete: dict[int, str] = {}  # noqa: RUF012 (never changed)
 
 
 def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
@@ -80,6 +85,7 @@ def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
         labels=torch.tensor([video.labels[i] for i in range(num_labels) for video in good], dtype=torch.long),
         indices=[video.index for video in good],
         broken=[video for video in videos if isinstance(video, BrokenSample)],
+        incomplete={video.index: video.note for video in good if video.note},
     )
 
 
@@ -116,13 +122,14 @@ class TrainingClips(Dataset):
     def __getitem__(self, position: int) -> SampleClips | BrokenSample:
         pass_number, index = divmod(position, len(self.samples))
         sample = self.samples[index]
-        generator = np.random.default_rng([self.seed, pass_number, index])
+        generator, notes = np.random.default_rng([self.seed, pass_number, index]), []
         try:
             frames = read_clip(
                 sample.path,
                 lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
                 stills=self.frames == 1,
                 short_side=self.config.decode_size,
+                incomplete=notes.append,
             )
         except MediaError as error:
             return BrokenSample(index, error.path, error.reason)
@@ -133,7 +140,7 @@ class TrainingClips(Dataset):
             clip = training_clip(frames, self.config, self.augment, seed=seed, may_flip=mirrored is not None)
             clips.append(clip.clip)
             labels.append(mirrored if clip.flipped and mirrored is not None else sample.label)
-        return SampleClips(torch.stack(clips) if len(clips) > 1 else clips[0][None], labels, index)
+        return SampleClips(torch.stack(clips) if len(clips) > 1 else clips[0][None], labels, index, *notes)
 
 
 def random_indices(
@@ -175,13 +182,14 @@ class TestClips(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
-        sample = self.samples[index]
+        sample, notes = self.samples[index], []
         try:
             frames = read_clip(
                 sample.path,
                 self._all_indices,
                 stills=self.frames == 1,
                 short_side=self.config.decoded_short_side,
+                incomplete=notes.append,
             )
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
@@ -192,7 +200,7 @@ class TestClips(Dataset):
             if self.shuffle_frames:
                 clip = clip[np.random.default_rng(index).permutation(len(clip))]
             views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
-        return SampleClips(torch.cat(views), [sample.label], index)
+        return SampleClips(torch.cat(views), [sample.label], index, *notes)
 
     def _all_indices(self, num_frames: int, fps: float) -> list[int]:
         """The frames of all clips, one clip after the other."""

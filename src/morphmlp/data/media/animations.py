@@ -60,6 +60,7 @@ def describe_animation(path: str | os.PathLike[str]) -> Animation:
         total_ms = 0.0
         for number in range(num_frames):
             image.seek(number)
+            image.load()  # only then is the time of a WebP known
             total_ms += image.info.get("duration", 0) or _UNKNOWN_MS
         return Animation(num_frames, 1000 * num_frames / total_ms, image.height, image.width, str(image.format).lower())
 

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
+from morphmlp.data.media.libtiff import silence_libtiff
 from morphmlp.data.media.limits import MOST_PIXELS, PIXELS_VARIABLE, most_pixels
 from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
@@ -101,6 +103,8 @@ def opened_image(path: str | os.PathLike[str], content: bytes | None) -> Iterato
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which does not matter here, and of the size: see below
             with Image.open(path if content is None else io.BytesIO(content), formats=_formats(path, content)) as image:
+                if isinstance(image, TiffImageFile):
+                    silence_libtiff()
                 yield image
     except MediaError:
         raise
@@ -125,12 +129,11 @@ def _formats(path: str | os.PathLike[str], content: bytes | None) -> tuple[str, 
     if kind == "AVIF" and features.check("avif"):
         return ("AVIF",)
     try:
-        import pillow_heif
+        import_module("pillow_heif").register_heif_opener()
     except ImportError:
         raise MediaError(
             path, f"is a {kind} image, which needs pillow-heif: pip install 'morphmlp[heif]', or save it as JPEG"
         ) from None
-    pillow_heif.register_heif_opener()
     return ("HEIF",)
 
 

@@ -7,6 +7,7 @@ FFmpeg, PyAV and the file system become a `MediaError` that names the file.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import av
 import numpy as np
@@ -136,6 +137,8 @@ class OpenVideo:
             return
         good, lost = self.num_decoded, self.num_lost
         total = self.count().num_read
+        if self.packets.encrypted:
+            raise self._nothing_decoded()
         if lost >= most_damage() * total:
             advice = f"; set {DAMAGE_VARIABLE}=1 to read it all the same" if most_damage() < 1 else ""
             raise MediaError(
@@ -195,7 +198,8 @@ class OpenVideo:
         if self.short_side is None:
             return first.width, first.height, None
         scale = self.short_side / min(first.width, first.height)
-        return (*(max(int(side * scale + 1e-6), 1) for side in (first.width, first.height)), Interpolation.AREA)
+        width, height = (max(int(side * scale + 1e-6), 1) for side in (first.width, first.height))
+        return width, height, Interpolation.AREA
 
     def _errors_named(self, describe: Callable[[], str]) -> AbstractContextManager[None]:
         return errors_named(self.path, describe)
@@ -206,7 +210,8 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 
     PyAV's `rotation` does not tell of a mirroring; the matrix does.
     """
-    for data in frame.side_data:
+    side_data: Any = frame.side_data  # whose type PyAV states wrongly
+    for data in side_data:
         if data.type == Type.DISPLAYMATRIX:
             return turn_of_matrix(np.frombuffer(bytes(data), dtype=np.int32)[:9].reshape(3, 3))
     return UPRIGHT

@@ -177,6 +177,7 @@ def read_clip(
     *,
     stills: bool = False,
     short_side: int | None = None,
+    incomplete: Callable[[str], None] = lambda note: None,
 ) -> np.ndarray:
     """Read the frames that `sample(num_frames, fps)` chooses from a video, or from an image, which is one frame.
 
@@ -184,7 +185,8 @@ def read_clip(
 
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
     (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
-    own calls, but may draw random numbers.
+    own calls, but may draw random numbers. `incomplete` is called with a note where frames are missing: "82 of 100
+    frames can be read".
 
     Args:
         short_side: scale the frames of a video file to it while they are decoded, by the mean over areas and before
@@ -204,17 +206,24 @@ def read_clip(
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
     if _is_image(path):
         return _read_image(path, sample, stills=stills)
-    frames = _decode_wanted(path, sample, short_side)
+    frames = _decode_wanted(path, sample, incomplete, short_side)
     if frames is not None:
         return frames
     info = probe(path)
+    num_stated = info.num_frames + info.num_missing
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps), short_side)
-    if frames is not None:
-        return frames
-    frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
     if frames is None:
-        raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
+        frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
+        if frames is None:
+            raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
+        incomplete(_of_stated(num_decoded, num_stated))
+    elif info.num_missing:
+        incomplete(_of_stated(info.num_frames, num_stated))
     return frames
+
+
+def _of_stated(num_frames: int, num_stated: int) -> str:
+    return f"{num_frames} of {num_stated} frames can be read"
 
 
 def _read_image(
@@ -230,7 +239,10 @@ def _read_image(
 
 
 def _decode_wanted(
-    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], short_side: int | None
+    path: str | os.PathLike[str],
+    sample: Callable[[int, float], Sequence[int]],
+    incomplete: Callable[[str], None] = lambda note: None,
+    short_side: int | None = None,
 ) -> np.ndarray | None:
     """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
 
@@ -253,7 +265,12 @@ def _decode_wanted(
             found = video.pictures_at({times[index] for index in indices}, start=times[0])
         except (FFmpegError, OSError, ValueError):
             return None
-    return None if found is None else np.stack([found[times[index]] for index in indices])
+        num_stated = packets.num_stated(video.stream, video.average_fps(packets))
+    if found is None:
+        return None
+    if num_stated:
+        incomplete(_of_stated(len(times), num_stated))
+    return np.stack([found[times[index]] for index in indices])
 
 
 def _decode(

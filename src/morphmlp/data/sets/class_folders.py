@@ -1,5 +1,6 @@
 """Class folders: `DIR/<class>/*.mp4`, or `DIR/<split>/<class>/*.mp4`."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.find import find_media, find_videos
 from morphmlp.data.sets.labelled import LabelledSet, Sample, only_kind
 from morphmlp.data.sets.layout import Layout, Place
+from morphmlp.data.sets.matching import composed
 from morphmlp.data.sets.pictures_and_masks import refuse_masks
 from morphmlp.data.sets.split_names import refuse_parts, split_folder
 from morphmlp.errors import DataError
@@ -51,7 +53,11 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
         if folder.is_symlink() and root.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{folder} is a link to {folder.resolve()}, which it lies in; remove it")
     refuse_parts(root, folders)
-    files = {folder.name: find_videos(folder) if frame_folders else find_media(folder) for folder in folders}
+    left_out: Counter[str] = Counter()
+    files: dict[str, list[Path]] = {}  # two folders may spell one name in two Unicode forms
+    for folder in sorted(folders, key=lambda folder: composed(folder.name)):
+        found = find_videos(folder) if frame_folders else find_media(folder, left_out=left_out)
+        files[composed(folder.name)] = files.get(composed(folder.name), []) + found
     kind = "video" if frame_folders else only_kind((path for paths in files.values() for path in paths), source=root)
     empty = [name for name, paths in files.items() if not paths]
     if empty:
@@ -59,7 +65,7 @@ def read_class_folders(root: Path, *, frame_folders: bool = False) -> LabelledSe
     if kind == "image":
         refuse_masks(root, files)
     samples = [Sample(path, label) for label, paths in enumerate(files.values()) for path in paths]
-    return LabelledSet(samples, list(files), kind=kind or "video")
+    return LabelledSet(samples, list(files), kind=kind or "video", left_out=left_out)
 
 
 def _nothing_in(root: Path, empty: list[str], kind: MediaKind | None, *, frame_folders: bool) -> DataError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from morphmlp.data.sets.matching import composed
 from morphmlp.errors import DataError
 
 # Text files in `labels/`. The published ones are in the released order; ADE20K calls two classes "screen", ours the
@@ -72,7 +73,7 @@ def read_class_names(path: Path) -> list[str]:
     if path.suffix.lower() == ".json":
         return _read_label_map(path)
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+        names = [composed(line.strip()) for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     known: set[str] = set()
@@ -91,7 +92,7 @@ def _read_label_map(path: Path) -> list[str]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         if isinstance(content, list):
             content = {name: i for i, name in enumerate(content)}
-        names = {int(number): str(name) for name, number in content.items()}
+        names = {int(number): composed(str(name)) for name, number in content.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f'{path} is no label map {{"class name": number, ...}}: {error}') from None
     if not names or sorted(names) != list(range(len(content))):

@@ -2,12 +2,15 @@
 
 import glob
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.formats import web_address
 from morphmlp.data.media.sources import SUFFIXES, MediaKind, media_kind
 from morphmlp.errors import DataError
+from morphmlp.formatting import shortened
 
 
 def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
@@ -51,10 +54,13 @@ def _frame_folders(folder: Path) -> list[Path]:
     return find_videos(folder)
 
 
-def find_media(folder: Path, kind: MediaKind | None = None) -> list[Path]:
+def find_media(folder: Path, kind: MediaKind | None = None, *, left_out: Counter[str] | None = None) -> list[Path]:
     """Videos and images below `folder`, or those of one kind, in alphabetical order.
 
     They are told by their endings; hidden files and folders are left out, and so are links to folders.
+
+    Args:
+        left_out: counts the other files by their endings.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -67,9 +73,28 @@ def find_media(folder: Path, kind: MediaKind | None = None) -> list[Path]:
     paths = []
     for directory, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found = [name for name in names if not name.startswith(".") and media_kind(name) in wanted]
-        paths.extend(Path(directory, name) for name in found)
+        visible = [name for name in names if not name.startswith(".")]
+        paths.extend(Path(directory, name) for name in visible if media_kind(name) in wanted)
+        if left_out is not None:
+            left_out.update(os.path.splitext(n)[1].lower() for n in visible if media_kind(n) not in wanted)
     return sorted(paths)
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """How many files are left out, and of which endings, most frequent first; "" where there are none.
+
+    >>> describe_left_out({".txt": 1, ".jfif": 6})
+    '7 files are left out, with endings that are not known as those of videos or images: .jfif (6), .txt (1)'
+    """
+    if not left_out:
+        return ""
+    counts = sorted(left_out.items(), key=lambda item: -item[1])
+    shown = shortened([f"{ending or 'no ending'} ({count:,})" for ending, count in counts])
+    number = sum(left_out.values())
+    return (
+        f"{number:,} {'files are' if number > 1 else 'file is'} left out, with endings that are not known as those of "
+        f"videos or images: {shown}"
+    )
 
 
 def find_videos(folder: Path) -> list[Path]:

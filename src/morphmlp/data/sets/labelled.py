@@ -5,14 +5,14 @@ lines of a label file, or for themselves.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.sources import MediaKind, Source, media_kind
 from morphmlp.data.sets.class_names import ClassNames
-from morphmlp.data.sets.matching import are_numbers, described, find, places_of_numbers, positions
+from morphmlp.data.sets.matching import are_numbers, composed, described, find, places_of_numbers, positions
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -35,6 +35,7 @@ class LabelledSet:
         named: False where the classes are only known by number.
         named_by_file: a label file names the classes, so that a number stands for one of its lines.
         num_duplicates: rows of a list that repeat an earlier one, and were left out.
+        left_out: number of files in the class folders that are neither video nor image, by their endings.
         note: how labels met classes where that was not by name, for people; "" where it was.
     """
 
@@ -45,6 +46,7 @@ class LabelledSet:
     num_duplicates: int = 0
     named_by_file: bool = False
     note: str = field(default="", compare=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def unit(self) -> str:
@@ -122,7 +124,7 @@ def only_kind(paths: Iterable[Source], *, source: str | Path) -> MediaKind | Non
         of_kind.setdefault(media_kind(path) or "video", []).append(path)
     if "image" in of_kind and are_animations(of_kind["image"]):
         of_kind = {"video": of_kind.get("video", []) + of_kind["image"]}
-    examples = {kind: found[0] for kind, found in of_kind.items()}
+    examples: dict[MediaKind, Source] = {kind: found[0] for kind, found in of_kind.items()}
     if len(examples) == 2:
         raise DataError(
             f"{source} holds both videos and images, such as {examples['video']} and {examples['image']}; "
@@ -247,7 +249,7 @@ def _note_on_lines(entries: Sequence[WrittenSample], labels: Sequence[int], name
 def _from_names(
     entries: Sequence[WrittenSample], *, origin: str | Path, names: ClassNames | None
 ) -> tuple[list[int], list[str]]:
-    classes = names.names if names else sorted({entry.label for entry in entries})
+    classes = names.names if names else sorted({composed(entry.label) for entry in entries})
     position = positions(classes)
     labels = []
     for entry in entries:

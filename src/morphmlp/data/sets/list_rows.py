@@ -1,14 +1,15 @@
 """The rows of a list of videos or images, in any of the formats that data sets come with; no listed file is touched.
 
-    path,label                                           comma: a value that holds one is in quotes
+    path,label                                           comma or semicolon: a value that holds one is in quotes
     path label                                           space or tab: the names may hold spaces
     folder num_frames label                              frame folders: Something-Something V1 and V2
     folder first_frame num_frames label                  frame folders: parts of longer ones
     label,youtube_id,time_start,time_end,split           Kinetics
     [{"id": "78687", "template": "Holding [something]"}] Something-Something V2
 
-A byte order mark, Windows line ends, empty rows and a header row do no harm, and names need not be UTF-8. The first
-row is a header if it says `label`, or `video_path,class` and the like, or has the only label that is no number.
+Two values may be turned round: where a header says `label,path`, or all second values end as files do. A byte order
+mark, Windows line ends, empty rows and a header row do no harm, and names need not be UTF-8. The first row is a header
+if it says `label`, or `video_path,class` and the like, or has the only label that is no number.
 """
 
 import csv
@@ -24,6 +25,7 @@ from typing import Any
 from morphmlp.data.media.images import IMAGE_SUFFIXES
 from morphmlp.data.media.sources import VIDEO_SUFFIXES, media_kind
 from morphmlp.errors import DataError
+from morphmlp.formatting import encodable, from_csv_text, shortened
 
 _MOST_SHOWN = 120  # characters of a row in a message
 _HEAD_BYTES = 65536  # enough to tell text from other files before all of a large one is read
@@ -108,11 +110,38 @@ def _require_text(path: Path, row: ListRow) -> None:
 def _text_rows(path: Path, text: str) -> list[ListRow]:
     lines = [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1)]
     lines = [(number, line) for number, line in lines if line]
-    if lines and "youtube_id" in re.split(r'[\s",]+', lines[0][1].lower()):
-        return _kinetics_rows(path, text)
+    if lines and "youtube_id" in re.split(r'[\s",;]+', lines[0][1].lower()):
+        return _kinetics_rows(path, text, ";" if ";" in lines[0][1] else ",")
+    if _by_semicolons(lines):
+        return _comma_rows(path, text, ";")
     num_spaced = sum(_is_spaced(line) for _, line in lines)
     num_commas = sum("," in line and not _is_spaced(line) for _, line in lines)
-    return _spaced_rows(path, lines) if num_spaced > num_commas else _comma_rows(path, text)
+    return _spaced_rows(path, lines) if num_spaced > num_commas else _comma_rows(path, text, ",")
+
+
+def _by_semicolons(lines: list[tuple[int, str]]) -> bool:
+    """Whether most rows are two values with a semicolon between them, and no comma or space can be meant instead.
+
+    `100001;Putting something, something and something` is such a row, `a;b.mp4,run` and `a;b.mp4 run` are not.
+    """
+    rows = [line for _, line in lines if not re.fullmatch("sep=.", line, re.IGNORECASE)]
+    if 2 * _num_rows(rows, ";", 2) <= len(rows) or any(_has_other_separator(line) for line in rows):
+        return False
+    names = [line.partition(";")[0].strip(' "') for line in rows]
+    return _num_rows(rows, ",", 2) < len(rows) or all(media_kind(name) for name in names)
+
+
+def _has_other_separator(line: str) -> bool:
+    """Whether a comma or a space follows the ending of a file, so that the semicolon is in the name or the label."""
+    return re.search(rf'(;.*\.(?:{_ENDINGS})"?\s*,|\.(?:{_ENDINGS})"?\s+[^\s;])', line, re.IGNORECASE) is not None
+
+
+def _num_rows(rows: list[str], delimiter: str, num_values: int) -> int:
+    """How many rows have so many values with the delimiter between them."""
+    try:
+        return sum(len(row) == num_values for row in csv.reader(rows, skipinitialspace=True, delimiter=delimiter))
+    except csv.Error:
+        return 0
 
 
 def _is_spaced(line: str) -> bool:
@@ -123,17 +152,30 @@ def _is_spaced(line: str) -> bool:
     return "," not in line and len(line.split()) > 1
 
 
-def _comma_rows(path: Path, text: str) -> list[ListRow]:
-    rows = []
-    lines = _csv_cells(path, text)
-    first = lines[0][1] if lines else []
-    if len(first) == 2 and _is_header(first[0], first[1], [cells[-1] for _, cells in lines[1:]]):
+def _comma_rows(path: Path, text: str, delimiter: str) -> list[ListRow]:
+    lines = _csv_cells(path, text, delimiter)
+    if lines and re.fullmatch("sep=.?", "".join(lines[0][1]), re.IGNORECASE):  # a hint of Excel to itself
         lines = lines[1:]
+    expected = f"path{delimiter}label"
     for number, cells in lines:
         if len(cells) != 2 or not all(cells):
-            raise DataError(f"{path}, row {number}: {_shown(cells)} is not path,label: two values, both filled")
-        rows.append(ListRow(f"row {number}", name=cells[0], label=cells[1]))
-    return rows
+            raise DataError(f"{path}, row {number}: {_shown(cells)} is not {expected}: two values, both filled")
+    turned, has_header = _turned_round([cells for _, cells in lines])
+    first = lines[0][1] if lines else []
+    if has_header or (first and _is_header(first[0], first[1], [cells[1] for _, cells in lines[1:]])):
+        lines = lines[1:]
+    name, label = (1, 0) if turned else (0, 1)
+    return [ListRow(f"row {number}", name=cells[name], label=from_csv_text(cells[label])) for number, cells in lines]
+
+
+def _turned_round(rows: Sequence[list[str]]) -> tuple[bool, bool]:
+    """Whether labels come before names, as the header or the endings of all names say; and whether a header says it."""
+    if not rows:
+        return False, False
+    label, name = rows[0]
+    if _HEADER_LABEL.fullmatch(label) and _HEADER_NAME.fullmatch(name) and label.lower() != name.lower():
+        return True, True
+    return all(media_kind(name) and not media_kind(label) for label, name in rows), False
 
 
 def _is_header(name: str, label: str, others: Sequence[str]) -> bool:
@@ -148,11 +190,12 @@ def _is_header(name: str, label: str, others: Sequence[str]) -> bool:
     return not re.search("[0-9]", label) and bool(others) and all(re.fullmatch("[0-9]+", other) for other in others)
 
 
-def _csv_cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
+def _csv_cells(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     """Number and cells of every row with something in it."""
     rows = []
     try:
-        for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True), start=1):
+        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=delimiter)
+        for number, row in enumerate(reader, start=1):
             if any("\n" in cell or "\r" in cell for cell in row):
                 raise DataError(
                     f"{path}, row {number}: {_shown(row)} holds a line break; is a quotation mark not closed?"
@@ -206,9 +249,9 @@ def _from_match(where: str, match: re.Match[str]) -> ListRow:
     return ListRow(where, groups["name"], groups["label"], first=first, num_frames=num_frames)
 
 
-def _kinetics_rows(path: Path, text: str) -> list[ListRow]:
+def _kinetics_rows(path: Path, text: str, delimiter: str) -> list[ListRow]:
     """`label,youtube_id,time_start,time_end,split`, in any order, and perhaps with more columns."""
-    (_, header), *rows = _csv_cells(path, text)
+    (_, header), *rows = _csv_cells(path, text, delimiter)
     columns = [name.lower() for name in header]
     missing = [name for name in ("label", "youtube_id", "time_start", "time_end") if name not in columns]
     if missing:
@@ -230,6 +273,22 @@ def _kinetics_row(path: Path, number: int, columns: list[str], cells: list[str])
     return ListRow(where, name, row["label"], youtube_id=row["youtube_id"], split=row.get("split", ""))
 
 
+# Keys that tell the json of another data set, and what it is called.
+_OTHER_SETS = {
+    ("vid_name", "start_frame"): "Diving48",
+    ("annotations", "categories"): "COCO",
+    ("database", "taxonomy"): "ActivityNet",
+    ("database",): "ActivityNet or HACS",
+    ("labels", "database"): "UCF101-24 or HMDB51",
+    ("video", "caption"): "a set of captions",
+    ("image_id", "caption"): "COCO's captions",
+}
+_WANTED = (
+    'expected the list of Something-Something V2, [{"id": ..., "template": ...}, ...]; write the labels of another set '
+    "as a csv of path,label"
+)
+
+
 def _json_rows(path: Path, text: str) -> list[ListRow]:
     """Something-Something V2: entries with `id` and `template`; its brackets are no part of the class name."""
     try:
@@ -237,13 +296,26 @@ def _json_rows(path: Path, text: str) -> list[ListRow]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as a list: {error}") from None
     if not isinstance(entries, list):
-        raise DataError(f'{path} is not a list of entries [{{"id": ..., "template": ...}}, ...]')
+        raise DataError(f"{path} is not a list of entries{_what_it_is(entries)}; {_WANTED}")
     return [_json_row(path, number, entry) for number, entry in enumerate(entries, start=1)]
+
+
+def _what_it_is(content: Any) -> str:
+    """The kind of a json of another data set, with its first keys."""
+    if not isinstance(content, dict) or not content:
+        return ""
+    keys = [str(key) for key in content]
+    name = next((name for wanted, name in _OTHER_SETS.items() if set(wanted) <= set(keys)), None)
+    first = next(iter(content.values()))
+    if name is None and isinstance(first, dict) and {"annotations", "subset"} <= set(first):
+        name = "Kinetics"
+    shown = encodable(shortened([key[:40] for key in keys]))
+    return f", but looks like {name}, with the keys {shown}" if name else f", but has the keys {shown}"
 
 
 def _json_row(path: Path, number: int, entry: Any) -> ListRow:
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), (str, int)) or not str(entry["id"]):
-        raise DataError(f"{path}, entry {number} has no id")
+        raise DataError(f"{path}, entry {number} has no id{_what_it_is(entry)}; {_WANTED}")
     template = entry.get("template")
     if not isinstance(template, str) or not template.strip():
         raise DataError(

@@ -12,7 +12,9 @@ from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.list_rows import ListRow, read_rows
+from morphmlp.data.sets.matching import composed
 from morphmlp.data.sets.shards import SHARD_SUFFIX
+from morphmlp.data.sets.spelling import Spelling
 from morphmlp.data.sets.split_names import split_called, visible
 from morphmlp.errors import DataError
 
@@ -101,32 +103,39 @@ def _prefix(prefix: str) -> Path:
 
 def _sources(rows: list[ListRow], folders: Sequence[Path], *, origin: Path) -> list[Source]:
     """Each row's file, or folder of frames; the first that is found decides for all."""
-    candidates = ((folder, row) for row in rows for folder in folders)
+    spelled = [Spelling(folder) for folder in folders]
+    candidates = ((folder, row) for row in rows for folder in spelled)
     folder = next((folder for folder, row in candidates if _ending(folder, row.name) is not None), None)
     if folder is None:
         looked_for = [os.path.join(folder, row.name) for row in rows[:3] for folder in folders[:1]]
         raise _nothing_found(rows, looked_for, folders, origin=origin)
     unnamed = (row.name for row in rows if media_kind(row.name) is None)
     ending = next((ending for name in unnamed if (ending := _ending(folder, name)) is not None), "")
-    return [_source(folder, row, ending) for row in rows]
+    return [_source(folder, row, ending, origin=origin) for row in rows]
 
 
-def _ending(folder: Path, name: str) -> str | None:
+def _ending(folder: Spelling, name: str) -> str | None:
     """What must be added to a name to get one that exists: nothing, or a video's ending; None where none does."""
-    path = os.path.join(folder, name)
+    path = folder.path_of(name)
     if os.path.exists(path):
         return ""
     if media_kind(name) is not None or not os.path.isdir(os.path.dirname(path)):
         return None
-    return next((ending for ending in _ENDINGS if os.path.exists(path + ending)), None)
+    return next((ending for ending in _ENDINGS if os.path.exists(folder.path_of(name + ending))), None)
 
 
-def _source(folder: Path, row: ListRow, ending: str) -> Source:
+def _source(folder: Spelling, row: ListRow, ending: str, *, origin: Path) -> Source:
     if media_kind(row.name) is not None:
-        return folder / row.name
+        return folder.path_of(row.name)
     if row.num_frames is not None and not ending:
-        return FrameFolder(folder / row.name, row.first, row.num_frames)
-    return folder / (row.name + ending)
+        return FrameFolder(folder.path_of(row.name), row.first, row.num_frames)
+    if row.first is not None:
+        raise DataError(
+            f"{origin}, {row.where}: {row.name}{ending} is a video, of which a list cannot name a part yet (frames "
+            f"{row.first} to {row.first + (row.num_frames or 0) - 1}): it would be taken whole; cut it, or list "
+            "folders of frames"
+        )
+    return folder.path_of(row.name + ending)
 
 
 def _nothing_found(rows: list[ListRow], looked_for: list[str], folders: Sequence[Path], *, origin: Path) -> DataError:
@@ -139,10 +148,21 @@ def _nothing_found(rows: list[ListRow], looked_for: list[str], folders: Sequence
 
 
 def _kinetics_sources(rows: list[ListRow], folders: Sequence[Path], *, origin: Path) -> list[Source]:
-    """Each row's file, anywhere below the first folder that has any: `<id>_<start>_<end>.mp4` or `<id>.mp4`."""
+    """Each row's file `<id>_<start>_<end>.mp4`, anywhere below the first folder that has any.
+
+    Raises:
+        DataError: there is none, or only one without the times, which may be the whole video.
+    """
     for folder in folders:
         files = _files_by_stem(folder)
-        found = [_best(files.get(row.name) or files.get(row.youtube_id or "") or [], row) for row in rows]
+        found = [_best(files.get(row.name, []), row) for row in rows]
+        for row, file in zip(rows, found, strict=True):
+            if file is None and (whole := _best(files.get(row.youtube_id or "", []), row)):
+                raise DataError(
+                    f"{origin}, {row.where}: {whole} is named without its times, and those of the list cannot be cut "
+                    f"out of it yet: it would be taken whole; call it {row.name}{os.path.splitext(whole)[1]} if it is "
+                    "cut already, or list it in a csv of path,label"
+                )
         if any(found):
             pairs = zip(rows, found, strict=True)
             return [Path(file) if file else folder / f"{row.name}.mp4" for row, file in pairs]
@@ -151,8 +171,9 @@ def _kinetics_sources(rows: list[ListRow], folders: Sequence[Path], *, origin: P
 
 def _best(files: list[str], row: ListRow) -> str | None:
     """Of several files with one name, the one in the folders of the row's split and class."""
-    wanted = {row.split, row.label, row.label.replace(" ", "_")}
-    return max(files, key=lambda file: len(wanted.intersection(file.split(os.sep))), default=None)
+    label = composed(row.label)
+    wanted = {row.split, label, label.replace(" ", "_")}
+    return max(files, key=lambda file: len(wanted.intersection(composed(file).split(os.sep))), default=None)
 
 
 def _files_by_stem(folder: Path) -> dict[str, list[str]]:

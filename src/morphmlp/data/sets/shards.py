@@ -18,7 +18,7 @@ from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.split_names import split_called, split_folder
 from morphmlp.errors import DataError
-from morphmlp.formatting import shortened
+from morphmlp.formatting import one_line, shortened
 
 SHARD_SUFFIX = ".tar"
 
@@ -95,19 +95,36 @@ def _read_shard(path: Path) -> list[WrittenSample]:
     """The samples of a shard."""
     shard = _Shard()
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                _add(shard, path, archive, member)
-            end = archive.offset
-        _require_end(path, end)
-    except tarfile.ReadError as error:
-        state = "is cut off or damaged" if shard.samples else "is no uncompressed tar archive, or is cut off"
-        raise DataError(f"{path} {state} after {len(shard.samples)} samples ({error}); copy or make it anew") from None
+        _read_headers(shard, path)
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # a hostile or damaged header makes tarfile raise almost anything
+        state = "is cut off or damaged" if shard.samples else "is no uncompressed tar archive, or is cut off"
+        reason = one_line(error) or type(error).__name__
+        raise DataError(f"{path} {state} after {len(shard.samples)} samples ({reason}); copy or make it anew") from None
     if not shard.samples:
         raise DataError(f"{path} holds no videos or images; expected members such as key.mp4 and key.cls")
     return _samples(path, shard)
+
+
+def _read_headers(shard: _Shard, path: Path) -> None:
+    """Takes up all members.
+
+    Raises:
+        DataError: a sample or a label cannot be used.
+        tarfile.ReadError: the archive is damaged. Other errors are those of headers that make no sense.
+    """
+    before = -1
+    with tarfile.open(path, "r:") as archive:
+        for member in archive:
+            if member.size < 0 or member.offset_data <= before:  # such a header may lead back to an earlier one
+                raise tarfile.ReadError(f"a member of {member.size} bytes at byte {member.offset_data}")
+            before = member.offset_data
+            _add(shard, path, archive, member)
+        end = archive.offset
+    _require_end(path, end)
 
 
 def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -119,6 +136,8 @@ def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.Ta
     suffix = suffix.lower()
     if not member.isreg() or os.path.basename(key).startswith("."):
         return
+    if "\0" in member.name:
+        raise DataError(f"{path}: {member.name!r} is no file name; use another tar")
     if media_kind(member.name) is not None:
         if key in shard.samples:
             raise DataError(f"{path}: {member.name} and {shard.samples[key].name} share the key {key}; rename one")

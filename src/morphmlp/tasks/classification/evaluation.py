@@ -46,12 +46,14 @@ class SamplePrediction:
         label: -1 if unknown.
         probabilities: `[classes]`, the views joined.
         view_ranks: `[views]`, the rank of the label in each view, 0 for the most probable class; None if unknown.
+        note: what is missing of a video that was cut off or damaged; None of others.
     """
 
     path: Path
     label: int
     probabilities: np.ndarray
     view_ranks: np.ndarray | None = None
+    note: str | None = None
 
     def top(self, k: int) -> list[int]:
         """The k most probable classes, best first."""
@@ -94,6 +96,11 @@ class Evaluation:
     def num_views(self) -> int | None:
         """Views of each sample; None where that is not known."""
         return next((len(p.view_ranks) for p in self.predictions if p.view_ranks is not None), None)
+
+    @property
+    def incomplete(self) -> list[tuple[Path, str]]:
+        """The videos that were evaluated as far as they can be read, and what is missing of them."""
+        return [(prediction.path, prediction.note) for prediction in self.predictions if prediction.note]
 
     def confusion(self) -> np.ndarray:
         """Counts `[label, predicted]`."""
@@ -192,7 +199,8 @@ def evaluate(
 def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> SamplePrediction | BrokenSample:
     if isinstance(result, BrokenSample):
         return result
-    return SamplePrediction(Path(sample.path), sample.label, result.joined, label_ranks(result.views, sample.label))
+    ranks = label_ranks(result.views, sample.label)
+    return SamplePrediction(Path(sample.path), sample.label, result.joined, ranks, result.note)
 
 
 def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:

@@ -24,10 +24,14 @@ VIEWS_PER_BATCH = 32
 
 @dataclass(frozen=True)
 class ViewProbabilities:
-    """Probabilities for one video or image: its views joined, `[classes]`, and each view, `[views, classes]`."""
+    """Probabilities for one video or image: its views joined, `[classes]`, and each view, `[views, classes]`.
+
+    `note` says what is missing of a video that was cut off or damaged.
+    """
 
     joined: np.ndarray
     views: np.ndarray
+    note: str | None = None
 
 
 def predict_samples(
@@ -52,7 +56,7 @@ def predict_samples(
             joined = join_views(logits, num_videos=num_videos, aggregation=dataset.config.aggregation).cpu().numpy()
             views = logits.float().softmax(dim=-1).unflatten(0, (num_videos, -1)).cpu().numpy()
             for index, *probabilities in zip(batch.indices, joined, views, strict=True):
-                yield index, ViewProbabilities(*probabilities)
+                yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
 
 
 def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:

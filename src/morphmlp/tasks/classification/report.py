@@ -13,7 +13,7 @@ from morphmlp.display.style import INK
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
 from morphmlp.files import replace_json, replaced_file
-from morphmlp.formatting import clamp, encodable, percent
+from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
 
@@ -36,6 +36,9 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
+    if incomplete := evaluation.incomplete:
+        path, note = incomplete[0]
+        lines.append(f"  {len(incomplete)} incomplete, evaluated as far as they go: such as {path} ({note})")
     lines.append(
         f"{_accuracies(evaluation.accuracy, evaluation.unit.removesuffix('s'))}   loss {evaluation.loss():.3f}"
     )
@@ -86,12 +89,13 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
     """A csv row for each sample: path, label, prediction, its probability, and that of every class."""
     with replaced_file(path) as file:
         rows = csv.writer(file)
-        rows.writerow(["path", "label", "predicted", "probability", *evaluation.labels])
+        names = [csv_text(name) for name in evaluation.labels]
+        rows.writerow(["path", "label", "predicted", "probability", *names])
         for prediction in evaluation.predictions:
             best = prediction.predicted
             probabilities = [f"{value:.6f}" for value in prediction.probabilities]
-            label = evaluation.labels[prediction.label] if prediction.label >= 0 else ""
-            rows.writerow([prediction.path, label, evaluation.labels[best], probabilities[best], *probabilities])
+            label = names[prediction.label] if prediction.label >= 0 else ""
+            rows.writerow([csv_path(prediction.path), label, names[best], probabilities[best], *probabilities])
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -108,6 +112,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "loss": evaluation.loss(),
         "classes": evaluation.per_class(),
         "not_evaluated": [{"path": str(path), "reason": reason} for path, reason in evaluation.broken],
+        "incomplete": [{"path": str(path), "note": note} for path, note in evaluation.incomplete],
     }
 
 
@@ -155,6 +160,6 @@ def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
         writer.writerow(["path", "rank", "label", "probability", "error"])
         for row in rows:
             if "error" in row:
-                writer.writerow([row["path"], "", "", "", row["error"]])
+                writer.writerow([csv_path(row["path"]), "", "", "", csv_text(row["error"])])
             for rank, entry in enumerate(row.get("top", []), start=1):
-                writer.writerow([row["path"], rank, entry["label"], entry["probability"], ""])
+                writer.writerow([csv_path(row["path"]), rank, csv_text(entry["label"]), entry["probability"], ""])

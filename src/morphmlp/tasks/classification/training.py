@@ -1,6 +1,7 @@
 """Training a classifier of videos or images: the task that `training/run.py` runs."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,7 @@ from morphmlp.config import AugmentConfig, RunConfig
 from morphmlp.data.batches.loaders import Batch, TestClips, TrainingClips, make_loader
 from morphmlp.data.clips.flips import describe_flips
 from morphmlp.data.media.sources import Source, part_of
+from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.distributed import rank, world_size
 from morphmlp.inference.device import Execution
@@ -33,7 +35,7 @@ class ClassificationTask:
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.train_labels = [sample.label for sample in self.train_set.samples]
-        self.notes = _notes(self.train_set, config)
+        self.notes = _notes(self.train_set, self.val_set, config)
         self.num_val = len(self.val_set.samples)
         samples = self.train_set.samples
         self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{s.label}" for s in samples)
@@ -79,10 +81,15 @@ class ClassificationTask:
         return f"none of the {self.num_val} validation {self.unit} has a class: look at their labels"
 
 
-def _notes(train_set: LabelledSet, config: RunConfig) -> list[str]:
+def _notes(train_set: LabelledSet, val_set: LabelledSet, config: RunConfig) -> list[str]:
     notes = [train_set.note] if train_set.note else []
     if train_set.num_duplicates:
         notes.append(f"{train_set.num_duplicates} rows of the training list are there twice and are taken once")
+    left_out = Counter(train_set.left_out)
+    if val_set.left_out is not train_set.left_out:  # else both parts are of one folder
+        left_out.update(val_set.left_out)
+    if left_out:
+        notes.append(describe_left_out(left_out))
     if config.train.augment.flip and (flips := describe_flips(train_set.classes)):
         notes.append(flips)
     return notes

@@ -9,7 +9,9 @@ The classes are named in DIR/classes.txt, or by the configuration.
 """
 
 import warnings
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -53,12 +55,17 @@ class MaskSample:
 
 @dataclass(frozen=True)
 class MaskSet:
-    """Annotated images, the names of the classes 0 to N - 1, and how the annotations are read."""
+    """Annotated images, the names of the classes 0 to N - 1, and how the annotations are read.
+
+    Attributes:
+        left_out: number of files beside the images that are none, by their endings.
+    """
 
     samples: list[MaskSample]
     classes: list[str]
     config: MaskConfig
     kind: Literal["mask"] = "mask"  # beside "video" and "image" of a LabelledSet
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def is_mask_data(root: str | Path) -> bool:
@@ -96,7 +103,9 @@ def read_mask_set(root: str | Path, masks: MaskConfig, *, split: str | None) -> 
         raise DataError(f"{root} holds no folders images and annotations; expected both")
     classes = _read_classes(root, masks)
     folders = folders_of(root, split or evaluation_mask_split(root) or "all")
-    return MaskSet([sample for pair in folders for sample in _pairs(*pair)], classes, masks)
+    left_out: Counter[str] = Counter()
+    samples = [sample for pair in folders for sample in _pairs(*pair, left_out)]
+    return MaskSet(samples, classes, masks, left_out=left_out)
 
 
 def evaluation_mask_split(root: str | Path) -> str | None:
@@ -112,13 +121,13 @@ def _split_set(whole: MaskSet, config: SplitConfig, *, source: str) -> tuple[Mas
     return without_and_with(whole, {sample.path for sample in val.samples})
 
 
-def _pairs(images: Path, annotations: Path) -> list[MaskSample]:
+def _pairs(images: Path, annotations: Path, left_out: Counter[str]) -> list[MaskSample]:
     """Images and annotations of the same name and folder, in alphabetical order of the images.
 
     Raises:
         DataError: there are none, one lacks its partner, or two share a name.
     """
-    paths = _by_name(find_media(images, "image"), images, _CITYSCAPES_IMAGE)
+    paths = _by_name(find_media(images, "image", left_out=left_out), images, _CITYSCAPES_IMAGE)
     pngs = [path for path in find_media(annotations, "image") if path.suffix.lower() == ".png"]
     ending = next((ending for ending in _CITYSCAPES_MASKS if any(path.stem.endswith(ending) for path in pngs)), "")
     masks = _by_name([path for path in pngs if path.stem.endswith(ending)], annotations, ending)

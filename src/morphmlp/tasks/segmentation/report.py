@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from morphmlp.display.tables import class_tables, table, text_columns
 from morphmlp.files import replace_json, replaced_file
-from morphmlp.formatting import encodable, percent, shortened
+from morphmlp.formatting import csv_text, encodable, percent, shortened
 from morphmlp.tasks.segmentation.evaluation import MaskEvaluation
 from morphmlp.tasks.segmentation.overlays import plot_mask_confusion
 
@@ -39,7 +39,7 @@ def write_evaluation(evaluation: MaskEvaluation, folder: Path) -> None:
     with replaced_file(folder / "per_class.csv") as file:
         rows = csv.DictWriter(file, ["class", "pixels", "iou", "accuracy"])
         rows.writeheader()
-        rows.writerows(evaluation.per_class())
+        rows.writerows(row | {"class": csv_text(row["class"])} for row in evaluation.per_class())
     title = f"Mean IoU {percent(evaluation.mean_iou())} of {evaluation.num_images:,} images"
     plot_mask_confusion(evaluation.confusion, evaluation.labels, folder / "confusion.png", title=title)
 

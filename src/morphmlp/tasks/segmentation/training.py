@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from morphmlp.config import RunConfig
 from morphmlp.data.batches.samplers import share_of
+from morphmlp.data.sets.find import describe_left_out
 from morphmlp.distributed import rank, world_size
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
@@ -36,7 +37,8 @@ class SegmentationTask:
         self.train_labels: list[int] = []
         if config.train.balanced:
             raise ConfigError("train.balanced is True; allowed: False for segmentation, whose images hold many classes")
-        self.notes = [note] if (note := note_on_classes(self.train_set)) else []
+        notes = [note_on_classes(self.train_set), describe_left_out(self.train_set.left_out)]
+        self.notes = [note for note in notes if note]
         self.num_val = len(self.val_set.samples)
         self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
         share = share_of(self.num_val, rank=rank(), num_processes=world_size())

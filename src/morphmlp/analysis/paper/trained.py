@@ -1,8 +1,7 @@
-"""Small-scale proxies of the paper's Tables 6 to 10: a table's rows trained side by side on the same batches.
+"""Small-scale proxies of the paper's Tables 6 to 10: a table's designs trained side by side on the same batches.
 
-The paper trains full-size models for 100 epochs of ImageNet or on Something-Something V1; here small models see a few
-hundred batches. What comes out says something of the designs on that data and at that size, not of the published
-figures.
+The paper trains full-size models for 100 epochs of ImageNet or on Something-Something V1. Here small models see a few
+hundred batches. The results are about the designs on that data and at that size, not about the published figures.
 """
 
 import json
@@ -16,10 +15,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from morphmlp.analysis.paper.published import ABLATIONS, AblationRow
+from morphmlp.analysis.paper.published import DESIGNS, Design
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.distributed import world_size
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replaced_file
 from morphmlp.models.cost import count
@@ -33,13 +33,13 @@ NEEDS_VIDEO = (7, 10)  # tables of temporal designs
 
 
 @dataclass(frozen=True)
-class RowResult:
-    """One row of a table, trained once for each seed.
+class ProxyResult:
+    """A design of a table, trained once for each seed.
 
     Attributes:
         overrides: of the small model, see `proxy_overrides`.
         published: the paper's figures by name.
-        top1: by seed; None where the loss became NaN or infinite.
+        top1: by seed; None where the loss or the gradient became NaN or infinite.
         training_s: of all seeds together.
     """
 
@@ -53,15 +53,15 @@ class RowResult:
 
 
 @dataclass(frozen=True)
-class TableRow:
-    """A row to train: its name and published figures, and the small model that stands for it."""
+class Proxy:
+    """A design of a table, and the small model that is trained in its place."""
 
-    published: AblationRow
+    design: Design
     overrides: dict[str, Any]
     model: ModelConfig
 
 
-def run_ablation(
+def train_designs(
     table: int,
     config: RunConfig,
     sets: tuple[LabelledSet, LabelledSet],
@@ -70,24 +70,26 @@ def run_ablation(
     steps: int,
     seeds: int,
     say: Callable[[str], None],
-) -> list[RowResult]:
-    """Trains every row of a table for `steps` batches, once for each seed.
+) -> list[ProxyResult]:
+    """Trains every design of a table for `steps` batches, once for each seed.
 
-    With a seed, every row starts from the same random state, or from the checkpoint `config.init`. All see the same
-    clips in the same order, mixed alike.
-    What is done is kept in `out`, where the same command goes on after an interruption.
+    With a seed, every design starts from the same random state, or from the checkpoint `config.init`. All designs see
+    the same clips in the same order, mixed alike. The results of each seed are kept in `out`: the same call goes on
+    there after an interruption.
 
     Args:
-        config: of the data, the input and the training; its model is the one that the rows change. Epochs and averaged
-            weights are not used.
+        config: of the data, the input and the training; the designs are changes of its model. Its epochs and its
+            averaged weights are not used, and each step is one part.
         say: takes a line of progress.
 
     Raises:
-        ConfigError: the table has no designs, or `out` holds another ablation.
-        DataError: a table of temporal designs, and images.
-        CheckpointError: a row cannot start from `config.init`, as those of Tables 6, 8 and 9 that change its layers.
+        ConfigError: the table has no designs, `out` holds another ablation, or torchrun has started several processes.
+        DataError: the table compares designs over time, and the data is images.
+        CheckpointError: a design cannot start from `config.init`, as those of Tables 6, 8 and 9 that change its layers.
     """
-    rows = table_rows(table, config.model)
+    rows = proxies(table, config.model)
+    if world_size() > 1:
+        raise ConfigError(f"ablate trains in one process, and {world_size()} were started; start it without torchrun")
     if table in NEEDS_VIDEO and not config.model.temporal:
         raise DataError(f"table {table} compares designs over time, and {config.data} holds images; give videos")
     if config.init is not None:
@@ -101,35 +103,35 @@ def run_ablation(
     return results.by_row(rows, seeds)
 
 
-def table_rows(table: int, base: ModelConfig) -> list[TableRow]:
-    """The rows of Tables 6 to 10 as changes of a model, which may be smaller than the paper's."""
+def proxies(table: int, base: ModelConfig) -> list[Proxy]:
+    """The designs of a table, 6 to 10, as changes of a model that may be smaller than the paper's."""
     require_designs(table)
     rows = []
-    for row in ABLATIONS[table]:
-        overrides = proxy_overrides(dict(row.overrides), base)
-        rows.append(TableRow(row, overrides, ModelConfig.from_dict(base.to_dict() | overrides)))
+    for design in DESIGNS[table]:
+        overrides = proxy_overrides(dict(design.overrides), base)
+        rows.append(Proxy(design, overrides, ModelConfig.from_dict(base.to_dict() | overrides)))
     return rows
 
 
 def require_designs(table: int) -> None:
     """Raises ConfigError where a table compares no designs."""
-    if table not in ABLATIONS:
-        raise ConfigError(f"table {table} compares no designs; allowed: {', '.join(map(str, ABLATIONS))}")
+    if table not in DESIGNS:
+        raise ConfigError(f"table {table} compares no designs; allowed: {', '.join(map(str, DESIGNS))}")
 
 
 def proxy_overrides(overrides: dict[str, Any], base: ModelConfig) -> dict[str, Any]:
-    """A row's changes for a model of another size than the paper's 224 px.
+    """A design's changes for a model of another size than the paper's 224 px.
 
-    Chunk lengths keep their proportion to a row of tokens, and are at most the map. At 64 px the rows have 16, 8, 4 and
-    2 tokens instead of 56, 28, 14 and 7:
+    Chunk lengths keep their proportion to a row of tokens, and are at most the map. At 64 px a row has 16, 8, 4 and 2
+    tokens in the four stages, at 224 px 56, 28, 14 and 7:
 
     >>> from morphmlp.models.zoo import model_config
     >>> proxy_overrides({"chunk_lengths": (14, 28, 28, 49)}, model_config("morphmlp_video_nano"))
     {'chunk_lengths': (4, 8, 8, 4)}
 
-    At 64 px 3 tokens become 1, so that row's FCs do not mix tokens at all; and stage 4's 14 becomes the whole map, so
-    that row takes the form with one spatial branch there. The depths and widths of a ResNet-50 (Table 9) give way to
-    those of the small model.
+    At 64 px a chunk of 3 tokens becomes one of 1, whose FCs mix no tokens. Stage 4's 14 becomes the whole map, so that
+    the stage has one spatial branch. The depths and widths of a ResNet-50 (Table 9) are left out: the small model keeps
+    its own.
     """
     if base.image_size == PAPER_SIZE:
         return overrides
@@ -147,19 +149,20 @@ def _proportional(length: int, paper_row: int, row: int) -> int:
 
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:
-    """One pass over all steps: epochs have no meaning here but for the warm-up, a tenth of the steps."""
-    return replace(config, train=replace(config.train, seed=seed, epochs=1, warmup_epochs=0.1, ema=0.0))
+    """All steps are one epoch, so that the warm-up is a tenth of them; the trained weights are evaluated."""
+    one_epoch = {"epochs": 1, "warmup_epochs": 0.1, "accumulate": 1, "ema": 0.0, "ema_aside": False}
+    return replace(config, train=replace(config.train, seed=seed, **one_epoch))
 
 
 def _train_rows(
-    rows: list[TableRow],
+    rows: list[Proxy],
     config: RunConfig,
     sets: tuple[LabelledSet, LabelledSet],
     *,
     steps: int,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Top-1 and seconds of each row, after training all of them on the same batches."""
+    """Top-1 and seconds of each design, after training all of them on the same batches."""
     settings = config.train
     task = ClassificationTask(config, sets)
     order = EpochBatches(len(task.train_paths), batch_size=settings.batch_size, seed=settings.seed)
@@ -168,24 +171,20 @@ def _train_rows(
         for contender in contenders:
             contender.step(batch, lr=lr_at(step, settings, steps_per_epoch=steps), number=step + 1)
     outcomes = []
-    for contender in contenders:
-        name, seconds = contender.row.published.name, contender.training_s
-        top1 = None
-        if not contender.diverged:
-            top1 = task.evaluate(contender.learner.raw_model, lambda done, total: None).figures["top1"]
-        outcomes.append({"row": name, "top1": top1, "training_s": seconds})
+    for row, contender in zip(rows, contenders, strict=True):
+        top1, seconds = contender.top1(), contender.training_s
+        outcomes.append({"row": row.design.name, "top1": top1, "training_s": seconds})
         shown = "diverged" if top1 is None else f"top-1 {top1:.3f}"
-        say(f"seed {settings.seed}: {name}: {shown}, {seconds:.0f} s")
+        say(f"seed {settings.seed}: {row.design.name}: {shown}, {seconds:.0f} s")
     return outcomes
 
 
 class _Contender:
-    """A row's model in training, until its loss or its gradient is NaN or infinite."""
+    """A design in training, until its loss or its gradient is NaN or infinite."""
 
-    def __init__(self, row: TableRow, config: RunConfig, task: ClassificationTask):
+    def __init__(self, row: Proxy, config: RunConfig, task: ClassificationTask):
         config = replace(config, model=row.model)
         model, _ = initial_model(config, task.classes)
-        self.row = row
         self.learner = Learner(config, task, model)
         self.diverged = False
         self.training_s = 0.0
@@ -201,9 +200,16 @@ class _Contender:
             self.diverged = True
         self.training_s += time.perf_counter() - started
 
+    def top1(self) -> float | None:
+        """On the validation samples; None where the training diverged."""
+        if self.diverged:
+            return None
+        learner = self.learner
+        return learner.task.evaluate(learner.raw_model, lambda done, total: None).figures["top1"]
+
 
 def _batches(loader: DataLoader, order: EpochBatches, steps: int) -> Iterator[Any]:
-    """So many batches, epoch after epoch."""
+    """`steps` batches, epoch after epoch."""
     epoch = 0
     while steps > 0:
         order.start_at(epoch=epoch)
@@ -216,7 +222,7 @@ def _batches(loader: DataLoader, order: EpochBatches, steps: int) -> Iterator[An
 
 
 class _Results:
-    """What is done, as lines of `results.jsonl` in a folder that belongs to one ablation."""
+    """The results of each seed, as lines of `results.jsonl` in a folder that belongs to one ablation."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]):
         self.path = folder / "results.jsonl"
@@ -247,22 +253,22 @@ class _Results:
         return seed in self.seeds
 
     def add(self, seed: int, outcomes: list[dict[str, Any]]) -> None:
-        """Keeps what the rows of a table came to with a seed."""
+        """Keeps the results of all designs with a seed."""
         self.seeds[seed] = outcomes
         with replaced_file(self.path) as file:
             file.writelines(json.dumps({"seed": seed, "rows": rows}) + "\n" for seed, rows in self.seeds.items())
 
-    def by_row(self, rows: list[TableRow], seeds: int) -> list[RowResult]:
-        """The results of the first `seeds` seeds, a row of the table each."""
+    def by_row(self, rows: list[Proxy], seeds: int) -> list[ProxyResult]:
+        """The results of the first `seeds` seeds, design by design."""
         results = []
         for index, row in enumerate(rows):
             outcomes = [self.seeds[seed][index] for seed in range(seeds)]
             cost = count(row.model)
             results.append(
-                RowResult(
-                    name=row.published.name,
+                ProxyResult(
+                    name=row.design.name,
                     overrides=row.overrides,
-                    published=dict(row.published.published),
+                    published=dict(row.design.published),
                     parameters=cost.parameters,
                     multiply_adds=cost.multiply_adds,
                     top1=[outcome["top1"] for outcome in outcomes],

@@ -1,4 +1,4 @@
-"""Ablations: what the rows become on small models, that they are compared fairly, and that nothing done is lost."""
+"""Designs at small scale: what they become there, that they are compared fairly, and that no result is lost."""
 
 import json
 import math
@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from jsonargparse import Namespace
 
-from morphmlp.analysis.paper import ablation as ablate
-from morphmlp.analysis.paper.ablation import RowResult, proxy_overrides, run_ablation, table_rows
-from morphmlp.analysis.paper.ablation_report import ablation_tables, compare_orders, mean, plot_ablation, report, spread
-from morphmlp.analysis.paper.published import ABLATIONS
+from morphmlp.analysis.paper import trained
+from morphmlp.analysis.paper.published import DESIGNS
+from morphmlp.analysis.paper.trained import ProxyResult, proxies, proxy_overrides, train_designs
 from morphmlp.checkpoints.folder import save
-from morphmlp.commands.ablate import _configure
+from morphmlp.commands.ablate import configure
 from morphmlp.config import RunConfig
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import CheckpointError, ConfigError, DataError
@@ -29,9 +28,9 @@ def config(data: Path) -> RunConfig:
     return tiny.run_config(data, precision="fp32")
 
 
-def run(config: RunConfig, out: Path, *, table: int = 7, steps: int = 3, seeds: int = 1) -> list[RowResult]:
+def run(config: RunConfig, out: Path, *, table: int = 7, steps: int = 3, seeds: int = 1) -> list[ProxyResult]:
     sets = read_training_sets(config.data)
-    return run_ablation(table, config, sets, out, steps=steps, seeds=seeds, say=lambda line: None)
+    return train_designs(table, config, sets, out, steps=steps, seeds=seeds, say=lambda line: None)
 
 
 # -------------------------------------------------------------------------------------------------- rows
@@ -39,7 +38,7 @@ def run(config: RunConfig, out: Path, *, table: int = 7, steps: int = 3, seeds: 
 
 def test_the_paper_s_own_size_takes_the_rows_literally():
     small = model_config("morphmlp_video_s")
-    rows = {row.published.name: row for row in table_rows(6, small)}
+    rows = {row.design.name: row for row in proxies(6, small)}
     assert rows["3-3-3-3"].model.chunk_lengths == (3, 3, 3, 3)
     assert rows["14-28-28-49"].model == small
 
@@ -61,21 +60,21 @@ def test_chunk_lengths_keep_their_proportion_to_the_map(published: tuple[int, ..
 
 
 def test_the_resnet_row_takes_the_small_model_s_depths_and_widths():
-    (row,) = [row for row in table_rows(9, NANO) if row.overrides][1:2]
+    (row,) = [row for row in proxies(9, NANO) if row.overrides][1:2]
     assert row.overrides == {"style": "cnn"}
     assert row.model.widths == NANO.widths
 
 
 @pytest.mark.parametrize("table", [6, 7, 8, 9, 10])
 def test_every_row_of_a_table_is_another_model(table: int):
-    rows = table_rows(table, NANO)
-    assert [row.published for row in rows] == list(ABLATIONS[table])
+    rows = proxies(table, NANO)
+    assert [row.design for row in rows] == list(DESIGNS[table])
     assert len({row.model for row in rows}) == len(rows)
 
 
 def test_a_table_without_designs_is_refused():
     with pytest.raises(ConfigError, match="table 5 compares no designs; allowed: 6, 7, 8, 9, 10"):
-        table_rows(5, NANO)
+        proxies(5, NANO)
 
 
 # -------------------------------------------------------------------------------------------------- running
@@ -84,7 +83,7 @@ def test_a_table_without_designs_is_refused():
 def test_all_rows_see_the_same_batches_and_start_alike(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seen: dict[int, list[float]] = {}
+    seen: dict[int, list[tuple[float, float]]] = {}
     loss = ClassificationTask.loss
 
     def spy(task, model, batch, device):
@@ -107,29 +106,29 @@ def test_all_rows_see_the_same_batches_and_start_alike(
 def test_a_design_trained_alone_gives_what_it_gives_beside_the_others(config: RunConfig, tmp_path: Path):
     together = run(config, tmp_path / "together", steps=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ABLATIONS, 7, ABLATIONS[7][3:4])
+        patch.setitem(DESIGNS, 7, DESIGNS[7][3:4])
         (alone,) = run(config, tmp_path / "alone", steps=4)
     assert alone.name == together[3].name
     assert alone.top1 == together[3].top1
 
 
-def test_an_interrupted_ablation_goes_on_behind_the_last_seed(
+def test_an_interrupted_ablation_goes_on_after_the_last_seed(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    trained = []
-    train_rows = ablate._train_rows
+    started = []
+    train_rows = trained._train_rows
 
     def interrupted(rows, config, sets, **options):
-        trained.append(config.train.seed)
-        if trained == [0, 1]:
+        started.append(config.train.seed)
+        if started == [0, 1]:
             raise KeyboardInterrupt
         return train_rows(rows, config, sets, **options)
 
-    monkeypatch.setattr(ablate, "_train_rows", interrupted)
+    monkeypatch.setattr(trained, "_train_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "out", seeds=2)
     stopped = run(config, tmp_path / "out", seeds=2)
-    assert trained == [0, 1, 1]
+    assert started == [0, 1, 1]
     assert [row.top1 for row in stopped] == [row.top1 for row in run(config, tmp_path / "whole", seeds=2)]
 
 
@@ -167,60 +166,7 @@ def test_a_temporal_table_needs_videos(config: RunConfig, tmp_path: Path):
         run(image, tmp_path / "out", table=10)
 
 
-# -------------------------------------------------------------------------------------------------- what is shown
-
-
-def result(name: str, published: float, *top1: float | None) -> RowResult:
-    return RowResult(name, {}, {"SSV1 top-1": published}, 1_000_000, 2_000_000, list(top1), 1.0)
-
-
-def test_pairs_are_compared_by_their_differences_seed_by_seed():
-    # Seeds differ more than designs do, but b is 0.02 above a with every seed, and c is above a by chance.
-    rows = [result("a", 50, 0.30, 0.50, 0.70), result("b", 51, 0.32, 0.52, 0.721), result("c", 49, 0.60, 0.50, 0.55)]
-    verdicts = {tuple(pair["rows"]): pair["verdict"] for pair in compare_orders(rows, "SSV1 top-1")}
-    assert verdicts == {("a", "b"): "agrees", ("a", "c"): "not told apart", ("b", "c"): "not told apart"}
-    rows[1] = result("b", 49, 0.32, 0.52, 0.721)
-    assert compare_orders(rows, "SSV1 top-1")[0]["verdict"] == "disagrees"
-
-
-def test_a_difference_that_three_seeds_may_show_by_chance_is_not_told_apart():
-    # Differences 0.01, 0.02, 0.03: the mean is 3.5 standard errors from zero, which t with 2 degrees needs 4.3 of.
-    rows = [result("a", 51, 0.31, 0.42, 0.53), result("b", 50, 0.30, 0.40, 0.50)]
-    assert compare_orders(rows, "SSV1 top-1")[0]["verdict"] == "not told apart"
-    rows[0] = result("a", 51, 0.315, 0.42, 0.525)  # 0.015, 0.02, 0.025: 6.9 standard errors
-    assert compare_orders(rows, "SSV1 top-1")[0]["verdict"] == "agrees"
-
-
-def test_one_seed_tells_nothing_apart():
-    (pair,) = compare_orders([result("a", 50, 0.1), result("b", 51, 0.9)], "SSV1 top-1")
-    assert pair["verdict"] == "not told apart"
-
-
-def test_mean_and_spread_are_those_of_the_seeds():
-    assert mean(result("a", 50, 0.2, 0.4, 0.6)) == pytest.approx(0.4)
-    assert spread(result("a", 50, 0.2, 0.4, 0.6)) == pytest.approx(0.2)
-    assert math.isnan(spread(result("a", 50, 0.2)))
-    assert math.isnan(mean(result("a", 50, 0.2, None)))
-
-
-def test_a_report_is_valid_json_even_with_a_design_that_diverged():
-    rows = [result("a", 50, 0.2, None), result("b", 51, 0.3, 0.4)]
-    values = json.loads(json.dumps(report(7, rows, column="SSV1 top-1", facts={"steps": 3}), allow_nan=False))
-    assert values["rows"][0]["mean"] is None
-    assert values["rows"][1]["mean"] == pytest.approx(0.35)
-    assert values["note"].startswith("a small-scale proxy")
-
-
-def test_the_table_and_the_plot_name_every_design(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    from morphmlp.display.tables import print_all
-
-    rows = [result("left", 50.6, 0.2, 0.4), result("right", 49.8, 0.1, None)]
-    print_all(ablation_tables(7, rows, "SSV1 top-1"))
-    shown = capsys.readouterr().out
-    for text in ("left", "50.6", "30.0 ± 14.1", "diverged", "1.00 M", "not told apart: 1 of 1: left / right"):
-        assert text in shown
-    plot_ablation(7, rows, "SSV1 top-1", tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+# -------------------------------------------------------------------------------------------------- the command
 
 
 def test_the_command_writes_table_and_plot(data: Path, tmp_path: Path):
@@ -252,10 +198,28 @@ def test_recipes_are_read_as_train_reads_them(data: Path, tmp_path: Path):
         options = Namespace(data=str(data), recipe=recipe, batch_size=3, init=None)
         if recipe == "k400_s16":  # its list of 400 names does not have these classes
             with pytest.raises(DataError, match="k400"):
-                _configure(options, tmp_path)
+                configure(options, tmp_path)
             continue
-        config, sets = _configure(options, tmp_path)
+        config, sets = configure(options, tmp_path)
         assert (config.input.sampling, config.train.batch_size, len(sets[1].samples)) == (sampling, 3, 10)
+
+
+def test_a_recipe_with_averaged_weights_trains_without_them(data: Path, tmp_path: Path):
+    """Those of ImageNet keep averaged weights aside."""
+    base = {"base": "imagenet", "arch": tiny.MODEL, "input": tiny.INPUT.to_dict(), "accumulate": 2, "workers": 0}
+    (tmp_path / "mine.yaml").write_text(json.dumps(base | {"model": "morphmlp_video_nano"}, default=list))
+    recipe = str(tmp_path / "mine.yaml")
+    config, sets = configure(Namespace(data=str(data), recipe=recipe, batch_size=2, init=None), tmp_path)
+    assert (config.train.ema, config.train.ema_aside) == (0.99996, True)
+    results = train_designs(10, config, sets, tmp_path / "out", steps=1, seeds=1, say=lambda line: None)
+    assert all(result.top1[0] is not None for result in results)
+
+
+def test_several_processes_are_refused(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="in one process, and 2 were started"):
+        train_designs(7, config, read_training_sets(config.data), tmp_path / "out", steps=1, seeds=1, say=print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_designs_start_from_a_checkpoint_that_they_fit(config: RunConfig, tmp_path: Path):

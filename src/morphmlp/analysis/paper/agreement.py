@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from morphmlp.analysis.paper.ablation import RowResult
+from morphmlp.analysis.paper.trained import ProxyResult
 from morphmlp.display.style import ACCENT, INK, MUTED, figure
 from morphmlp.display.tables import number_columns, text_columns
 from morphmlp.display.tables import table as draw_table
@@ -18,29 +18,29 @@ from morphmlp.formatting import percent
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# Quantiles of Student's t, two-sided 5 %, by the number of seeds. The normal distribution's 1.96 would tell every fifth
-# pair of equal designs apart where there are three seeds.
+# Quantiles of Student's t, two-sided 5 %, by the number of seeds. The normal distribution's 1.96 would be too low: with
+# three seeds it tells every fifth pair of equal designs apart.
 T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 
-def comparable_column(results: Sequence[RowResult], *, video: bool) -> str:
+def comparable_column(results: Sequence[ProxyResult], *, video: bool) -> str:
     """The published column nearest to the data: SSV1 for videos, ImageNet for images, where there is one."""
     columns = [name for name in results[0].published if "top-1" in name]
     wanted = "SSV1" if video else "ImageNet"
     return next((name for name in columns if wanted in name), columns[0])
 
 
-def mean(result: RowResult) -> float:
+def mean(result: ProxyResult) -> float:
     """Mean top-1 over the seeds; NaN where one diverged."""
     return float(_values(result).mean())
 
 
-def spread(result: RowResult) -> float:
+def spread(result: ProxyResult) -> float:
     """Standard deviation over the seeds; NaN for a single one, or where one diverged."""
     return _deviation(_values(result))
 
 
-def _values(result: RowResult) -> np.ndarray:
+def _values(result: ProxyResult) -> np.ndarray:
     return np.array([math.nan if value is None else value for value in result.top1])
 
 
@@ -48,11 +48,11 @@ def _deviation(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
-def compare_orders(results: Sequence[RowResult], column: str) -> list[dict[str, Any]]:
-    """For each pair of rows: whether ours are in the paper's order, or are not told apart.
+def compare_orders(results: Sequence[ProxyResult], column: str) -> list[dict[str, Any]]:
+    """For each pair of designs: whether ours are in the paper's order, or are not told apart.
 
-    Two rows are told apart by a paired t-test at 5 %: with a seed, all rows see the same batches. The level is that of
-    one pair; it is not corrected for the number of pairs.
+    Two designs are told apart by a paired t-test at 5 %: with a seed, all designs see the same batches. The level is
+    that of one pair; it is not corrected for the number of pairs.
     """
     pairs = []
     for left, right in combinations(results, 2):
@@ -69,8 +69,8 @@ def compare_orders(results: Sequence[RowResult], column: str) -> list[dict[str, 
     return pairs
 
 
-def report(table: int, results: Sequence[RowResult], *, column: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """Plain values of all that is shown."""
+def report(table: int, results: Sequence[ProxyResult], *, column: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """All that is shown, as plain values for JSON."""
     rows = [asdict(result) | {"mean": mean(result), "spread": spread(result)} for result in results]
     return {
         "table": table,
@@ -87,8 +87,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def ablation_tables(table: int, results: Sequence[RowResult], column: str) -> "list[RenderableType]":
-    """For the terminal: the rows, and below them what the order of ours says of the paper's."""
+def agreement_tables(table: int, results: Sequence[ProxyResult], column: str) -> "list[RenderableType]":
+    """For the terminal: a row for each design, and below them the pairs by whether the two orders agree."""
     from rich.text import Text
 
     published = list(results[0].published)
@@ -107,7 +107,7 @@ def ablation_tables(table: int, results: Sequence[RowResult], column: str) -> "l
     return [draw_table(f"Table {table}, a small-scale proxy", columns, rows), Text("\n".join(lines))]
 
 
-def _cells(result: RowResult, published: Sequence[str]) -> list[str]:
+def _cells(result: ProxyResult, published: Sequence[str]) -> list[str]:
     return [
         result.name,
         *[str(result.published.get(name, "")) for name in published],
@@ -119,8 +119,8 @@ def _cells(result: RowResult, published: Sequence[str]) -> list[str]:
     ]
 
 
-def plot_ablation(table: int, results: Sequence[RowResult], column: str, png_path: str | Path) -> None:
-    """Two panels over the same rows: the paper's figures, and ours by seed with their mean; 1650 px wide."""
+def plot_agreement(table: int, results: Sequence[ProxyResult], column: str, png_path: str | Path) -> None:
+    """Two panels with the same designs: the paper's figures, and ours by seed with their mean; 1650 px wide."""
     positions = list(range(len(results)))[::-1]  # the first row on top
     title = f"Table {table}: the paper's figures, and a small-scale proxy"
     with figure(png_path, (11, 1.6 + 0.45 * len(results)), title=title) as canvas:
