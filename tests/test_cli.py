@@ -126,6 +126,8 @@ def test_version_is_that_of_the_package():
     ("arguments", "part"),
     [
         (["dance"], "no verb 'dance'; verbs: demo, check-data, train, "),
+        (["evalute"], "no verb 'evalute'; did you mean evaluate? verbs: demo, "),
+        (["check_dat"], "no verb 'check_dat'; did you mean check-data? verbs: demo, "),
         (["train", "x"], "the following arguments are required: out"),
         (["train", "x", "--out", "y", "--lrr", "1"], "no option --lrr; did you mean --lr?"),
         (["train", "x", "--out", "y", "--augment.flp", "0.5"], "no option --augment.flp; did you mean --augment.flip?"),
@@ -785,3 +787,22 @@ def test_a_checkpoint_can_be_converted_in_its_own_folder_when_told(
     assert_one_error(run_main(capfd, *convert), "exists already", "--overwrite")
     assert run_main(capfd, *convert, "--overwrite")[0] == 0
     assert load_config(folder)[0].frames == 8
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "nowhere", "https://host/a.mp4"),
+        ("train", "--data=s3://bucket/set", "--out", "run"),
+        ("train", "data", "--out", "run", "--init", "https://host/video_morphmlp_s.pth"),
+        ("convert", "https://host/K400_S16.pyth", "folder"),
+        ("evaluate", "hf://owner/model", "data"),
+    ],
+    ids=str,
+)
+def test_an_address_is_refused_wherever_a_path_is_wanted(arguments: tuple[str, ...]):
+    address = next(argument.removeprefix("--data=") for argument in arguments if "://" in argument)
+    process = tiny.run_command(*arguments)
+    assert process.returncode == 1
+    known = f"error: {address} is an address, and only files are read; download it and give its path\n"
+    assert process.stderr == known

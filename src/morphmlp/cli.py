@@ -6,6 +6,7 @@ A verb's module is imported when it is asked for, and imports torch after its op
 import difflib
 import importlib
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from importlib.metadata import version
 
 from morphmlp import signals
 from morphmlp.commands.parsing import INTERRUPTED, TERMINATED, USAGE_ERROR, USER_ERROR
+from morphmlp.data.media.formats import web_address
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 from morphmlp.output import discard_closed_output, tell
@@ -71,6 +73,7 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in VERBS:
         return _unknown_verb(arguments[0])
     try:
+        _refuse_addresses(arguments[1:])
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
@@ -90,10 +93,18 @@ def _run(arguments: list[str]) -> int:
 
 
 def _unknown_verb(verb: str) -> int:
-    near = difflib.get_close_matches(verb.lower().replace("_", "-"), VERBS, n=2, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"verbs: {', '.join(VERBS)}"
-    tell(f"morphmlp: no verb {verb!r}; {hint} (see morphmlp --help)")
+    near = difflib.get_close_matches(verb.lower().replace("_", "-"), VERBS, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}? " if near else ""
+    tell(f"morphmlp: no verb {verb!r}; {hint}verbs: {', '.join(VERBS)} (see morphmlp --help)")
     return USAGE_ERROR
+
+
+def _refuse_addresses(arguments: list[str]) -> None:
+    """Raises UserError where an argument or the value of an option is an address: no verb reads any."""
+    for argument in arguments:
+        value = argument.partition("=")[2] if argument.startswith("--") else argument
+        if "://" in value and not os.path.exists(value) and (address := web_address(value)):
+            raise UserError(f"{address} is an address, and only files are read; download it and give its path")
 
 
 def _ended(how: str, status: int) -> int:

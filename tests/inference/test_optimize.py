@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import pytest
 import torch
@@ -274,3 +275,42 @@ def test_compiled_gives_the_outputs_of_the_model():
     torch._dynamo.utils.counters.clear()
     assert relative_error(optimize(model, compile=True)(clips), model(clips).double()) < 1e-5
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda fast: fast.half(),
+        lambda fast: fast.double(),
+        lambda fast: fast.bfloat16(),
+        lambda fast: fast.to(torch.float16),
+        lambda fast: fast.to("cpu", torch.float64),
+    ],
+    ids=["half", "double", "bfloat16", "to", "to both"],
+)
+def test_another_dtype_is_refused_afterwards(change):
+    fast = optimize(make())
+    clips = random_clips(fast)
+    expected = fast(clips)
+    with pytest.raises(UserError, match=r"keeps its dtype, torch\.float32.*dtype='fp32' or 'bf16'"):
+        change(fast)
+    assert torch.equal(fast.float().to("cpu").to(torch.float32)(clips), expected)
+
+
+def test_weights_are_refused_afterwards():
+    model = make()
+    with pytest.raises(UserError, match="takes no weights; load them into a model, and optimize that"):
+        optimize(model).load_state_dict(model.state_dict())
+
+
+def test_it_is_copied_while_another_thread_uses_it():
+    fast = optimize(make())
+    sizes = [(height, width) for height in range(32, 128, 8) for width in (32, 72)]  # each keeps FCs of its own
+    clips = [random_clips(fast, number=1, size=size) for size in sizes]
+    thread = threading.Thread(target=lambda: [fast(clip) for clip in clips])
+    thread.start()
+    copies = [copy.deepcopy(fast)]
+    while thread.is_alive():
+        copies.append(copy.deepcopy(fast))
+    thread.join()
+    assert torch.equal(copies[-1](clips[0]), fast(clips[0]))

@@ -183,7 +183,9 @@ def fit_state_dict(
         sides = {"missing": missing, "not in the model": unexpected, "of another shape": misshapen}
         lists = "; ".join(f"{side} ({len(names)}): {shortened(names)}" for side, names in sides.items() if names)
         raise CheckpointError(f"{source} does not fit {model.config.name}: {lists}")
-    tensors = {name: weights[name].to(wanted[name].dtype).clone() for name in wanted}
+    # Not the dtypes that the model was built in: a program can have set another one for all that it builds.
+    dtypes = {name: torch.float32 if tensor.is_floating_point() else tensor.dtype for name, tensor in wanted.items()}
+    tensors = {name: weights[name].to(dtypes[name]).clone() for name in wanted}
     model.load_state_dict(tensors, strict=True, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)

@@ -40,8 +40,10 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
             GPUs; on a CPU it was slower than without (`docs/speed.md`).
 
     Returns:
-        A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved.
-        On a CPU the process keeps freed memory from then on, see `allocator.keep_freed_memory`.
+        A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved, and
+        its dtype is fixed. On a CPU the first one changes the process for good, also when the module is gone: up to
+        128 MiB of freed memory are kept for the next tensors, those of other libraries too. The environment variable
+        `MALLOC_TRIM_THRESHOLD_=131072` leaves the process as it is; see `allocator.keep_freed_memory`.
 
     Raises:
         ConfigError: another dtype.
@@ -115,6 +117,20 @@ class InferenceModel(nn.Module):
             raise UserError("an optimized model cannot be trained; train the model that it was made from")
         return self
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Refuses another dtype, as of `half()` and `to(torch.float64)`; another device is taken."""
+        dtype = fn(torch.empty(0, dtype=self.dtype, device="cpu")).dtype
+        if dtype != self.dtype:
+            raise UserError(
+                f"an optimized model keeps its dtype, {self.dtype}, not {dtype}; optimize the model that it was made "
+                f"from with dtype={' or '.join(map(repr, DTYPES))}"
+            )
+        return super()._apply(fn, recurse)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuses: the weights are folded, and those of a checkpoint do not fit."""
+        raise UserError("an optimized model takes no weights; load them into a model, and optimize that")
+
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Refuses: the weights are folded, so no checkpoint could hold them."""
         raise UserError("an optimized model cannot be saved; save the model that it was made from")
@@ -185,6 +201,10 @@ class FusedChunkFC(ChunkFC, KeepsMeanFCs):
         self.fc: Any = FusedLinear(layer.fc.weight, layer.fc.bias)
         self._mean_fcs = nn.ModuleDict()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the kept FCs: another thread may be adding one while this is copied.
+        return self.__dict__ | {"_modules": self._modules | {"_mean_fcs": nn.ModuleDict()}}
+
     def forward(self, tokens: Tensor) -> Tensor:
         """`[..., N, C]` -> `[..., N, C]`."""
         num_bytes = self.group_width * tokens.element_size()
@@ -208,7 +228,8 @@ def _has_one_dnn(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     try:
-        FusedLinear(torch.zeros(16, 16, dtype=dtype), torch.zeros(16, dtype=dtype))(torch.zeros(1, 16, dtype=dtype))
+        weight, bias, x = (torch.zeros(shape, dtype=dtype, device="cpu") for shape in ((16, 16), (16,), (1, 16)))
+        FusedLinear(weight, bias)(x)
     except (AttributeError, RuntimeError):
         return False
     return True

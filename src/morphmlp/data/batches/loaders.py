@@ -8,7 +8,7 @@ number of workers, sees the same clips.
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -248,7 +248,7 @@ def make_loader(
         batches: the items of each batch; None goes through the set in order, `batch_size` items a batch.
     """
     workers = workers_that_fit(workers)
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_size=batch_size if batches is None else 1,  # torch takes no other number beside batches
         batch_sampler=batches,
@@ -257,7 +257,22 @@ def make_loader(
         worker_init_fn=_prepare_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # of its own: the program's random state stays as it is
     )
+
+
+class _Loader(DataLoader):
+    """Loads on the CPU, also in a program that has set another default device."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with torch.device("cpu"):
+            batches = super().__iter__()
+        while True:
+            with torch.device("cpu"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
 
 def _collated(collate_fn: Callable, items: list) -> Any:
@@ -280,4 +295,5 @@ _MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C l
 def _prepare_worker(worker: int) -> None:
     leave_signals_to_main_process()
     end_on_lost_batch()
+    torch.set_default_dtype(torch.float32)
     torch.set_num_threads(1)

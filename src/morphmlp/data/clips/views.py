@@ -102,6 +102,6 @@ def normalise(clip: Tensor, config: InputConfig) -> Tensor:
     """`[3, T, H, W]` uint8 in RGB -> float32 in the channel order, mean and deviation that `config` names."""
     if config.channel_order == "bgr":
         clip = clip.flip(0)
-    mean = torch.tensor(config.mean)[:, None, None, None]
-    std = torch.tensor(config.std)[:, None, None, None]
-    return (clip / 255).sub_(mean).div_(std)  # in place: a frame of full size can be large
+    mean = torch.tensor(config.mean, dtype=torch.float32, device=clip.device)[:, None, None, None]
+    std = torch.tensor(config.std, dtype=torch.float32, device=clip.device)[:, None, None, None]
+    return clip.float().div_(255).sub_(mean).div_(std)  # in place: a frame of full size can be large

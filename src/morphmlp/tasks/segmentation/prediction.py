@@ -68,7 +68,7 @@ def _resized_strips(logits: Tensor, size: Sequence[int]) -> Iterator[Tensor]:
     """
     (num_classes, old_height, _), (height, width) = logits.shape, size
     rows_at_once = max(1, VALUES_AT_ONCE // (num_classes * width))
-    places = (torch.arange(height, device=logits.device) + 0.5) * (old_height / height) - 0.5
+    places = (torch.arange(height, dtype=torch.float32, device=logits.device) + 0.5) * (old_height / height) - 0.5
     for place in places.clamp(0, old_height - 1).split(rows_at_once):
         above = place.long()
         below = (above + 1).clamp(max=old_height - 1)

@@ -49,6 +49,9 @@ class SegmentPredictor:
         device: "auto", "cpu" or "cuda".
         precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
+    It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed
+    memory from then on: see `optimize`.
+
     Raises:
         CheckpointError: the folder is no checkpoint of a segmenter.
     """
