@@ -63,9 +63,15 @@ def load_start(path: str | Path, *, frames: int | None = None) -> tuple[MorphMLP
     """
     if not Path(path).is_file():
         return load_with_info(path)
-    model = read_released(path)
-    if fresh_parts(model.checkpoint_info) and frames not in (None, 1, model.config.frames):
-        model = read_released(path, frames=frames)
+    try:
+        model = read_released(path)
+        if fresh_parts(model.checkpoint_info) and frames not in (None, 1, model.config.frames):
+            model = read_released(path, frames=frames)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint folder, and as a released file it cannot be used: {error}; files of other models "
+            "must be converted first: `morphmlp convert FILE FOLDER` makes a folder of a released one"
+        ) from None
     return model, model.checkpoint_info
 
 
