@@ -148,3 +148,36 @@ def test_figures_are_shown_though_their_files_cannot_be_written(checkpoint: Path
     assert process.returncode == 1
     assert video.name in process.stdout
     assert process.stderr == f"error: {csv}: Not a directory\n"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "--json")])
+def test_output_on_a_full_disk_is_one_line(arguments: tuple[str, ...]):
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            tiny.command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, env=tiny.environment()
+        )
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: ")
+    assert "No space left on device" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+
+
+HANGS = """
+import multiprocessing, os, signal, sys, time
+from morphmlp import cli
+def hang(arguments):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,), daemon=True)
+    child.start()
+    os.kill(child.pid, signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 0
+cli._run = hang
+sys.exit(cli.main(["train"]))
+"""
+
+
+def test_a_verb_ends_though_a_process_of_its_own_does_not_answer():
+    process = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, env=tiny.environment(), timeout=60
+    )
+    assert (process.returncode, process.stderr) == (143, "terminated\n")

@@ -17,7 +17,7 @@ from morphmlp.commands.parsing import INTERRUPTED, TERMINATED, USAGE_ERROR, USER
 from morphmlp.data.media.formats import web_address
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
-from morphmlp.output import discard_closed_output, tell
+from morphmlp.output import discard, discard_closed_output, tell
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
@@ -44,21 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names may hold what the terminal's encoding lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    try:
+        with signals.ended_children(), signals.raised():
+            return _flushed(arguments)
+    except KeyboardInterrupt:
+        tell("interrupted")
+        return INTERRUPTED
+    except signals.Terminated:
+        tell("terminated")
+        return TERMINATED
+
+
+def _flushed(arguments: list[str]) -> int:
+    """The exit status of a verb, after all that it printed has left this process, or its reader has gone."""
     status = 0
     try:
         try:
-            with signals.raised():
-                status = _run(arguments)
+            status = _run(arguments)
         finally:
-            sys.stdout.flush()  # here, so that a reader who has gone is noticed
+            sys.stdout.flush()
     except BrokenPipeError:
         if not discard_closed_output():
             tell("error: a helping process has ended (broken pipe)")
             return USER_ERROR
-    except KeyboardInterrupt:
-        return _ended("interrupted", INTERRUPTED)
-    except signals.Terminated:
-        return _ended("terminated", TERMINATED)
+    except OSError as error:  # such as a full disk
+        tell(f"error: the output cannot be written: {error.strerror or error}")
+        discard(sys.stdout)
+        return USER_ERROR
     return status
 
 
@@ -105,11 +117,6 @@ def _refuse_addresses(arguments: list[str]) -> None:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if "://" in value and not os.path.exists(value) and (address := web_address(value)):
             raise UserError(f"{address} is an address, and only files are read; download it and give its path")
-
-
-def _ended(how: str, status: int) -> int:
-    tell(how)
-    return status
 
 
 def _machine_failure(error: Exception) -> str | None:

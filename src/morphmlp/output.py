@@ -13,7 +13,7 @@ def tell(line: object) -> None:
     try:
         print(one_line(line), file=sys.stderr, flush=True)
     except BrokenPipeError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
 def discard_closed_output() -> bool:
@@ -23,7 +23,7 @@ def discard_closed_output() -> bool:
     """
     closed = [stream for stream in (sys.stdout, sys.stderr) if _is_closed(stream)]
     for stream in closed:
-        _discard(stream)
+        discard(stream)
     return bool(closed)
 
 
@@ -36,6 +36,7 @@ def _is_closed(stream: IO[str]) -> bool:
         return False
 
 
-def _discard(stream: IO[str]) -> None:
+def discard(stream: IO[str]) -> None:
+    """Lets what is printed from now on, and what the stream still holds, go nowhere."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a verb in order: what is half-written is removed, and one line says so."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -40,6 +41,34 @@ def raised() -> Iterator[None]:
         _came.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ended_children() -> Iterator[None]:
+    """Ends the processes that the body started and left: Python would wait for ever for one that hangs in a file."""
+    others = set(multiprocessing.active_children())
+    try:
+        yield
+    finally:
+        if children := set(multiprocessing.active_children()) - others:
+            with _deaths_ignored():
+                for child in children:
+                    child.kill()
+                    child.join(1)
+
+
+@contextmanager
+def _deaths_ignored() -> Iterator[None]:
+    """torch raises an error at the death of a worker whose loader still exists."""
+    try:
+        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    except ValueError:  # not the main thread
+        before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGCHLD, before)
 
 
 def end_if_asked() -> None:

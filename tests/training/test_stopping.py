@@ -76,11 +76,11 @@ def test_a_run_that_waits_for_a_batch_stops_there(ending, number: int):
     started = time.monotonic()
     with stop.caught():
         sender.start()
-        with pytest.raises(Stop) as stopped, stop.waits(may_stop=True):
+        with pytest.raises(Stop) as stopped, stop.raises(Stop(unsaved=True)):
             never.wait(30)
         assert stopped.value.unsaved
         assert time.monotonic() - started < 20
-        with pytest.raises(Stop), stop.waits(may_stop=True):  # it came before the wait
+        with pytest.raises(Stop), stop.raises(Stop(unsaved=True)):  # it came before the wait
             pytest.fail("the run waits for ever")
-        with stop.waits(may_stop=False):
+        with stop.raises(None):
             pass

@@ -40,28 +40,28 @@ class StopSignal:
 
     Attributes:
         number: None until one has come.
-        waiting: whether the run waits for other processes, which may never be done, and can stop there.
+        stop: what a signal raises where the run waits for processes that may never be done; None elsewhere.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.came_at = 0.0
-        self.waiting = False
+        self.stop: Stop | None = None
 
     @property
     def came(self) -> bool:
         return self.number is not None
 
     @contextmanager
-    def waits(self, *, may_stop: bool) -> Iterator[None]:
-        """The body waits between two steps; with `may_stop`, a signal raises Stop in it, or has done so before it."""
-        if may_stop and self.came:
-            raise Stop(unsaved=True)
-        self.waiting = may_stop
+    def raises(self, stop: Stop | None) -> Iterator[None]:
+        """A signal raises `stop` in the body, which may wait for ever, or before it where it has come already."""
+        if stop is not None and self.came:
+            raise stop
+        self.stop = stop
         try:
             yield
         finally:
-            self.waiting = False
+            self.stop = None
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -78,9 +78,9 @@ class StopSignal:
                 os._exit(128 + number)  # the first process of a container does not end of it
             if not self.came:
                 self.number, self.came_at = number, time.monotonic()
-            if self.waiting:
-                self.waiting = False
-                raise Stop(unsaved=True)
+            if self.stop is not None:
+                stop, self.stop = self.stop, None
+                raise stop
 
         before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in before:

@@ -125,9 +125,9 @@ class Trainer:
             Stop: a signal came while the decoding processes are waited for; several processes agree in `_agree_on`.
         """
         batches = iter(self.loader)
-        may_stop = self.loader.num_workers > 0 and world_size() == 1
+        waits = self.loader.num_workers > 0 and world_size() == 1
         while True:
-            with self.stop_signal.waits(may_stop=may_stop):
+            with self.stop_signal.raises(Stop(unsaved=True) if waits else None):
                 parts = list(islice(batches, self.settings.accumulate))
             if not parts:
                 return
@@ -221,7 +221,8 @@ class Trainer:
             if self.stop_signal.came:
                 raise Stop(unsaved=False)
 
-        scores = self.task.evaluate(model, shown)
+        with self.stop_signal.raises(Stop(unsaved=False) if world_size() == 1 else None):
+            scores = self.task.evaluate(model, shown)
         position = {"step": self.progress.step, "epoch": self.progress.step // self.steps_per_epoch}
         figures = {f"val_{name}": value for name, value in scores.figures.items()}
         self.record.log(position | figures | {"val_broken": len(scores.broken)})
