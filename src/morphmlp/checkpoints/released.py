@@ -41,16 +41,25 @@ def load_released(source: str | Path | dict[str, Any], *, frames: int | None = N
 
 
 def read_released(
-    source: str | Path | dict[str, Any], *, frames: int | None = None, num_classes: int | None = None
+    source: str | Path | dict[str, Any],
+    *,
+    frames: int | None = None,
+    start_frames: int | None = None,
+    num_classes: int | None = None,
 ) -> MorphMLP:
     """As `load_released`, but of as many frames as the shapes tell where they are not those of `frames`.
 
-    What the video start lacks is fresh, and `checkpoint_info.training["fresh"]` names it; a missing head gets
-    `num_classes` outputs, by default those of Kinetics-400.
+    What the video start lacks is fresh, and `checkpoint_info.training["fresh"]` names it.
+
+    Args:
+        start_frames: of the video start, whose shapes tell nothing of them; it matters where `frames` is not given.
+        num_classes: outputs of a fresh head; by default those of Kinetics-400.
     """
     name = _source_name(source)
     values = source if isinstance(source, dict) else read_pickle(Path(source))
     state = state_dict_in(values, name, shapes_only=isinstance(source, dict))
+    if _is_start(state):
+        frames = frames or start_frames
     config = _released_config(state, name, frames, num_classes)
     with torch.device("meta"):
         model = build_model(config)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from morphmlp.checkpoints.folder import CheckpointInfo, load_with_info
+from morphmlp.checkpoints.folder import CheckpointInfo, load_config, load_with_info
 from morphmlp.checkpoints.frame_counts import resize_frames
 from morphmlp.checkpoints.inflation import SPATIAL_FIELDS, inflated_weights
 from morphmlp.checkpoints.released import read_released
@@ -64,15 +64,21 @@ def load_start(path: str | Path, *, frames: int | None = None) -> tuple[MorphMLP
     if not Path(path).is_file():
         return load_with_info(path)
     try:
-        model = read_released(path)
-        if fresh_parts(model.checkpoint_info) and frames not in (None, 1, model.config.frames):
-            model = read_released(path, frames=frames)
+        model = read_released(path, start_frames=None if frames == 1 else frames)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} is no checkpoint folder, and as a released file it cannot be used: {error}; files of other models "
             "must be converted first: `morphmlp convert FILE FOLDER` makes a folder of a released one"
         ) from None
     return model, model.checkpoint_info
+
+
+def start_config(path: str | Path, *, frames: int | None = None) -> tuple[ModelConfig, CheckpointInfo]:
+    """As `load_start`, but only the configuration, for which the weights in a folder are not read."""
+    if not Path(path).is_file():
+        return load_config(path)
+    model, info = load_start(path, frames=frames)
+    return model.config, info
 
 
 def fresh_parts(info: CheckpointInfo) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import PARTS
 from morphmlp.tasks.registry import task_of_kind
-from morphmlp.training.initial_weights import load_start
+from morphmlp.training.initial_weights import start_config
 
 Reading = TypeVar("Reading", bound=Config)
 FRAMES_HINT = "; if each folder of images is a video, give --lists.frame_folders true"
@@ -58,7 +58,9 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
     else:
         if kind == "image":
             _refuse_frames(fields, data)
-        model, base_input = _model_from(*_start(init, fields), fields, kind)
+        frames = fields.get("frames")
+        start = start_config(init, frames=frames if isinstance(frames, int) else None)
+        model, base_input = _model_from(*start, fields, kind)
     readings: dict[str, Any] = {
         name: _found_again(reading.from_dict(parts[name])) for name, reading in READINGS.items()
     }
@@ -70,12 +72,6 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
         init=None if init is None else os.path.abspath(init),
         **readings,
     )
-
-
-def _start(init: str, fields: dict[str, Any]) -> tuple[ModelConfig, CheckpointInfo]:
-    frames = fields.get("frames")
-    model, info = load_start(init, frames=frames if isinstance(frames, int) else None)
-    return model.config, info
 
 
 def _found_again(config: Reading) -> Reading:

@@ -22,9 +22,10 @@ from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.distributed import world_size
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replaced_file
+from morphmlp.inference.device import show_nothing
 from morphmlp.models.cost import count
 from morphmlp.tasks.classification.training import ClassificationTask
-from morphmlp.training.initial_weights import fresh_parts, initial_model, load_start, require_start
+from morphmlp.training.initial_weights import fresh_parts, initial_model, require_start, start_config
 from morphmlp.training.learner import Learner, NotFinite
 from morphmlp.training.optim import lr_at
 
@@ -93,9 +94,9 @@ def train_designs(
     if table in NEEDS_VIDEO and not config.model.temporal:
         raise DataError(f"table {table} compares designs over time, and {config.data} holds images; give videos")
     if config.init is not None:
-        start, info = load_start(config.init)
+        start, info = start_config(config.init)
         for row in rows:
-            require_start(start.config, row.model, config.init, fresh=fresh_parts(info))
+            require_start(start, row.model, config.init, fresh=fresh_parts(info))
     results = _Results(Path(out), {"table": table, "steps": steps, "config": config.to_dict()})
     for seed in range(seeds):
         if not results.has(seed):
@@ -205,7 +206,7 @@ class _Contender:
         if self.diverged:
             return None
         learner = self.learner
-        return learner.task.evaluate(learner.raw_model, lambda done, total: None).figures["top1"]
+        return learner.task.evaluate(learner.raw_model, show_nothing).figures["top1"]
 
 
 def _batches(loader: DataLoader, order: EpochBatches, steps: int) -> Iterator[Any]:
