@@ -6,7 +6,6 @@ A verb's module is imported when it is asked for, and imports torch after its op
 import difflib
 import importlib
 import io
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from importlib.metadata import version
 
 from morphmlp import signals
 from morphmlp.commands.parsing import INTERRUPTED, TERMINATED, USAGE_ERROR, USER_ERROR
-from morphmlp.data.media.formats import web_address
+from morphmlp.data.media.formats import refuse_address
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 from morphmlp.output import discard, discard_closed_output, tell
@@ -115,8 +114,8 @@ def _refuse_addresses(arguments: list[str]) -> None:
     """Raises UserError where an argument or the value of an option is an address: no verb reads any."""
     for argument in arguments:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
-        if "://" in value and not os.path.exists(value) and (address := web_address(value)):
-            raise UserError(f"{address} is an address, and only files are read; download it and give its path")
+        if "://" in value:
+            refuse_address(value)
 
 
 def _machine_failure(error: Exception) -> str | None:

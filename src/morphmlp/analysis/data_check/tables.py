@@ -20,7 +20,7 @@ from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import SPLITS
 from morphmlp.display.tables import MOST_CLASSES_IN_FULL, number_columns, table, text_columns
-from morphmlp.formatting import encodable, percent, shortened
+from morphmlp.formatting import encodable, one_line, percent, shortened
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -158,7 +158,7 @@ def _broken_table(broken: Sequence[CheckedFile]) -> "Table":
     for group in groups:
         more = [f"and {len(group) - 3:,} more"] if len(group) > 3 else []
         paths = "\n".join([*(file.path for file in group[:3]), *more])
-        cells.append((paths, " ".join((group[0].facts.reason or "").splitlines())))
+        cells.append((paths, one_line(group[0].facts.reason or "")))
     return table(title, text_columns("file", "reason"), cells)
 
 

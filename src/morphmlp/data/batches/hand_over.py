@@ -7,11 +7,12 @@ import dataclasses
 import multiprocessing.queues
 import os
 import shutil
-import sys
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from morphmlp.output import tell
 
 SHARED_MEMORY = "/dev/shm"
 BYTES_FOR_QUEUES = 2**20  # what the locks of the workers' queues need, and some more
@@ -59,7 +60,7 @@ def end_on_lost_batch() -> None:
 
 
 def _end(error: Exception, _: Any) -> None:
-    print(f"a decoding process cannot hand a batch over: {error}", file=sys.stderr, flush=True)
+    tell(f"a decoding process cannot hand a batch over: {error}")
     os._exit(1)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from morphmlp.data.media.images import image_to_rgb, opened_image, refuse_giant
+from morphmlp.data.media.images import image_to_rgb, opened_image, refuse_giant_image
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
 
@@ -55,7 +55,7 @@ def describe_animation(path: str | os.PathLike[str]) -> Animation:
         MediaError: it cannot be read, or has more pixels than are read.
     """
     with opened_image(path, content_of(path)) as image:
-        refuse_giant(path, *image.size)
+        refuse_giant_image(path, *image.size)
         num_frames: int = getattr(image, "n_frames", 1)
         total_ms = 0.0
         for number in range(num_frames):
@@ -77,7 +77,7 @@ def read_animation(path: str | os.PathLike[str], indices: Sequence[int]) -> np.n
     wanted = {int(index) for index in indices}
     pictures: dict[int, np.ndarray] = {}
     with opened_image(path, content_of(path)) as image:
-        refuse_giant(path, *image.size)
+        refuse_giant_image(path, *image.size)
         num_frames: int = getattr(image, "n_frames", 1)
         if max(wanted) >= num_frames:
             raise MediaError(path, f"holds {num_frames} frames, so there is no frame {max(wanted)} (the first is 0)")

@@ -5,7 +5,8 @@ import re
 import stat
 from typing import Literal
 
-from morphmlp.errors import MediaError
+from morphmlp.data.media.tar_members import TarMember
+from morphmlp.errors import DataError, MediaError
 
 HEAD_BYTES = 64
 
@@ -33,7 +34,12 @@ def heif_kind(head: bytes) -> Literal["HEIC", "AVIF"] | None:
 
 
 def head_of(path: str | os.PathLike[str]) -> bytes:
-    """The first bytes of a file; none where it cannot be read, or is no regular file: a pipe would be waited for."""
+    """The first bytes of a file or of a member of a shard.
+
+    There are none where it cannot be read, or is no regular file: a pipe would be waited for.
+    """
+    if isinstance(path, TarMember):
+        return path.head(HEAD_BYTES)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return b""
@@ -63,6 +69,12 @@ def require_filled_file(path: str | os.PathLike[str]) -> None:
         raise MediaError(path, "is empty (0 bytes)")
     if status.st_size < 1024 and head_of(path).startswith(_LFS_BEGINNING):
         raise MediaError(path, "is only the Git LFS pointer to a file; fetch the file itself with `git lfs pull`")
+
+
+def refuse_address(text: str) -> None:
+    """Raises DataError where a path that was given is an address."""
+    if (address := web_address(text)) and not os.path.exists(text):
+        raise DataError(f"{address} is an address, and only files are read; download it and give its path")
 
 
 def web_address(path: str | os.PathLike[str]) -> str | None:

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
 from morphmlp.data.media.libtiff import silence_libtiff
-from morphmlp.data.media.limits import MOST_PIXELS, PIXELS_VARIABLE, most_pixels
+from morphmlp.data.media.limits import MOST_PIXELS, refuse_giant
 from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
 
@@ -69,7 +69,7 @@ def read_image(path: str | os.PathLike[str], *, content: bytes | None = None) ->
     (1536, 2048, 3)
     """
     with opened_image(path, content) as image:
-        refuse_giant(path, *image.size)
+        refuse_giant_image(path, *image.size)
         image.load()
         return np.ascontiguousarray(_turn(image).apply(image_to_rgb(path, image)))
 
@@ -137,15 +137,9 @@ def _formats(path: str | os.PathLike[str], content: bytes | None) -> tuple[str, 
     return ("HEIF",)
 
 
-def refuse_giant(path: str | os.PathLike[str], width: int, height: int) -> None:
+def refuse_giant_image(path: str | os.PathLike[str], width: int, height: int) -> None:
     """Raises MediaError where an image has more pixels than are read."""
-    limit = most_pixels(MOST_PIXELS)
-    if width * height > limit:
-        raise MediaError(
-            path,
-            f"is {width} x {height} px, above the {limit} pixels that are read; scale it down, or set "
-            f"{PIXELS_VARIABLE}={width * height} if there is the memory",
-        )
+    refuse_giant(path, width, height, default=MOST_PIXELS, what="pixels")
 
 
 def image_to_rgb(path: str | os.PathLike[str], image: Image.Image) -> np.ndarray:

@@ -5,7 +5,7 @@ A variable, and no option: it reaches worker processes and every verb alike.
 
 import os
 
-from morphmlp.errors import ConfigError
+from morphmlp.errors import ConfigError, MediaError
 
 # 8192 x 8192: reading, normalising and resizing it takes 1.8 GB at the peak. A photograph of 64 megapixels fits.
 MOST_PIXELS = 2**26
@@ -27,6 +27,21 @@ def most_pixels(default: int) -> int:
         ConfigError: the variable holds no number above 0.
     """
     return int(_from_environment(PIXELS_VARIABLE, default, highest=2**31))
+
+
+def refuse_giant(path: str | os.PathLike[str], width: int, height: int, *, default: int, what: str) -> None:
+    """Raises MediaError where a picture has more pixels than `most_pixels(default)`.
+
+    Args:
+        what: that is read, for the message.
+    """
+    limit = most_pixels(default)
+    if width * height > limit:
+        raise MediaError(
+            path,
+            f"is {width} x {height} px, above the {limit} {what} that are read; scale it down, or set "
+            f"{PIXELS_VARIABLE}={width * height} if there is the memory",
+        )
 
 
 def most_damage() -> float:

@@ -12,8 +12,8 @@ from av.error import FFmpegError
 from av.format import ContainerFormat
 from av.stream import Discard, Disposition
 
-from morphmlp.data.media.formats import HEAD_BYTES, head_of, require_filled_file
-from morphmlp.data.media.limits import MOST_FRAME_PIXELS, PIXELS_VARIABLE, most_pixels
+from morphmlp.data.media.formats import head_of, require_filled_file
+from morphmlp.data.media.limits import MOST_FRAME_PIXELS, most_pixels, refuse_giant
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
 
@@ -45,7 +45,8 @@ def open_stream(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, 
         if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
             raise MediaError(path, "is a text file, not a video")
         stream = _best_stream(path, container)
-        _refuse_giant(path, stream.codec_context.width, stream.codec_context.height, limit)
+        width, height = stream.codec_context.width, stream.codec_context.height
+        refuse_giant(path, width, height, default=MOST_FRAME_PIXELS, what="pixels of a frame")
         _set_up(container, stream, limit)
         yield container, stream
 
@@ -66,8 +67,7 @@ def _read_formats() -> str:
 
 
 def _why_not_opened(path: str | os.PathLike[str]) -> str:
-    head = path.head(HEAD_BYTES) if isinstance(path, TarMember) else head_of(path)
-    if head.lstrip(b"\xef\xbb\xbf").startswith((b"ffconcat", b"#EXTM3U")):
+    if head_of(path).lstrip(b"\xef\xbb\xbf").startswith((b"ffconcat", b"#EXTM3U")):
         return "is a text that names other files, which are not read; give the files themselves"
     return "cannot be opened as a video"
 
@@ -90,15 +90,6 @@ def _why_no_stream(container: InputContainer) -> str:
         others = ", ".join(sorted({kind for kind in kinds if kind != "video"})) or "nothing else"
         return f"is no video: it holds {others} and a cover picture"
     return f"holds no video stream (streams: {', '.join(sorted(set(kinds))) or 'none'})"
-
-
-def _refuse_giant(path: str | os.PathLike[str], width: int, height: int, limit: int) -> None:
-    if width * height > limit:
-        raise MediaError(
-            path,
-            f"is {width} x {height} px, above the {limit} pixels of a frame that are read; scale it down, or set "
-            f"{PIXELS_VARIABLE}={width * height} if there is the memory",
-        )
 
 
 def _set_up(container: InputContainer, stream: av.VideoStream, limit: int) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 from av.error import FFmpegError
 
 from morphmlp.data.media.animations import content_of, describe_animation, is_animation, read_animation
-from morphmlp.data.media.formats import HEAD_BYTES, head_of, is_image_content
+from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames, read_frame_files
 from morphmlp.data.media.images import describe_image, read_image
 from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, turn_of
 from morphmlp.data.media.sources import media_kind
-from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
 
 
@@ -95,7 +94,7 @@ def _is_image(path: str | os.PathLike[str]) -> bool:
     """
     if media_kind(path) == "image":
         return True
-    return is_image_content(path.head(HEAD_BYTES) if isinstance(path, TarMember) else head_of(path))
+    return is_image_content(head_of(path))
 
 
 def _probe_image(path: str | os.PathLike[str]) -> VideoInfo:
@@ -259,13 +258,14 @@ def _decode_wanted(
             times = packets.plain_times()
             if not times or packets.corrupt:
                 return None
-            indices = [int(index) for index in sample(len(times), video.average_fps(packets))]
+            fps = video.average_fps(packets)
+            indices = [int(index) for index in sample(len(times), fps)]
             if not indices or min(indices) < 0 or max(indices) >= len(times):
                 return None
             found = video.pictures_at({times[index] for index in indices}, start=times[0])
         except (FFmpegError, OSError, ValueError):
             return None
-        num_stated = packets.num_stated(video.stream, video.average_fps(packets))
+        num_stated = packets.num_stated(video.stream, fps)
     if found is None:
         return None
     if num_stated:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from morphmlp.data.media.animations import are_animations
-from morphmlp.data.media.formats import web_address
+from morphmlp.data.media.formats import refuse_address
 from morphmlp.data.media.sources import SUFFIXES, MediaKind, media_kind
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -25,8 +25,7 @@ def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:
     for pattern in patterns:
         if not pattern:
             raise DataError("a path is empty; give files, folders or globs")
-        if (address := web_address(pattern)) and not Path(pattern).exists():
-            raise DataError(f"{address} is an address, and only files are read; download it and give its path")
+        refuse_address(pattern)
         if Path(pattern).is_dir():
             found = find_media(Path(pattern), kind)
             if not found and kind == "video":

@@ -8,7 +8,7 @@ Each of the two folders may hold the parts: `images/training`, `annotations/trai
 
 from pathlib import Path
 
-from morphmlp.data.sets.split_names import SPLIT_NAMES, split_called, visible
+from morphmlp.data.sets.split_names import SPLIT_NAMES, chosen, split_called, visible
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -97,11 +97,10 @@ def part_of(folder: Path, split: str) -> Path:
 def _by_split(folder: Path) -> dict[str, str]:
     """The names of the folders of parts; of several spellings of one the name itself, or that of the usual spelling."""
     found: dict[str, str] = {}
+    folders = visible(folder, lambda entry: entry.is_dir())
     for split, usual in SPLIT_NAMES.items():
-        names = [name for name in visible(folder, lambda entry: entry.is_dir()) if split_called(name) == split]
+        names = [name for name in folders if split_called(name) == split]
         names = next(([name] for name in usual if name in names), names)
-        if len(names) > 1:
-            raise DataError(f"{folder} holds {' and '.join(names)}: which of them is {split}? Rename the others")
-        if names:
-            found[split] = names[0]
+        if part := chosen(folder, names, split):
+            found[split] = part.name
     return found
