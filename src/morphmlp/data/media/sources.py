@@ -1,4 +1,4 @@
-"""Where a video or an image is kept: a file, a folder of frames, or a member of a tar shard.
+"""Where a video or an image is kept: a file, a stretch of one, a folder of frames, or a member of a tar shard.
 
 A plain `Path` is a file, or a folder whose images are the frames of one video. What a path alone does not name has a
 class: an `os.PathLike` that names it in messages, can be hashed and compared, and holds all that a worker process needs
@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 
 from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.tar_members import TarMember
 
 VIDEO_SUFFIXES = frozenset([".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"])
@@ -27,7 +28,7 @@ VIDEO_SUFFIXES |= {".mts", ".m2ts", ".vob", ".dv", ".asf", ".ogv", ".ogg", ".3gp
 SUFFIXES = {"video": VIDEO_SUFFIXES, "image": IMAGE_SUFFIXES}
 
 MediaKind = Literal["video", "image"]
-Source: TypeAlias = Path | FrameFolder | TarMember
+Source: TypeAlias = Path | FrameFolder | TarMember | Stretch
 
 
 def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
@@ -47,7 +48,7 @@ def part_of(source: Source) -> str:
     return "" if isinstance(source, Path) else source.part
 
 
-def start_of(source: Source) -> int | None:
+def start_of(source: Source) -> float | None:
     """Where a source begins within its path; None is the beginning. Two parts with one start overlap."""
     return None if isinstance(source, Path) else source.start
 

@@ -19,6 +19,7 @@ from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder,
 from morphmlp.data.media.images import describe_image, read_image
 from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, turn_of
 from morphmlp.data.media.sources import media_kind
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.errors import MediaError
 
 
@@ -200,6 +201,8 @@ def read_clip(
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
     """
+    if isinstance(path, Stretch):
+        return _read_stretch(path, sample, short_side)
     if is_frame_folder(path):
         files = list_frames(path)
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
@@ -219,6 +222,21 @@ def read_clip(
     elif info.num_missing:
         incomplete(_of_stated(info.num_frames, num_stated))
     return frames
+
+
+def _read_stretch(
+    stretch: Stretch, sample: Callable[[int, float], Sequence[int]], short_side: int | None
+) -> np.ndarray:
+    fps = probe(stretch.file).fps
+    with opened(stretch.file, short_side=short_side) as video:
+        frames = [
+            video.to_rgb(frame)
+            for number, frame in enumerate(video.frames())
+            if stretch.contains(frame.time if frame.time is not None else number / fps, number)
+        ]
+    if not frames:
+        raise MediaError(stretch, "holds no frame")
+    return np.stack([frames[index] for index in sample(len(frames), fps)])
 
 
 def _of_stated(num_frames: int, num_stated: int) -> str:

@@ -102,7 +102,7 @@ def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> 
     return part.relabelled(train.classes, source=f"{root}/train")
 
 
-def _identities(part: LabelledSet) -> set[tuple[str, int | None]]:
+def _identities(part: LabelledSet) -> set[tuple[str, float | None]]:
     """What tells each video from all others, whatever links lead to it: its real path, and which part of a folder."""
     real_folders: dict[str, str] = {}
     found = set()
