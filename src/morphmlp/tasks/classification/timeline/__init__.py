@@ -1,0 +1,1 @@
+"""Long recordings: what happens when, from the probabilities of windows to answers with times."""
