@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from morphmlp.data.media.tar_members import TarMember
-from morphmlp.errors import UserError
+from morphmlp.errors import MediaError, UserError
+
+_MOST_CUT_S = 1  # of the end of a stretch that the file does not have
 
 StretchUnit = Literal["seconds", "frames"]
 
@@ -72,6 +74,39 @@ class Stretch:
         if self.unit == "frames":
             return self.start <= number < self.end
         return microseconds(self.start) <= microseconds(time_s) < microseconds(self.end)
+
+    def is_after(self, time_s: float, number: int) -> bool:
+        """Whether a frame, and with it all later ones, comes after the stretch."""
+        if self.unit == "frames":
+            return number >= self.end
+        return microseconds(time_s) >= microseconds(self.end)
+
+
+def past_end(stretch: Stretch, *, num_frames: int, end_s: float, fps: float) -> str | None:
+    """What is missing of a stretch of a file that ends before it does; None where no frame is.
+
+    Args:
+        num_frames: of the file; only asked for of a stretch in frames.
+        end_s: of the file's video, in seconds from where players start.
+
+    Raises:
+        MediaError: the stretch starts after the end of the file, or ends more than a second after it.
+    """
+    if stretch.unit == "frames":
+        end, over_s, name = f"has {num_frames} frames (the first is 0)", (stretch.end - num_frames) / fps, "the file"
+        starts_after = stretch.start >= num_frames
+    else:
+        end, over_s, name = f"ends at {end_s:.6g} s", stretch.end - end_s, "its video"
+        starts_after = microseconds(stretch.start) >= microseconds(end_s)
+    if starts_after:
+        raise MediaError(stretch, f"starts after the end, as {name} {end}; correct the stretch, or leave it out")
+    if over_s > _MOST_CUT_S + 1e-6:
+        raise MediaError(
+            stretch,
+            f"ends {over_s:.6g} s after the end, as {name} {end}; up to {_MOST_CUT_S} s is cut off: correct the "
+            "stretch, or leave it out",
+        )
+    return f"{name} {end}, {over_s:.3g} s before the end of the stretch" if over_s * fps > 1 - 1e-6 else None
 
 
 def microseconds(time_s: float) -> int:
