@@ -24,6 +24,7 @@ VERBS = {
     "train": "train a model on a folder of your own videos, images or masks",
     "evaluate": "test a checkpoint on labelled data, with the published protocol",
     "predict": "say what videos or images show",
+    "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",

@@ -28,12 +28,15 @@ class DataError(UserError):
 
 
 class MediaError(UserError):
-    """A file cannot be decoded as a video or an image; `path` is the file and `reason` says why."""
+    """A file cannot be decoded as a video or an image; `path` is the file and `reason` says why.
+
+    The message names what was read, which may be a part of the file.
+    """
 
     def __init__(self, path: str | os.PathLike[str], reason: str):
         super().__init__(f"{path}: {reason}")
-        self.path = Path(path)
+        self.path, self._read = Path(path), path
         self.reason = reason
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.path, self.reason)
+        return type(self), (self._read, self.reason)

@@ -133,6 +133,13 @@ def replaced_file(path: str | Path) -> Iterator[IO[str]]:
         yield file
 
 
+@contextmanager
+def replaced_bytes(path: str | Path) -> Iterator[IO[bytes]]:
+    """Yields a binary file that takes the place of `path` if the body succeeds, and vanishes if it fails."""
+    with _replaced(path) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
 def replace_json(path: str | Path, values: Any) -> None:
     """Writes values as a JSON file, which takes the place of `path` when it is complete; NaN is null there."""
     with replaced_file(path) as file:

@@ -11,6 +11,7 @@ import re
 import sys
 import types
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from morphmlp.checkpoints.released import _released_name, convert_released, load
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig
 from morphmlp.errors import CheckpointError, UserError
 from morphmlp.models.morphmlp import MorphMLP
-from morphmlp.models.zoo import create_model
+from morphmlp.models.zoo import create_model, create_segmenter
 
 TOLERANCE = 1e-4  # of the largest value, or of the standard deviation for a mean
 
@@ -505,6 +506,62 @@ def test_a_folder_holds_the_weights_and_one_readable_file(tmp_path):
     assert values["labels"] == INFO.labels
     assert values["model"]["name"] == "morphmlp_video_nano"
     assert load_config(tmp_path / "checkpoint") == (nano().config, INFO)
+
+
+def test_a_fitted_temperature_and_threshold_come_back(tmp_path):
+    info = replace(INFO, temperature=1.75, threshold=0.4)
+    save(nano(), tmp_path / "checkpoint", info)
+    assert load_config(tmp_path / "checkpoint")[1] == info
+    model = load(tmp_path / "checkpoint")
+    save(model, tmp_path / "again")
+    assert load_config(tmp_path / "again")[1] == info
+    model.reset_head(3)
+    save(model, tmp_path / "other")
+    other = load_config(tmp_path / "other")[1]
+    assert (other.labels, other.temperature, other.threshold) == ([], 1.0, None)
+
+
+def test_a_checkpoint_that_was_never_calibrated_says_nothing_of_it(tmp_path):
+    save(nano(), tmp_path / "checkpoint", INFO)
+    values = json.loads((tmp_path / "checkpoint" / "config.json").read_text(encoding="utf-8"))
+    assert list(values) == ["version", "model", "input", "labels", "training"]
+    info = load_config(tmp_path / "checkpoint")[1]
+    assert (info.temperature, info.threshold) == (1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("temperature", 0, "temperature is 0; allowed: 0.001 to 1,000"),
+        ("temperature", -1.5, "temperature is -1.5; allowed"),
+        ("temperature", None, "temperature is None; allowed"),
+        ("temperature", True, "temperature is True; allowed"),
+        ("temperature", float("nan"), "temperature is nan; allowed"),
+        ("temperature", float("inf"), "temperature is inf; allowed"),
+        ("threshold", 1.01, "threshold is 1.01; allowed: 0 to 1, or None"),
+        ("threshold", "0.5", "threshold is '0.5'; allowed"),
+        ("threshold", float("nan"), "threshold is nan; allowed"),
+    ],
+)
+def test_a_temperature_or_threshold_that_cannot_be_is_refused(tmp_path, field, value, message):
+    save(nano(), tmp_path / "checkpoint", INFO)
+    path = tmp_path / "checkpoint" / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(values | {field: value}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=re.escape(message)) as caught:
+        load_config(tmp_path / "checkpoint")
+    assert str(path) in str(caught.value)
+    info = replace(INFO)
+    setattr(info, field, value)
+    with pytest.raises(UserError, match=re.escape(message)):
+        save(nano(), tmp_path / "new", info)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_segmenter_has_no_temperature(tmp_path):
+    model = create_segmenter("morphmlp_image_nano", num_classes=5)
+    with pytest.raises(CheckpointError, match="temperature of a model for segmentation: only classifiers have any"):
+        save(model, tmp_path / "segmenter", CheckpointInfo(temperature=2.0))
 
 
 def test_missing_parent_folders_are_made_and_text_paths_taken(tmp_path):

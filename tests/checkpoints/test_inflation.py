@@ -169,6 +169,15 @@ def test_an_inflated_checkpoint_keeps_its_labels_and_the_pixel_values_that_it_kn
     assert (info.input.crop, info.input.sampling, info.input.antialias) == (designed.crop, "sparse", False)
 
 
+def test_an_inflated_model_keeps_temperature_and_threshold_with_its_classifier(tmp_path):
+    info = CheckpointInfo(PUBLISHED_INPUTS["imagenet"], list("abcde"), temperature=1.5, threshold=0.3)
+    save(image_model().float(), tmp_path / "image", info)
+    same = inflate(tmp_path / "image", frames=4).checkpoint_info
+    other = inflate(tmp_path / "image", frames=4, num_classes=3).checkpoint_info
+    assert (same.temperature, same.threshold) == (1.5, 0.3)
+    assert (other.temperature, other.threshold) == (1.0, None)
+
+
 def test_a_named_image_model_becomes_the_video_model_of_the_same_widths():
     nano = tiny.model_config(5, temporal=False, frames=1, name="morphmlp_image_nano")
     assert inflate(build_model(nano)).config.name == "morphmlp_video_nano"

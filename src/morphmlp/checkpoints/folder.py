@@ -34,16 +34,44 @@ class CheckpointInfo:
         labels: class names in the order of the logits; empty where they are unknown.
         training: a summary of how the weights came about, for people.
         version: of the package that wrote it.
+        temperature: what the logits are divided by before any softmax; `morphmlp calibrate` fits it.
+        threshold: the least probability of the best class with which a classifier answers; None always answers.
+
+    Raises:
+        ConfigError: the temperature is not within 0.001 and 1,000, or the threshold not within 0 and 1.
     """
 
     input: InputConfig = field(default_factory=InputConfig)
     labels: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     version: str = field(default_factory=lambda: version("morphmlp"))
+    temperature: float = 1.0
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        # Ends beyond what any fit gives: outside them logits would overflow, or all classes be equal.
+        if not (_is_number(self.temperature) and 0.001 <= self.temperature <= 1_000):
+            raise ConfigError(f"temperature is {self.temperature!r}; allowed: 0.001 to 1,000")
+        if self.threshold is not None and not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
+            raise ConfigError(f"threshold is {self.threshold!r}; allowed: 0 to 1, or None, which always answers")
+
+    @property
+    def calibration(self) -> dict[str, float]:
+        """Temperature and threshold, where they are not the usual ones."""
+        usual = {"temperature": 1.0, "threshold": None}
+        return {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
+
+    def with_fresh_head(self) -> "CheckpointInfo":
+        """What still holds when the classifier is another one."""
+        return replace(self, labels=[], temperature=1.0, threshold=None)
 
     def class_names(self, num_classes: int) -> list[str]:
         """The labels; where they are unknown, the classes' numbers."""
         return self.labels or [str(i) for i in range(num_classes)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None) -> None:
@@ -76,21 +104,39 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # Not the library's own save_file: it reports a full disk as an error of the format, and hides the file from others.
     (folder / WEIGHTS_FILE).write_bytes(serialize(weights))
-    config = {
+    (folder / CONFIG_FILE).write_text(as_json(_config_values(model.config, info), indent=2) + "\n", encoding="utf-8")
+
+
+def _config_values(model: ModelConfig, info: CheckpointInfo) -> dict[str, Any]:
+    """What `config.json` holds; of a checkpoint that was never calibrated, what it held before there was `calibrate`.
+
+    Raises:
+        CheckpointError: the model names no classes of whole videos, but has a temperature or a threshold.
+    """
+    info = replace(info)  # checks its fields again, which a program may have set
+    _refuse_calibration(model, info)
+    return {
         "version": info.version,
-        "model": model.config.to_dict(),
+        "model": model.to_dict(),
         "input": info.input.to_dict(),
         "labels": info.labels,
         "training": info.training,
+        **info.calibration,
     }
-    (folder / CONFIG_FILE).write_text(as_json(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _refuse_calibration(model: ModelConfig, info: CheckpointInfo) -> None:
+    if model.task != "classification" and info.calibration:
+        raise CheckpointError(
+            f"{' and '.join(info.calibration)} of a model for {model.task}: only classifiers have any"
+        )
 
 
 def _info_of(model: MorphMLP) -> CheckpointInfo:
     """What was loaded with the model; for a fresh model, the input that it was designed for."""
     info = model.checkpoint_info or CheckpointInfo(input=default_input(model.config))
     fits = len(info.labels) in (0, model.config.num_classes)
-    return info if fits else replace(info, labels=[])  # its head was replaced
+    return info if fits else info.with_fresh_head()
 
 
 def load(folder: str | Path) -> MorphMLP:
@@ -139,8 +185,13 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
         if labels and len(labels) != model.num_classes:
             raise CheckpointError(f"{path}: {len(labels)} labels for a model of {model.num_classes} classes")
         info = CheckpointInfo(
-            InputConfig.from_dict(values["input"]), labels, dict(values["training"]), str(values["version"])
+            InputConfig.from_dict(values["input"]),
+            labels,
+            dict(values["training"]),
+            str(values["version"]),
+            **{name: values[name] for name in ("temperature", "threshold") if name in values},
         )
+        _refuse_calibration(model, info)
     except CheckpointError:
         raise
     except ConfigError as error:

@@ -108,9 +108,9 @@ def carried_info(model: MorphMLP, config: ModelConfig, line: str) -> CheckpointI
     info: CheckpointInfo | None = model.checkpoint_info
     if info is None:
         return None
+    same_head = config.num_classes == model.config.num_classes
     return replace(
-        info,
+        info if same_head else info.with_fresh_head(),
         input=info.input if model.config.temporal else carried_input(config, info.input),
-        labels=info.labels if config.num_classes == model.config.num_classes else [],
         training=info.training | {"conversions": [*info.training.get("conversions", []), line]},
     )

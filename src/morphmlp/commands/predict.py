@@ -17,6 +17,12 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("paths", type=str, nargs="+", help="files, folders or globs")
     parser.add_argument("--top", type=PositiveInt, default=5, help="classes to show")
+    parser.add_argument(
+        "--threshold",
+        type=float | None,
+        help="answer 'none of these' where the best class is less probable, 0 to 1; default: as `morphmlp calibrate` "
+        "has set it; 0 always answers",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=str | None, help="write a csv file too")
     add_protocol(parser)
@@ -29,7 +35,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.tasks.classification import predictor as prediction
     from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
-    predictor = prediction.Predictor(options.checkpoint, **protocol(options))
+    predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     paths = expand_paths(options.paths, predictor.kind)
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
@@ -51,7 +57,7 @@ def run(arguments: list[str]) -> int:
             tell(f"error: {failure}")
         good = [result for result in results if not isinstance(result, MediaError)]
         if good:
-            print_all([prediction_table([(str(result.path), result.top(options.top)) for result in good])])
+            print_all([prediction_table([(str(r.path), r.answer, r.top(options.top)) for r in good])])
 
     write_and_show(write, show)
     return USER_ERROR if failures else 0

@@ -9,10 +9,12 @@ import pytest
 from morphmlp.data.media.sources import (
     FrameFolder,
     Source,
+    Stretch,
     TarMember,
     is_file,
     media_kind,
     num_bytes,
+    overlaps,
     part_of,
     sort_key,
     start_of,
@@ -20,7 +22,7 @@ from morphmlp.data.media.sources import (
     unique_name,
     why_not_listed,
 )
-from morphmlp.errors import MediaError
+from morphmlp.errors import MediaError, UserError
 
 FOLDER = FrameFolder(Path("a/clip"), 1, 17)
 MEMBER = TarMember(Path("a/0.tar"), "deep/x.mp4", 512, 100)
@@ -134,3 +136,72 @@ def test_a_member_that_is_not_whole_is_one_named_error(tmp_path: Path, offset: i
 def test_a_member_of_a_missing_shard_is_one_named_error(tmp_path: Path):
     with pytest.raises(MediaError, match=r"x\.mp4: .*0\.tar cannot be opened \(No such file"):
         TarMember(tmp_path / "0.tar", "x.mp4", 0, 1).read()
+
+
+FILE = Path("a/x.mp4")
+ALSO_FILE = Path("a/../a/x.mp4")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (Stretch(FILE, 0, 10), Stretch(FILE, 9.5, 20), True),
+        (Stretch(FILE, 0, 10), Stretch(ALSO_FILE, 3, 4), True),
+        (Stretch(FILE, 0, 10), Stretch(FILE, 10, 20), False),
+        (Stretch(FILE, 0, 10), Stretch(Path("b/x.mp4"), 0, 10), False),
+        (Stretch(FILE, 0, 10), FILE, True),
+        (FILE, ALSO_FILE, True),
+        (Stretch(FILE, 0, 10), Stretch(FILE, 900, 910, "frames"), True),
+        (Stretch(FILE, 0, 10, "frames"), Stretch(FILE, 10, 20, "frames"), False),
+        (FOLDER, FrameFolder(Path("a/clip"), 18, 17), False),
+        (FOLDER, FrameFolder(Path("a/clip"), 17, 17), True),
+        (FrameFolder(Path("a/clip"), None, 18), FrameFolder(Path("a/clip"), 18, 17), True),
+        (MEMBER, Stretch(MEMBER, 0, 1), True),
+    ],
+)
+def test_parts_of_one_path_overlap_where_they_meet(one: Source, other: Source, expected: bool):
+    assert overlaps(one, other) is overlaps(other, one) is expected
+
+
+def test_a_stretch_is_named_by_its_file_and_its_times(tmp_path: Path):
+    file = tmp_path / "x.mp4"
+    file.write_bytes(bytes(14))
+    stretch, frames = Stretch(file, 12.5, 17), Stretch(file, 0, 100, "frames")
+    assert os.fspath(stretch) == str(file)
+    assert Path(stretch) == file
+    assert str(stretch) == f"{file} (12.5 to 17 s)"
+    assert (part_of(frames), start_of(frames)) == ("frames 0 to 99", 0)
+    assert media_kind(stretch) == "video"
+    assert num_bytes(stretch) is why_not_listed(stretch) is None
+    assert not is_file(stretch)
+    assert state_of(stretch) == state_of(file)
+    assert len({unique_name(each) for each in (stretch, frames, file, Stretch(file, 12.5, 18))}) == 4
+    assert pickle.loads(pickle.dumps(stretch)) == stretch
+
+
+def test_stretches_of_a_file_are_in_the_order_of_their_times():
+    right = [Stretch(FILE, 9, 10), Stretch(FILE, 9, 11), Stretch(FILE, 10, 11), Stretch(Path("b"), 1, 2)]
+    assert sorted([FILE, *right[::-1]], key=sort_key) == [FILE, *right]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "reason"),
+    [
+        ((5, 5), "the end has to come after the start"),
+        ((6, 5), "the end has to come after the start"),
+        ((-1, 5), "the first of all seconds is 0"),
+        ((float("nan"), 5), "both have to be finite numbers"),
+        ((0, float("inf")), "both have to be finite numbers"),
+        ((0, 2.5, "frames"), "frames are counted in whole numbers"),
+    ],
+)
+def test_an_impossible_stretch_is_refused_in_one_line(bounds, reason: str):
+    with pytest.raises(UserError, match=f"^a/x.mp4: a stretch from {bounds[0]} to {bounds[1]} .*: {reason}$"):
+        Stretch(FILE, *bounds)
+
+
+def test_an_error_of_a_stretch_names_it_also_after_it_came_from_a_worker():
+    error = MediaError(Stretch(FILE, 1, 2), "is bad")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "a/x.mp4 (1 to 2 s): is bad"
+    assert again.path == error.path == FILE

@@ -1,6 +1,7 @@
 """Metrics against torchmetrics, views and mixing by hand, the learning rate and the parameter groups."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from torchmetrics.functional.classification import (
 from morphmlp.config import AugmentConfig, TrainConfig
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
 from morphmlp.tasks.classification.prediction import join_views
+from morphmlp.tasks.classification.report import summary
 from morphmlp.tasks.classification.training import ClipMixer, soft_cross_entropy
 from morphmlp.training.optim import lr_at, make_optimizer
 from morphmlp.training.seeding import seed_step
@@ -152,6 +154,39 @@ def test_probabilities_are_joined_by_their_mean():
     logits = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
     joined = join_views(logits, num_videos=1, aggregation="probabilities")
     assert joined.numpy() == pytest.approx(np.array([[0.375, 0.625]]), abs=1e-6)
+
+
+def test_logits_are_divided_by_the_temperature_before_any_softmax():
+    # At temperature 2, [0, 2 ln 3] is [0, ln 3], whose softmax is [1/4, 3/4]; [0, 0] stays [1/2, 1/2].
+    logits = torch.tensor([[0.0, 2 * math.log(3)], [0.0, 0.0]])
+    joined = join_views(logits, num_videos=1, aggregation="probabilities", temperature=2.0)
+    assert joined.numpy() == pytest.approx(np.array([[0.375, 0.625]]), abs=1e-6)
+    root = math.sqrt(3)  # of the mean logits [0, ln 3] at temperature 2
+    joined = join_views(logits, num_videos=1, aggregation="logits", temperature=2.0)
+    assert joined.numpy() == pytest.approx(np.array([[1, root]]) / (1 + root), abs=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["logits", "probabilities"])
+def test_a_temperature_of_one_changes_no_bit(aggregation: str):
+    logits = torch.randn(12, 7, generator=torch.Generator().manual_seed(0))
+    views = logits.unflatten(0, (4, 3))
+    plain = views.mean(1).softmax(-1) if aggregation == "logits" else views.softmax(-1).mean(1)
+    assert torch.equal(join_views(logits, num_videos=4, aggregation=aggregation, temperature=1.0), plain)
+
+
+def test_what_is_below_the_threshold_is_refused_and_the_rest_has_a_precision():
+    rows = [(1, [0.1, 0.9]), (0, [0.2, 0.8]), (0, [0.6, 0.4]), (1, [0.45, 0.55])]
+    evaluation = replace(evaluation_of(rows), threshold=0.8)
+    assert (evaluation.share_refused(), evaluation.precision_of_rest()) == (0.5, 0.5)
+    assert evaluation.accuracy() == evaluation_of(rows).accuracy() == 0.75  # the figures for all know no threshold
+    assert replace(evaluation, threshold=0.95).share_refused() == 1
+    assert math.isnan(replace(evaluation, threshold=0.95).precision_of_rest())
+    assert summary(evaluation).items() >= {"threshold": 0.8, "share_refused": 0.5, "precision_of_rest": 0.5}.items()
+    assert summary(evaluation_of(rows)).keys() == summary(evaluation).keys() - {
+        "threshold",
+        "share_refused",
+        "precision_of_rest",
+    }
 
 
 @over_cases

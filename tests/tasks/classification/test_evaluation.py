@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 import morphmlp.tasks.classification.evaluation as evaluation
 import morphmlp.training.run as training
 from morphmlp import distributed
-from morphmlp.checkpoints.folder import load, load_config, save
+from morphmlp.checkpoints.folder import load, load_config, load_with_info, save
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.loaders import TestClips
 from morphmlp.data.clips.sampling import sparse_indices
@@ -214,6 +215,21 @@ def test_table_and_summary_name_the_accuracy_of_videos_and_of_single_views(check
         f"top-1 (single view) {percent(result.view_accuracy())}   "
         f"top-5 (single view) {percent(result.view_accuracy(5))}"
     )
+
+
+def test_temperature_and_threshold_of_the_checkpoint_are_used(
+    evaluated: evaluation.Evaluation, checkpoint: Path, data: Path, tmp_path: Path
+):
+    model, info = load_with_info(checkpoint)
+    save(model, tmp_path / "calibrated", replace(info, temperature=2.0, threshold=0.2))
+    result = tiny.evaluate_checkpoint(tmp_path / "calibrated", data, workers=0)
+    for plain, softer in zip(evaluated.predictions, result.predictions, strict=True):
+        roots = np.sqrt(plain.probabilities)
+        np.testing.assert_allclose(softer.probabilities, roots / roots.sum(), rtol=1e-4)
+    assert evaluated.threshold is None
+    assert result.threshold == 0.2
+    text = tiny.run_command("evaluate", tmp_path / "calibrated", data, "--workers", 0, "--out", tmp_path / "out").stdout
+    assert re.search(r"below the threshold of 0\.200: [\d.]+% refused; precision of the rest [\d.n/a]+%?\n", text)
 
 
 def test_not_one_readable_video_is_an_error(checkpoint: Path, data: Path, tmp_path: Path):

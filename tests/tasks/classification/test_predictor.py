@@ -1,6 +1,8 @@
 """Prediction of single videos, folders and globs."""
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ from PIL import Image
 import morphmlp
 from morphmlp.data.sets.find import expand_paths
 from morphmlp.demo.synthetic import CLASSES
-from morphmlp.errors import CheckpointError, DataError, MediaError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, MediaError
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 from morphmlp.tasks.classification.report import as_row, write_csv
 
@@ -156,7 +158,11 @@ def test_pattern_or_folder_without_a_video_is_an_error(pattern: str, folder: Pat
 
 def test_rows_hold_the_best_classes_or_the_error():
     prediction = Prediction(Path("a.mp4"), ["up", "down"], np.array([0.25, 0.75]))
-    assert as_row(prediction, 1) == {"path": "a.mp4", "top": [{"label": "down", "probability": 0.75}]}
+    assert as_row(prediction, 1) == {
+        "path": "a.mp4",
+        "answer": "down",
+        "top": [{"label": "down", "probability": 0.75}],
+    }
     assert as_row(MediaError("b.mp4", "is empty"), 1) == {"path": "b.mp4", "error": "is empty"}
 
 
@@ -166,10 +172,10 @@ def test_csv_has_a_row_for_each_rank_and_each_error(tmp_path: Path):
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["path", "rank", "label", "probability", "error"],
-        ["a.mp4", "1", "down", "0.75", ""],
-        ["a.mp4", "2", "up, or so", "0.25", ""],
-        ["b.mp4", "", "", "", "is empty"],
+        ["path", "rank", "label", "probability", "error", "answer"],
+        ["a.mp4", "1", "down", "0.75", "", "down"],
+        ["a.mp4", "2", "up, or so", "0.25", "", "down"],
+        ["b.mp4", "", "", "", "is empty", ""],
     ]
 
 
@@ -178,7 +184,56 @@ def test_csv_holds_no_formulas(tmp_path: Path):
     write_csv([as_row(prediction, 1), as_row(MediaError("+b.mp4", "-1"), 2)], tmp_path / "out.csv")
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert rows[1:] == [["./=a.mp4", "1", "'@SUM(1)", "0.75", ""], ["./+b.mp4", "", "", "", "'-1"]]
+    assert rows[1:] == [["./=a.mp4", "1", "'@SUM(1)", "0.75", "", "'@SUM(1)"], ["./+b.mp4", "", "", "", "'-1", ""]]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "answer"), [(None, "down"), (0.0, "down"), (0.75, "down"), (0.7501, "none of these")]
+)
+def test_the_answer_below_the_threshold_is_none_of_these(threshold: float | None, answer: str):
+    prediction = Prediction(Path("a.mp4"), ["up", "down"], np.array([0.25, 0.75]), threshold)
+    assert prediction.answer == answer
+    assert as_row(prediction, 1)["top"] == [{"label": "down", "probability": 0.75}]
+
+
+def calibrated(checkpoint: Path, folder: Path, **fields: float) -> Path:
+    model, info = morphmlp.load_with_info(checkpoint)
+    morphmlp.save(model, folder, replace(info, **fields))
+    return folder
+
+
+def test_the_checkpoints_temperature_and_threshold_are_used_and_a_given_threshold_goes_before(
+    checkpoint: Path, data: Path, tmp_path: Path
+):
+    video = data / "val" / "moving_up" / "moving_up_0001.mp4"
+    plain = Predictor(checkpoint)(video)
+    softer = calibrated(checkpoint, tmp_path / "softer", temperature=2.0, threshold=0.99)
+    prediction = Predictor(softer)(video)
+    roots = np.sqrt(plain.probabilities)  # softmax(z / 2) is the root of softmax(z), made to add up to one
+    np.testing.assert_allclose(prediction.probabilities, roots / roots.sum(), rtol=1e-5)
+    assert (plain.answer, prediction.answer) == (plain.top(1)[0][0], "none of these")
+    assert Predictor(softer, threshold=0.0)(video).answer == plain.answer
+    assert Predictor(checkpoint, threshold=0.999)(video).answer == "none of these"
+    with pytest.raises(ConfigError, match=r"threshold is 1\.5; allowed: 0 to 1"):
+        Predictor(checkpoint, threshold=1.5)
+
+
+def test_predict_shows_the_answer_everywhere(checkpoint: Path, data: Path, tmp_path: Path):
+    video = data / "val" / "moving_up" / "moving_up_0001.mp4"
+    softer = calibrated(checkpoint, tmp_path / "softer", threshold=0.999)
+    shown = tiny.run_command("predict", softer, video, "--csv", tmp_path / "out.csv", "--workers", 0)
+    assert "none of these" in shown.stdout
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].endswith(",none of these")
+    (row,) = json.loads(tiny.run_command("predict", softer, video, "--json", "--workers", 0).stdout)
+    assert row["answer"] == "none of these"
+    forced = tiny.run_command("predict", softer, video, "--json", "--workers", 0, "--threshold", 0)
+    (row,) = json.loads(forced.stdout)
+    assert row["answer"] == row["top"][0]["label"]
+    wrong = tiny.run_command("predict", softer, video, "--threshold", 2)
+    assert (wrong.returncode, wrong.stderr) == (
+        1,
+        "error: threshold is 2.0; allowed: 0 to 1, or None, which always answers\n",
+    )
 
 
 def test_equal_probabilities_keep_the_order_of_the_classes():

@@ -110,7 +110,7 @@ def look_inside(
     fcs = mixing_fcs(model)  # before the model may move to another device
     model.to(resolve_device(device))
     on_device = clip.to(next(model.parameters()).device)
-    shares = predicted_shares(model, on_device, path=path)
+    shares = predicted_shares(model, on_device, path=path, temperature=info.temperature)
     best = int(shares.argmax())
     target = best if asked is None else asked
     if shares[target] == 0 and model.config.task == "segmentation":
@@ -194,7 +194,9 @@ def token_matrix(fc: ChunkFC) -> Tensor:
     return blocks.square().mean(dim=(1, 3)).sqrt()
 
 
-def predicted_shares(model: MorphMLP, clip: Tensor, *, path: str | Path = "the clip") -> Tensor:
+def predicted_shares(
+    model: MorphMLP, clip: Tensor, *, path: str | Path = "the clip", temperature: float = 1.0
+) -> Tensor:
     """Probabilities of the classes, `[K]`; for a segmenter, the share of the pixels that each class gets.
 
     Raises:
@@ -204,7 +206,7 @@ def predicted_shares(model: MorphMLP, clip: Tensor, *, path: str | Path = "the c
         logits = model(clip)[0]
     require_finite(logits[None], [path])
     if logits.dim() == 1:
-        return logits.softmax(dim=0)
+        return (logits / temperature).softmax(dim=0)
     return torch.bincount(logits.argmax(dim=0).flatten(), minlength=len(logits)) / logits[0].numel()
 
 

@@ -58,6 +58,12 @@ class FrameFolder:
     def start(self) -> int | None:
         return self.first
 
+    @property
+    def span(self) -> tuple[float, float, str]:
+        """The numbers of its frames; without a first one, they are taken to begin at 1, as most do."""
+        first = 1 if self.first is None else self.first
+        return first, first + self.num_frames, "numbers"
+
     def why_not_listed(self) -> str | None:
         is_whole = list_frames(self) == list_frames(self.path)
         return None if is_whole else f"{self} has more frames than its list takes"

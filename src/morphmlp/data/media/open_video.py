@@ -17,7 +17,7 @@ from av.error import FFmpegError, InvalidDataError
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from morphmlp.data.media.h264 import Unreferenced
+from morphmlp.data.media.clock import Clock
 from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
 from morphmlp.data.media.opening import errors_named, open_stream
 from morphmlp.data.media.packets import Packets
@@ -53,6 +53,7 @@ class OpenVideo:
         self.first: av.VideoFrame | None = None
         self.num_decoded = self.num_lost = 0
         self.packets = Packets()
+        self.clock = Clock.of(container, stream)
         self._reformatter = VideoReformatter()  # setting one up costs more than converting a small frame
 
     def scan(self) -> tuple[av.VideoFrame, Packets]:
@@ -82,44 +83,22 @@ class OpenVideo:
         measured = packets.num_shown / float(ticks * self.stream.time_base)
         return header if abs(header - measured) < 0.02 * measured else measured
 
+    def end_s(self, packets: Packets, fps: float) -> float:
+        """When the last frame ends, in seconds from where players start; one without a duration has that of `fps`."""
+        end, last = packets.end or 0, max(packets.times, default=0)
+        return self.clock.seconds(end) if end > last else self.clock.seconds(last) + 1 / fps
+
     @property
     def has_plain_times(self) -> bool:
-        """Whether the container holds the frames' own times, and frames can be left out by the standard (H.264)."""
-        return self.stream.codec_context.name == "h264" and self.container.format.name in _TIMED_FORMATS
+        """Whether the container holds the frames' own times."""
+        return self.container.format.name in _TIMED_FORMATS
 
-    def pictures_at(self, wanted: set[int], *, start: int) -> dict[int, np.ndarray] | None:
-        """The frames [H, W, 3] at these times, or None where a full read could give others: something is damaged.
-
-        Args:
-            start: the time of the first frame.
-        """
-        found: dict[int, np.ndarray] = {}
-        last_time: int | None = None
-        for frame in self._frames_needed(wanted, start=start):
-            if frame.is_corrupt or frame.pts is None or (last_time is not None and frame.pts <= last_time):
-                return None
-            self.first, last_time = self.first or frame, frame.pts
-            if frame.pts in wanted:
-                found[frame.pts] = self.to_rgb(frame)
-        return found if len(found) == len(wanted) else None
-
-    def _frames_needed(self, wanted: set[int], *, start: int) -> Iterator[av.VideoFrame]:
-        """The wanted frames and those that others refer to, up to the last packet that a wanted one needs.
-
-        The first frame too: it gives size and turn. What is in the decoder at the end is given out as well, as it says
-        whether what a wanted frame refers to is damaged.
-        """
-        unreferenced, missing = Unreferenced(self.stream), set(wanted)
-        self.container.seek(start, stream=self.stream)
-        for packet in self.container.demux(self.stream):
-            needed = self.first is None or packet.pts in wanted or not packet.size or not unreferenced.holds(packet)
-            self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-            for frame in self.stream.decode(packet):
-                missing.discard(frame.pts or 0)
-                yield frame
-            if not missing and packet.size:  # the one without data, at the end, has given out all
-                yield from self.stream.decode(None)
-                return
+    def show_first(self) -> bool:
+        """Decodes the first frame of the file, from its beginning; whether that went well."""
+        for packet in self._demuxed():
+            if next(self._decoded(packet), None) is not None:
+                break
+        return self.first is not None and not self.num_lost and not self.first.is_corrupt
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Yield the frames in the order in which they are shown, which is the one in which decoders give them out.

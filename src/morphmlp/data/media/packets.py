@@ -1,5 +1,6 @@
 """What the packets of a video stream tell without being decoded: how many frames, when, and whether all are there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import av
@@ -18,6 +19,7 @@ class Packets:
         num_read: packets with content.
         num_shown: those that no edit list discards.
         times: of the shown ones in the order in which they are stored: when each is shown, or else when it is decoded.
+        durations: of the same ones; 0 where it is not known.
         all_timed: every packet says when it is shown.
         end: of the last one shown.
         corrupt: the container says that a packet is not whole.
@@ -27,6 +29,7 @@ class Packets:
     num_read: int = 0
     num_shown: int = 0
     times: list[int] = field(default_factory=list)
+    durations: list[int] = field(default_factory=list)
     all_timed: bool = True
     end: int | None = None
     corrupt: bool = False
@@ -41,17 +44,25 @@ class Packets:
         self.encrypted |= packet.has_sidedata("encryption_info")
         if packet.is_discard:
             return
-        self.num_shown += 1
         self.all_timed &= packet.pts is not None
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is not None:
-            until = time + (packet.duration or 0)
-            self.times.append(time)
-            self.end = until if self.end is None else max(self.end, until)
+        self._add_shown(packet.dts if packet.pts is None else packet.pts, packet.duration or 0)
 
-    def plain_times(self) -> list[int]:
-        """When each frame is shown, in order; nothing where one does not say so, or two say the same."""
-        return sorted(self.times) if self.all_timed and len(set(self.times)) == self.num_shown else []
+    @classmethod
+    def of(cls, shown: Iterable[tuple[int, int]]) -> "Packets":
+        """Packets of which the times and durations are known."""
+        packets = cls()
+        for time, duration in shown:
+            packets.num_read += 1
+            packets._add_shown(time, duration)
+        return packets
+
+    def _add_shown(self, time: int | None, duration: int) -> None:
+        self.num_shown += 1
+        if time is not None:
+            until = time + duration
+            self.times.append(time)
+            self.durations.append(duration)
+            self.end = until if self.end is None else max(self.end, until)
 
     def num_stated(self, stream: av.VideoStream, fps: float) -> int | None:
         """The packets that the header states where many of them are missing, as after half a download; else None.

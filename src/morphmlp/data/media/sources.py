@@ -7,6 +7,7 @@ to read it. Such a class says
     location         the file or folder on the disk that it is a part of
     part             which part, as text; "" where the path of the source says it
     start            where the part begins, for parts of one path; None is the beginning
+    span             where it begins and ends, the end exclusive, and what is counted; None is all of the path
     num_bytes        its size; None where it is no file
     why_not_listed() why the row of a list, which is a path, cannot name it; None where it can
 
@@ -39,7 +40,9 @@ def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
 
 
 def sort_key(source: Source) -> tuple:
-    """Puts sources of any type in one order: by path, then the parts of one folder of frames."""
+    """Puts sources of any type in one order: by path, then the stretches of a file by time, and parts of a folder."""
+    if isinstance(source, Stretch):
+        return Path(source).parts, "Stretch", source.start, source.end, source.unit
     return Path(source).parts, repr(source)
 
 
@@ -49,8 +52,30 @@ def part_of(source: Source) -> str:
 
 
 def start_of(source: Source) -> float | None:
-    """Where a source begins within its path; None is the beginning. Two parts with one start overlap."""
+    """Where a source begins within its path; None is the beginning. See `overlaps` for whether two parts share any."""
     return None if isinstance(source, Path) else source.start
+
+
+def span_of(source: Source) -> tuple[float, float, str] | None:
+    """Where a source begins and ends within its path, the end exclusive, and in which unit; None is all of it."""
+    return None if isinstance(source, Path) else source.span
+
+
+def overlaps(one: Source, other: Source) -> bool:
+    """Whether two sources may share a frame: parts that meet, of one path, whose links are not followed.
+
+    A whole file meets all of its parts. Seconds and frames of one file cannot be compared without reading it, and count
+    as meeting.
+
+    >>> overlaps(Stretch(Path("x.mp4"), 0, 10), Stretch(Path("x.mp4"), 10, 20))  # the end is exclusive
+    False
+    """
+    if os.path.abspath(one) != os.path.abspath(other):
+        return False
+    first, second = span_of(one), span_of(other)
+    if first is None or second is None or first[2] != second[2]:
+        return True
+    return first[0] < second[1] and second[0] < first[1]
 
 
 def num_bytes(source: Source) -> int | None:

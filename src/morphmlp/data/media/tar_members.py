@@ -20,7 +20,7 @@ class TarMember:
     size: int
 
     part = ""  # the name, which is in the path, says it all
-    start = None
+    start = span = None
 
     def __fspath__(self) -> str:
         return os.path.join(self.shard, self.name)

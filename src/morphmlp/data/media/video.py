@@ -7,9 +7,11 @@ names it.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
+import av
 import numpy as np
 from av.error import FFmpegError
 
@@ -17,9 +19,11 @@ from morphmlp.data.media.animations import content_of, describe_animation, is_an
 from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames, read_frame_files
 from morphmlp.data.media.images import describe_image, read_image
-from morphmlp.data.media.open_video import UNKNOWN_FPS, opened, turn_of
+from morphmlp.data.media.numbering import Numbered, number_frames
+from morphmlp.data.media.open_video import UNKNOWN_FPS, OpenVideo, opened, turn_of
+from morphmlp.data.media.seeking import Plan, all_come_out, of_stated, pictures_at, plan
 from morphmlp.data.media.sources import media_kind
-from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.errors import MediaError
 
 
@@ -55,23 +59,42 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     >>> probe("juggle.mp4")
     VideoInfo(num_frames=247, fps=24.0, height=720, width=1280, rotation_degrees=0, duration_s=10.2916..., codec='h264')
     """
+    if isinstance(path, Stretch):
+        with _named(path):
+            return _probe_stretch(path)
     if is_frame_folder(path):
         return _probe_folder(path)
     if _is_image(path):
         return _probe_image(path)
     with opened(path) as video:
         frame, packets = video.scan()
-        turn, fps = turn_of(frame), video.average_fps(packets)
-        return VideoInfo(
-            num_frames=packets.num_shown,
-            fps=fps,
-            height=frame.width if turn.exchanges_sides else frame.height,
-            width=frame.height if turn.exchanges_sides else frame.width,
-            rotation_degrees=turn.degrees,
-            duration_s=packets.num_shown / fps,
-            codec=video.stream.codec_context.codec.canonical_name,
-            num_missing=max((packets.num_stated(video.stream, fps) or 0) - packets.num_read, 0),
-        )
+        info = _info(video, frame, packets.num_shown, video.average_fps(packets))
+        num_stated = packets.num_stated(video.stream, info.fps) or 0
+        return replace(info, num_missing=max(num_stated - packets.num_read, 0))
+
+
+def _info(video: OpenVideo, frame: av.VideoFrame, num_frames: int, fps: float) -> VideoInfo:
+    """What there is to say of a video with this first frame."""
+    turn = turn_of(frame)
+    return VideoInfo(
+        num_frames=num_frames,
+        fps=fps,
+        height=frame.width if turn.exchanges_sides else frame.height,
+        width=frame.height if turn.exchanges_sides else frame.width,
+        rotation_degrees=turn.degrees,
+        duration_s=num_frames / fps,
+        codec=video.stream.codec_context.codec.canonical_name,
+    )
+
+
+def _probe_stretch(stretch: Stretch) -> VideoInfo:
+    if not _is_counted(stretch.file):
+        with _planned(stretch) as (video, plan):
+            if plan is not None and video.first is not None:
+                return _info(video, video.first, len(plan.times), plan.fps)
+    found, info = _number(stretch), probe(stretch.file)
+    num_frames = len(found.numbers)
+    return replace(info, num_frames=num_frames, fps=found.fps, duration_s=num_frames / found.fps, num_missing=0)
 
 
 def _probe_folder(folder: str | os.PathLike[str]) -> VideoInfo:
@@ -121,7 +144,10 @@ def count_decodable(path: str | os.PathLike[str]) -> int:
     Raises:
         MediaError: there is none, or too large a share of the packets cannot be decoded.
     """
-    if is_frame_folder(path) or _is_image(path):
+    if isinstance(path, Stretch):
+        with _named(path):
+            return _count_stretch(path)
+    if _is_counted(path):
         return probe(path).num_frames
     with opened(path) as video:
         for _ in video.frames():
@@ -136,10 +162,30 @@ def frame_times(path: str | os.PathLike[str]) -> list[int]:
     Raises:
         MediaError: the file cannot be opened as a video.
     """
+    if isinstance(path, Stretch):
+        with _named(path):
+            return _times_of_stretch(path)
     if _is_image(path):
         return []
     with opened(path) as video:
         return video.count().times
+
+
+def _count_stretch(stretch: Stretch) -> int:
+    if not _is_counted(stretch.file):
+        with _planned(stretch) as (video, plan), suppress(FFmpegError, OSError, ValueError):
+            if plan is not None and all_come_out(video, plan):
+                return len(plan.times)
+    return len(_number(stretch).numbers)
+
+
+def _times_of_stretch(stretch: Stretch) -> list[int]:
+    if _is_counted(stretch.file):
+        return []
+    with _planned(stretch) as (_, plan):
+        if plan is not None:
+            return plan.times
+    return _number(stretch).times
 
 
 def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndarray:
@@ -161,6 +207,8 @@ def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndar
     """
     if not len(indices) or min(indices) < 0:
         raise ValueError(f"indices={list(indices)}: give one or more frame numbers, from 0 on")
+    if isinstance(path, Stretch):
+        return read_clip(path, lambda num_frames, fps: indices)
     if is_frame_folder(path):
         return read_frame_files(path, list_frames(path), indices)
     if _is_image(path):
@@ -202,7 +250,8 @@ def read_clip(
     (16, 720, 1280, 3)
     """
     if isinstance(path, Stretch):
-        return _read_stretch(path, sample, short_side)
+        with _named(path):
+            return _read_stretch(path, sample, incomplete, short_side)
     if is_frame_folder(path):
         files = list_frames(path)
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
@@ -218,29 +267,61 @@ def read_clip(
         frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
         if frames is None:
             raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
-        incomplete(_of_stated(num_decoded, num_stated))
+        incomplete(of_stated(num_decoded, num_stated))
     elif info.num_missing:
-        incomplete(_of_stated(info.num_frames, num_stated))
+        incomplete(of_stated(info.num_frames, num_stated))
     return frames
 
 
 def _read_stretch(
-    stretch: Stretch, sample: Callable[[int, float], Sequence[int]], short_side: int | None
+    stretch: Stretch,
+    sample: Callable[[int, float], Sequence[int]],
+    incomplete: Callable[[str], None],
+    short_side: int | None,
 ) -> np.ndarray:
-    fps = probe(stretch.file).fps
-    with opened(stretch.file, short_side=short_side) as video:
-        frames = [
-            video.to_rgb(frame)
-            for number, frame in enumerate(video.frames())
-            if stretch.contains(frame.time if frame.time is not None else number / fps, number)
-        ]
-    if not frames:
-        raise MediaError(stretch, "holds no frame")
-    return np.stack([frames[index] for index in sample(len(frames), fps)])
+    if not _is_counted(stretch.file):
+        frames = _decode_wanted(stretch, sample, incomplete, short_side)
+        if frames is not None:
+            return frames
+    numbers, _, fps, note = _number(stretch)
+    indices = sample(len(numbers), fps)
+    if max(indices) >= len(numbers):
+        raise MediaError(stretch, f"holds {len(numbers)} frames, so there is no frame {max(indices)} (the first is 0)")
+    chosen = [numbers[index] for index in indices]
+    if note:
+        incomplete(note)
+    if _is_counted(stretch.file):
+        return read_frames(stretch.file, chosen)
+    frames, num_decoded = _decode(stretch.file, chosen, short_side)
+    if frames is None:
+        raise MediaError(stretch, f"its file gave {num_decoded} frames, and more before; it may be changing")
+    return frames
 
 
-def _of_stated(num_frames: int, num_stated: int) -> str:
-    return f"{num_frames} of {num_stated} frames can be read"
+def _number(stretch: Stretch) -> Numbered:
+    """The numbers of a stretch's frames; those of a folder or an animation have no times."""
+    if not _is_counted(stretch.file):
+        return number_frames(stretch)
+    info = probe(stretch.file)
+    if stretch.unit == "seconds":
+        what = "a folder of frames" if info.codec == "frames" else "an image"
+        raise MediaError(stretch, f"is {what}, whose frames have no times; give the stretch in frames")
+    note = past_end(stretch, num_frames=info.num_frames, end_s=info.duration_s, fps=info.fps)
+    return Numbered(list(range(info.num_frames))[int(stretch.start) : int(stretch.end)], [], info.fps, note)
+
+
+def _is_counted(path: str | os.PathLike[str]) -> bool:
+    """Whether the frames of a source are counted and have no times: a folder of frames, an image or an animation."""
+    return is_frame_folder(path) or _is_image(path)
+
+
+@contextmanager
+def _named(stretch: Stretch) -> Iterator[None]:
+    """What is wrong with the file of a stretch is said of the stretch."""
+    try:
+        yield
+    except MediaError as error:
+        raise MediaError(stretch, error.reason) from None
 
 
 def _read_image(
@@ -261,34 +342,41 @@ def _decode_wanted(
     incomplete: Callable[[str], None] = lambda note: None,
     short_side: int | None = None,
 ) -> np.ndarray | None:
-    """`read_clip` of an H.264 file, without decoding unwanted frames that no other frame refers to; or None.
+    """`read_clip` of a file or a stretch of one, without decoding frames that the wanted ones do not need; or None.
 
-    By the standard these can be left out without a change to the others; they are a third of the frames of an ordinary
-    file. Only here do timestamps tell which frame is which. So None is returned where they are not plain: the container
-    has none of its own, one is missing, is there twice or is out of order, or a frame does not come out. None is also
-    returned where anything else is wrong with the file, which decoding all of it will name.
+    None is returned where the packets leave anything unsure, see `seeking`, and where anything is wrong with the file,
+    which decoding all of it will name.
     """
-    with opened(path, short_side=short_side) as video:
-        if not video.has_plain_times:
+    with _planned(path, short_side) as (video, plan):
+        if plan is None:
+            return None
+        times = plan.times
+        indices = [int(index) for index in sample(len(times), plan.fps)]
+        if not indices or min(indices) < 0 or max(indices) >= len(times):
             return None
         try:
-            packets = video.count()
-            times = packets.plain_times()
-            if not times or packets.corrupt:
-                return None
-            fps = video.average_fps(packets)
-            indices = [int(index) for index in sample(len(times), fps)]
-            if not indices or min(indices) < 0 or max(indices) >= len(times):
-                return None
-            found = video.pictures_at({times[index] for index in indices}, start=times[0])
+            found = pictures_at(video, plan, {times[index] for index in indices})
         except (FFmpegError, OSError, ValueError):
             return None
-        num_stated = packets.num_stated(video.stream, fps)
     if found is None:
         return None
-    if num_stated:
-        incomplete(_of_stated(len(times), num_stated))
+    if plan.note:
+        incomplete(plan.note)
     return np.stack([found[times[index]] for index in indices])
+
+
+@contextmanager
+def _planned(path: str | os.PathLike[str], short_side: int | None = None) -> Iterator[tuple[OpenVideo, Plan | None]]:
+    """A file or a stretch of one that is open, with its frames where the packets tell them without doubt."""
+    stretch = path if isinstance(path, Stretch) else None
+    with opened(path if stretch is None else stretch.file, short_side=short_side) as video:
+        try:
+            found = plan(video, stretch)
+        except MediaError:
+            raise
+        except (FFmpegError, OSError, ValueError):
+            found = None
+        yield video, found
 
 
 def _decode(

@@ -30,6 +30,7 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     input_for_test,
+    is_answered,
     load_classifier,
     make_test_loader,
     model_kind,
@@ -74,6 +75,8 @@ class Evaluation:
         broken: path and reason of the others.
         unit: what the samples are: "videos" or "images".
         note: how labels met classes where that was not by name, for people; "" where it was.
+        threshold: the least probability of the best class with which the checkpoint answers; None always answers. Only
+            `share_refused` and `precision_of_rest` know it.
     """
 
     labels: list[str]
@@ -81,6 +84,7 @@ class Evaluation:
     broken: list[tuple[Path, str]] = field(default_factory=list)
     unit: str = "videos"
     note: str = ""
+    threshold: float | None = None
 
     def accuracy(self, k: int = 1) -> float:
         """Share of samples whose label is among the k most probable classes; NaN without samples."""
@@ -90,6 +94,20 @@ class Evaluation:
     def view_accuracy(self, k: int = 1) -> float:
         """The accuracy of single views, as if none were joined; NaN where their ranks are not known."""
         hits = [prediction.view_ranks < k for prediction in self.predictions if prediction.view_ranks is not None]
+        return float(np.mean(hits)) if hits else float("nan")
+
+    @property
+    def answered(self) -> list[SamplePrediction]:
+        """The samples whose best class reaches the threshold."""
+        return [p for p in self.predictions if is_answered(p.probabilities.max(), self.threshold)]
+
+    def share_refused(self) -> float:
+        """Share of samples to which the answer is "none of these"; NaN without samples."""
+        return 1 - len(self.answered) / len(self.predictions) if self.predictions else float("nan")
+
+    def precision_of_rest(self) -> float:
+        """Share of right answers among those that are given; NaN where none is."""
+        hits = [prediction.label == prediction.predicted for prediction in self.answered]
         return float(np.mean(hits)) if hits else float("nan")
 
     @property
@@ -166,11 +184,17 @@ def evaluate_checkpoint(
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
     fast, execution = for_inference(model, execution)
     with process_group():
-        return evaluate(fast, loader, labelled, execution)
+        evaluation = evaluate(fast, loader, labelled, execution, temperature=info.temperature)
+    return replace(evaluation, threshold=info.threshold)
 
 
 def evaluate(
-    model: nn.Module, loader: DataLoader, labelled: LabelledSet, execution: Execution = AS_USUAL
+    model: nn.Module,
+    loader: DataLoader,
+    labelled: LabelledSet,
+    execution: Execution = AS_USUAL,
+    *,
+    temperature: float = 1.0,
 ) -> Evaluation:
     """Evaluates a model on the samples of `labelled`, whose loader holds the share of this process.
 
@@ -178,13 +202,15 @@ def evaluate(
 
     Args:
         loader: `make_test_loader` of `TestClips` over all samples, for this process.
+        temperature: of the checkpoint, see `join_views`.
 
     Raises:
         DataError: not one of the samples can be read.
     """
     results: list[tuple[int, SamplePrediction | BrokenSample]] = []
     with failing_together():
-        for index, result in predict_samples(model, loader, precision=execution.precision):
+        answers = predict_samples(model, loader, precision=execution.precision, temperature=temperature)
+        for index, result in answers:
             results.append((index, _prediction(labelled.samples[index], result)))
             execution.progress(len(results), num_samples(loader))
     results = sorted(gather(results), key=lambda item: item[0])

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
+from morphmlp.data.batches.loaders import Batch, BrokenSample, TestClips, make_loader
 from morphmlp.data.media.sources import MediaKind
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating, require_finite
@@ -20,6 +20,8 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.registry import load_for_task
 
 VIEWS_PER_BATCH = 32
+NONE_OF_THESE = "none of these"  # the answer below the threshold
+NOTHING = "(nothing)"  # the class of what is between the labelled stretches
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,33 @@ class ViewProbabilities:
 
 
 def predict_samples(
-    model: nn.Module, loader: DataLoader, *, precision: str = "fp32"
+    model: nn.Module, loader: DataLoader, *, precision: str = "fp32", temperature: float = 1.0
 ) -> Iterator[tuple[int, ViewProbabilities | BrokenSample]]:
     """Index and probabilities of each sample of a loader over `TestClips`, or why it cannot be read.
+
+    Args:
+        temperature: of the checkpoint, see `join_views`.
+
+    Raises:
+        NotFiniteError: an output is NaN or infinite.
+    """
+    dataset: Any = loader.dataset
+    for batch, logits in batch_logits(model, loader, precision=precision):
+        yield from ((sample.index, sample) for sample in batch.broken)
+        if not batch.indices:
+            continue
+        num_videos = len(batch.indices)
+        joined = join_views(
+            logits, num_videos=num_videos, aggregation=dataset.config.aggregation, temperature=temperature
+        )
+        views = join_views(logits, num_videos=len(logits), aggregation="logits", temperature=temperature)
+        views = views.unflatten(0, (num_videos, -1))
+        for index, *probabilities in zip(batch.indices, joined.cpu().numpy(), views.cpu().numpy(), strict=True):
+            yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
+
+
+def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Iterator[tuple[Batch, Tensor]]:
+    """Each batch of a loader over `TestClips`, and its logits `[videos * views, classes]`, those of a video in a row.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
@@ -46,17 +72,14 @@ def predict_samples(
     device = next(model.parameters()).device
     with evaluating(model):
         for batch in loader:
-            yield from ((sample.index, sample) for sample in batch.broken)
             if not batch.indices:
+                yield batch, torch.empty(0)
                 continue
             with torch.no_grad(), autocast(device, precision):
                 logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
-            num_videos = len(batch.indices)
-            require_finite(logits.unflatten(0, (num_videos, -1)), [dataset.samples[i].path for i in batch.indices])
-            joined = join_views(logits, num_videos=num_videos, aggregation=dataset.config.aggregation).cpu().numpy()
-            views = logits.float().softmax(dim=-1).unflatten(0, (num_videos, -1)).cpu().numpy()
-            for index, *probabilities in zip(batch.indices, joined, views, strict=True):
-                yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
+            by_video = logits.unflatten(0, (len(batch.indices), -1))
+            require_finite(by_video, [dataset.samples[i].path for i in batch.indices])
+            yield batch, logits
 
 
 def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:
@@ -104,14 +127,31 @@ def with_protocol(config: InputConfig, **changes: Any) -> InputConfig:
     return replace(config, **{name: value for name, value in changes.items() if value is not None})
 
 
-def join_views(logits: Tensor, *, num_videos: int, aggregation: str) -> Tensor:
+def chosen_threshold(info: CheckpointInfo, threshold: float | None) -> float | None:
+    """The threshold that is asked for, or else the checkpoint's; None, as 0, always answers.
+
+    Raises:
+        ConfigError: it is not within 0 and 1.
+    """
+    return replace(info, threshold=info.threshold if threshold is None else threshold).threshold or None
+
+
+def is_answered(probability: float, threshold: float | None) -> bool:
+    """Whether the best class, of this probability, is the answer; below the threshold none is."""
+    return threshold is None or probability >= threshold
+
+
+def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> Tensor:
     """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`.
 
     "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
     that the ranking is that of the sum and the probabilities do not sharpen with the number of views.
     "probabilities": the mean of the views' softmax, as other code bases do.
+
+    All logits are divided by the temperature before that (Guo et al., On Calibration of Modern Neural Networks, ICML
+    2017, Sec. 4.2).
     """
-    views = logits.float().unflatten(0, (num_videos, -1))
+    views = (logits.float() / temperature).unflatten(0, (num_videos, -1))
     if aggregation == "logits":
         return views.mean(dim=1).softmax(dim=-1)
     return views.softmax(dim=-1).mean(dim=1)

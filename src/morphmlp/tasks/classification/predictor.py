@@ -14,7 +14,10 @@ from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
 from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.classification.prediction import (
+    NONE_OF_THESE,
+    chosen_threshold,
     input_for_test,
+    is_answered,
     load_classifier,
     make_test_loader,
     model_kind,
@@ -29,11 +32,19 @@ class Prediction:
     Attributes:
         labels: class names, or numbers where the checkpoint has no names.
         probabilities: `[classes]`, the video's views joined.
+        threshold: the least probability of the best class with which it is the answer; None always answers.
     """
 
     path: Path
     labels: list[str]
     probabilities: np.ndarray
+    threshold: float | None = None
+
+    @property
+    def answer(self) -> str:
+        """The most probable class, or "none of these" where its probability is below the threshold."""
+        ((label, probability),) = self.top(1)
+        return label if is_answered(probability, self.threshold) else NONE_OF_THESE
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k most probable classes with their probabilities, best first."""
@@ -52,6 +63,8 @@ class Predictor:
     Args:
         checkpoint: a checkpoint folder.
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
+        threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
+            always answers.
         device: "auto", "cpu" or "cuda".
         precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
@@ -60,6 +73,7 @@ class Predictor:
 
     Raises:
         CheckpointError: the folder is no checkpoint of a classifier.
+        ConfigError: the protocol does not fit the model, or the threshold is not within 0 and 1.
     """
 
     def __init__(
@@ -69,6 +83,7 @@ class Predictor:
         num_clips: int | None = None,
         num_crops: int | None = None,
         aggregation: str | None = None,
+        threshold: float | None = None,
         device: str = "auto",
         precision: str = "fp32",
     ):
@@ -77,6 +92,7 @@ class Predictor:
         self.model, self._execution = for_inference(model, Execution(device, precision))
         self.kind: MediaKind = model_kind(model)
         self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self.threshold = chosen_threshold(self.info, threshold)
         self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Path) -> Prediction:
@@ -101,11 +117,14 @@ class Predictor:
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
-        for index, result in predict_samples(self.model, loader, precision=self._execution.precision):
+        results = predict_samples(
+            self.model, loader, precision=self._execution.precision, temperature=self.info.temperature
+        )
+        for index, result in results:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                yield Prediction(Path(samples[index].path), self.labels, result.joined)
+                yield Prediction(Path(samples[index].path), self.labels, result.joined, self.threshold)
 
     def _takes(self, path: Path) -> bool:
         """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""

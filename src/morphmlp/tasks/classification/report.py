@@ -44,6 +44,11 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     )
     if (evaluation.num_views or 1) > 1:
         lines.append(_accuracies(evaluation.view_accuracy, "single view"))
+    if evaluation.threshold is not None:
+        refused, precision = percent(evaluation.share_refused()), percent(evaluation.precision_of_rest())
+        lines.append(
+            f"below the threshold of {evaluation.threshold:.3f}: {refused} refused; precision of the rest {precision}"
+        )
     if evaluation.note:
         lines.append(evaluation.note)
     rows = evaluation.per_class()
@@ -60,21 +65,25 @@ def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
     return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in (1, 5))
 
 
-def prediction_table(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> "Table":
-    """For the terminal: a block of bars for each file, which is a name and its classes, best first."""
+def prediction_table(rows: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> "Table":
+    """For the terminal: a block of bars for each file, which is a name, its answer, and its classes, best first."""
     columns = [*text_columns("file", "class"), *number_columns("probability"), *text_columns("", min_width=20)]
-    return table("", columns, *(_top_rows(file, top) for file, top in rows))
+    return table("", columns, *(_file_rows(*row) for row in rows))
 
 
-def _top_rows(file: str, top: Sequence[tuple[str, float]]) -> "list[list[RenderableType]]":
+def _file_rows(file: str, answer: str, top: Sequence[tuple[str, float]]) -> "list[list[RenderableType]]":
+    """The file's classes, the answer in bold; an answer that is no class is above them."""
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    rows = []
+    refused = bool(top) and answer != top[0][0]
+    rows: list[list[RenderableType]] = [["", Text(encodable(answer), style="bold"), "", ""]] if refused else []
     for rank, (name, probability) in enumerate(top):
         bar = ProgressBar(total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan")
-        shown = Text(encodable(name), style="" if rank else "bold")
-        rows.append(["" if rank else file, shown, percent(probability), bar])
+        shown = Text(encodable(name), style="" if rank or refused else "bold")
+        rows.append(["", shown, percent(probability), bar])
+    if rows:
+        rows[0][0] = file
     return rows
 
 
@@ -110,9 +119,21 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "top1_single_view": evaluation.view_accuracy(1),
         "top5_single_view": evaluation.view_accuracy(5),
         "loss": evaluation.loss(),
+        **_refusal(evaluation),
         "classes": evaluation.per_class(),
         "not_evaluated": [{"path": str(path), "reason": reason} for path, reason in evaluation.broken],
         "incomplete": [{"path": str(path), "note": note} for path, note in evaluation.incomplete],
+    }
+
+
+def _refusal(evaluation: Evaluation) -> dict[str, float]:
+    """What the threshold costs and brings; nothing where there is none."""
+    if evaluation.threshold is None:
+        return {}
+    return {
+        "threshold": evaluation.threshold,
+        "share_refused": evaluation.share_refused(),
+        "precision_of_rest": evaluation.precision_of_rest(),
     }
 
 
@@ -146,20 +167,22 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
-    """Plain values of a result: path and its k best classes, or path and error."""
+    """Plain values of a result: path, answer and its k best classes, or path and error."""
     if isinstance(result, MediaError):
         return {"path": str(result.path), "error": result.reason}
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
-    return {"path": str(result.path), "top": top}
+    return {"path": str(result.path), "answer": result.answer, "top": top}
 
 
 def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
-    """Rows of `as_row` as a csv file: path, rank, label, probability, error."""
+    """Rows of `as_row` as a csv file: path, rank, label, probability, error, and the answer for the path."""
     with replaced_file(path) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "rank", "label", "probability", "error"])
+        writer.writerow(["path", "rank", "label", "probability", "error", "answer"])
         for row in rows:
+            path_cell = csv_path(row["path"])
             if "error" in row:
-                writer.writerow([csv_path(row["path"]), "", "", "", csv_text(row["error"])])
+                writer.writerow([path_cell, "", "", "", csv_text(row["error"]), ""])
             for rank, entry in enumerate(row.get("top", []), start=1):
-                writer.writerow([csv_path(row["path"]), rank, csv_text(entry["label"]), entry["probability"], ""])
+                label, answer = csv_text(entry["label"]), csv_text(row["answer"])
+                writer.writerow([path_cell, rank, label, entry["probability"], "", answer])

@@ -1,0 +1,141 @@
+"""`morphmlp features`."""
+
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.config import ListConfig
+from morphmlp.errors import ConfigError
+from morphmlp.output import tell
+from morphmlp.signals import Terminated
+
+if TYPE_CHECKING:
+    from morphmlp.tasks.classification.features.run import Features
+    from morphmlp.tasks.classification.features.sources import FeatureFile
+
+MOST_NAMED = 10  # broken files on the terminal; all are in features.json
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    options = _read_options(arguments)
+
+    from morphmlp.display.progress_bar import counting
+    from morphmlp.distributed import is_main
+    from morphmlp.tasks.classification.features.model import FeatureExtractor
+    from morphmlp.tasks.classification.features.run import write_features
+
+    extractor = FeatureExtractor(
+        options.checkpoint,
+        layer=options.layer,
+        pooling=options.pooling,
+        num_clips=options.clips,
+        num_crops=options.crops,
+        device=options.device,
+        precision=options.precision,
+    )
+    files, classes = _files(options, extractor.kind)
+    unit = f"{extractor.kind}s" if options.step is None else "windows"
+    try:
+        with counting(unit, enabled=not options.json and is_main()) as progress:
+            features = write_features(
+                extractor,
+                files,
+                options.out,
+                step_s=options.step,
+                length_s=options.length,
+                format=options.format,
+                classes=classes,
+                workers=options.workers,
+                fresh=options.fresh,
+                progress=progress,
+            )
+    except (KeyboardInterrupt, Terminated):
+        tell(f"what was computed so far is in {options.out}; the same command goes on from there")
+        raise
+    if is_main():
+        _report(features, options)
+    return USER_ERROR if features.broken else 0
+
+
+def _read_options(arguments: list[str]) -> Namespace:
+    parser = make_parser(
+        "features",
+        "CHECKPOINT SOURCE...",
+        "Writes what a classifier sees as vectors: one a file, or one a window every --step seconds, with a table and a\n"
+        "JSON file that say what each is of. SOURCE is a file, a folder or a glob; --data takes labelled data instead.\n"
+        "It can be stopped: the same command goes on. Exit status 1 if files could not be read; the rest is written.\n"
+        "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli features CHECKPOINT SOURCE...",
+        "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
+        "  morphmlp features runs/mine/best long.mp4 --step 1 --length 2 --format npz",
+    )
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
+    parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes, with its labels")
+    parser.add_argument("--out", type=str, default="features", help="folder for the results")
+    parser.add_argument("--step", type=PositiveFloat | None, help="seconds from one window to the next")
+    parser.add_argument("--length", type=PositiveFloat | None, help="seconds of a window; default: a clip, or a step")
+    parser.add_argument(
+        "--layer",
+        type=Literal["head", "stage1", "stage2", "stage3", "stage4"],
+        default="head",
+        help="head: what the classifier is given; a stage: its output",
+    )
+    parser.add_argument(
+        "--pooling", type=Literal["mean", "max", "none"], default="mean", help="over the tokens of a stage"
+    )
+    parser.add_argument("--format", type=Literal["safetensors", "npz"], default="safetensors", help="of the vectors")
+    parser.add_argument("--nearest", type=PositiveInt | None, help="write which so many others are most alike to each")
+    parser.add_argument("--fresh", action="store_true", help="forget what is in --out")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    group = parser.add_argument_group("views, whose mean is taken (default: what the checkpoint was saved with)")
+    group.add_argument("--clips", type=PositiveInt | None, help="views of a video in time")
+    group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
+    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    parser.add_class_arguments(ListConfig, "lists", help="How --data is read")
+    options = parser.parse_args(arguments)
+    if bool(options.sources) == bool(options.data):
+        raise ConfigError("give files, folders or globs, or labelled data as --data DIR: one of the two")
+    return options
+
+
+def _files(options: Namespace, kind: Literal["video", "image"]) -> "tuple[list[FeatureFile], list[str]]":
+    """What there is to look at, and the names of its classes."""
+    from morphmlp.analysis.data_check.inventory import WHOLE, take_inventory
+    from morphmlp.data.sets.find import expand_paths
+    from morphmlp.tasks.classification.features.sources import FeatureFile
+
+    if options.sources:
+        return [FeatureFile(path) for path in expand_paths(options.sources, kind)], []
+    lists = ListConfig.from_dict(options.as_dict()["lists"])
+    found = take_inventory(options.data, readings={"lists": lists})
+    files = [
+        FeatureFile(
+            file.job.path, -1 if file.label is None else file.label, "" if file.split == WHOLE else file.split
+        )
+        for file in found.files
+    ]
+    return files, found.classes
+
+
+def _report(features: "Features", options: Namespace) -> None:
+    """Says what was written; the neighbours come now."""
+    if options.nearest is not None:
+        from morphmlp.tasks.classification.features.neighbours import write_nearest
+
+        write_nearest(features, options.nearest)
+    broken = features.broken
+    for entry in broken[:MOST_NAMED]:
+        times = f" ({entry['start_s']:g} to {entry['end_s']:g} s)" if "start_s" in entry else ""
+        tell(f"error: {entry['path']}{times}: {entry['reason']}")
+    if len(broken) > MOST_NAMED:
+        tell(f"and {len(broken) - MOST_NAMED:,} more that cannot be read: all are in features.json")
+    if options.json:
+        print_json({"folder": str(features.folder), **features.info})
+        return
+    shape = " x ".join(map(str, features.info["shape"]))
+    print(f"{shape} features of {features.info['settings']['layer']} are in {features.folder}")

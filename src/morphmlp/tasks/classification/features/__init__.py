@@ -1,0 +1,1 @@
+"""What a classifier sees in a file or a window, as a vector: computed, kept, compared."""
