@@ -18,7 +18,7 @@ def fit_temperature(views: ViewLogits) -> float:
     """The temperature of the least negative log-likelihood, from `COLDEST` to `HOTTEST` (Guo et al. 2017, Sec. 4.2).
 
     A grid on the logarithm, which the next one refines around its best point: five times 41 points, of which the last
-    are 0.0002 % apart. Of single views the likelihood has one minimum; of a mean of softmaxes it may have more, and the
+    are 0.0001 % apart. Of single views the likelihood has one minimum; of a mean of softmaxes it may have more, and the
     first grid finds the deepest.
     """
     low, high = math.log(COLDEST), math.log(HOTTEST)
