@@ -98,7 +98,8 @@ def test_near_copies_are_in_the_report_and_in_a_remark(checkpoint: Path, copied:
 def test_a_checkpoint_of_another_kind_is_refused_in_one_line(image_checkpoint: Path, copied: Path, tmp_path: Path):
     done = check(copied, tmp_path / "out", "--copies", image_checkpoint)
     assert done.returncode == 1
-    assert "a classifier of images: --copies needs one that takes the files" in done.stderr
+    assert "a classifier of images; --copies needs one that takes them all" in done.stderr
+    assert not (tmp_path / "out" / "journal.jsonl").exists()  # it is told before a file is looked at
 
 
 def test_without_copies_the_report_says_nothing_of_them(copied: Path, tmp_path: Path):
