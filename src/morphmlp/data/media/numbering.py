@@ -36,7 +36,7 @@ def number_frames(stretch: Stretch) -> Numbered:
     """
     with opened(stretch.file) as video:
         packets = video.count()
-        has_times = _has_times(video) and packets.all_timed
+        has_times = has_times_of_its_own(video) and packets.all_timed
     if has_times and (found := _numbered(stretch, packets, by_times=True)):
         return found
     found = _numbered(stretch, packets, by_times=False)
@@ -44,7 +44,8 @@ def number_frames(stretch: Stretch) -> Numbered:
     return found
 
 
-def _has_times(video: OpenVideo) -> bool:
+def has_times_of_its_own(video: OpenVideo) -> bool:
+    """Whether the container of a file holds any times, and not FFmpeg makes them up."""
     return video.container.format.name != "avi" and not video.container.format.flags & Flags.no_timestamps.value
 
 
