@@ -247,7 +247,6 @@ class _Groups:
         needed = self.video.first is None or time in self.wanted or not self.syntax.is_unreferenced(packet)
         if needed and not packet.is_discard and time >= self.from_time:
             self.expected.add(time)
-        self.syntax.follow(packet)
         self.video.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         yield from self._checked(self.video.stream.decode(packet))
 
