@@ -3,25 +3,26 @@
 The layouts are told apart by what the folder holds, as are videos (shown here) and images:
 
     DIR/train/<class>/*.mp4, DIR/val/<class>/*.mp4      split by the user
-    DIR/train.csv, DIR/val.csv                           lists, also .txt and .json: see `list_rows`
+    DIR/train.csv, DIR/val.csv                           lists, also .txt, .json ...: see `list_rows`
     DIR/train/*.tar, DIR/val/*.tar                       shards, also DIR/train-*.tar: see `shards`
     DIR/<class>/*.mp4                                    split here, by a seeded fraction
 
 Other spellings of the parts are known, too: see `split_names`.
 """
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.media.sources import start_of
+from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.class_folders import ClassFolders
-from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.labelled import LabelledSet, joined_notes
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.lists import Lists
+from morphmlp.data.sets.recordings import by_recording, meeting, note_on_shared
 from morphmlp.data.sets.shards import Shards
 from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import evaluation_part, split_set
@@ -78,12 +79,19 @@ def _beside(train: LabelledSet, val: LabelledSet, *, root: Path) -> LabelledSet:
     if train.kind != val.kind:
         raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
     val = matched(val, train, root=root, name="val")
-    both = _identities(train) & _identities(val)
+    both = _in_both(train, val)
     if both:
         raise DataError(
-            f"{root}: {len(both)} {train.unit} are in both train and val, such as {min(path for path, _ in both)}"
+            f"{root}: {len(both)} {train.unit} are in both train and val, such as {min(map(str, both.values()))}"
         )
-    return val
+    return replace(val, note=joined_notes(val.note, note_on_shared(train.samples, val.samples)))
+
+
+def _in_both(train: LabelledSet, val: LabelledSet) -> dict[Source, Source]:
+    """The samples of `val` that share frames with one of `train`, and that one."""
+    of_train, of_val = by_recording(train.samples), by_recording(val.samples)
+    pairs = (pair for path in of_train.keys() & of_val.keys() for pair in meeting(of_val[path], of_train[path]))
+    return {sample.path: other.path for sample, other in pairs}
 
 
 def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> LabelledSet:
@@ -100,20 +108,6 @@ def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> 
             "both alike, or give the names in the order of the numbers as --lists.labels FILE"
         )
     return part.relabelled(train.classes, source=f"{root}/train")
-
-
-def _identities(part: LabelledSet) -> set[tuple[str, float | None]]:
-    """What tells each video from all others, whatever links lead to it: its real path, and which part of a folder."""
-    real_folders: dict[str, str] = {}
-    found = set()
-    for sample in part.samples:
-        folder, name = os.path.split(sample.path)
-        if folder not in real_folders:
-            real_folders[folder] = os.path.realpath(folder)
-        path = os.path.join(real_folders[folder], name)
-        path = os.path.realpath(path) if os.path.islink(path) else path
-        found.add((path, start_of(sample.path)))
-    return found
 
 
 def read_set(

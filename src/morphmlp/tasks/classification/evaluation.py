@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
@@ -50,7 +51,7 @@ class SamplePrediction:
         note: what is missing of a video that was cut off or damaged; None of others.
     """
 
-    path: Path
+    path: Source
     label: int
     probabilities: np.ndarray
     view_ranks: np.ndarray | None = None
@@ -81,7 +82,7 @@ class Evaluation:
 
     labels: list[str]
     predictions: list[SamplePrediction]
-    broken: list[tuple[Path, str]] = field(default_factory=list)
+    broken: list[tuple[Source, str]] = field(default_factory=list)
     unit: str = "videos"
     note: str = ""
     threshold: float | None = None
@@ -116,7 +117,7 @@ class Evaluation:
         return next((len(p.view_ranks) for p in self.predictions if p.view_ranks is not None), None)
 
     @property
-    def incomplete(self) -> list[tuple[Path, str]]:
+    def incomplete(self) -> list[tuple[Source, str]]:
         """The videos that were evaluated as far as they can be read, and what is missing of them."""
         return [(prediction.path, prediction.note) for prediction in self.predictions if prediction.note]
 
@@ -226,7 +227,7 @@ def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> S
     if isinstance(result, BrokenSample):
         return result
     ranks = label_ranks(result.views, sample.label)
-    return SamplePrediction(Path(sample.path), sample.label, result.joined, ranks, result.note)
+    return SamplePrediction(sample.path, sample.label, result.joined, ranks, result.note)
 
 
 def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:
