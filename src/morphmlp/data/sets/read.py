@@ -18,6 +18,7 @@ from typing import Any
 
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.media.sources import Source
+from morphmlp.data.sets.background import with_background
 from morphmlp.data.sets.class_folders import ClassFolders
 from morphmlp.data.sets.labelled import LabelledSet, joined_notes
 from morphmlp.data.sets.layout import Layout, Place
@@ -42,11 +43,19 @@ def read_training_sets(
         DataError: nothing usable is found, there are fewer than two classes, a class lacks files, there are both
             videos and images, a row of a list cannot be used, or names in one part meet numbers in the other.
     """
-    root, lists = _existing(root), lists or ListConfig()
+    root, config, lists = _existing(root), config or SplitConfig(), lists or ListConfig()
+    train, val = _read_pair(root, config, lists)
+    train = with_background(train, lists.background, seed=config.seed, origin=root, beside=val)
+    _require_two_classes(train, root=root)
+    return train, with_background(val, lists.background, seed=config.seed, origin=root, beside=train)
+
+
+def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[LabelledSet, LabelledSet]:
+    """Both parts as they are labelled, with labels in the classes of the training part."""
     read_train = find_set(Place(root, "train", lists, training=True))
     if read_train is None:
-        whole = read_set(root, lists=lists, training=True)
-        train, val = split_set(whole, config or SplitConfig(), source=str(root))
+        whole = read_set(root, lists=replace(lists, background=0.0), training=True)
+        train, val = split_set(whole, config, source=str(root))
     else:
         train = read_train()
         read_val = find_set(Place(root, "val", lists))
@@ -54,10 +63,13 @@ def read_training_sets(
             found = _name_of(root, "train")
             raise DataError(f"{root} has {found} but no val; add {root / 'val'}, or give one folder of class folders")
         val = _beside(train, read_val(), root=root)
+    return train, val
+
+
+def _require_two_classes(train: LabelledSet, *, root: Path) -> None:
     present = {train.classes[sample.label] for sample in train.samples}
     if len(present) < 2:
         raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
-    return train, val
 
 
 def _name_of(root: Path, split: str) -> str:
@@ -115,6 +127,7 @@ def read_set(
 ) -> LabelledSet:
     """One set: a list, a shard, or a folder of class folders or shards; or the named split of `root`.
 
+    A background that `lists` asks for is drawn from the part alone; that of a training is in `read_training_sets`.
     With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
 
     Raises:
@@ -122,7 +135,9 @@ def read_set(
     """
     root, lists = _existing(root), lists or ListConfig()
     read = find_set(Place(root, split, lists, training=training or split == "train"))
-    return read() if read else read_set(root / str(split), lists=lists)
+    if read is None:
+        return read_set(root / str(split), lists=lists)
+    return with_background(read(), lists.background, seed=0, origin=root)
 
 
 def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str | None:

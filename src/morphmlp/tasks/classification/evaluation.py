@@ -249,13 +249,17 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
     reading = ListConfig.from_dict(known | lists)
-    return evaluated_part(
-        split,
-        present=evaluation_split(data, reading),
-        trained_on=trained_on,
-        draw=lambda: read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading),
-        read=lambda part: read_set(data, split=part, lists=reading),
-    )
+
+    def draw() -> tuple[LabelledSet, LabelledSet]:
+        return read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
+
+    def read(part: str | None) -> LabelledSet:
+        if trained_on and reading.background and part in ("train", "val"):
+            return draw()[part == "val"]  # with the clips of background that the training had
+        return read_set(data, split=part, lists=reading)
+
+    present = evaluation_split(data, reading)
+    return evaluated_part(split, present=present, trained_on=trained_on, draw=draw, read=read)
 
 
 def labelled_samples(

@@ -16,6 +16,7 @@ from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import VideoInfo, probe
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
 from morphmlp.errors import ConfigError, DataError, MediaError
@@ -33,7 +34,6 @@ from morphmlp.tasks.classification.prediction import (
 from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores, find_segments
 
-NOTHING = "(nothing)"  # the class of what is between the labelled stretches: no segment has it
 LENGTH_S = 2.0  # of a window
 STEPS_A_WINDOW = 4
 SHORTEST_S = 0.5  # of a segment
