@@ -18,6 +18,7 @@ from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import VideoInfo, probe
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
 from morphmlp.errors import ConfigError, DataError, MediaError
