@@ -265,7 +265,11 @@ def labelled_samples(
     info: CheckpointInfo,
     checkpoint: str | Path,
 ) -> LabelledSet:
-    """The samples to evaluate a checkpoint on, with its classes; the arguments are those of `evaluate_checkpoint`."""
+    """The part of the data that `split` names, its labels as numbers of the model's outputs.
+
+    Raises:
+        DataError: it is of another kind than the model's, or has other classes.
+    """
     labelled = _read_part(data, split, lists, info)
     if labelled.kind != model_kind(model):
         raise DataError(

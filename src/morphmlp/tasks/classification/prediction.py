@@ -1,6 +1,6 @@
 """From the views of a video or image to the probabilities of its classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,17 +69,29 @@ def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Ite
         NotFiniteError: an output is NaN or infinite.
     """
     dataset: Any = loader.dataset
-    device = next(model.parameters()).device
     with evaluating(model):
         for batch in loader:
             if not batch.indices:
                 yield batch, torch.empty(0)
                 continue
-            with torch.no_grad(), autocast(device, precision):
-                logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
-            by_video = logits.unflatten(0, (len(batch.indices), -1))
-            require_finite(by_video, [dataset.samples[i].path for i in batch.indices])
-            yield batch, logits
+            names = [dataset.samples[i].path for i in batch.indices]
+            yield batch, clip_logits(model, batch.clips, names, precision=precision)
+
+
+def clip_logits(model: nn.Module, clips: Tensor, names: Sequence[object], *, precision: str) -> Tensor:
+    """Logits `[videos * views, classes]` of clips `[videos * views, 3, T, h, w]`, by a model in evaluation mode.
+
+    Args:
+        names: of the videos, for the message.
+
+    Raises:
+        NotFiniteError: an output is NaN or infinite.
+    """
+    device = next(model.parameters()).device
+    with torch.no_grad(), autocast(device, precision):
+        logits = torch.cat([model(part.to(device)) for part in clips.split(VIEWS_PER_BATCH)])
+    require_finite(logits.unflatten(0, (len(names), -1)), names)
+    return logits
 
 
 def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:
@@ -139,6 +151,11 @@ def chosen_threshold(info: CheckpointInfo, threshold: float | None) -> float | N
 def is_answered(probability: float, threshold: float | None) -> bool:
     """Whether the best class, of this probability, is the answer; below the threshold none is."""
     return threshold is None or probability >= threshold
+
+
+def answer_of(label: str, probability: float, threshold: float | None) -> str:
+    """The best class, or "none of these" where its probability is below the threshold."""
+    return label if is_answered(probability, threshold) else NONE_OF_THESE
 
 
 def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> Tensor:
