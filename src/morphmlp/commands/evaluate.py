@@ -63,16 +63,16 @@ def run(arguments: list[str]) -> int:
 def _add_timeline(parser: Parser) -> None:
     group = parser.add_argument_group("whole recordings")
     group.add_argument("--timeline", action="store_true", help="find what happens when in the recordings of stretches")
-    group.add_argument("--length", type=PositiveFloat | None, help="seconds of a window; default: a clip, or 2")
+    group.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or 2")
     group.add_argument(
-        "--step", type=PositiveFloat | None, help="seconds from one window to the next; default: a quarter of a window"
+        "--step", type=PositiveFloat, help="seconds from one window to the next; default: a quarter of a window"
     )
     group.add_argument(
         "--threshold",
-        type=ClosedUnitInterval | None,
+        type=ClosedUnitInterval,
         help="the probability that begins a segment; 0: the most probable label; default: the checkpoint's",
     )
-    group.add_argument("--shortest", type=NonNegativeFloat | None, help="seconds of a segment at least; default: 0.5")
+    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of a segment at least; default: 0.5")
 
 
 def _own_options(task: Task, given: dict[str, Any], checkpoint: str) -> dict[str, Any]:

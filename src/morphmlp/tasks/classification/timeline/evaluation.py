@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch
@@ -150,18 +151,45 @@ def evaluate_timelines(
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     if labelled.kind != "video":
         raise DataError(f"{data} holds {labelled.unit}, which have no timeline; leave out --timeline")
+    fast, execution = for_inference(model, execution)
     with process_group():
-        truths, broken = _truths(labelled)
-        windows = [Sample(window, -1) for truth in truths for window in truth.stretches(rule)]
-        loader = make_test_loader(
-            TestClips(windows, model.config.frames, config),
-            workers=execution.workers,
-            rank=rank(),
-            num_processes=world_size(),
+        return watch_labelled(
+            fast,
+            labelled,
+            rule,
+            config,
+            num_frames=model.config.frames,
+            temperature=info.temperature,
+            execution=execution,
         )
-        fast, execution = for_inference(model, execution)
-        results = _predicted(fast, loader, info.temperature, execution)
-    return _evaluation(labelled, truths, results, rule, broken)
+
+
+def watch_labelled(
+    model: nn.Module,
+    labelled: LabelledSet,
+    settings: TimelineSettings,
+    config: InputConfig,
+    *,
+    num_frames: int,
+    temperature: float = 1.0,
+    execution: Execution = AS_USUAL,
+) -> TimelineEvaluation:
+    """Evaluates a model on the recordings that the samples of `labelled` are stretches of.
+
+    All processes call it, and all get the same result or the same error.
+
+    Args:
+        config: how windows become clips of `num_frames`.
+
+    Raises:
+        DataError: not one recording can be read.
+    """
+    truths, broken = _truths(labelled)
+    windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
+    clips = TestClips(windows, num_frames, config)
+    loader = make_test_loader(clips, workers=execution.workers, rank=rank(), num_processes=world_size())
+    results = _predicted(model, loader, temperature, execution)
+    return _evaluation(labelled, truths, results, settings, broken)
 
 
 @dataclass(frozen=True)
