@@ -23,6 +23,7 @@ VERBS = {
     "check-data": "look at every file of a data set before training: what is broken, odd or copied",
     "train": "train a model on a folder of your own videos, images or masks",
     "evaluate": "test a checkpoint on labelled data, with the published protocol",
+    "calibrate": "teach a checkpoint when not to answer: a temperature and a threshold from held-out data",
     "predict": "say what videos or images show",
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",

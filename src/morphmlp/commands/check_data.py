@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
 from morphmlp.config import SplitConfig
@@ -36,6 +36,8 @@ def run(arguments: list[str]) -> int:
                 workers=options.workers,
                 timeout_s=options.timeout,
                 fresh=options.fresh,
+                copies=options.copies,
+                copies_above=options.copies_above,
                 split=SplitConfig.from_dict(plain["split"]),
                 progress=progress,
                 **{task.reading_part: task.reading.from_dict(plain[task.reading_part]) for task in TASKS.values()},
@@ -68,6 +70,10 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--workers", type=PositiveInt, help="processes that decode; default: one a core")
     parser.add_argument("--timeout", type=PositiveFloat, default=60.0, help="seconds after which a file is given up")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier check found out")
+    parser.add_argument(
+        "--copies", type=str | None, help="checkpoint of a classifier: name near copies in other splits or classes"
+    )
+    parser.add_argument("--copies_above", type=ClosedUnitInterval, default=0.975, help="how alike those are, 0 to 1")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_class_arguments(SplitConfig, "split")
     for task in TASKS.values():

@@ -10,6 +10,7 @@ from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
+from morphmlp.tasks.classification.features.settings import Format, Layer, Pooling
 
 if TYPE_CHECKING:
     from morphmlp.tasks.classification.features.run import Features
@@ -64,8 +65,8 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser = make_parser(
         "features",
         "CHECKPOINT SOURCE...",
-        "Writes what a classifier sees as vectors: one a file, or one a window every --step seconds, with a table and a\n"
-        "JSON file that say what each is of. SOURCE is a file, a folder or a glob; --data takes labelled data instead.\n"
+        "Writes what a classifier sees as vectors: one a file, or one a window every --step seconds, with a table\n"
+        "and a JSON file that say what each is of. SOURCE is a file, a folder or a glob; --data takes labelled data.\n"
         "It can be stopped: the same command goes on. Exit status 1 if files could not be read; the rest is written.\n"
         "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli features CHECKPOINT SOURCE...",
         "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
@@ -73,27 +74,23 @@ def _read_options(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
-    parser.add_argument(
-        "--data", type=str | None, help="labelled data, in any layout that train takes, with its labels"
-    )
+    parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")
-    parser.add_argument("--step", type=PositiveFloat | None, help="seconds from one window to the next")
-    parser.add_argument("--length", type=PositiveFloat | None, help="seconds of a window; default: a clip, or a step")
+    parser.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next")
+    parser.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or a step")
     parser.add_argument(
         "--layer",
-        type=Literal["head", "stage1", "stage2", "stage3", "stage4"],
+        type=Layer,
         default="head",
         help="head: what the classifier is given; a stage: its output",
     )
-    parser.add_argument(
-        "--pooling", type=Literal["mean", "max", "none"], default="mean", help="over the tokens of a stage"
-    )
-    parser.add_argument("--format", type=Literal["safetensors", "npz"], default="safetensors", help="of the vectors")
-    parser.add_argument("--nearest", type=PositiveInt | None, help="write which so many others are most alike to each")
+    parser.add_argument("--pooling", type=Pooling, default="mean", help="over the tokens of a stage")
+    parser.add_argument("--format", type=Format, default="safetensors", help="of the vectors")
+    parser.add_argument("--nearest", type=PositiveInt, help="write which so many others are most alike to each")
     parser.add_argument("--fresh", action="store_true", help="forget what is in --out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     group = parser.add_argument_group("views, whose mean is taken (default: what the checkpoint was saved with)")
-    group.add_argument("--clips", type=PositiveInt | None, help="views of a video in time")
+    group.add_argument("--clips", type=PositiveInt, help="views of a video in time")
     group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
     parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")

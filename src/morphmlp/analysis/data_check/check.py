@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from morphmlp.analysis.data_check.copies import COPIES_ABOVE, with_copies
 from morphmlp.analysis.data_check.examine import Depth, examine
 from morphmlp.analysis.data_check.inventory import take_inventory
 from morphmlp.analysis.data_check.journal import Journal, stamp_of
@@ -36,6 +37,8 @@ def check_data(
     timeout_s: float = TIMEOUT_S,
     fresh: bool = False,
     split: SplitConfig | None = None,
+    copies: str | Path | None = None,
+    copies_above: float = COPIES_ABOVE,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **readings: Config,
 ) -> CheckReport:
@@ -50,6 +53,8 @@ def check_data(
         timeout_s: seconds after which a file is given up.
         fresh: forget an earlier check in `out`.
         split: how the set is split, as in training.
+        copies: a checkpoint by which near copies in other splits or with other labels are found; see `copies`.
+        copies_above: how alike those are, 0 to 1.
         progress: called with the number of files done and of all files.
         readings: how the set is read, as in training: `lists=ListConfig(...)`, or what another task reads by.
 
@@ -90,7 +95,10 @@ def check_data(
         for file, known in zip(inventory.files, facts, strict=True)
         if known is not None
     ]
-    return write_results(summarise(inventory, files, frames=frames, taken_over=taken_over), inventory, folder)
+    report = summarise(inventory, files, frames=frames, taken_over=taken_over)
+    if copies is not None:
+        report = with_copies(report, copies, above=copies_above, workers=workers or os.cpu_count() or 1)
+    return write_results(report, inventory, folder)
 
 
 def results_folder(root: str | Path, out: str | Path | None) -> Path:

@@ -170,6 +170,7 @@ def remarks(report: CheckReport) -> list[str]:
         *_remarks_on_videos(report),
         *(_remarks_on_pixels(report) if report.has_annotations else _remarks_on_classes(report)),
         *_remarks_on_duplicates(report),
+        *_remarks_on_copies(report),
         *_remarks_on_left_out(report),
     ]
 
@@ -257,6 +258,23 @@ def _remarks_on_duplicates(report: CheckReport) -> Iterator[str]:
             count = sum(len(group) for group in groups)
             example = f"{groups[0][0].path} = {_other(groups, report).path}"
             yield f"duplicates: {_number(count, report.unit)} {meaning}, such as {example}"
+
+
+def _remarks_on_copies(report: CheckReport) -> Iterator[str]:
+    """The pairs that are most alike, each in a line."""
+    if report.copies is None:
+        return
+    across = sum(copy.first.split != copy.second.split for copy in report.copies)
+    if not report.copies:
+        yield f"near copies: none in another split or with another label is {report.copies_above:g} or more alike"
+        return
+    pairs = [f"{copy.first.path} ~ {copy.second.path} ({copy.alike:.3f})" for copy in report.copies]
+    most = f", of which the first {len(report.copies):,} are in the report" if report.num_copies > len(pairs) else ""
+    yield (
+        f"near copies: {_number(report.num_copies, 'pairs')} {report.copies_above:g} or more alike{most}; {across:,} "
+        "across splits, so that testing sees what training saw, the others with different labels: "
+        f"{shortened(pairs, limit=10)}"
+    )
 
 
 def _other(groups: list[list[CheckedFile]], report: CheckReport) -> CheckedFile:

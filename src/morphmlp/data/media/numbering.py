@@ -1,8 +1,8 @@
 """Which frames of a file are in a stretch, by decoding all of it from the beginning.
 
-It is slow, and right where `seeking` is not. A frame is in a stretch by the time that it comes out with. An AVI file has
-no times, and those that FFmpeg makes up for it are not in order; in other files times are missing, or jump back. There
-the n-th frame is at n / fps seconds.
+It is slow, and right where `seeking` is not. A frame is in a stretch by the time that it comes out with. AVI files have
+no times, and those that FFmpeg makes up for them are not in order; in other files, times are missing or
+jump back. There the n-th frame is at n / fps seconds.
 """
 
 from typing import NamedTuple

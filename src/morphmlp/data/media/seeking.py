@@ -199,10 +199,10 @@ class _Groups:
     """
 
     def __init__(self, video: OpenVideo, plan: Plan, wanted: set[int]):
-        self.video, self.wanted, self.begin = video, wanted, plan.begin
+        self.video, self.wanted, self.begin = video, wanted | plan.leading, plan.begin
         self.syntax = Syntax(video.stream)
         self.starts = plan.starts if self.syntax.can_skip else []
-        self.missing = sorted(wanted | plan.leading, reverse=True)
+        self.missing = sorted(self.wanted, reverse=True)
         self.expected: set[int] = set()
         self.decodes, self.from_time = False, -np.inf
         self.until: float = 0
@@ -214,18 +214,21 @@ class _Groups:
         for packet in _packets_from(self.video, self.begin):
             if not packet.size or not self.missing:
                 break
-            if is_first or self._is_start(packet):
+            if is_first or (packet.is_keyframe and self._is_start(packet)):
                 self._enter(packet.pts or 0, is_first=is_first)
             is_first = False
-            yield from self._decode(packet) if self.decodes else self._skip(packet)
-            if self.decodes and not self._are_wanted():
-                yield from self._leave()
+            if self.decodes:
+                yield from self._decode(packet)
+                if not self._are_wanted():
+                    yield from self._leave()
+            elif not self.syntax.is_whole_picture(packet):
+                yield None
         if self.decodes:
             yield from self._leave()
 
     def _is_start(self, packet: av.Packet) -> bool:
         position = bisect_left(self.starts, packet.pts or 0)
-        return packet.is_keyframe and self.starts[position : position + 1] == [packet.pts]
+        return self.starts[position : position + 1] == [packet.pts]
 
     def _enter(self, time: int, *, is_first: bool) -> None:
         """Goes on to the group that starts at a time; decoding begins where a frame of it is wanted."""
@@ -241,15 +244,12 @@ class _Groups:
         """Whether frames before the next group are missing."""
         return bool(self.missing) and self.missing[-1] < self.until
 
-    def _skip(self, packet: av.Packet) -> Iterator[None]:
-        if not self.syntax.is_whole_picture(packet):
-            yield None
-
     def _decode(self, packet: av.Packet) -> Iterator[av.VideoFrame | None]:
         time = packet.pts or 0
         needed = self.video.first is None or time in self.wanted or not self.syntax.is_unreferenced(packet)
         if needed and not packet.is_discard and time >= self.from_time:
             self.expected.add(time)
+        self.syntax.follow(packet)
         self.video.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         yield from self._checked(self.video.stream.decode(packet))
 

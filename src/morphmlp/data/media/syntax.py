@@ -14,8 +14,10 @@ from av.bitstream import BitStreamFilterContext
 from av.codec.codec import Properties
 from av.error import FFmpegError
 
-# Filters of FFmpeg that read all headers of a packet, and change none.
+# Filters of FFmpeg that read all headers of a packet, and change none; and for which of them a header says only what
+# differs from earlier ones, so that they have to see every packet.
 _HEADER_FILTERS = {"h264": "h264_metadata", "hevc": "hevc_metadata", "vp9": "vp9_metadata", "av1": "av1_metadata"}
+_REFER_TO_HEADERS = {"vp9", "av1"}
 _RECOVERY_POINT = 6  # of the messages in H.264, Annex D
 
 
@@ -32,6 +34,7 @@ class Syntax:
         self._is_start, self._num_shown, self._is_unreferenced = _rules(name, extradata, codec.properties)
         filter_name = _HEADER_FILTERS.get(name) if self._num_shown else None
         self._headers = BitStreamFilterContext(filter_name, stream) if filter_name else None
+        self._refers_to_headers = name in _REFER_TO_HEADERS
         self.can_skip = self._headers is not None
 
     def is_clean_start(self, packet: av.Packet) -> bool:
@@ -40,6 +43,11 @@ class Syntax:
         Those that are stored after it and shown before it may need others: an open group of pictures.
         """
         return packet.is_keyframe and self._is_start is not None and self._is_start(bytes(packet))
+
+    def follow(self, packet: av.Packet) -> None:
+        """Takes note of a packet that is decoded, as the headers of later ones can refer to it."""
+        if self._refers_to_headers:
+            self._is_well_formed(bytes(packet))
 
     def is_whole_picture(self, packet: av.Packet) -> bool:
         """Whether a packet is well-formed and shows exactly one picture, so that it counts as one unseen."""

@@ -179,7 +179,7 @@ def evaluate_checkpoint(
     """
     model, info = load_classifier(checkpoint)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
-    labelled = _labelled_samples(data, split, lists or {}, model, info, checkpoint)
+    labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     dataset = TestClips(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
     fast, execution = for_inference(model, execution)
@@ -257,7 +257,7 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     )
 
 
-def _labelled_samples(
+def labelled_samples(
     data: str | Path,
     split: str | None,
     lists: dict[str, Any],
@@ -265,6 +265,11 @@ def _labelled_samples(
     info: CheckpointInfo,
     checkpoint: str | Path,
 ) -> LabelledSet:
+    """The part of the data that `split` names, its labels as numbers of the model's outputs.
+
+    Raises:
+        DataError: it is of another kind than the model's, or has other classes.
+    """
     labelled = _read_part(data, split, lists, info)
     if labelled.kind != model_kind(model):
         raise DataError(

@@ -153,6 +153,11 @@ def is_answered(probability: float, threshold: float | None) -> bool:
     return threshold is None or probability >= threshold
 
 
+def answer_of(label: str, probability: float, threshold: float | None) -> str:
+    """The best class, or "none of these" where its probability is below the threshold."""
+    return label if is_answered(probability, threshold) else NONE_OF_THESE
+
+
 def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> Tensor:
     """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`.
 

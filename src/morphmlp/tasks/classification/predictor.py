@@ -15,10 +15,9 @@ from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
 from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.classification.prediction import (
-    NONE_OF_THESE,
+    answer_of,
     chosen_threshold,
     input_for_test,
-    is_answered,
     load_classifier,
     make_test_loader,
     model_kind,
@@ -45,7 +44,7 @@ class Prediction:
     def answer(self) -> str:
         """The most probable class, or "none of these" where its probability is below the threshold."""
         ((label, probability),) = self.top(1)
-        return label if is_answered(probability, self.threshold) else NONE_OF_THESE
+        return answer_of(label, probability, self.threshold)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k most probable classes with their probabilities, best first."""

@@ -47,7 +47,7 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     if evaluation.threshold is not None:
         refused, precision = percent(evaluation.share_refused()), percent(evaluation.precision_of_rest())
         lines.append(
-            f"below the threshold of {evaluation.threshold:.3f}: {refused} refused; precision of the rest {precision}"
+            f"below the threshold of {evaluation.threshold:.5g}: {refused} refused; precision of the rest {precision}"
         )
     if evaluation.note:
         lines.append(evaluation.note)

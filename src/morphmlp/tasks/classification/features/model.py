@@ -162,13 +162,13 @@ class FeatureExtractor:
             for batch in make_loader(dataset, batches=[list(batch) for batch in batches], workers=workers):
                 found: list[SampleFeatures | BrokenSample] = list(batch.broken)
                 if batch.indices:
-                    vectors = self._vectors(batch.clips, len(batch.indices))
+                    vectors = self.vectors(batch.clips, len(batch.indices))
                     require_finite(vectors, [samples[i].path for i in batch.indices])
                     notes = [batch.incomplete.get(index) for index in batch.indices]
                     found += map(SampleFeatures, batch.indices, vectors.numpy(), notes)
                 yield found
 
-    def _vectors(self, clips: Tensor, num_videos: int) -> Tensor:
+    def vectors(self, clips: Tensor, num_videos: int) -> Tensor:
         """Clips of all views `[videos * views, 3, T, h, w]` -> `[videos, ...]`, the mean over views, on the CPU."""
         with torch.no_grad(), autocast(self.device, self._execution.precision):
             parts = [self.model(part.to(self.device)).float() for part in clips.split(VIEWS_PER_BATCH)]

@@ -31,10 +31,10 @@ PART_S, PART_BYTES = 10.0, 2**26  # a part is written after so many seconds, or 
 
 
 class Rows(NamedTuple):
-    """Neighbouring rows of a part: those of the samples `first` to `first + count - 1`, from row `row` on."""
+    """Neighbouring rows of a part: those of the samples `first` to `first + number - 1`, from row `row` on."""
 
     first: int
-    count: int
+    number: int
     part: Path
     row: int
 
@@ -49,7 +49,7 @@ class Known:
 
     def done(self) -> set[int]:
         """The samples that need not be looked at again."""
-        return {first + i for first, count, _, _ in self.rows for i in range(count)} | set(self.broken)
+        return {first + i for first, number, _, _ in self.rows for i in range(number)} | set(self.broken)
 
 
 class PartsFolder:
@@ -65,7 +65,7 @@ class PartsFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the folder, and keeps a second run out of it.
+        """Makes the folder, keeps a second run out of it, and removes it at the end if it is empty.
 
         Raises:
             DataError: another process is at work in it.
@@ -76,7 +76,11 @@ class PartsFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DataError(f"another run is at work in {self.folder.parent}; choose another --out") from None
-            yield
+            try:
+                yield
+            finally:
+                if set(self.folder.iterdir()) <= {self.folder / ".lock"}:
+                    shutil.rmtree(self.folder, ignore_errors=True)
 
     def begin(self) -> None:
         """Writes down the settings, or makes sure that they are those that an earlier run wrote down.
@@ -137,8 +141,10 @@ class PartsFolder:
         path = self.folder / f"part-{min(r.index for r in results):010d}.safetensors"
         replace_bytes(path, save({"indices": indices, "vectors": vectors}, metadata=texts))
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def clear(self) -> None:
+        """Removes the parts and the settings that they were computed with."""
+        for path in [*self.folder.glob("part-*"), *self.folder.glob(".*.unfinished"), self.folder / SETTINGS_FILE]:
+            path.unlink(missing_ok=True)
 
 
 class PartWriter:
@@ -165,7 +171,7 @@ def runs(indices: np.ndarray, part: Path) -> list[Rows]:
     """Neighbouring samples that are neighbours in a part as well.
 
     >>> runs(np.array([4, 5, 6, 9]), Path("p"))
-    [Rows(first=4, count=3, part=PosixPath('p'), row=0), Rows(first=9, count=1, part=PosixPath('p'), row=3)]
+    [Rows(first=4, number=3, part=PosixPath('p'), row=0), Rows(first=9, number=1, part=PosixPath('p'), row=3)]
     """
     if not len(indices):
         return []
@@ -175,9 +181,9 @@ def runs(indices: np.ndarray, part: Path) -> list[Rows]:
 
 
 def read_rows(rows: Rows) -> np.ndarray:
-    """The vectors `[count, ...]`, without the others of their part."""
+    """The vectors `[number, ...]`, without the others of their part."""
     with safe_open(rows.part, "numpy") as file:
-        return file.get_slice("vectors")[rows.row : rows.row + rows.count]
+        return file.get_slice("vectors")[rows.row : rows.row + rows.number]
 
 
 def read_settings(path: Path) -> dict[str, Any]:

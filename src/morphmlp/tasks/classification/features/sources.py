@@ -172,14 +172,11 @@ class Spans(Sequence[Sample]):
         file = self.files[number]
         if (start_s, end_s) == (file.start_s, file.end_s):  # all of it: the same numbers as of the file itself
             return Sample(file.source, file.label)
-        assert start_s is not None and end_s is not None
-        return Sample(self.stretch(number, start_s, end_s), file.label)
-
-    def stretch(self, number: int, start_s: float, end_s: float) -> Stretch:
-        source = self.files[number].source
-        within = source.file if isinstance(source, Stretch) else source
-        assert not isinstance(within, FrameFolder)
-        return Stretch(within, start_s, end_s)
+        within = file.source.file if isinstance(file.source, Stretch) else file.source
+        assert start_s is not None
+        assert end_s is not None
+        assert not isinstance(within, FrameFolder), "survey has refused it"
+        return Sample(Stretch(within, start_s, end_s), file.label)
 
     def place(self, index: int) -> Span:
         """Where vector number `index` is from."""

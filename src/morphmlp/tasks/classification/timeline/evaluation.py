@@ -1,0 +1,257 @@
+"""Evaluation over whole recordings: windows over each are predicted, and the segments found compared with the labelled.
+
+The windows are stretches of the recordings, and go the way of any sample: loader, workers, batches. Neighbouring
+windows decode what they share again; in return, processes under torchrun share them as they share videos.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.sources import Source
+from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.media.video import VideoInfo, probe
+from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
+from morphmlp.errors import ConfigError, DataError, MediaError
+from morphmlp.inference.device import AS_USUAL, Execution
+from morphmlp.inference.optimize import for_inference
+from morphmlp.tasks.classification.evaluation import labelled_samples
+from morphmlp.tasks.classification.prediction import (
+    ViewProbabilities,
+    input_for_test,
+    load_classifier,
+    make_test_loader,
+    num_samples,
+    predict_samples,
+)
+from morphmlp.tasks.classification.timeline.metrics import Recording
+from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores, find_segments
+
+NOTHING = "(nothing)"  # the class of what is between the labelled stretches: no segment has it
+LENGTH_S = 2.0  # of a window
+STEPS_A_WINDOW = 4
+SHORTEST_S = 0.5  # of a segment
+
+
+@dataclass(frozen=True)
+class TimelineSettings:
+    """How segments are found in a recording.
+
+    Attributes:
+        length_s, step_s: of the windows; by default a new one begins every quarter of the length.
+        threshold: see `SegmentFinder`; None takes the most probable label at every moment.
+        shortest_s: segments that are shorter are dropped.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    length_s: float = LENGTH_S
+    step_s: float = LENGTH_S / STEPS_A_WINDOW
+    threshold: float | None = None
+    shortest_s: float = SHORTEST_S
+
+    def __post_init__(self):
+        for name in ("length_s", "step_s"):
+            if not 0.001 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name}={getattr(self, name)}: give seconds, 0.001 or more")
+        SegmentFinder([], threshold=self.threshold, shortest_s=self.shortest_s)
+
+
+@dataclass(frozen=True)
+class WatchedRecording(Recording):
+    """A recording with its windows, by their start; `note` says how many of them cannot be read, None if all can."""
+
+    source: Source = Path()
+    windows: Sequence[WindowScores] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class TimelineEvaluation:
+    """What was found in the recordings of a labelled set; those that cannot be read are kept apart.
+
+    Attributes:
+        labels: class names in the order of the probabilities.
+        broken: path and reason.
+        note: how labels met classes where that was not by name; "" where it was.
+    """
+
+    labels: list[str]
+    recordings: list[WatchedRecording]
+    settings: TimelineSettings
+    broken: list[tuple[Path, str]] = field(default_factory=list)
+    note: str = ""
+
+
+def evaluate_timelines(
+    checkpoint: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    length_s: float | None = None,
+    step_s: float | None = None,
+    threshold: float | None = None,
+    shortest_s: float | None = None,
+    num_clips: int | None = None,
+    num_crops: int | None = None,
+    aggregation: str | None = None,
+    lists: dict[str, Any] | None = None,
+    execution: Execution = AS_USUAL,
+) -> TimelineEvaluation:
+    """Watches the recordings whose stretches `data` names, from beginning to end.
+
+    A row without times is a recording that shows one thing all the time.
+
+    Args:
+        threshold: by default that of the checkpoint, if it has been calibrated.
+        split, num_clips, num_crops, aggregation, lists: as in `evaluate_checkpoint`.
+
+    Raises:
+        CheckpointError, ConfigError, DataError: the data is of another kind than the model's, has other classes, or not
+            one recording can be read.
+    """
+    model, info = load_classifier(checkpoint)
+    length_s = LENGTH_S if length_s is None else length_s
+    settings = TimelineSettings(
+        length_s,
+        length_s / STEPS_A_WINDOW if step_s is None else step_s,
+        getattr(info, "threshold", None) if threshold is None else threshold,
+        SHORTEST_S if shortest_s is None else shortest_s,
+    )
+    config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+    labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
+    if labelled.kind != "video":
+        raise DataError(f"{data} holds {labelled.unit}, which have no timeline; leave out --timeline")
+    with process_group():
+        truths, broken = _truths(labelled)
+        windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
+        loader = make_test_loader(
+            TestClips(windows, model.config.frames, config),
+            workers=execution.workers,
+            rank=rank(),
+            num_processes=world_size(),
+        )
+        fast, execution = for_inference(model, execution)
+        results = _predicted(fast, loader, execution)
+    return _evaluation(labelled, truths, results, settings, broken)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """A recording before it is watched: how long it is, and what happens by its labels."""
+
+    source: Any
+    info: VideoInfo
+    segments: list[Segment]
+
+    def stretches(self, settings: TimelineSettings) -> list[Stretch]:
+        times = window_times(self.info.duration_s, length_s=settings.length_s, step_s=settings.step_s)
+        return [Stretch(self.source, start_s, end_s) for start_s, end_s in times]
+
+
+def window_times(duration_s: float, *, length_s: float, step_s: float) -> list[tuple[float, float]]:
+    """Start and end of windows that cover a recording; the last one is cut where the recording ends.
+
+    >>> window_times(2.25, length_s=1, step_s=0.5)
+    [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (1.5, 2.25)]
+    """
+    times = []
+    while not times or (times[-1][1] < duration_s and len(times) * step_s < duration_s):
+        start_s = len(times) * step_s  # a product, as a sum would drift
+        times.append((start_s, min(start_s + length_s, duration_s)))
+    return times
+
+
+def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]]:
+    """The recordings in the order of the list, and those that cannot be opened; the main process looks for all."""
+    by_source: dict[Source, list[Sample]] = defaultdict(list)
+    for sample in labelled.samples:
+        source = sample.path.file if isinstance(sample.path, Stretch) else sample.path
+        by_source[source].append(sample)
+    truths, broken = [], []
+    with failing_together():
+        for source, samples in by_source.items() if is_main() else ():
+            try:
+                info = probe(source)
+            except MediaError as error:
+                broken.append((Path(source), error.reason))
+                continue
+            segments = [_segment(sample, info, labelled.classes) for sample in samples]
+            truths.append(_Truth(source, info, [segment for segment in segments if segment.label != NOTHING]))
+        if is_main() and not truths:
+            raise DataError(f"none of the {len(broken)} recordings can be read; {broken[0][0]}: {broken[0][1]}")
+    return agreed((truths, broken))
+
+
+def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment:
+    """A labelled stretch in seconds; its frames are counted at the recording's average rate."""
+    start, end = 0.0, info.duration_s
+    if isinstance(sample.path, Stretch):
+        scale = info.fps if sample.path.unit == "frames" else 1
+        start, end = sample.path.start / scale, min(sample.path.end / scale, end)
+    return Segment(start, max(start, end), classes[sample.label])
+
+
+def _predicted(model: nn.Module, loader: Any, execution: Execution) -> list[ViewProbabilities | BrokenSample]:
+    """What the windows gave, in their order, on all processes."""
+    results = []
+    with failing_together():
+        for item in predict_samples(model, loader, precision=execution.precision):
+            results.append(item)
+            execution.progress(len(results), num_samples(loader))
+    ordered = sorted(gather(results), key=lambda item: item[0])
+    assert [index for index, _ in ordered] == list(range(len(loader.dataset))), "a window is missing, or counts twice"
+    return [result for _, result in ordered]
+
+
+def _evaluation(
+    labelled: LabelledSet,
+    truths: Sequence[_Truth],
+    results: Sequence[ViewProbabilities | BrokenSample],
+    settings: TimelineSettings,
+    broken: list[tuple[Path, str]],
+) -> TimelineEvaluation:
+    recordings, first = [], 0
+    for truth in truths:
+        stretches = truth.stretches(settings)
+        own = results[first : first + len(stretches)]
+        first += len(stretches)
+        failures = [result for result in own if isinstance(result, BrokenSample)]
+        if len(failures) == len(own):
+            broken.append((Path(truth.source), failures[0].reason))
+            continue
+        recordings.append(_watched(truth, stretches, own, failures, labels=labelled.classes, settings=settings))
+    if not recordings:
+        raise DataError(f"none of the {len(broken)} recordings can be read; {broken[0][0]}: {broken[0][1]}")
+    return TimelineEvaluation(list(labelled.classes), recordings, settings, broken, labelled.note)
+
+
+def _watched(
+    truth: _Truth,
+    stretches: Sequence[Stretch],
+    results: Sequence[ViewProbabilities | BrokenSample],
+    failures: Sequence[BrokenSample],
+    *,
+    labels: Sequence[str],
+    settings: TimelineSettings,
+) -> WatchedRecording:
+    windows = [
+        WindowScores(stretch.start, stretch.end, result.joined)
+        for stretch, result in zip(stretches, results, strict=True)
+        if isinstance(result, ViewProbabilities)
+    ]
+    found = find_segments(
+        windows, labels, threshold=settings.threshold, shortest_s=settings.shortest_s, background=[NOTHING]
+    )
+    note = f"{len(failures)} of {len(results)} windows cannot be read: {failures[0].reason}" if failures else None
+    name = str(truth.source)
+    return WatchedRecording(
+        name, truth.info.duration_s, truth.segments, found, source=truth.source, windows=windows, note=note
+    )
