@@ -24,8 +24,8 @@ def num_windows(duration_s: float, *, length_s: float, step_s: float) -> int:
     The last one reaches the end, and is cut off there. With a step above the length there are gaps between the windows,
     and the last one is the last that starts before the end.
 
-    10 s in windows of 4 s every 2 s: they start at 0, 2, 4 and 6 s, and the last one ends at 10 s. 10.5 s have one more,
-    from 8 s to the end.
+    10 s in windows of 4 s every 2 s: they start at 0, 2, 4 and 6 s, and the last one ends at 10 s. 10.5 s have one
+    more, from 8 s to the end.
 
     >>> num_windows(10, length_s=4, step_s=2), num_windows(10.5, length_s=4, step_s=2)
     (4, 5)

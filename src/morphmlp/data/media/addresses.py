@@ -102,9 +102,7 @@ def _how(text: str) -> tuple[str, str | None, dict[str, str]]:
     formats = {"format_whitelist": f"{read_formats()},{_STREAMED_FORMATS}"}
     if text == STANDARD_INPUT:
         if os.isatty(0):
-            raise MediaError(
-                "-", "standard input is a terminal; send a stream into it, such as `cat x.ts | morphmlp ...`"
-            )
+            raise MediaError("-", "standard input is a terminal; send a stream into it: `cat x.ts | morphmlp ...`")
         return "pipe:0", None, {**formats, "protocol_whitelist": "pipe"}
     if not (scheme := _scheme(text)):
         return _camera(text)

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from contextlib import closing
-from types import TracebackType
 
 from morphmlp.data.media.streams import Stream, TimedFrame
 
@@ -41,9 +40,7 @@ class Reader:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stream.stop()
         with self._changed:
             self._is_closed = True

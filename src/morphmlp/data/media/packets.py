@@ -65,8 +65,8 @@ class Packets:
             self.end = until if self.end is None else max(self.end, until)
 
     def forget(self) -> None:
-        """Lets go of the times so far, of which an endless stream has ever more."""
-        self.times.clear()
+        """Lets go of the times so far but the least one: an endless stream has ever more of them."""
+        self.times = [min(self.times)] if self.times else []
         self.durations.clear()
 
     def num_stated(self, stream: av.VideoStream, fps: float) -> int | None:

@@ -46,6 +46,8 @@ class Run:
         start_s: when it starts, in seconds from where the source starts.
         end_s: when its newest frame ends.
         counted_fps: of a file without times, whose frames are counted; None where they have times.
+        num_frames: that came so far.
+        is_whole_file: all frames of a file are in it, and have come.
     """
 
     video: OpenVideo
@@ -53,14 +55,21 @@ class Run:
     end_s: float
     counted_fps: float | None = None
     num_frames: int = 0
+    is_whole_file: bool = False
     _base_s: float = 0.0  # what the stream's clock says at the start
     _packets: Packets = field(default_factory=Packets)  # all frames, of which only the first and the last are kept
 
-    def fps(self, frames: "Sequence[TimedFrame]") -> float:
-        """The average rate of some of its frames, by the rule for whole files."""
-        if self.counted_fps is not None:
-            return self.counted_fps
-        return self.video.average_fps(Packets.of((frame.tick, frame.duration) for frame in frames))
+    def counts(self, frames: "Sequence[TimedFrame]") -> tuple[int, float]:
+        """Number and average rate of some of its frames, by the rule for whole files and stretches of them.
+
+        Those of a whole file are its packets', as those of `probe`: damaged ones may give no frame.
+        """
+        if self.is_whole_file and len(frames) == self.num_frames:
+            packets = self.video.packets
+            return packets.num_shown, self.video.average_fps(packets) if self.counted_fps is None else self.counted_fps
+        return len(frames), self.counted_fps or self.video.average_fps(
+            Packets.of((frame.tick, frame.duration) for frame in frames)
+        )
 
     def add(self, frame: av.VideoFrame) -> "TimedFrame":
         """Gives the next frame its time."""
@@ -245,6 +254,8 @@ class Stream:
                 run = self._next_run(video, frame, run.end_s)
             self._newest, self._newest_arrived_s = run, time.monotonic()
             yield run.add(frame)
+        if run is not None and self.is_file:
+            run.is_whole_file = run.num_frames == video.num_decoded
 
     def _first_run(self, video: OpenVideo, counted_fps: float | None, frame: av.VideoFrame) -> Run:
         """Of a connection. Time went on while there was none."""
@@ -256,7 +267,7 @@ class Stream:
 
     def _next_run(self, video: OpenVideo, frame: av.VideoFrame, start_s: float) -> Run:
         base_s = 0.0 if frame.pts is None else video.clock.seconds(frame.pts)
-        return Run(video, start_s, start_s, None, 0, base_s)
+        return Run(video, start_s, start_s, _base_s=base_s)
 
 
 class _StreamVideo(OpenVideo):
@@ -310,9 +321,7 @@ def _is_live(address: str, container: InputContainer) -> bool:
 
 def _refuse_pictures(path: str | os.PathLike[str]) -> None:
     if os.path.isdir(path):
-        raise MediaError(
-            path, "is a folder of frames, which have no times; make a video of them, or use `morphmlp predict`"
-        )
+        raise MediaError(path, "is a folder of frames, which have no times; make a video, or use `morphmlp predict`")
     if is_image_content(head_of(path)):
         raise MediaError(path, "is an image, which has no windows in time; use `morphmlp predict`")
 

@@ -70,9 +70,7 @@ class Watch:
     ):
         require_windows(length_s, step_s)
         if predictor.kind != "video":
-            raise ConfigError(
-                "the checkpoint takes images, and windows in time are of videos; give one that takes videos"
-            )
+            raise ConfigError("the checkpoint takes images, which have no windows in time; give one that takes videos")
         self.predictor, self.stream = predictor, stream
         self.length_s, self.step_s, self.duration_s = length_s, step_s, duration_s
         self._reader = Reader(stream, keep_s=length_s + step_s)
@@ -180,7 +178,12 @@ class Watch:
 
 
 def sampled_pictures(window: CutWindow[TimedFrame], *, frames: int, config: InputConfig) -> np.ndarray:
-    """The frames of all clips of a window, `[num_clips * frames, H, W, 3]` RGB uint8, as of a file that has only them."""
-    fps = window.frames[0].run.fps(window.frames)
-    indices = clip_indices(len(window.frames), fps, frames=frames, config=config)
+    """The frames of all clips of a window, `[num_clips * frames, H, W, 3]` RGB uint8, as of a file of these frames.
+
+    As where a file is read, the number that its packets state is taken where all frames that are asked for came out.
+    """
+    num_frames, fps = window.frames[0].run.counts(window.frames)
+    indices = clip_indices(num_frames, fps, frames=frames, config=config)
+    if max(indices) >= len(window.frames):
+        indices = clip_indices(len(window.frames), fps, frames=frames, config=config)
     return np.stack([window.frames[index].picture() for index in indices])
