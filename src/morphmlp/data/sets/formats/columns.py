@@ -61,7 +61,7 @@ def rows(file: ListFile) -> list[ListRow] | None:
         return None
     header, entries = table
     times = time_columns(header)
-    unit = next((unit for unit in _WORDS_OF_UNIT if _is_enough(times.get(unit, {}))), None)
+    unit: Unit | None = next((unit for unit in _WORDS_OF_UNIT if _is_enough(times.get(unit, {}))), None)
     if unit is None:
         return None
     columns = _Columns(
@@ -124,14 +124,14 @@ def time_columns(header: Sequence[str]) -> dict[Unit, dict[Role, str]]:
     found: dict[Unit, dict[Role, str]] = {}
     for column in header:
         words = words_of(column)
-        roles = [_ROLES[word] for word in words if word in _ROLES]
-        units = [_UNITS[word] for word in words if word in _UNITS]
+        roles: list[Role] = [_ROLES[word] for word in words if word in _ROLES]
+        units: list[Unit] = [_UNITS[word] for word in words if word in _UNITS]
         if (
             len(roles) == 1
             and len(units) <= 1
             and len(roles) + len(units) + sum(w in _BESIDE for w in words) == len(words)
         ):
-            unit = units[0] if units else "seconds"
+            unit: Unit = units[0] if units else "seconds"
             found.setdefault(unit, {}).setdefault(roles[0], column)
     return found
 
@@ -188,7 +188,7 @@ def _bounds(
     if not any(texts.values()):
         return None, None
     ends: tuple[Role, ...] = ("end", "last", "length")
-    role = next(role for role in ends if role in texts)
+    role: Role = next(role for role in ends if role in texts)
     start = _value(file, where, columns, texts, "start")
     value = _value(file, where, columns, texts, role)
     if role == "length":
