@@ -82,8 +82,10 @@ def _labelled(picture: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     text = "\n".join(f"{one_line(segment.label)} {percent(segment.score, digits=0)}" for segment in best)
     image = Image.fromarray(np.ascontiguousarray(picture))
     draw = ImageDraw.Draw(image, "RGBA")
-    size = max(10, image.height // 18)
-    font = ImageFont.load_default(size)
+    size = image.height / 18
+    width = draw.multiline_textbbox((0, 0), text, font=ImageFont.load_default(size))[2]
+    size *= min(1, (image.width - 2 * size) / width)
+    font = ImageFont.load_default(max(size, 6))
     box = draw.multiline_textbbox((size / 2, size / 2), text, font=font)
     draw.rectangle((box[0] - size / 3, box[1] - size / 3, box[2] + size / 3, box[3] + size / 3), fill=(0, 0, 0, 160))
     draw.multiline_text((size / 2, size / 2), text, font=font, fill=(255, 255, 255, 255))
@@ -96,7 +98,7 @@ class _Sound:
     def __init__(self, source: Path, copy: OutputContainer, stack: ExitStack):
         self._copy = copy
         self._container = stack.enter_context(av.open(os.path.abspath(source), metadata_errors="ignore"))
-        self._track = self._container.streams.audio[0] if self._container.streams.audio else None
+        self._track = self._container.streams.best("audio")
         self._name = str(source)
         self._written = None
 

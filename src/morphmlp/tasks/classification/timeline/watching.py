@@ -5,7 +5,7 @@ All windows share one pass of decoding, and each frame becomes RGB once.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,7 @@ class Watch:
         self._num_skipped = 0
         self._is_slow = False
 
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Generator[Window, None, None]:
         """The windows in order, each when all of its frames are there; those of a file come in batches.
 
         Raises:
