@@ -168,8 +168,9 @@ class Stream:
         say: Callable[[str], None] = tell,
         wait: Callable[[float], bool] | None = None,
     ):
-        self.source, self.short_side, self.retries, self.timeout_s = source, short_side, retries, timeout_s
         self.is_file = not (isinstance(source, str) and is_stream(source))
+        self.source, self.short_side, self.timeout_s = source, short_side, timeout_s
+        self.retries = 0 if self.is_file else retries
         self.name = str(source) if self.is_file else shown_address(str(source))
         self.path = Path(source) if self.is_file else Path(self.name)  # of an address, with one slash only
         self.is_live = bool(live)
