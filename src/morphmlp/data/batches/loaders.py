@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
 from morphmlp.data.clips.protocol import clip_indices, on_clock, views_of
+from morphmlp.data.media.sources import Source
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -54,7 +54,7 @@ class BrokenSample:
     """A video that could not be read, and why."""
 
     index: int
-    path: Path
+    path: Source
     reason: str
 
 
@@ -132,7 +132,7 @@ class TrainingClips(Dataset):
                 incomplete=notes.append,
             )
         except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
+            return BrokenSample(index, sample.path, error.reason)
         mirrored = sample.label if self.mirrored is None else self.mirrored[sample.label]
         clips, labels = [], []
         for _ in range(self.augment.repeats):
@@ -187,7 +187,7 @@ class TestClips(Dataset):
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
+            return BrokenSample(index, sample.path, error.reason)
         if self.shuffle_frames:
             clips = np.split(frames, self.config.num_clips)
             frames = np.concatenate([clip[np.random.default_rng(index).permutation(len(clip))] for clip in clips])

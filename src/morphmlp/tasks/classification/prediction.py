@@ -21,7 +21,6 @@ from morphmlp.tasks.registry import load_for_task
 
 VIEWS_PER_BATCH = 32
 NONE_OF_THESE = "none of these"  # the answer below the threshold
-NOTHING = "(nothing)"  # the class of what is between the labelled stretches
 
 
 @dataclass(frozen=True)
