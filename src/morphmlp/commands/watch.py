@@ -23,6 +23,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
 
     from morphmlp.tasks.classification.predictor import Predictor
+    from morphmlp.tasks.classification.timeline.pictures import require_timeline
     from morphmlp.tasks.classification.timeline.recorder import Recorder
     from morphmlp.tasks.classification.timeline.rendering import require_render
 
@@ -30,6 +31,8 @@ def run(arguments: list[str]) -> int:
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
     sources = _sources(options.sources)
+    if options.timeline is not None:
+        require_timeline(options.timeline, num_sources=len(sources))
     if options.render is not None:
         require_render(options.render)
         if len(sources) != 1 or not isinstance(sources[0], Path):
@@ -46,9 +49,9 @@ def run(arguments: list[str]) -> int:
     try:
         failed = [source for source in sources if not _watch(source, predictor, recorder, options)]
     except (KeyboardInterrupt, Terminated, BrokenPipeError):
-        recorder.write()
+        _write(recorder, options)
         raise
-    write_and_show(recorder.write, lambda: _show(recorder, options))
+    write_and_show(lambda: _write(recorder, options), lambda: _show(recorder, options))
     if options.render is not None and not failed:
         _render(sources[0], recorder, options.render)
     return USER_ERROR if failed else 0
@@ -77,6 +80,7 @@ def _parser():
     segments = parser.add_argument_group("segments")
     segments.add_argument("--out", type=str, nargs="+", help="files of segments: csv, json, vtt, srt, activitynet.json")
     segments.add_argument("--every", type=PositiveFloat, default=60.0, help="seconds after which --out is written anew")
+    segments.add_argument("--timeline", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
     segments.add_argument("--render", type=str | None, help="write the video with its labels in it; for one file")
     segments.add_argument(
         "--threshold",
@@ -132,7 +136,12 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
     )
     length_s = options.length or usual_length_s(predictor)
     watch = Watch(
-        predictor, stream, length_s=length_s, step_s=options.step or length_s / 2, duration_s=options.duration
+        predictor,
+        stream,
+        length_s=length_s,
+        step_s=options.step or length_s / 2,
+        duration_s=options.duration,
+        show=recorder.seen[stream.name].add_frame,
     )
     if len(recorder.recordings) > 1 and not options.json:
         print(stream.name, flush=True)
@@ -152,6 +161,16 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
     finally:
         recorder.end()
     return True
+
+
+def _write(recorder: "Recorder", options: Namespace) -> None:
+    from morphmlp.tasks.classification.timeline.pictures import write_timelines
+
+    recorder.write()
+    if options.timeline is not None:
+        write_timelines(
+            options.timeline, recorder.recordings, recorder.seen, labels=recorder.labels, threshold=recorder.threshold
+        )
 
 
 def _show(recorder: "Recorder", options: Namespace) -> None:

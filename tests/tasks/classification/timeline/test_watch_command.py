@@ -31,7 +31,7 @@ def write_with_sound(path: Path, *, codec: str = "aac", num_frames: int = 40) ->
         track, sound = container.add_stream("libx264", rate=20), container.add_stream(codec, rate=16000)
         track.width, track.height, track.pix_fmt = 96, 64, "yuv420p"
         for number in range(num_frames):
-            picture = np.full((64, 96, 3), 100 + 2 * number, dtype=np.uint8)
+            picture = np.full((64, 96, 3), 100 + 2 * number % 150, dtype=np.uint8)
             container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             tone = (8000 * np.sin(np.arange(800) / 9)).astype(np.int16)[None]
             frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
@@ -164,8 +164,12 @@ def test_sound_that_the_container_does_not_take_is_left_out_and_said(
     path = write_with_sound(tmp_path / "x.mkv", codec="pcm_s16le")
     render(path, [], tmp_path / "y.mp4")
     assert probe(tmp_path / "y.mp4").num_frames == 40
-    said = capsys.readouterr().err
-    assert said == "" or "does not fit this kind of file: left out; try .mkv" in said
+    assert (
+        "its sound does not fit .mp4 (Invalid argument) and is left out; .mkv takes any sound"
+        in capsys.readouterr().err
+    )
+    render(path, [], tmp_path / "y.mkv")
+    assert sound_packets(tmp_path / "y.mkv") == sound_packets(path)
 
 
 def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -274,3 +278,18 @@ def test_help_shows_an_example_and_the_list_of_verbs_names_it():
     assert "morphmlp watch runs/mine/best" in process.stdout
     assert watch.run.__doc__
     assert "  watch " in tiny.run_command("--help").stdout
+
+
+@pytest.mark.parametrize("where", ["x.png", "x.html", "folder"])
+def test_the_timeline_is_a_picture_a_page_or_a_folder_of_both(
+    checkpoint: Path, video: Path, tmp_path: Path, where: str
+):
+    process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--timeline", tmp_path / where)
+    assert process.returncode == 0, process.stderr
+    expected = ["folder", "folder/timeline.html", f"folder/{video.stem}.png"] if where == "folder" else [where]
+    assert tiny.files_below(tmp_path) == sorted(expected)
+
+
+def test_a_picture_of_several_sources_is_refused(checkpoint: Path, data: Path):
+    process = tiny.run_command("watch", checkpoint, data / "val", "--timeline", "x.png")
+    assert process.stderr == "error: --timeline x.png is for one source; give a folder or a .html file for 10\n"
