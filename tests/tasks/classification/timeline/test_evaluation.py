@@ -10,13 +10,14 @@ import tiny
 
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.demo.recordings import Action, render_recording
 from morphmlp.demo.scenes import CLASSES
 from morphmlp.demo.synthetic import FPS, encode
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.inference.device import Execution
-from morphmlp.tasks.classification.prediction import NOTHING, load_classifier
+from morphmlp.tasks.classification.prediction import load_classifier
 from morphmlp.tasks.classification.predictor import Predictor
 from morphmlp.tasks.classification.task import TIMELINE_FILES
 from morphmlp.tasks.classification.timeline import report

@@ -29,7 +29,6 @@ from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
-    NOTHING,
     ViewProbabilities,
     input_for_test,
     load_classifier,
