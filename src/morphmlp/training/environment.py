@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,6 +11,8 @@ from typing import Any
 
 import torch
 
+from morphmlp.system import command_line
+
 PACKAGES = ("morphmlp", "torch", "torchvision", "accelerate", "timm", "av", "numpy", "pillow", "safetensors")
 
 
@@ -20,7 +21,7 @@ def describe_environment(*, num_processes: int) -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "command": shlex.join(sys.argv),
+        "command": command_line(sys.argv),
         "processes": num_processes,
         "git": source_commit(),
         "packages": {name: _version(name) for name in PACKAGES},
