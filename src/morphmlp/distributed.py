@@ -81,7 +81,7 @@ def join_processes() -> None:
     import torch
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available())
+    PartialState(cpu=not torch.accelerator.is_available())
 
 
 def agreed(value: Item) -> Item:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError, NotFiniteError
+from morphmlp.formatting import first_line
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 _HINTS = {
-    "cuda": "; `pip install torch` from PyTorch's index for your driver brings CUDA",
+    "cuda": "; cuda is a GPU of NVIDIA or AMD, and needs its driver and PyTorch's build for it",
     "mps": "; mps is the GPU of an Apple computer, from macOS 14 on",
     "xpu": "; xpu is an Intel GPU, and needs PyTorch's build for it",
 }

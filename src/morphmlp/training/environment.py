@@ -19,6 +19,7 @@ PACKAGES = ("morphmlp", "torch", "torchvision", "accelerate", "timm", "av", "num
 def describe_environment(*, num_processes: int) -> dict[str, Any]:
     """Plain values, ready for JSON."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     return {
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "command": command_line(sys.argv),
@@ -30,6 +31,7 @@ def describe_environment(*, num_processes: int) -> dict[str, Any]:
         "host": platform.node(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
+        "accelerator": None if accelerator is None else accelerator.type,
         "gpus": gpus,
         "cuda": torch.version.cuda if gpus else None,
     }

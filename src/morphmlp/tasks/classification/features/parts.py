@@ -6,6 +6,7 @@ the digest of the settings that it was computed with, and one of its own content
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from safetensors.numpy import load, save
 
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.errors import DataError
-from morphmlp.files import held, read_text, replace_bytes, replace_json
+from morphmlp.files import UNFINISHED, held, read_text, replace_bytes, replace_json
 from morphmlp.formatting import as_json
 from morphmlp.tasks.classification.features.model import SampleFeatures
 
@@ -139,8 +140,10 @@ class PartsFolder:
 
     def clear(self) -> None:
         """Removes the parts and the settings that they were computed with."""
-        for path in [*self.folder.glob("part-*"), *self.folder.glob(".*.unfinished"), self.folder / SETTINGS_FILE]:
+        for path in [*self.folder.glob("part-*"), self.folder / SETTINGS_FILE]:
             path.unlink(missing_ok=True)
+        for folder in self.folder.glob(f".*{UNFINISHED}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class PartWriter:
