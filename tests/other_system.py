@@ -22,8 +22,9 @@ UNIX_FUNCTIONS = {
     select: ["poll", "epoll"],
     signal: ["SIGALRM", "SIGHUP", "SIGUSR1", "alarm", "setitimer", "pthread_kill"],
 }
-TINY = "--arch.depths [1,1,1,1] --arch.widths [8,16,16,16] --arch.chunk_lengths [2,2,2,1] --arch.frames 4".split()
-TINY += "--input.crop [32,32] --input.resize 32 --batch_size 4 --epochs 1 --workers 1".split()
+ARCH = {"depths": "[1,1,1,1]", "widths": "[8,16,16,16]", "chunk_lengths": "[2,2,2,1]", "frames": "4"}
+TINY = [text for name, value in ARCH.items() for text in (f"--arch.{name}", value)]
+TINY += ["--input.crop", "[32,32]", "--input.resize", "32", "--batch_size", "4", "--epochs", "1", "--workers", "1"]
 
 
 def take_unix_away() -> None:

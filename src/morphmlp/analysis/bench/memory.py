@@ -145,8 +145,8 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
     """The most bytes of tensors that a call holds at once, beyond those that were there before it.
 
-    On a GPU whose allocator keeps its peak, that counts. Elsewhere each operator's inputs and outputs count, not what it
-    uses within itself, and not the memory of the process, which depends on what ran in it before.
+    On a GPU whose allocator keeps its peak, that counts. Elsewhere each operator's inputs and outputs count, not what
+    it uses within itself, and not the memory of the process, which depends on what ran in it before.
 
     >>> x = torch.zeros(1000)
     >>> peak_bytes(lambda: (x + 1).exp().sum(), torch.device("cpu"))  # two tensors of 1,000 floats
