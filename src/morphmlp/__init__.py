@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from morphmlp.models.morphmlp import MorphMLP
     from morphmlp.models.segmenter import Segmenter
     from morphmlp.models.zoo import create_model, create_segmenter, list_models
+    from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.predictor import Prediction, Predictor
     from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
 
 __all__ = [
     "CheckpointInfo",
+    "FeatureExtractor",
     "InferenceModel",
     "InputConfig",
     "ModelConfig",
@@ -59,6 +61,7 @@ _HOMES = {
     "models.morphmlp": ("MorphMLP",),
     "models.segmenter": ("Segmenter",),
     "models.zoo": ("create_model", "create_segmenter", "list_models"),
+    "tasks.classification.features.model": ("FeatureExtractor",),
     "tasks.classification.predictor": ("Prediction", "Predictor"),
     "tasks.segmentation.predictor": ("SegmentPredictor", "SegmentedImage"),
 }

@@ -26,6 +26,7 @@ VERBS = {
     "evaluate": "test a checkpoint on labelled data, with the published protocol",
     "calibrate": "teach a checkpoint when not to answer: a temperature and a threshold from held-out data",
     "predict": "say what videos or images show",
+    "watch": "say what happens when: in recordings, streams and cameras, as it comes",
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
@@ -35,6 +36,8 @@ VERBS = {
     "models": "list the models with parameters and multiply-adds",
     "table": "print a table of the paper beside what is counted here",
 }
+
+READ_ADDRESSES = {"watch"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +91,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in VERBS:
         return _unknown_verb(arguments[0])
     try:
-        _refuse_addresses(arguments[1:])
+        if arguments[0] not in READ_ADDRESSES:
+            _refuse_addresses(arguments[1:])
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
@@ -115,7 +119,7 @@ def _unknown_verb(verb: str) -> int:
 
 
 def _refuse_addresses(arguments: list[str]) -> None:
-    """Raises UserError where an argument or the value of an option is an address: no verb reads any."""
+    """Raises UserError where an argument or the value of an option is an address, which only some verbs read."""
     for argument in arguments:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if "://" in value:

@@ -15,8 +15,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from multiprocessing.context import BaseContext
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 ON_WINDOWS = sys.platform == "win32"
 
@@ -34,7 +36,7 @@ def leave_process_group() -> None:
         os.setsid()
 
 
-def fresh_processes(preload: str) -> BaseContext:
+def fresh_processes(preload: str) -> "ForkServerContext | SpawnContext":
     """How to start processes that are no copy of this one, with a module imported: from a server where there is one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

@@ -79,7 +79,8 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
     )
 
 
-def add_protocol(parser: Parser) -> None:
+def add_protocol(parser: Parser, *, workers: bool = True) -> None:
+    """The options of the test protocol, and where the model runs; `workers` where files are decoded by processes."""
     group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=int | None, help="views of a video in time")
     group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
@@ -88,7 +89,8 @@ def add_protocol(parser: Parser) -> None:
         type=Literal["logits", "probabilities"] | None,
         help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
-    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
+    if workers:
+        parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
 

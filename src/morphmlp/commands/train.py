@@ -88,6 +88,12 @@ def _parser() -> Parser:
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--background",
+        type=float | None,
+        metavar="SHARE",
+        help="the same as --lists.background: share of clips from between labelled stretches, of class (nothing)",
+    )
     parser.add_class_arguments(TrainConfig, as_group=True)
     parser.add_class_arguments(
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
@@ -173,6 +179,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     if options.recipe is not None:
         raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
+    if options.background is not None:
+        plain["lists"]["background"] = options.background
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}

@@ -40,6 +40,8 @@ class ListConfig(Config):
             None takes `classes.txt` or `labels.json` of the data folder.
         first_label: the number of the first class in the lists, 0 or 1; None refuses lists that seem to count from 1.
         frame_folders: a folder of images below a class folder is a video; one that a list names always is.
+        fps: the rate that the frame numbers of a list assume; None counts the frames of the file, whatever their rate.
+        background: share of clips from between the labelled stretches, of class `(nothing)`, among the samples.
     """
 
     paths = ("train", "val", "prefix", "labels")
@@ -50,6 +52,12 @@ class ListConfig(Config):
     labels: str | None = None
     first_label: Literal[0, 1] | None = None
     frame_folders: bool = False
+    fps: float | None = None
+    background: float = 0.0
+
+    def validate(self) -> None:
+        self._require(self.fps is None or 0 < self.fps < 10_000, "fps", "above 0 and below 10000, or None")
+        self._require(0 <= self.background <= 0.9, "background", "0 to 0.9")
 
 
 @dataclass(frozen=True)

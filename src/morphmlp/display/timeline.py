@@ -253,6 +253,7 @@ def _table_html(name: str, row: Sequence[Bar]) -> str:
 
 TIMELINE_CSS = """
 .timeline h3 { font-size: .8rem; font-weight: 600; color: var(--muted); margin: 14px 0 4px; }
+.timeline p { max-width: 44em; margin-bottom: 8px; }
 .timeline h2 { overflow-wrap: anywhere; margin-bottom: 8px; }
 .timeline .scroll { overflow-x: auto; padding: 4px 4px 44px; margin: 0 -4px; }
 .timeline .wide { min-width: 640px; position: relative; }

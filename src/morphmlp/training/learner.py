@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from morphmlp.config import RunConfig
 from morphmlp.distributed import local_world_size, rank, world_size
 from morphmlp.errors import ConfigError
+from morphmlp.inference.device import resolve_device
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.task import TrainingTask
 from morphmlp.training.optim import make_optimizer, set_lr
@@ -43,7 +44,8 @@ class Learner:
         self.config, self.settings, self.task = config, settings, task
         AcceleratorState._reset_state()  # it keeps the precision of the process's first run
         precision = settings.precision.replace("fp32", "no")
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
+        on_cpu = resolve_device(settings.device).type == "cpu"
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu)
         self.device = self.accelerator.device
         self._check_processes()
         self._limit_threads()

@@ -214,7 +214,7 @@ class RunFolder:
                 with suppress(OSError):
                     self.path.rmdir()
 
-    def cut_log(self, progress: Progress) -> set[Path]:
+    def cut_log(self, progress: Progress) -> set[str]:
         """Drops what was logged after the saved state, as it will be done again; returns the samples left out."""
         if not self.log.exists():
             return set()
@@ -228,7 +228,7 @@ class RunFolder:
             if step <= (progress.evaluated_step if "val_broken" in line else progress.step):
                 kept.append(text + "\n")
                 if "broken" in line:
-                    broken.add(Path(line["broken"]))
+                    broken.add(str(line["broken"]))
         with replaced_file(self.log) as file:
             file.writelines(kept)
         return broken

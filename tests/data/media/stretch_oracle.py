@@ -37,10 +37,12 @@ def decode(path: Path) -> Decoded:
         frames = [(frame.pts, video.to_rgb(frame)) for frame in video.frames()]
         start = _start(video.container, video.stream)
         time_base = video.stream.time_base or Fraction(1)
-        is_timed = video.container.format.name != "avi"
+        container = video.container.format.name
     times = [float(pts * time_base - start) if pts is not None else -1 for pts, _ in frames]
-    if not is_timed or times != sorted(times):
+    if container == "avi" or (times != sorted(times) and container in ("mpegts", "mpeg")):
         times = [number / fps for number in range(len(frames))]
+    in_order = sorted(range(len(frames)), key=times.__getitem__)  # a damaged file gives frames out of order
+    frames, times = [frames[number] for number in in_order], sorted(times)
     return Decoded(times, np.stack([picture for _, picture in frames]), fps)
 
 

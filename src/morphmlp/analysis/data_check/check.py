@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from morphmlp.analysis.data_check.copies import COPIES_ABOVE, with_copies
+from morphmlp.analysis.data_check.copies import COPIES_ABOVE, extractor_for_copies, with_copies
 from morphmlp.analysis.data_check.examine import Depth, examine
 from morphmlp.analysis.data_check.inventory import take_inventory
 from morphmlp.analysis.data_check.journal import Journal, stamp_of
@@ -61,6 +61,7 @@ def check_data(
     Raises:
         DataError: `root` holds no videos or images, its lists cannot be read, or `out` holds something else.
         ConfigError: `out` lies in `root`.
+        CheckpointError: `copies` is no checkpoint of a classifier.
 
     >>> report = check_data("my_videos")
     >>> len(report.files), len(report.broken)
@@ -68,6 +69,7 @@ def check_data(
     """
     folder = results_folder(root, out)
     inventory = take_inventory(root, split=split, readings=readings)
+    extractor = None if copies is None else extractor_for_copies(copies, inventory)  # a mistake is told at once
     depth = Depth(frames, all_frames, inventory.count_annotation)
     jobs = [file.job for file in inventory.files]
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,8 +98,8 @@ def check_data(
         if known is not None
     ]
     report = summarise(inventory, files, frames=frames, taken_over=taken_over)
-    if copies is not None:
-        report = with_copies(report, copies, above=copies_above, workers=workers or os.cpu_count() or 1)
+    if extractor is not None:
+        report = with_copies(report, extractor, above=copies_above, workers=workers or os.cpu_count() or 1)
     return write_results(report, inventory, folder)
 
 

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from morphmlp.analysis.data_check.inventory import Inventory
 from morphmlp.analysis.data_check.report import CheckedFile, CheckReport, NearCopy
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from morphmlp.tasks.classification.features.model import FeatureExtractor
 
 COPIES_ABOVE = 0.975
 SIDE = 16  # of a thumbnail in px
@@ -43,18 +46,8 @@ class Clips:
     parts: np.ndarray
 
 
-def with_copies(
-    report: CheckReport,
-    checkpoint: str | Path,
-    *,
-    above: float = COPIES_ABOVE,
-    workers: int = 2,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> CheckReport:
-    """The report with the near copies in other splits, or with other labels, by what a checkpoint's model is given.
-
-    Args:
-        above: how alike they are, 0 to 1.
+def extractor_for_copies(checkpoint: str | Path, inventory: Inventory) -> "FeatureExtractor":
+    """What reads the clips of a set as a checkpoint's model is given them: one view of each.
 
     Raises:
         CheckpointError: the folder is no checkpoint of a classifier.
@@ -63,11 +56,29 @@ def with_copies(
     from morphmlp.tasks.classification.features.model import FeatureExtractor
 
     extractor = FeatureExtractor(checkpoint, num_clips=1, num_crops=1)
-    if report.has_annotations or {file.kind for file in report.readable} - {extractor.kind}:
+    other = next((file for file in inventory.files if file.job.kind != extractor.kind), None)
+    if inventory.count_annotation is not None or other is not None:
+        what = f"such as {other.job.path}" if other else "annotated images"
         raise DataError(
-            f"{report.root} holds {'annotated images' if report.has_annotations else report.unit}, but {checkpoint} is "
-            f"a classifier of {extractor.kind}s: --copies needs one that takes the files"
+            f"{inventory.root} holds other files ({what}) than {checkpoint} takes, a classifier of {extractor.kind}s; "
+            "--copies needs one that takes them all"
         )
+    return extractor
+
+
+def with_copies(
+    report: CheckReport,
+    extractor: "FeatureExtractor",
+    *,
+    above: float = COPIES_ABOVE,
+    workers: int = 2,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckReport:
+    """The report with the near copies in other splits, or with other labels.
+
+    Args:
+        above: how alike they are, 0 to 1.
+    """
     files, clips = _read(report.readable, extractor, workers=workers, progress=progress)
     found = sorted(_pairs(clips, above=above), key=lambda pair: (-pair[2], pair[0], pair[1]))
     cosines = [float(clips.vectors[a] @ clips.vectors[b]) for a, b, _ in found[:MOST_COPIES]]
@@ -79,7 +90,7 @@ def with_copies(
 
 
 def _read(
-    files: Sequence[CheckedFile], extractor: Any, *, workers: int, progress: Callable[[int, int], None]
+    files: Sequence[CheckedFile], extractor: "FeatureExtractor", *, workers: int, progress: Callable[[int, int], None]
 ) -> tuple[list[CheckedFile], Clips]:
     """The files that the model's loader can read, and their clips."""
     from morphmlp.data.batches.loaders import TestClips, make_loader

@@ -43,6 +43,11 @@ class CheckedFile:
         return os.fspath(self.source)
 
     @property
+    def name(self) -> str:
+        """The path, and for a stretch which part of it."""
+        return str(self.source)
+
+    @property
     def kind(self) -> MediaKind:
         return self.file.job.kind
 
@@ -81,6 +86,7 @@ class CheckReport:
         copies: pairs that show nearly the same, most alike first; None where nobody asked.
         copies_above: how alike they had to be.
         num_copies: all of them, where `copies` holds the first of very many.
+        notes: what reading assumed about labels and stretches.
         clean: the lists of readable files that were written.
         clean_note: why there are none, or why they cannot be trained on as they are.
     """
@@ -97,6 +103,7 @@ class CheckReport:
     copies: list[NearCopy] | None = None
     copies_above: float | None = None
     num_copies: int = 0
+    notes: tuple[str, ...] = ()
     clean: list[Path] = field(default_factory=list)
     clean_note: str | None = None
 
@@ -178,7 +185,7 @@ class CheckReport:
             "unit": self.unit,
             "files": len(self.files),
             "readable": len(self.readable),
-            "broken": [{"path": file.path, "reason": file.facts.reason} for file in self.broken],
+            "broken": [{"path": file.name, "reason": file.facts.reason} for file in self.broken],
             "taken_over": self.taken_over,
             "frames": self.frames,
             **{note.replace(" ", "_"): number for note, number in counted.items()},
@@ -196,6 +203,7 @@ class CheckReport:
             **self._copies(),
             "left_out": self.left_out,
             "refusal": self.refusal,
+            "notes": list(self.notes),
             "clean_lists": [str(path) for path in self.clean],
             "clean_note": self.clean_note,
         }
@@ -249,6 +257,7 @@ def summarise(inventory: Inventory, files: Sequence[CheckedFile], *, frames: int
         has_annotations=inventory.count_annotation is not None,
         refusal=inventory.refusal,
         left_out=inventory.left_out,
+        notes=inventory.notes,
         duplicates=_duplicates([file for file in files if not file.broken]),
     )
 
@@ -272,7 +281,7 @@ def _notes(file: CheckedFile, frames: int, median_fps: float) -> tuple[str, ...]
         "odd rate": bool(facts.fps) and abs((facts.fps or 0) - median_fps) > ODD_RATE * median_fps,
         "variable rate": facts.variable,
         "rotated": bool(facts.rotation),
-        "incomplete": facts.stated is not None,
+        "incomplete": facts.stated is not None or facts.missing is not None,
     }
     return tuple(note for note, holds in found.items() if holds)
 

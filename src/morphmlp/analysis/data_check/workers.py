@@ -11,12 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
+from typing import TYPE_CHECKING
 
 from morphmlp.analysis.data_check.examine import Facts, Job
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.errors import UserError
 from morphmlp.system import cause_of_death, fresh_processes
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 MOST_FAILED_STARTS = 5  # of worker processes; more are no accident
 MOST_TRIES = 2  # of a file whose worker dies: the first may have died of something else, such as lack of memory
@@ -70,7 +73,7 @@ def examine_all(
 class _Worker:
     """A process that looks at one file at a time; `task` is the number of the job and which try it is."""
 
-    def __init__(self, context: BaseContext, look: Callable[[Job], Facts]):
+    def __init__(self, context: "ForkServerContext | SpawnContext", look: Callable[[Job], Facts]):
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, look), daemon=True)
         self.process.start()

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,8 @@ from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
-from morphmlp.data.clips.views import eval_views
+from morphmlp.data.clips.protocol import clip_indices, on_clock, views_of
+from morphmlp.data.media.sources import Source
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -54,7 +54,7 @@ class BrokenSample:
     """A video that could not be read, and why."""
 
     index: int
-    path: Path
+    path: Source
     reason: str
 
 
@@ -132,7 +132,7 @@ class TrainingClips(Dataset):
                 incomplete=notes.append,
             )
         except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
+            return BrokenSample(index, sample.path, error.reason)
         mirrored = sample.label if self.mirrored is None else self.mirrored[sample.label]
         clips, labels = [], []
         for _ in range(self.augment.repeats):
@@ -148,7 +148,7 @@ def random_indices(
 ) -> list[int]:
     """Frames of a random clip, drawn as `config` says, of a video of `num_frames`."""
     if config.sampling == "sparse":
-        shown = _on_clock(num_frames, fps, config)
+        shown = on_clock(num_frames, fps, config)
         return [shown[i] for i in sampling.random_sparse_indices(len(shown), frames=frames, generator=generator)]
     return sampling.random_dense_indices(
         num_frames,
@@ -158,13 +158,6 @@ def random_indices(
         target_fps=config.target_fps,
         generator=generator,
     )
-
-
-def _on_clock(num_frames: int, fps: float, config: InputConfig) -> Sequence[int]:
-    """The video's frames on the clock of `config.sparse_fps`; each once where there is none."""
-    if config.sparse_fps in (None, fps):
-        return range(num_frames)
-    return sampling.frames_at_rate(num_frames, fps=fps, rate=config.sparse_fps)
 
 
 class TestClips(Dataset):
@@ -186,7 +179,7 @@ class TestClips(Dataset):
         try:
             frames = read_clip(
                 sample.path,
-                self._all_indices,
+                self._indices,
                 stills=self.frames == 1,
                 short_side=self.config.decoded_short_side,
                 incomplete=notes.append,
@@ -194,37 +187,14 @@ class TestClips(Dataset):
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
-        views = []
-        for clip in np.split(frames, self.config.num_clips):
-            if self.shuffle_frames:
-                clip = clip[np.random.default_rng(index).permutation(len(clip))]
-            views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
-        return SampleClips(torch.cat(views), [sample.label], index, *notes)
+            return BrokenSample(index, sample.path, error.reason)
+        if self.shuffle_frames:
+            clips = np.split(frames, self.config.num_clips)
+            frames = np.concatenate([clip[np.random.default_rng(index).permutation(len(clip))] for clip in clips])
+        return SampleClips(views_of(frames, self.config), [sample.label], index, *notes)
 
-    def _all_indices(self, num_frames: int, fps: float) -> list[int]:
-        """The frames of all clips, one clip after the other."""
-        config, views = self.config, self.config.num_clips
-        if config.sampling == "sparse":
-            shown = _on_clock(num_frames, fps, config)
-            clips = [
-                [shown[i] for i in sampling.sparse_indices(len(shown), frames=self.frames, clip=clip, num_clips=views)]
-                for clip in range(views)
-            ]
-        else:
-            clips = [
-                sampling.dense_indices(
-                    num_frames,
-                    fps=fps,
-                    frames=self.frames,
-                    stride=config.stride,
-                    clip=clip,
-                    num_clips=views,
-                    target_fps=config.target_fps,
-                )
-                for clip in range(views)
-            ]
-        return [index for clip in clips for index in clip]
+    def _indices(self, num_frames: int, fps: float) -> list[int]:
+        return clip_indices(num_frames, fps, frames=self.frames, config=self.config)
 
 
 def refuse_strips(path: str | os.PathLike[str], size: tuple[int, ...]) -> None:

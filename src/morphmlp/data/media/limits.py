@@ -16,6 +16,10 @@ MOST_FRAME_PIXELS = 8192 * 4320
 # A video is broken if this share of its packets, or more, cannot be decoded.
 MOST_DAMAGE = 0.5
 
+# Of the frames that a window of a stream holds, as they were decoded: 43 s of 1920 x 1080 px at 30 frames a second.
+MOST_WINDOW_BYTES = 2**32
+
+WINDOW_VARIABLE = "MORPHMLP_MAX_WINDOW_BYTES"
 PIXELS_VARIABLE = "MORPHMLP_MAX_PIXELS"
 DAMAGE_VARIABLE = "MORPHMLP_MAX_DAMAGE"
 
@@ -41,6 +45,16 @@ def refuse_giant(path: str | os.PathLike[str], width: int, height: int, *, defau
             path,
             f"is {width} x {height} px, above the {limit} {what} that are read; scale it down, or set "
             f"{PIXELS_VARIABLE}={width * height} if there is the memory",
+        )
+
+
+def refuse_giant_window(path: str | os.PathLike[str], num_frames: int, num_bytes: int) -> None:
+    """Raises MediaError where the frames of a window take more memory than is taken for them."""
+    if num_bytes > (limit := _from_environment(WINDOW_VARIABLE, MOST_WINDOW_BYTES, highest=2**50)):
+        raise MediaError(
+            path,
+            f"{num_frames} frames of one window take {num_bytes / 1e9:.3g} GB, above {limit / 1e9:.3g}; give a shorter "
+            f"--length, or set {WINDOW_VARIABLE} if there is the memory",
         )
 
 

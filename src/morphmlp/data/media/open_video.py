@@ -26,6 +26,8 @@ from morphmlp.errors import MediaError
 
 # FFmpeg's names of the containers that hold the time of every frame; for others, such as AVI, it makes some up.
 _TIMED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# A frame is stored after at most this many that are shown later (H.264, Sec. A.3.1; H.265 has 15, others 1 or none).
+MOST_REORDERED = 16
 UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
 
 

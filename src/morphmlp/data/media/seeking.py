@@ -21,13 +21,11 @@ import av
 import numpy as np
 
 from morphmlp.data.media.clock import Ticks
-from morphmlp.data.media.open_video import OpenVideo
+from morphmlp.data.media.open_video import MOST_REORDERED, OpenVideo
 from morphmlp.data.media.packets import Packets
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.syntax import Syntax
 
-# A frame is stored after at most this many that are shown later (H.264, Sec. A.3.1; H.265 has 15, others 1 or none).
-_MOST_REORDERED = 16
 # How far before a stretch a clean start is looked for, in seconds: at the key frame before it, then ever farther.
 _STEPS_BACK_S = [0, *(2**power for power in range(20))]
 
@@ -126,7 +124,7 @@ class _Scan:
             if not packet.is_discard:
                 self.durations[packet.pts] = packet.duration or 0
             num_after += self.ticks is not None and packet.pts >= self.ticks.end
-            if num_after > _MOST_REORDERED:
+            if num_after > MOST_REORDERED:
                 self.is_at_end = False
                 break
         self.starts.sort()
@@ -249,7 +247,6 @@ class _Groups:
         needed = self.video.first is None or time in self.wanted or not self.syntax.is_unreferenced(packet)
         if needed and not packet.is_discard and time >= self.from_time:
             self.expected.add(time)
-        self.syntax.follow(packet)
         self.video.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         yield from self._checked(self.video.stream.decode(packet))
 

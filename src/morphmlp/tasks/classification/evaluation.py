@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
@@ -50,7 +51,7 @@ class SamplePrediction:
         note: what is missing of a video that was cut off or damaged; None of others.
     """
 
-    path: Path
+    path: Source
     label: int
     probabilities: np.ndarray
     view_ranks: np.ndarray | None = None
@@ -81,7 +82,7 @@ class Evaluation:
 
     labels: list[str]
     predictions: list[SamplePrediction]
-    broken: list[tuple[Path, str]] = field(default_factory=list)
+    broken: list[tuple[Source, str]] = field(default_factory=list)
     unit: str = "videos"
     note: str = ""
     threshold: float | None = None
@@ -116,7 +117,7 @@ class Evaluation:
         return next((len(p.view_ranks) for p in self.predictions if p.view_ranks is not None), None)
 
     @property
-    def incomplete(self) -> list[tuple[Path, str]]:
+    def incomplete(self) -> list[tuple[Source, str]]:
         """The videos that were evaluated as far as they can be read, and what is missing of them."""
         return [(prediction.path, prediction.note) for prediction in self.predictions if prediction.note]
 
@@ -226,7 +227,7 @@ def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> S
     if isinstance(result, BrokenSample):
         return result
     ranks = label_ranks(result.views, sample.label)
-    return SamplePrediction(Path(sample.path), sample.label, result.joined, ranks, result.note)
+    return SamplePrediction(sample.path, sample.label, result.joined, ranks, result.note)
 
 
 def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:
@@ -248,13 +249,17 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
     reading = ListConfig.from_dict(known | lists)
-    return evaluated_part(
-        split,
-        present=evaluation_split(data, reading),
-        trained_on=trained_on,
-        draw=lambda: read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading),
-        read=lambda part: read_set(data, split=part, lists=reading),
-    )
+
+    def draw() -> tuple[LabelledSet, LabelledSet]:
+        return read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
+
+    def read(part: str | None) -> LabelledSet:
+        if trained_on and reading.background and part in ("train", "val"):
+            return draw()[part == "val"]  # with the clips of background that the training had
+        return read_set(data, split=part, lists=reading)
+
+    present = evaluation_split(data, reading)
+    return evaluated_part(split, present=present, trained_on=trained_on, draw=draw, read=read)
 
 
 def labelled_samples(

@@ -1,6 +1,6 @@
 """From the views of a video or image to the probabilities of its classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from morphmlp.tasks.registry import load_for_task
 
 VIEWS_PER_BATCH = 32
 NONE_OF_THESE = "none of these"  # the answer below the threshold
-NOTHING = "(nothing)"  # the class of what is between the labelled stretches
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,29 @@ def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Ite
         NotFiniteError: an output is NaN or infinite.
     """
     dataset: Any = loader.dataset
-    device = next(model.parameters()).device
     with evaluating(model):
         for batch in loader:
             if not batch.indices:
                 yield batch, torch.empty(0)
                 continue
-            with torch.no_grad(), autocast(device, precision):
-                logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
-            by_video = logits.unflatten(0, (len(batch.indices), -1))
-            require_finite(by_video, [dataset.samples[i].path for i in batch.indices])
-            yield batch, logits
+            names = [dataset.samples[i].path for i in batch.indices]
+            yield batch, clip_logits(model, batch.clips, names, precision=precision)
+
+
+def clip_logits(model: nn.Module, clips: Tensor, names: Sequence[object], *, precision: str) -> Tensor:
+    """Logits `[videos * views, classes]` of clips `[videos * views, 3, T, h, w]`, by a model in evaluation mode.
+
+    Args:
+        names: of the videos, for the message.
+
+    Raises:
+        NotFiniteError: an output is NaN or infinite.
+    """
+    device = next(model.parameters()).device
+    with torch.no_grad(), autocast(device, precision):
+        logits = torch.cat([model(part.to(device)) for part in clips.split(VIEWS_PER_BATCH)])
+    require_finite(logits.unflatten(0, (len(names), -1)), names)
+    return logits
 
 
 def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,30 @@ class Prediction:
         """The k most probable classes with their probabilities, best first."""
         order = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.labels[i], float(self.probabilities[i])) for i in order]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a model says of a window of a recording or a stream.
+
+    Attributes:
+        start_s, end_s: the end is exclusive; in seconds from where players start, or from where a stream was joined.
+        lag_s: from the arrival of the window's last frame to the answer.
+    """
+
+    start_s: float
+    end_s: float
+    prediction: Prediction
+    lag_s: float = 0.0
+
+    @property
+    def answer(self) -> str:
+        """The most probable class, or "none of these" where its probability is below the threshold."""
+        return self.prediction.answer
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable classes with their probabilities, best first."""
+        return self.prediction.top(k)
 
 
 class Predictor:
@@ -124,6 +149,43 @@ class Predictor:
                 yield MediaError(result.path, result.reason)
             else:
                 yield Prediction(Path(samples[index].path), self.labels, result.joined, self.threshold)
+
+    def windows(
+        self, source: str | Path, *, length_s: float | None = None, step_s: float | None = None, **stream: Any
+    ) -> Iterator[Window]:
+        """What each window of a file, an address, a camera or standard input shows, as it comes.
+
+        A live source does not wait: windows are left out where the model is slower. See `docs/watch.md`.
+
+        Example:
+            >>> for window in predict.windows("long.mp4", length_s=2.0, step_s=0.5):
+            ...     print(f"{window.start_s:.1f} to {window.end_s:.1f} s: {window.answer}")
+            0.0 to 2.0 s: moving_up
+            0.5 to 2.5 s: moving_up
+
+        Args:
+            source: a path, an address such as `rtsp://host/1`, `camera:0`, or `-`.
+            length_s: seconds of a window; by default what a densely sampled clip spans, else 2.
+            step_s: from one window to the next; by default half a window.
+            stream: `live`, `retries` and `timeout_s`, see `morphmlp.data.media.streams.Stream`.
+
+        Raises:
+            MediaError: the source cannot be read, or not any further.
+            ConfigError: the windows have no length or step, or the model takes images.
+        """
+        # They build on this class.
+        from morphmlp.data.media.streams import Stream
+        from morphmlp.tasks.classification.timeline.watching import Watch, usual_length_s
+
+        length_s = usual_length_s(self) if length_s is None else length_s
+        opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
+        watch = Watch(self, opened, length_s=length_s, step_s=length_s / 2 if step_s is None else step_s)
+        return watch.windows()
+
+    @property
+    def precision(self) -> str:
+        """Of the computation, as autocast takes it."""
+        return self._execution.precision
 
     def _takes(self, path: Path) -> bool:
         """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""

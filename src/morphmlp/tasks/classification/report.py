@@ -1,6 +1,7 @@
 """Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from morphmlp.data.media.sources import Source
+from morphmlp.data.media.stretches import stretch_columns
 from morphmlp.display.confusion import draw_confusion
 from morphmlp.display.style import INK
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
@@ -30,7 +33,7 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     done, broken = len(evaluation.predictions), evaluation.broken
     views = {None: "", 1: ", one view each"}.get(evaluation.num_views, f", {evaluation.num_views} views each")
     lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated{views}"]
-    by_reason: dict[str, list[Path]] = defaultdict(list)
+    by_reason: dict[str, list[Source]] = defaultdict(list)
     for path, reason in broken:
         by_reason[reason].append(path)
     for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
@@ -95,16 +98,21 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
-    """A csv row for each sample: path, label, prediction, its probability, and that of every class."""
+    """A csv row for each sample: path, label, prediction, its probability, and that of every class.
+
+    Where there are stretches, their columns follow the path: see `stretch_columns`.
+    """
     with replaced_file(path) as file:
         rows = csv.writer(file)
         names = [csv_text(name) for name in evaluation.labels]
-        rows.writerow(["path", "label", "predicted", "probability", *names])
+        bounds = stretch_columns([prediction.path for prediction in evaluation.predictions])
+        rows.writerow(["path", *bounds, "label", "predicted", "probability", *names])
         for prediction in evaluation.predictions:
             best = prediction.predicted
             probabilities = [f"{value:.6f}" for value in prediction.probabilities]
             label = names[prediction.label] if prediction.label >= 0 else ""
-            rows.writerow([csv_path(prediction.path), label, names[best], probabilities[best], *probabilities])
+            cells = [csv_path(os.fspath(prediction.path)), *(bound(prediction.path) for bound in bounds.values())]
+            rows.writerow([*cells, label, names[best], probabilities[best], *probabilities])
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 from morphmlp.checkpoints.folder import CheckpointInfo, rewrite_info
 from morphmlp.config import InputConfig, ListConfig, SplitConfig
 from morphmlp.data.media.sources import Source, part_of
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.find import expand_paths
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_training_sets
@@ -39,7 +40,6 @@ from morphmlp.tasks.classification.calibration.measures import (
 from morphmlp.tasks.classification.calibration.probes import write_probes
 from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
-    NOTHING,
     answer_of,
     input_for_test,
     load_classifier,

@@ -56,7 +56,7 @@ class Places(NamedTuple):
 
 
 def find_nearest(vectors: np.ndarray, places: Places, k: int) -> Nearest:
-    """The k others that are most alike to each of `[rows, C]`; of equal ones the first comes first.
+    """The k others that are most alike to each of `[rows, C]`; of equal ones among them the first comes first.
 
     Windows of one file that overlap are no neighbours. A vector of zeros is as far from all as one at a right angle.
     """
@@ -74,7 +74,10 @@ def find_nearest(vectors: np.ndarray, places: Places, k: int) -> Nearest:
 
 
 def _best(numbers: np.ndarray, cosines: np.ndarray, k: int) -> Nearest:
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    if cosines.shape[1] > k:  # sorting all of a row would cost more than the products
+        few = np.sort(np.argpartition(-cosines, k - 1, axis=1)[:, :k], axis=1)
+        numbers, cosines = np.take_along_axis(numbers, few, axis=1), np.take_along_axis(cosines, few, axis=1)
+    order = np.argsort(-cosines, axis=1, kind="stable")
     cosines = np.take_along_axis(cosines, order, axis=1)
     return Nearest(np.where(np.isfinite(cosines), np.take_along_axis(numbers, order, axis=1), -1), cosines)
 

@@ -5,24 +5,31 @@ windows decode what they share again; in return, processes under torchrun share 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
+from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import VideoInfo, probe
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
 from morphmlp.errors import ConfigError, DataError, MediaError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.optimize import for_inference
+from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.evaluation import labelled_samples
+from morphmlp.tasks.classification.features.sources import window_times
 from morphmlp.tasks.classification.prediction import (
+    NOTHING,
     ViewProbabilities,
     input_for_test,
     load_classifier,
@@ -33,8 +40,7 @@ from morphmlp.tasks.classification.prediction import (
 from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores, find_segments
 
-NOTHING = "(nothing)"  # the class of what is between the labelled stretches: no segment has it
-LENGTH_S = 2.0  # of a window
+LENGTH_S = 2.0  # of a window for models whose clips span all that there is
 STEPS_A_WINDOW = 4
 SHORTEST_S = 0.5  # of a segment
 
@@ -44,24 +50,49 @@ class TimelineSettings:
     """How segments are found in a recording.
 
     Attributes:
-        length_s, step_s: of the windows; by default a new one begins every quarter of the length.
-        threshold: see `SegmentFinder`; None takes the most probable label at every moment.
+        length_s, step_s: of the windows.
+        threshold: see `SegmentFinder`; None or 0 takes the most probable label at every moment.
         shortest_s: segments that are shorter are dropped.
 
     Raises:
         ConfigError: a number is out of its range.
     """
 
-    length_s: float = LENGTH_S
-    step_s: float = LENGTH_S / STEPS_A_WINDOW
-    threshold: float | None = None
-    shortest_s: float = SHORTEST_S
+    length_s: float
+    step_s: float
+    threshold: float | None
+    shortest_s: float
 
     def __post_init__(self):
         for name in ("length_s", "step_s"):
             if not 0.001 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}={getattr(self, name)}: give seconds, 0.001 or more")
         SegmentFinder([], threshold=self.threshold, shortest_s=self.shortest_s)
+
+
+def settings_for(
+    model: MorphMLP,
+    info: CheckpointInfo,
+    *,
+    length_s: float | None = None,
+    step_s: float | None = None,
+    threshold: float | None = None,
+    shortest_s: float | None = None,
+) -> TimelineSettings:
+    """The settings that are given, and for the others what suits the checkpoint.
+
+    A window is as long as a clip that is sampled densely, 2.13 s for 16 frames with stride 4 at 30 a second, else 2 s.
+    A new one begins every quarter of that. The threshold is that of the calibration; segments last half a second.
+    """
+    if length_s is None:
+        is_dense = info.input.sampling == "dense"
+        length_s = model.config.frames * info.input.stride / info.input.target_fps if is_dense else LENGTH_S
+    return TimelineSettings(
+        length_s=length_s,
+        step_s=length_s / STEPS_A_WINDOW if step_s is None else step_s,
+        threshold=info.threshold if threshold is None else threshold,
+        shortest_s=SHORTEST_S if shortest_s is None else shortest_s,
+    )
 
 
 @dataclass(frozen=True)
@@ -95,10 +126,7 @@ def evaluate_timelines(
     data: str | Path,
     *,
     split: str | None = None,
-    length_s: float | None = None,
-    step_s: float | None = None,
-    threshold: float | None = None,
-    shortest_s: float | None = None,
+    settings: Mapping[str, float | None] = MappingProxyType({}),
     num_clips: int | None = None,
     num_crops: int | None = None,
     aggregation: str | None = None,
@@ -110,7 +138,7 @@ def evaluate_timelines(
     A row without times is a recording that shows one thing all the time.
 
     Args:
-        threshold: by default that of the checkpoint, if it has been calibrated.
+        settings: of `settings_for`.
         split, num_clips, num_crops, aggregation, lists: as in `evaluate_checkpoint`.
 
     Raises:
@@ -118,28 +146,49 @@ def evaluate_timelines(
             one recording can be read.
     """
     model, info = load_classifier(checkpoint)
-    length_s = LENGTH_S if length_s is None else length_s
-    settings = TimelineSettings(
-        length_s,
-        length_s / STEPS_A_WINDOW if step_s is None else step_s,
-        getattr(info, "threshold", None) if threshold is None else threshold,
-        SHORTEST_S if shortest_s is None else shortest_s,
-    )
+    rule = settings_for(model, info, **settings)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     if labelled.kind != "video":
         raise DataError(f"{data} holds {labelled.unit}, which have no timeline; leave out --timeline")
+    fast, execution = for_inference(model, execution)
     with process_group():
-        truths, broken = _truths(labelled)
-        windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
-        loader = make_test_loader(
-            TestClips(windows, model.config.frames, config),
-            workers=execution.workers,
-            rank=rank(),
-            num_processes=world_size(),
+        return watch_labelled(
+            fast,
+            labelled,
+            rule,
+            config,
+            num_frames=model.config.frames,
+            temperature=info.temperature,
+            execution=execution,
         )
-        fast, execution = for_inference(model, execution)
-        results = _predicted(fast, loader, execution)
+
+
+def watch_labelled(
+    model: nn.Module,
+    labelled: LabelledSet,
+    settings: TimelineSettings,
+    config: InputConfig,
+    *,
+    num_frames: int,
+    temperature: float = 1.0,
+    execution: Execution = AS_USUAL,
+) -> TimelineEvaluation:
+    """Evaluates a model on the recordings that the samples of `labelled` are stretches of.
+
+    All processes call it, and all get the same result or the same error.
+
+    Args:
+        config: how windows become clips of `num_frames`.
+
+    Raises:
+        DataError: not one recording can be read.
+    """
+    truths, broken = _truths(labelled)
+    windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
+    clips = TestClips(windows, num_frames, config)
+    loader = make_test_loader(clips, workers=execution.workers, rank=rank(), num_processes=world_size())
+    results = _predicted(model, loader, temperature, execution)
     return _evaluation(labelled, truths, results, settings, broken)
 
 
@@ -154,19 +203,6 @@ class _Truth:
     def stretches(self, settings: TimelineSettings) -> list[Stretch]:
         times = window_times(self.info.duration_s, length_s=settings.length_s, step_s=settings.step_s)
         return [Stretch(self.source, start_s, end_s) for start_s, end_s in times]
-
-
-def window_times(duration_s: float, *, length_s: float, step_s: float) -> list[tuple[float, float]]:
-    """Start and end of windows that cover a recording; the last one is cut where the recording ends.
-
-    >>> window_times(2.25, length_s=1, step_s=0.5)
-    [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (1.5, 2.25)]
-    """
-    times = []
-    while not times or (times[-1][1] < duration_s and len(times) * step_s < duration_s):
-        start_s = len(times) * step_s  # a product, as a sum would drift
-        times.append((start_s, min(start_s + length_s, duration_s)))
-    return times
 
 
 def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]]:
@@ -199,11 +235,13 @@ def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment
     return Segment(start, max(start, end), classes[sample.label])
 
 
-def _predicted(model: nn.Module, loader: Any, execution: Execution) -> list[ViewProbabilities | BrokenSample]:
+def _predicted(
+    model: nn.Module, loader: Any, temperature: float, execution: Execution
+) -> list[ViewProbabilities | BrokenSample]:
     """What the windows gave, in their order, on all processes."""
     results = []
     with failing_together():
-        for item in predict_samples(model, loader, precision=execution.precision):
+        for item in predict_samples(model, loader, precision=execution.precision, temperature=temperature):
             results.append(item)
             execution.progress(len(results), num_samples(loader))
     ordered = sorted(gather(results), key=lambda item: item[0])

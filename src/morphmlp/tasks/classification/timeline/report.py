@@ -20,7 +20,6 @@ from morphmlp.tasks.classification.timeline.outputs import file_name, stem_of, u
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-OUTPUT_FILES = ("summary.json", "segments.csv", "timelines.html", "timelines")
 FRAMES_SHOWN = 12
 
 
@@ -87,7 +86,7 @@ def evaluation_tables(evaluation: TimelineEvaluation) -> "list[RenderableType]":
 
 def _lines(evaluation: TimelineEvaluation) -> list[str]:
     figures, settings = summary(evaluation), evaluation.settings
-    rule = "most probable label" if settings.threshold is None else f"threshold {settings.threshold:g}"
+    rule = "most probable label" if not settings.threshold else f"threshold {settings.threshold:g}"
     lines = [
         f"{figures['evaluated']} of {figures['recordings']} recordings, {figures['duration_s']:.0f} s, watched through "
         f"windows of {settings.length_s:g} s every {settings.step_s:g} s; {rule}, segments of "
@@ -109,7 +108,7 @@ def _lines(evaluation: TimelineEvaluation) -> list[str]:
 
 
 def write_evaluation(evaluation: TimelineEvaluation, folder: Path) -> None:
-    """Writes `summary.json`, `segments.csv`, `timelines.html`, and a picture of each recording into `timelines`."""
+    """Writes `TIMELINE_FILES` into a folder; of them, `timelines` holds a picture of each recording."""
     figures = summary(evaluation)
     replace_json(folder / "summary.json", figures)
     write_segments(
@@ -143,7 +142,7 @@ def timeline_of(recording: WatchedRecording, evaluation: TimelineEvaluation) -> 
         rows={"truth": recording.truth, "prediction": recording.predicted},
         times_s=np.array([(window.start_s + window.end_s) / 2 for window in recording.windows]),
         scores={label: values[:, i] for i, label in enumerate(evaluation.labels) if label in shown},
-        threshold=evaluation.settings.threshold,
+        threshold=evaluation.settings.threshold or None,
         frames=frames_over(recording),
         note=f"frame accuracy {percent(metrics.frame_accuracy([recording]))}, segment F1@50 {percent(f1)}",
     )
