@@ -64,9 +64,7 @@ def _add_timeline(parser: Parser) -> None:
     group = parser.add_argument_group("whole recordings")
     group.add_argument("--timeline", action="store_true", help="find what happens when in the recordings of stretches")
     group.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or 2")
-    group.add_argument(
-        "--step", type=PositiveFloat, help="seconds from one window to the next; default: a quarter of a window"
-    )
+    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
     group.add_argument(
         "--threshold",
         type=ClosedUnitInterval,

@@ -104,7 +104,7 @@ def _watch(checkpoint: Path, video: Path, *, seed: int) -> TimelineEvaluation:
     return watch_labelled(
         fast,
         LabelledSet(samples, list(info.labels)),
-        settings_for(model, info),
+        settings_for(model, info, step_s=0.5),
         info.input,
         num_frames=model.config.frames,
         temperature=info.temperature,

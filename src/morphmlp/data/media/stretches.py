@@ -92,7 +92,8 @@ def stretch_columns(sources: Iterable[object]) -> dict[str, Callable[[object], f
     """
     units = {source.unit for source in sources if isinstance(source, Stretch)}
     columns: dict[str, Callable[[object], float | str]] = {}
-    for unit, ending in (("seconds", ""), ("frames", "_frame")):
+    endings: dict[StretchUnit, str] = {"seconds": "", "frames": "_frame"}
+    for unit, ending in endings.items():
         if unit in units:
             columns[f"start{ending}"] = partial(_bound, "start", unit)
             columns[f"end{ending}"] = partial(_bound, "end", unit)

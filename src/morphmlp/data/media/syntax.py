@@ -14,8 +14,9 @@ from av.bitstream import BitStreamFilterContext
 from av.codec.codec import Properties
 from av.error import FFmpegError
 
-# The codec of which packets can be left out. Of others, damage within a picture decides whether a decoder refuses it, of
-# which the headers tell too little: of damaged files, half counted otherwise in AV1, 6 of 148 in VP9, 2 of 112 in H.265.
+# The codec of which packets can be left out. Of others, damage within a picture decides whether a decoder refuses it,
+# and the headers tell too little of that: of damaged files, half counted otherwise in AV1, 6 of 148 in VP9, 2 of 112 in
+# H.265.
 _CAN_SKIP = "h264"
 _HEADER_FILTER = "h264_metadata"  # reads all headers of a packet, and changes none
 _RECOVERY_POINT = 6  # of the messages in H.264, Annex D

@@ -173,7 +173,7 @@ def _evaluate_share(
     with torch.no_grad(), evaluating(model):
         for sample in loader:
             if isinstance(sample, BrokenSample):
-                result.broken.append((sample.path, sample.reason))
+                result.broken.append((Path(sample.path), sample.reason))
             else:
                 path = mask_set.samples[sample.index].path
                 logits = image_logits(model, sample.image, path=path, precision=execution.precision)

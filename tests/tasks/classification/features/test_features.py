@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -23,6 +21,7 @@ from morphmlp import files
 from morphmlp.checkpoints.folder import load_with_info
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import SampleClips, TestClips
+from morphmlp.data.clips.windows import window_times
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.find import find_media
@@ -30,7 +29,7 @@ from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.tasks.classification.features import parts, run
 from morphmlp.tasks.classification.features.model import FeatureExtractor, FeatureModel
-from morphmlp.tasks.classification.features.sources import FeatureFile, Spans, num_windows, window_times
+from morphmlp.tasks.classification.features.sources import FeatureFile, Spans
 
 
 @pytest.fixture(scope="module")
@@ -170,17 +169,6 @@ def test_a_file_shorter_than_a_window_has_the_features_of_the_file(
     features(checkpoint, *videos, "--step", 100, out=tmp_path / "windows")
     found = [load_file(tmp_path / name / "features.safetensors")["features"] for name in ("files", "windows")]
     assert np.array_equal(found[0], found[1])
-
-
-@given(st.floats(0.01, 500), st.floats(0.01, 50), st.floats(0.01, 50))
-def test_windows_reach_the_end_and_none_is_empty(duration_s: float, length_s: float, step_s: float):
-    windows = window_times(duration_s, length_s=length_s, step_s=step_s)
-    assert len(windows) == num_windows(duration_s, length_s=length_s, step_s=step_s)
-    assert windows[0][0] == 0
-    assert all(start < end <= duration_s for start, end in windows)
-    if step_s <= length_s:
-        assert windows[-1][1] >= duration_s - 2e-3
-    assert all(end - start == pytest.approx(length_s) for start, end in windows[:-1] if end < duration_s)
 
 
 def test_every_item_is_found_among_a_million_windows_of_few_files():

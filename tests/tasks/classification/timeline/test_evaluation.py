@@ -10,13 +10,14 @@ import tiny
 
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.demo.recordings import Action, render_recording
 from morphmlp.demo.scenes import CLASSES
 from morphmlp.demo.synthetic import FPS, encode
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.inference.device import Execution
-from morphmlp.tasks.classification.prediction import NOTHING, load_classifier
+from morphmlp.tasks.classification.prediction import load_classifier
 from morphmlp.tasks.classification.predictor import Predictor
 from morphmlp.tasks.classification.task import TIMELINE_FILES
 from morphmlp.tasks.classification.timeline import report
@@ -120,9 +121,9 @@ def test_progress_counts_windows(recorded: tuple[Path, list[Action]], checkpoint
 
 def test_settings_that_are_not_given_suit_the_checkpoint(checkpoint: Path):
     model, info = load_classifier(checkpoint)
-    assert settings_for(model, info) == TimelineSettings(2.0, 0.5, None, 0.5)
-    assert settings_for(model, info, length_s=1, threshold=0.7) == TimelineSettings(1, 0.25, 0.7, 0.5)
-    with pytest.raises(ConfigError, match="step_s=0"):
+    assert settings_for(model, info) == TimelineSettings(2.0, 1.0, None, 0.5)
+    assert settings_for(model, info, length_s=1, threshold=0.7) == TimelineSettings(1, 0.5, 0.7, 0.5)
+    with pytest.raises(ConfigError, match="step of a window is 0 s"):
         settings_for(model, info, step_s=0)
 
 
@@ -177,7 +178,7 @@ def test_the_command_writes_and_prints_the_figures(data: Path, checkpoint: Path,
     assert process.returncode == 0, process.stderr
     figures = json.loads(process.stdout)
     assert figures == json.loads((out / "summary.json").read_text())
-    assert (figures["recordings"], figures["length_s"], figures["step_s"]) == (2, 1, 0.25)
+    assert (figures["recordings"], figures["length_s"], figures["step_s"]) == (2, 1, 0.5)
     assert process.stderr.endswith(f"summary.json, segments.csv, timelines.html and timelines are in {out}\n")
     assert len(list((out / "timelines").iterdir())) == 2
     (out / "mine.txt").touch()

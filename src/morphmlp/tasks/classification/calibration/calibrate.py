@@ -102,7 +102,7 @@ class Calibration:
     num_samples: int
     num_unknown: int
     wanted_precision: float | None
-    broken: list[tuple[Path, str]]
+    broken: list[tuple[Source, str]]
 
     @property
     def at_bound(self) -> bool:

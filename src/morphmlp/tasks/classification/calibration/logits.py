@@ -1,7 +1,6 @@
 """What a classifier says of samples before any softmax: the logits of every view, by the loader of `evaluate`."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import TestClips
+from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.inference.device import Execution
 from morphmlp.tasks.classification.prediction import batch_logits, join_views, make_test_loader
@@ -28,7 +28,7 @@ class ViewLogits:
     logits: Tensor
     labels: np.ndarray
     aggregation: str
-    broken: list[tuple[Path, str]]
+    broken: list[tuple[Source, str]]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,7 +66,7 @@ def read_logits(
     """
     loader = make_test_loader(TestClips(samples, frames, config), workers=execution.workers)
     by_index: dict[int, Tensor] = {}
-    broken: list[tuple[Path, str]] = []
+    broken: list[tuple[Source, str]] = []
     for batch, logits in batch_logits(model, loader, precision=execution.precision):
         broken.extend((sample.path, sample.reason) for sample in batch.broken)
         if batch.indices:

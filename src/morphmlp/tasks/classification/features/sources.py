@@ -4,7 +4,6 @@ Times are in seconds from where players start. An image has none.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
+from morphmlp.data.clips.windows import num_windows
 from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.sources import MediaKind, Source, media_kind, state_of, unique_name
@@ -106,31 +106,6 @@ def refuse_windows(file: FeatureFile) -> FeatureFile:
     if isinstance(source, Stretch) and source.unit == "frames":
         return replace(file, reason="is a stretch that counts frames; windows need seconds: leave out --step")
     return file
-
-
-def window_times(duration_s: float, *, length_s: float, step_s: float) -> list[tuple[float, float]]:
-    """Start and end of the windows `[k * step, k * step + length)` that cover a file; the last one ends with it.
-
-    >>> window_times(5.0, length_s=2.0, step_s=1.5)
-    [(0.0, 2.0), (1.5, 3.5), (3.0, 5.0)]
-    >>> window_times(5.5, length_s=2.0, step_s=1.5)
-    [(0.0, 2.0), (1.5, 3.5), (3.0, 5.0), (4.5, 5.5)]
-    >>> window_times(1.2, length_s=2.0, step_s=1.5)
-    [(0.0, 1.2)]
-    """
-    number = num_windows(duration_s, length_s=length_s, step_s=step_s)
-    return [(k * step_s, min(k * step_s + length_s, duration_s)) for k in range(number)]
-
-
-def num_windows(duration_s: float, *, length_s: float, step_s: float) -> int:
-    """How many `window_times` are; a rest of less than a millisecond, which rounding leaves, is none.
-
-    With gaps between the windows (a step above the length), none begins after the end.
-    """
-    if duration_s <= length_s:
-        return 1
-    to_end = math.ceil((duration_s - length_s - 1e-3) / step_s) + 1
-    return max(1, min(to_end, math.ceil((duration_s - 1e-3) / step_s)))
 
 
 class Span(NamedTuple):

@@ -16,20 +16,19 @@ from torch import nn
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.clips.windows import require_windows, window_times
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import VideoInfo, probe
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
-from morphmlp.errors import ConfigError, DataError, MediaError
+from morphmlp.errors import DataError, MediaError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.evaluation import labelled_samples
-from morphmlp.tasks.classification.features.sources import window_times
 from morphmlp.tasks.classification.prediction import (
-    NOTHING,
     ViewProbabilities,
     input_for_test,
     load_classifier,
@@ -41,7 +40,6 @@ from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores, find_segments
 
 LENGTH_S = 2.0  # of a window for models whose clips span all that there is
-STEPS_A_WINDOW = 4
 SHORTEST_S = 0.5  # of a segment
 
 
@@ -64,9 +62,7 @@ class TimelineSettings:
     shortest_s: float
 
     def __post_init__(self):
-        for name in ("length_s", "step_s"):
-            if not 0.001 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}={getattr(self, name)}: give seconds, 0.001 or more")
+        require_windows(self.length_s, self.step_s)
         SegmentFinder([], threshold=self.threshold, shortest_s=self.shortest_s)
 
 
@@ -82,14 +78,14 @@ def settings_for(
     """The settings that are given, and for the others what suits the checkpoint.
 
     A window is as long as a clip that is sampled densely, 2.13 s for 16 frames with stride 4 at 30 a second, else 2 s.
-    A new one begins every quarter of that. The threshold is that of the calibration; segments last half a second.
+    A new one begins every half of that. The threshold is that of the calibration; segments last half a second.
     """
     if length_s is None:
         is_dense = info.input.sampling == "dense"
         length_s = model.config.frames * info.input.stride / info.input.target_fps if is_dense else LENGTH_S
     return TimelineSettings(
         length_s=length_s,
-        step_s=length_s / STEPS_A_WINDOW if step_s is None else step_s,
+        step_s=length_s / 2 if step_s is None else step_s,
         threshold=info.threshold if threshold is None else threshold,
         shortest_s=SHORTEST_S if shortest_s is None else shortest_s,
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from morphmlp.tasks.classification.prediction import NOTHING
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.tasks.classification.predictor import Window
 from morphmlp.tasks.classification.timeline.outputs import format_of, write_segments
 from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores
