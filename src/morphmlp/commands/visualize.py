@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--stage", type=int, default=3, help="1 to 4, of feature map, Grad-CAM and single weights")
     parser.add_argument("--class", dest="class_name", type=str | None, help="for Grad-CAM; default: what is predicted")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     sheet = parser.add_argument_group("augmented clips")
     sheet.add_argument("--augment", type=str | None, metavar="PATH", help="video, image, folder of them, or list")
