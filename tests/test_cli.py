@@ -804,5 +804,5 @@ def test_an_address_is_refused_wherever_a_path_is_wanted(arguments: tuple[str, .
     address = next(argument.removeprefix("--data=") for argument in arguments if "://" in argument)
     process = tiny.run_command(*arguments)
     assert process.returncode == 1
-    known = f"error: {address} is an address, and only files are read; download it and give its path\n"
-    assert process.stderr == known
+    known = f"error: {address} is an address, and only files are read; "
+    assert process.stderr == f"{known}download it and give its path, or use `morphmlp watch`\n"

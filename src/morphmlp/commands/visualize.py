@@ -33,9 +33,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     sheet = parser.add_argument_group("augmented clips")
-    sheet.add_argument(
-        "--augment", type=str | None, metavar="PATH", help="video, image, folder that holds some, or list"
-    )
+    sheet.add_argument("--augment", type=str | None, metavar="PATH", help="video, image, folder of them, or list")
     sheet.add_argument("--recipe", type=str | None, help="default: k400_s16 for videos, imagenet_s for images")
     sheet.add_argument("--change", type=str, nargs="+", default=[], metavar="NAME=VALUE", help="fields of augment")
     sheet.add_argument("--draws", type=PositiveInt, default=6, help="clips made of each video")

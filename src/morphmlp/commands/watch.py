@@ -1,5 +1,6 @@
 """`morphmlp watch`."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +23,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
 
     from morphmlp.tasks.classification.predictor import Predictor
+    from morphmlp.tasks.classification.timeline.pictures import require_timeline
     from morphmlp.tasks.classification.timeline.recorder import Recorder
     from morphmlp.tasks.classification.timeline.rendering import require_render
 
@@ -29,6 +31,8 @@ def run(arguments: list[str]) -> int:
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
     sources = _sources(options.sources)
+    if options.timeline is not None:
+        require_timeline(options.timeline, num_sources=len(sources))
     if options.render is not None:
         require_render(options.render)
         if len(sources) != 1 or not isinstance(sources[0], Path):
@@ -44,10 +48,10 @@ def run(arguments: list[str]) -> int:
     )
     try:
         failed = [source for source in sources if not _watch(source, predictor, recorder, options)]
-    except (KeyboardInterrupt, Terminated):
-        recorder.write()
+    except (KeyboardInterrupt, Terminated, BrokenPipeError):
+        _write(recorder, options)
         raise
-    write_and_show(recorder.write, lambda: _show(recorder, options))
+    write_and_show(lambda: _write(recorder, options), lambda: _show(recorder, options))
     if options.render is not None and not failed:
         _render(sources[0], recorder, options.render)
     return USER_ERROR if failed else 0
@@ -67,20 +71,17 @@ def _parser():
     parser.add_argument("sources", type=str, nargs="+", help="files, folders, globs, addresses, camera:0 or -")
     parser.add_argument(
         "--length",
-        type=PositiveFloat | None,
+        type=PositiveFloat,
         help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else 2",
     )
-    parser.add_argument("--step", type=PositiveFloat | None, help="seconds between windows; default: half of --length")
+    parser.add_argument("--step", type=PositiveFloat, help="seconds between windows; default: half of --length")
     parser.add_argument("--top", type=PositiveInt, default=3, help="classes to show")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each window")
     segments = parser.add_argument_group("segments")
-    segments.add_argument(
-        "--out", type=str, nargs="+", help="files of segments: .csv .json .vtt .srt .activitynet.json"
-    )
+    segments.add_argument("--out", type=str, nargs="+", help="files of segments: csv, json, vtt, srt, activitynet.json")
     segments.add_argument("--every", type=PositiveFloat, default=60.0, help="seconds after which --out is written anew")
-    segments.add_argument(
-        "--render", type=str | None, help="write the video with labels and scores in it; for one file"
-    )
+    segments.add_argument("--timeline", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
+    segments.add_argument("--render", type=str | None, help="write the video with its labels in it; for one file")
     segments.add_argument(
         "--threshold",
         type=float | None,
@@ -90,10 +91,10 @@ def _parser():
     segments.add_argument("--low", type=float | None, help="probability that closes it; default: 0.8 of --threshold")
     segments.add_argument("--shortest", type=NonNegativeFloat, default=0.0, help="seconds of the shortest segment")
     streams = parser.add_argument_group("streams")
-    streams.add_argument("--duration", type=PositiveFloat | None, help="seconds of each source after which to stop")
+    streams.add_argument("--duration", type=PositiveFloat, help="seconds of each source after which to stop")
     streams.add_argument("--retries", type=NonNegativeInt, default=5, help="tries to connect again; 0: none")
     streams.add_argument(
-        "--timeout", type=PositiveFloat, default=10.0, help="seconds without data that break a connection"
+        "--timeout", type=PositiveFloat, default=10.0, help="seconds without data that end a connection"
     )
     streams.add_argument(
         "--live",
@@ -135,25 +136,41 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
     )
     length_s = options.length or usual_length_s(predictor)
     watch = Watch(
-        predictor, stream, length_s=length_s, step_s=options.step or length_s / 2, duration_s=options.duration
+        predictor,
+        stream,
+        length_s=length_s,
+        step_s=options.step or length_s / 2,
+        duration_s=options.duration,
+        show=recorder.seen[stream.name].add_frame,
     )
     if len(recorder.recordings) > 1 and not options.json:
         print(stream.name, flush=True)
     recorder.begin(stream.name)
     try:
-        for window in watch.windows():
-            recorder.add(window)
-            pace = watch.pace() if stream.is_live else None
-            if options.json:
-                print(as_json(window_row(stream.name, window, options.top, pace)), flush=True)
-            else:
-                print(window_line(window, options.top, pace), flush=True)
+        with closing(watch.windows()) as windows:
+            for window in windows:
+                recorder.add(window)
+                pace = watch.pace() if stream.is_live else None
+                if options.json:
+                    print(as_json(window_row(stream.name, window, options.top, pace)), flush=True)
+                else:
+                    print(window_line(window, options.top, pace), flush=True)
     except MediaError as error:
         tell(f"error: {error}")
         return False
     finally:
         recorder.end()
     return True
+
+
+def _write(recorder: "Recorder", options: Namespace) -> None:
+    from morphmlp.tasks.classification.timeline.pictures import write_timelines
+
+    recorder.write()
+    if options.timeline is not None:
+        write_timelines(
+            options.timeline, recorder.recordings, recorder.seen, labels=recorder.labels, threshold=recorder.threshold
+        )
 
 
 def _show(recorder: "Recorder", options: Namespace) -> None:

@@ -21,7 +21,10 @@ T = TypeVar("T", bound=Timed)
 
 @dataclass(frozen=True)
 class CutWindow(Generic[T]):
-    """The frames that are shown from `start_s` on and before `end_s`; the one that is shown at the start if none is."""
+    """The frames that are shown from `start_s` on and before `end_s`.
+
+    Where there is none, it is the frame that is shown at the start; before the first one, the first.
+    """
 
     start_s: float
     end_s: float
@@ -49,10 +52,10 @@ class WindowCutter(Generic[T]):
 
     def add(self, frame: T) -> list[CutWindow[T]]:
         """Takes the next frame; returns the windows that are complete now."""
+        self._frames.append(frame)
         complete = []
         while microseconds(frame.time_s) >= microseconds(self._start_of_next + self.length_s):
             complete.append(self._take(self._start_of_next + self.length_s))
-        self._frames.append(frame)
         return complete
 
     def finish(self, end_s: float) -> list[CutWindow[T]]:

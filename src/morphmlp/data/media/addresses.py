@@ -20,6 +20,8 @@ _CAMERA = re.compile(r"camera:(.*)")
 # What a stream may open besides: parts of a playlist come over HTTP, the pictures of RTSP over UDP or TCP.
 _HTTP = "http,https,httpproxy,tcp,tls,crypto"
 _RTSP = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http"
+# Of the stream's time that is looked at before the first frame. FFmpeg's own 5 s would be 5 s of lag at the start.
+_LOOKED_AT = {"analyzeduration": "1000000"}
 _PROTOCOLS = {
     "http": _HTTP,
     "https": _HTTP,
@@ -108,9 +110,7 @@ def _how(text: str) -> tuple[str, str | None, dict[str, str]]:
         return _camera(text)
     if scheme not in _PROTOCOLS:
         raise MediaError(shown_address(text), f"{scheme} cannot be read; give one of {', '.join(_PROTOCOLS)}")
-    options = {**formats, "protocol_whitelist": _PROTOCOLS[scheme]}
-    if scheme.startswith("http"):
-        options["reconnect"] = "1"  # a file of which a part is read goes on where it broke off
+    options = {**formats, **_LOOKED_AT, "protocol_whitelist": _PROTOCOLS[scheme]}
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # over UDP, lost packets make grey pictures
     return web_address(text) or text, None, options

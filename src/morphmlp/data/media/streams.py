@@ -4,10 +4,11 @@ A source gives runs. A run is a series of frames whose times follow one another 
 stream has another after each lost connection and each jump of its clock.
 """
 
+import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,8 +168,9 @@ class Stream:
         say: Callable[[str], None] = tell,
         wait: Callable[[float], bool] | None = None,
     ):
-        self.source, self.short_side, self.retries, self.timeout_s = source, short_side, retries, timeout_s
         self.is_file = not (isinstance(source, str) and is_stream(source))
+        self.source, self.short_side, self.timeout_s = source, short_side, timeout_s
+        self.retries = 0 if self.is_file else retries
         self.name = str(source) if self.is_file else shown_address(str(source))
         self.path = Path(source) if self.is_file else Path(self.name)  # of an address, with one slash only
         self.is_live = bool(live)
@@ -183,7 +185,7 @@ class Stream:
         """Ends the stream at its next packet; for another thread than the one that reads it."""
         self._stopped.set()
 
-    def frames(self) -> Iterator[TimedFrame]:
+    def frames(self) -> Generator[TimedFrame, None, None]:
         """The frames, in the order of their times, until the source ends.
 
         Raises:
@@ -285,12 +287,18 @@ class _StreamVideo(OpenVideo):
             except MediaError as error:
                 if isinstance(error.__context__, ExitError):
                     raise MediaError(self.path, f"sends nothing for {self._owner.timeout_s:g} s") from None
-                raise
+                if not self._is_closed_connection(error.__context__):
+                    raise
+                packet = av.Packet()  # without data: then the decoder gives out its rest
             if packet is None:
                 return
             if self.first is None and packet.size:
                 self._require_picture(packet)
             yield packet
+
+    def _is_closed_connection(self, error: BaseException | None) -> bool:
+        """Whether the server of a stream without a length has closed it; for FFmpeg, that may be an error."""
+        return self._owner.is_live and isinstance(error, OSError) and error.errno == errno.EIO
 
     def _nothing_decoded(self) -> MediaError:
         """Where a stream ends at once, or was stopped, there is no picture, and nothing wrong with its content."""

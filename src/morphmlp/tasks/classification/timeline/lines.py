@@ -62,7 +62,7 @@ def segment_table(recordings: Mapping[str, Sequence[Segment]]) -> "Table":
     ]
     columns = [
         *text_columns("source"),
-        *number_columns("start", "end"),
+        *number_columns("start (s)", "end (s)"),
         *text_columns("label"),
         *number_columns("score"),
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.tasks.classification.predictor import Window
 from morphmlp.tasks.classification.timeline.outputs import format_of, write_segments
+from morphmlp.tasks.classification.timeline.pictures import Seen
 from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores
 
 
@@ -15,6 +16,7 @@ class Recorder:
 
     Attributes:
         recordings: the segments that are closed, by the name of each source.
+        seen: what a picture of each source needs.
 
     Args:
         names: of all sources.
@@ -40,7 +42,9 @@ class Recorder:
     ):
         for file in files:
             format_of(file)
+        self.labels, self.threshold = labels, threshold
         self.recordings: dict[str, list[Segment]] = {name: [] for name in names}
+        self.seen: dict[str, Seen] = {name: Seen() for name in names}
         self._files, self._every_s, self._clock, self._written_s = files, every_s, clock, clock()
         self._new_finder = lambda: SegmentFinder(
             labels, threshold=threshold, low=low, shortest_s=shortest_s, background=[NOTHING]
@@ -55,6 +59,7 @@ class Recorder:
         """Takes the next window of the source, and writes if it is time."""
         scores = WindowScores(window.start_s, window.end_s, window.prediction.probabilities)
         self.recordings[self._name] += self._finder.add(scores)
+        self.seen[self._name].add_scores(scores)
         if self._clock() - self._written_s >= self._every_s:
             self.write(open_ones=self._finder.open_segments)
 

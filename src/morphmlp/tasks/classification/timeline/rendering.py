@@ -40,11 +40,20 @@ def render(source: Path, segments: Sequence[Segment], path: str | Path) -> None:
     require_render(path)
     if os.path.exists(path) and os.path.samefile(path, source):
         raise ConfigError(f"--render {path} is the video itself; give another name")
+    try:
+        _copy(source, segments, path, with_sound=True)
+    except (FFmpegError, ValueError) as error:  # what a container does not take may show itself only at the end
+        cause = getattr(error, "strerror", error)
+        tell(f"{source}: its sound does not fit {Path(path).suffix} ({cause}) and is left out; .mkv takes any sound")
+        _copy(source, segments, path, with_sound=False)
+
+
+def _copy(source: Path, segments: Sequence[Segment], path: str | Path, *, with_sound: bool) -> None:
     with ExitStack() as stack:
         file = stack.enter_context(replaced_bytes(path))
         copy = stack.enter_context(av.open(file, "w", format=FORMATS[Path(path).suffix.lower()]))
         frames = stack.enter_context(closing(Stream(source).frames()))
-        _write(copy, frames, segments, _Sound(source, copy, stack), rate=_rate(source))
+        _write(copy, frames, segments, _Sound(source, copy, stack, wanted=with_sound), rate=_rate(source))
 
 
 def _rate(source: Path) -> Fraction:
@@ -82,8 +91,10 @@ def _labelled(picture: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     text = "\n".join(f"{one_line(segment.label)} {percent(segment.score, digits=0)}" for segment in best)
     image = Image.fromarray(np.ascontiguousarray(picture))
     draw = ImageDraw.Draw(image, "RGBA")
-    size = max(10, image.height // 18)
-    font = ImageFont.load_default(size)
+    size = image.height / 18
+    width = draw.multiline_textbbox((0, 0), text, font=ImageFont.load_default(size))[2]
+    size *= min(1, (image.width - 2 * size) / width)
+    font = ImageFont.load_default(max(size, 6))
     box = draw.multiline_textbbox((size / 2, size / 2), text, font=font)
     draw.rectangle((box[0] - size / 3, box[1] - size / 3, box[2] + size / 3, box[3] + size / 3), fill=(0, 0, 0, 160))
     draw.multiline_text((size / 2, size / 2), text, font=font, fill=(255, 255, 255, 255))
@@ -93,24 +104,17 @@ def _labelled(picture: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 class _Sound:
     """The packets of the first sound track, which go into the copy as they are, where its container takes them."""
 
-    def __init__(self, source: Path, copy: OutputContainer, stack: ExitStack):
+    def __init__(self, source: Path, copy: OutputContainer, stack: ExitStack, *, wanted: bool):
         self._copy = copy
         self._container = stack.enter_context(av.open(os.path.abspath(source), metadata_errors="ignore"))
-        self._track = self._container.streams.audio[0] if self._container.streams.audio else None
-        self._name = str(source)
+        self._track = self._container.streams.best("audio") if wanted else None
         self._written = None
 
     def add_stream(self) -> None:
         """To be called once the video's stream is there."""
         if self._track is None:
             return
-        try:
-            self._written = self._copy.add_stream_from_template(self._track)
-        except (FFmpegError, ValueError):
-            tell(
-                f"{self._name}: its sound ({self._track.name}) does not fit this kind of file and is left out; try .mkv"
-            )
-            return
+        self._written = self._copy.add_stream_from_template(self._track)
         self._packets = self._container.demux(self._track)
         self._next = next(self._packets, None)
 

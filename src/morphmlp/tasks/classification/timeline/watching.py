@@ -5,7 +5,7 @@ All windows share one pass of decoding, and each frame becomes RGB once.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,26 +60,35 @@ class Watch:
     Args:
         length_s, step_s: of the windows, in seconds.
         duration_s: where to end; None is where the source ends.
+        show: called with the middle of each window, in seconds, and the frame there, RGB [H, W, 3] uint8.
 
     Raises:
         ConfigError: the windows have no length or step, or the model takes images.
     """
 
     def __init__(
-        self, predictor: Predictor, stream: Stream, *, length_s: float, step_s: float, duration_s: float | None = None
+        self,
+        predictor: Predictor,
+        stream: Stream,
+        *,
+        length_s: float,
+        step_s: float,
+        duration_s: float | None = None,
+        show: Callable[[float, np.ndarray], None] = lambda time_s, picture: None,
     ):
         require_windows(length_s, step_s)
         if predictor.kind != "video":
             raise ConfigError("the checkpoint takes images, which have no windows in time; give one that takes videos")
         self.predictor, self.stream = predictor, stream
         self.length_s, self.step_s, self.duration_s = length_s, step_s, duration_s
+        self._show = show
         self._reader = Reader(stream, keep_s=length_s + step_s)
         self._run: Run | None = None
         self._cutter: WindowCutter[TimedFrame] = self._new_cutter(0.0)
         self._num_skipped = 0
         self._is_slow = False
 
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Generator[Window, None, None]:
         """The windows in order, each when all of its frames are there; those of a file come in batches.
 
         Raises:
@@ -174,6 +183,7 @@ class Watch:
         pictures = sampled_pictures(window, frames=self.predictor.config.frames, config=self.predictor.input)
         if self.predictor.input.fit != "stretch":
             refuse_strips(self.stream.name, pictures.shape[1:3])
+        self._show((window.start_s + window.end_s) / 2, pictures[len(pictures) // 2])
         return views_of(pictures, self.predictor.input)
 
 
