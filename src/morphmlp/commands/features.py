@@ -73,9 +73,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
-    parser.add_argument(
-        "--data", type=str | None, help="labelled data, in any layout that train takes, with its labels"
-    )
+    parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes, with its labels")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")
     parser.add_argument("--step", type=PositiveFloat | None, help="seconds from one window to the next")
     parser.add_argument("--length", type=PositiveFloat | None, help="seconds of a window; default: a clip, or a step")
@@ -116,7 +114,9 @@ def _files(options: Namespace, kind: Literal["video", "image"]) -> "tuple[list[F
     lists = ListConfig.from_dict(options.as_dict()["lists"])
     found = take_inventory(options.data, readings={"lists": lists})
     files = [
-        FeatureFile(file.job.path, -1 if file.label is None else file.label, "" if file.split == WHOLE else file.split)
+        FeatureFile(
+            file.job.path, -1 if file.label is None else file.label, "" if file.split == WHOLE else file.split
+        )
         for file in found.files
     ]
     return files, found.classes

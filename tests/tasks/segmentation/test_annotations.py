@@ -305,7 +305,7 @@ def test_classes_have_the_values_that_are_given(tmp_path: Path):
     path = save(np.array([[0, 255, 7, 128]], dtype=np.uint8), tmp_path / "mask.png")
     config = MaskConfig(values=(255, 0, 128), ignore_index=7)
     assert read_mask(path, config, num_classes=3, size=(1, 4)).tolist() == [[1, 0, 255, 2]]
-    with pytest.raises(MediaError, match="holds 128, but the 2 classes are 0, 255; see masks.ignore_index"):
+    with pytest.raises(MediaError, match=r"holds 128, but the 2 classes are 0, 255; see masks.ignore_index"):
         read_mask(path, MaskConfig(values=(0, 255), ignore_index=7), num_classes=2, size=(1, 4))
 
 
