@@ -41,7 +41,9 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp.checkpoints.folder import load_config
+    from morphmlp.data.media.limits import set_most_damage
 
+    set_most_damage(options.max_damage)
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
     require_own_folder(out, {name for task in TASKS.values() for name in task.output_files}, what="an evaluation")
     task = TASKS[load_config(options.checkpoint)[0].task]
