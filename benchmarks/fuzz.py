@@ -4,10 +4,10 @@
 
 Sound files of many formats are made first (videos, images, lists, tar shards, configurations, checkpoints). Copies of
 them are then damaged at places that the seed and the file's number draw, so that `--first N --files 1` repeats one.
-Every verb runs in a forked process of its own. It may end with status 0 or 1, must print no traceback, take no more
-than 30 s of the processor's time (which other programs on the machine do not change) and hold no more than 2 GB; one
-that neither ends nor computes is stopped after three minutes. What breaks a rule is listed, kept under `--keep`, and
-makes the exit status 1.
+Every verb runs in a forked process of its own. It may end with status 0, 1 or 2, must say why in a line that can be
+read, print no traceback, take no more than 30 s of the processor's time (which other programs on the machine do not
+change) and hold no more than 2 GB; one that neither ends nor computes is stopped after three minutes. What breaks a
+rule is listed, kept under `--keep`, and makes the exit status 1.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from morphmlp.models.zoo import create_model
 
 LIMIT_S, LIMIT_BYTES = 30, 2 * 2**30
 HANGS_S = 180
+LONGEST_LINE = 1000
 SIDE, FRAMES = 64, 12
 VIDEOS = {
     "h264.mp4": "libx264",
@@ -75,15 +76,19 @@ class Outcome:
             return f"hangs: not ended after {HANGS_S} s"
         if self.status == -signal.SIGXCPU or self.processor_s > LIMIT_S:
             return f"more than {LIMIT_S} s of processor time"
-        if self.status not in (0, 1):
+        if self.status not in (0, 1, 2):
             return f"ended with {self.status}"
         if "Traceback" in self.text:
             return "traceback"
         if self.peak_bytes > LIMIT_BYTES:
             return f"{self.peak_bytes / 2**30:.1f} GB"
-        reasons = ("error", "report.json")  # check-data ends with 1 after its report where files are broken
-        if self.status == 1 and not any(line.startswith(reasons) for line in self.text.splitlines()):
-            return "status 1 without a line that says why"
+        # check-data ends with 1 after its report where files are broken; a configuration file holds options.
+        reasons = ("morphmlp ",) if self.status == 2 else ("error", "report.json")
+        told = [line for line in self.text.splitlines() if line.startswith(reasons)]
+        if self.status and not told:
+            return f"status {self.status} without a line that says why"
+        if longest := max((len(line) for line in told if len(line) > LONGEST_LINE), default=0):
+            return f"a line of {longest} characters"
         return None
 
 

@@ -97,7 +97,7 @@ def test_loss_falls_on_videos_that_are_seen_again_and_again(data: Path, tmp_path
 
 def test_half_precision_without_a_gpu_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="train.precision is 'fp16', which needs a CUDA device.*'fp32' or 'bf16'$"):
+    with pytest.raises(ConfigError, match=r"train.precision is 'fp16', which needs a CUDA device.*'fp32' or 'bf16'$"):
         training.train(tiny.run_config(data, precision="fp16"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

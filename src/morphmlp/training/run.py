@@ -33,8 +33,8 @@ class TrainResult:
 
     `report` says which of `best` and `last` the run is for, see `TrainConfig`. `last_score` is None where the run was
     finished by a version that did not keep it. `num_val` leaves out the validation samples that could not be read.
-    `device_hours` is the time of the training steps, evaluations left out, times the processes: GPU hours where each has
-    a GPU.
+    `device_hours` is the time of the training steps, evaluations left out, times the processes: GPU hours where each
+    has a GPU.
     """
 
     best: Path
