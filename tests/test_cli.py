@@ -13,6 +13,7 @@ import tiny
 import torch
 import yaml
 from conftest import save_tiny
+from encoding import copy_video
 from recorded_values import draw_tensor
 
 from morphmlp import cli
@@ -585,6 +586,24 @@ def test_pipe_that_is_closed_early_is_no_error(checkpoint: Path, data: Path):
     assert (process.returncode, process.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_unreadable_files_are_told_by_the_status_also_where_the_pipe_is_closed(
+    checkpoint: Path,
+    data: Path,
+    tmp_path: Path,
+    form: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        arguments = ["predict", checkpoint, data, tmp_path / "missing.mp4", "--workers", "0", "--top", "10", *form]
+        assert cli.main([str(argument) for argument in arguments]) == 1
+    assert "Broken pipe" not in capfd.readouterr().err
+
+
 # Conversion and models
 
 
@@ -673,6 +692,20 @@ def test_train_prints_its_result_as_json(data: Path, tmp_path: Path, capfd: pyte
     status, out, _ = run_main(capfd, "train", data, "--out", tmp_path / "run", "--json", *tiny.OPTIONS)
     assert status == 0
     assert json.loads(out)["best"] == str(tmp_path / "run" / "best")
+
+
+def test_a_run_names_the_last_checkpoint_where_that_is_the_one_to_test(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    status, out, _ = run_main(capfd, "train", data, "--out", run, "--json", *tiny.OPTIONS, "--report", "last")
+    result, scores = json.loads(out), [line["val_top1"] for line in tiny.read_log(run) if "val_top1" in line]
+    assert (status, result["last"], result["last_score"], result["last_epoch"]) == (0, str(run / "last"), scores[-1], 2)
+    status, out, _ = run_main(capfd, "train", "--resume", "--out", run)  # finished: it only says the result again
+    best = f"(best {max(scores):.3f}, at epoch {scores.index(max(scores)) + 1})"
+    assert out.startswith(f"last top-1 {scores[-1]:.3f} on 10 validation videos, at epoch 2 {best}; ")
+    assert out.endswith(f"\ncheckpoint: {run / 'last'}\n")
+    assert run_main(capfd, "predict", run / "last", data / "val" / "moving_up", "--workers", "0")[0] == 0
 
 
 def test_names_behind_two_dashes_are_left_as_they_are(
@@ -806,3 +839,16 @@ def test_an_address_is_refused_wherever_a_path_is_wanted(arguments: tuple[str, .
     assert process.returncode == 1
     known = f"error: {address} is an address, and only files are read; "
     assert process.stderr == f"{known}download it and give its path, or use `morphmlp watch`\n"
+
+
+def test_an_option_says_how_much_damage_is_too_much(
+    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MORPHMLP_MAX_DAMAGE", "")  # so that what the option sets is gone after the test
+    damaged = copy_video(video, tmp_path / "x.mp4", lambda i, data: b"\xff" * len(data) if i % 4 else data)
+    arguments = ["predict", checkpoint, damaged, "--workers", "0"]
+    assert_one_error(
+        run_main(capfd, *arguments), "packets are damaged; --max_damage 1 (or MORPHMLP_MAX_DAMAGE=1) reads"
+    )
+    assert run_main(capfd, *arguments, "--max-damage", "1")[0] == 0
+    assert_one_error(run_main(capfd, *arguments, "--max-damage", "1.5"), "max_damage is 1.5; allowed: above 0, up to 1")

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from morphmlp.formatting import one_line
@@ -16,6 +18,21 @@ def tell(line: object) -> None:
         if not is_closed_pipe(error):
             raise
         discard(sys.stderr)
+
+
+@contextmanager
+def until_closed() -> Iterator[None]:
+    """What is printed here goes nowhere once its reader, such as `head`, has gone: the verb goes on to its own end.
+
+    Raises:
+        BrokenPipeError: of a pipe that is no output.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not discard_closed_output():
+            raise
 
 
 def discard_closed_output() -> bool:

@@ -768,6 +768,14 @@ def test_a_broken_config_is_named(folder, content):
         load(folder)
 
 
+def test_a_config_that_is_no_text_is_named_without_its_content(folder):
+    path = folder / "config.json"
+    path.write_bytes(path.read_bytes() + b"\xff")
+    with pytest.raises(CheckpointError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{path} cannot be read (it is no text in UTF-8): the file is damaged"
+
+
 @pytest.mark.parametrize("key", ["model", "input", "labels", "training", "version"])
 def test_a_config_without_a_part_is_named(folder, key):
     path = folder / "config.json"

@@ -18,12 +18,14 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options, lists = _read_options(arguments)
 
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.inference.device import Execution
     from morphmlp.tasks.classification.calibration.calibrate import calibrate_checkpoint, write_calibration
     from morphmlp.tasks.classification.calibration.report import calibration_tables, plot_reliability, summary
 
+    set_most_damage(options.max_damage)
     _require_place(options)
     with counting("files", enabled=not options.json) as progress:
         calibration = calibrate_checkpoint(

@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp.checkpoints.folder import load_config
+    from morphmlp.data.media.limits import set_most_damage
 
+    set_most_damage(options.max_damage)
     task = TASKS[load_config(options.checkpoint)[0].task]
     own_options = _own_options(task, given, options.checkpoint)
     kind, article, files = ("timeline", "a", set(TIMELINE_FILES)) if options.timeline else ("evaluation", "an", _FILES)

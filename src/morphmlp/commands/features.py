@@ -23,11 +23,13 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.features.run import write_features
 
+    set_most_damage(options.max_damage)
     extractor = FeatureExtractor(
         options.checkpoint,
         layer=options.layer,

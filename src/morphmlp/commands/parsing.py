@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from morphmlp.formatting import as_json
-from morphmlp.output import tell
+from morphmlp.output import tell, until_closed
 
 USER_ERROR, USAGE_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -91,8 +91,19 @@ def add_protocol(parser: Parser, *, workers: bool = True) -> None:
     )
     if workers:
         parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
+    add_max_damage(parser)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+
+
+def add_max_damage(parser: Parser) -> None:
+    """The verb hands the value to `data.media.limits.set_most_damage`."""
+    parser.add_argument(
+        "--max_damage",
+        type=float | None,
+        help="share of a video's packets that cannot be decoded from which on it is unreadable (default: 0.5, or what "
+        "MORPHMLP_MAX_DAMAGE says)",
+    )
 
 
 def protocol(options: Namespace) -> dict[str, Any]:
@@ -107,7 +118,8 @@ def protocol(options: Namespace) -> dict[str, Any]:
 
 def print_json(values: Any) -> None:
     """For programs: only ASCII, everything else escaped, because names of files may hold bytes that are no text."""
-    print(as_json(values, indent=2))
+    with until_closed():
+        print(as_json(values, indent=2))
 
 
 def write_and_show(write: Callable[[], None], show: Callable[[], None]) -> None:

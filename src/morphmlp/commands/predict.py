@@ -28,6 +28,7 @@ def run(arguments: list[str]) -> int:
     add_protocol(parser)
     options = parser.parse_args(arguments)
 
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.data.sets.find import expand_paths
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
@@ -35,6 +36,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.tasks.classification import predictor as prediction
     from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
+    set_most_damage(options.max_damage)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     paths = expand_paths(options.paths, predictor.kind)
     results = []

@@ -22,11 +22,13 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _parser().parse_args(arguments)
 
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.tasks.classification.predictor import Predictor
     from morphmlp.tasks.classification.timeline.pictures import require_timeline
     from morphmlp.tasks.classification.timeline.recorder import Recorder
     from morphmlp.tasks.classification.timeline.rendering import require_render
 
+    set_most_damage(options.max_damage)
     predictor = Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")

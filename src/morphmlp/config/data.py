@@ -68,6 +68,8 @@ class MaskConfig(Config):
         labels: class names: "ade20k", or a text file with one name a line; None takes `classes.txt` of the data.
         ignore_index: the value of pixels without a class, beside 255, which never has one (CamVid: 11).
         reduce_zero_label: 0 means "no class" and the values 1 to N the classes 0 to N - 1 (ADE20K).
+        values: the value of each class, in the order of the classes: `[0, 255]` for masks in black and white; where it
+            is empty, the values are 0 to N - 1. Of these, 255 is a class too.
     """
 
     paths = ("labels",)
@@ -75,6 +77,13 @@ class MaskConfig(Config):
     labels: str | None = None
     ignore_index: int = 255
     reduce_zero_label: bool = False
+    values: tuple[int, ...] = ()
 
     def validate(self) -> None:
         self._require(0 <= self.ignore_index <= 65535, "ignore_index", "0 to 65535")
+        self._require(all(0 <= value <= 65535 for value in self.values), "values", "0 to 65535 each")
+        self._require(len(set(self.values)) == len(self.values), "values", "different ones, one for each class")
+        self._require(not (self.values and self.reduce_zero_label), "reduce_zero_label", "False where values are given")
+        self._require(
+            self.ignore_index == 255 or self.ignore_index not in self.values, "ignore_index", "none of masks.values"
+        )

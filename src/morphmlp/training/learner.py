@@ -36,12 +36,13 @@ class Learner:
         model: the model that training calls: the same one, or wrapped so that processes exchange gradients.
 
     Raises:
-        ConfigError: the processes cannot train together.
+        ConfigError: the processes cannot train together, or not in this precision.
     """
 
     def __init__(self, config: RunConfig, task: TrainingTask, model: MorphMLP):
         settings = config.train
         self.config, self.settings, self.task = config, settings, task
+        self._check_precision()
         AcceleratorState._reset_state()  # it keeps the precision of the process's first run
         precision = settings.precision.replace("fp32", "no")
         on_cpu = resolve_device(settings.device).type == "cpu"
@@ -160,6 +161,13 @@ class Learner:
         gathered = self.accelerator.gather(mine.view(torch.int32).to(self.device))
         assert isinstance(gathered, torch.Tensor)  # as what it was given
         return gathered.cpu().view(torch.float64)
+
+    def _check_precision(self) -> None:
+        """Raises ConfigError for fp16 without a GPU, which accelerate would leave out without a word."""
+        if self.settings.precision == "fp16" and not torch.cuda.is_available():
+            raise ConfigError(
+                "train.precision is 'fp16', which needs a CUDA device, and none is here; allowed: 'fp32' or 'bf16'"
+            )
 
     def _check_processes(self) -> None:
         """Raises ConfigError where the processes cannot train together; never falls back to a single one."""

@@ -33,6 +33,7 @@ class Progress:
         step: optimizer steps done.
         evaluated_step: the step that was evaluated last.
         best_score, best_step: the best evaluation so far, and its step.
+        last_score: of the evaluation at `evaluated_step`; None before the first.
         clips, training_s: clips trained on, and the seconds that took, evaluations left out.
     """
 
@@ -40,6 +41,7 @@ class Progress:
     evaluated_step: int = 0
     best_score: float = -1.0
     best_step: int = 0
+    last_score: float | None = None
     clips: int = 0
     training_s: float = 0.0
 
@@ -47,8 +49,10 @@ class Progress:
         counts = (self.step, self.evaluated_step, self.best_step, self.clips)
         if not all(isinstance(count, int) and count >= 0 for count in counts):
             raise ValueError(f"counts are {counts}; allowed: integers of 0 or more")
-        if not all(isinstance(value, int | float) for value in (self.best_score, self.training_s)):
-            raise ValueError("best_score and training_s have to be numbers")
+        if not all(
+            isinstance(value, int | float) for value in (self.best_score, self.last_score or 0, self.training_s)
+        ):
+            raise ValueError("best_score, last_score and training_s have to be numbers")
 
 
 STATE_FILE = "state.pt"

@@ -200,6 +200,7 @@ class Trainer:
         score = scores.figures[self.task.metric]
         if math.isnan(score):
             raise DataError(self.task.reason_for_nan())
+        progress.last_score = score
         if score > progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             self.record.checkpoint(self.folder.best, model, progress, scores)

@@ -18,6 +18,7 @@ from morphmlp.analysis.data_check.results import RESULT_FILES, write_results
 from morphmlp.analysis.data_check.workers import examine_all
 from morphmlp.config import SplitConfig
 from morphmlp.config.base import Config
+from morphmlp.data.media.limits import most_damage
 from morphmlp.data.media.sources import num_bytes
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
@@ -70,7 +71,7 @@ def check_data(
     folder = results_folder(root, out)
     inventory = take_inventory(root, split=split, readings=readings)
     extractor = None if copies is None else extractor_for_copies(copies, inventory)  # a mistake is told at once
-    depth = Depth(frames, all_frames, inventory.count_annotation)
+    depth = Depth(frames, all_frames, inventory.count_annotation, most_damage())
     jobs = [file.job for file in inventory.files]
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:

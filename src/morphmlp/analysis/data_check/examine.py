@@ -10,6 +10,7 @@ import numpy as np
 
 from morphmlp.data.clips.sampling import sparse_indices
 from morphmlp.data.media.images import describe_image
+from morphmlp.data.media.limits import MOST_DAMAGE
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import count_decodable, frame_times, probe, read_clip
@@ -42,11 +43,14 @@ class Depth:
         frames: sampled frames of a video, one of each of as many equal segments.
         all_frames: every frame of a video is decoded.
         count_annotation: reads annotations; None where there are none.
+        most_damage: see `data.media.limits`, which readers ask; here, so that what an earlier check found is not taken
+            over where another share counts.
     """
 
     frames: int = 16
     all_frames: bool = False
     count_annotation: CountAnnotation | None = None
+    most_damage: float = MOST_DAMAGE
 
 
 @dataclass(frozen=True)

@@ -175,9 +175,10 @@ def _left_out(root: Path, files: Sequence[SetFile], lists: ListConfig) -> dict[s
     if root.is_file() or chosen or not all(is_file(source) for source in sources):
         return {}
     paths = {os.fspath(source) for source in sources}
-    others = Counter()
-    for directory, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (name for name in names if not name.startswith("."))
-        others.update(os.path.splitext(n)[1].lower() for n in visible if os.path.join(directory, n) not in paths)
+    others: Counter[str] = Counter()
+    try:
+        media = find_media(root, left_out=others)
+    except DataError:  # a folder beside those of the set cannot be listed
+        return {}
+    others.update(path.suffix.lower() for path in media if os.fspath(path) not in paths)
     return dict(others.most_common())

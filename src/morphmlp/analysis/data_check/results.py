@@ -87,7 +87,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
 
 def _step_for_pairs(report: CheckReport) -> str:
     if report.broken:
-        return "mend or remove the broken pairs"
+        return "mend or remove the broken pairs, or set the option that their reasons name"
     return "see why training refuses the set" if report.refusal else "all pairs can be read, train on the folder itself"
 
 

@@ -1,6 +1,6 @@
 """What a file may ask for before it is refused; who needs more sets the environment variable that the message names.
 
-A variable, and no option: it reaches worker processes and every verb alike.
+Variables, because they reach worker processes and every verb alike; the option for damage sets its variable.
 """
 
 import os
@@ -65,6 +65,19 @@ def most_damage() -> float:
         ConfigError: the variable holds no number above 0 and up to 1.
     """
     return _from_environment(DAMAGE_VARIABLE, MOST_DAMAGE, highest=1)
+
+
+def set_most_damage(share: float | None) -> None:
+    """Sets what `most_damage` says in this process and in those that it starts; None leaves it as it is.
+
+    Raises:
+        ConfigError: the share is not above 0 and up to 1.
+    """
+    if share is None:
+        return
+    if not 0 < share <= 1:
+        raise ConfigError(f"max_damage is {share}; allowed: above 0, up to 1")
+    os.environ[DAMAGE_VARIABLE] = str(share)
 
 
 def _from_environment(name: str, default: float, *, highest: float) -> float:

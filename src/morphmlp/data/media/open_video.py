@@ -121,7 +121,7 @@ class OpenVideo:
         if self.packets.encrypted:
             raise self._nothing_decoded()
         if lost >= most_damage() * total:
-            advice = f"; set {DAMAGE_VARIABLE}=1 to read it all the same" if most_damage() < 1 else ""
+            advice = f"; --max_damage 1 (or {DAMAGE_VARIABLE}=1) reads it all the same" if most_damage() < 1 else ""
             raise MediaError(
                 self.path,
                 f"the stream breaks after {good} good frame(s): {lost} of {total} packets are damaged{advice}",

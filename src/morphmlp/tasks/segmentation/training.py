@@ -14,7 +14,7 @@ from morphmlp.distributed import rank, world_size
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
-from morphmlp.tasks.segmentation.annotations import MaskSet
+from morphmlp.tasks.segmentation.annotations import MaskSet, describe_values
 from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_crop_loader, make_image_loader
 from morphmlp.tasks.segmentation.class_pixels import note_on_classes
 from morphmlp.tasks.segmentation.crops import IGNORED
@@ -72,5 +72,6 @@ class SegmentationTask:
         masks = self.config.masks
         return (
             f"no pixel of the {self.num_val} validation images has a class; --masks.ignore_index is "
-            f"{masks.ignore_index} and --masks.reduce_zero_label {masks.reduce_zero_label}: look at the annotations"
+            f"{masks.ignore_index} and --masks.reduce_zero_label {masks.reduce_zero_label}, and the values of the "
+            f"classes are {describe_values(masks, len(self.classes))}: look at the annotations"
         )
