@@ -86,13 +86,13 @@ def test_a_killed_verb_leaves_nothing_that_the_next_one_does_not_clear(tmp_path:
         "with files.replaced_folder(sys.argv[1] + '/a') as a, files.replaced_file(sys.argv[1] + '/c') as c:\n"
         "    (a / 'new').write_text('new')\n"
         "    c.write('new')\n"
-        "    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL) if _[1].name == 'b' else replace(*_)\n"
+        "    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL) if _[0].name == 'new' else replace(*_)\n"
         "    with files.replaced_folder(sys.argv[1] + '/b'): pass\n"
     ).replace("    os.replace", "    replace = os.replace; os.replace")
     process = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=tiny.environment())
     assert process.returncode == -signal.SIGKILL
     hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
-    assert len(hidden) == 4
+    assert len(hidden) == 3
     assert not (tmp_path / "b").exists()  # moved aside
     (tmp_path / ".a-mine").mkdir()
     for name in ("a", "b"):

@@ -17,6 +17,7 @@ from morphmlp.data.media.formats import refuse_address
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 from morphmlp.output import discard, discard_closed_output, tell
+from morphmlp.system import is_closed_pipe
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
@@ -67,12 +68,13 @@ def _flushed(arguments: list[str]) -> int:
             status = _run(arguments)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        if not discard_closed_output():
+    except OSError as error:
+        if is_closed_pipe(error) and discard_closed_output():
+            return status
+        if isinstance(error, BrokenPipeError):
             tell("error: a helping process has ended (broken pipe)")
             return USER_ERROR
-    except OSError as error:  # such as a full disk
-        tell(f"error: the output cannot be written: {error.strerror or error}")
+        tell(f"error: the output cannot be written: {error.strerror or error}")  # such as a full disk
         discard(sys.stdout)
         return USER_ERROR
     return status
@@ -96,9 +98,9 @@ def _run(arguments: list[str]) -> int:
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
         tell(f"error{process}: {error}")
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if is_closed_pipe(error):
+            raise
         name = f"{error.filename}: " if error.filename else ""
         tell(f"error: {name}{error.strerror or error}")
     except (RuntimeError, MemoryError) as error:

@@ -196,8 +196,10 @@ def test_killed_run_goes_on_from_the_last_saved_state(data: Path, tmp_path: Path
 def test_best_checkpoint_moved_aside_by_a_killed_save_is_found_and_litter_removed(finished: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    (run / "best").rename(run / ".best-abc-old")
-    shutil.copytree(run / "last", run / ".best-abc")
+    place = run / ".best-abcdefgh.unfinished"
+    shutil.copytree(run / "last", place / "new")
+    (run / "best").rename(place / "old")
+    (place / "lock").touch()
     shutil.copytree(run / "last", run / ".last-xyz")
     training.resume(run)
     tiny.assert_same_run(finished, run)

@@ -93,7 +93,7 @@ def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
     parser.add_argument("--plots", type=str | None, help="folder for reliability.png")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
     parser.add_class_arguments(ListConfig, "lists", help="How the data is read; what is not given is as in training")
     given = parser.parse_args(arguments, defaults=False).as_dict()

@@ -93,7 +93,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     group.add_argument("--clips", type=PositiveInt, help="views of a video in time")
     group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
     parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
     parser.add_class_arguments(ListConfig, "lists", help="How --data is read")
     options = parser.parse_args(arguments)

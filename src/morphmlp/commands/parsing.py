@@ -91,7 +91,7 @@ def add_protocol(parser: Parser, *, workers: bool = True) -> None:
     )
     if workers:
         parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
 
 

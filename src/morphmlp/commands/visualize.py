@@ -30,12 +30,10 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--stage", type=int, default=3, help="1 to 4, of feature map, Grad-CAM and single weights")
     parser.add_argument("--class", dest="class_name", type=str | None, help="for Grad-CAM; default: what is predicted")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     sheet = parser.add_argument_group("augmented clips")
-    sheet.add_argument(
-        "--augment", type=str | None, metavar="PATH", help="video, image, folder that holds some, or list"
-    )
+    sheet.add_argument("--augment", type=str | None, metavar="PATH", help="video, image, folder of them, or list")
     sheet.add_argument("--recipe", type=str | None, help="default: k400_s16 for videos, imagenet_s for images")
     sheet.add_argument("--change", type=str, nargs="+", default=[], metavar="NAME=VALUE", help="fields of augment")
     sheet.add_argument("--draws", type=PositiveInt, default=6, help="clips made of each video")

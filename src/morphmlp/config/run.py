@@ -41,6 +41,7 @@ class TrainConfig(Config):
         save_every: steps between two saves of the full state, beside the one at the end of each epoch; 0 for none.
         precision: "fp32", or mixed with "bf16" or "fp16".
         workers: processes that decode; 0 decodes in the training process.
+        device: "auto" is the accelerator that PyTorch finds, else the CPU; of several, CUDA_VISIBLE_DEVICES names some.
         trackers: where figures are sent to beside the log: "tensorboard", "wandb".
         seed: of everything random.
     """
@@ -66,6 +67,7 @@ class TrainConfig(Config):
     save_every: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     workers: int = 2
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)

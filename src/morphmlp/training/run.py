@@ -11,6 +11,7 @@ from torch import distributed
 from morphmlp.config import RunConfig
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
 from morphmlp.errors import ConfigError, DataError, NotFiniteError, UserError
+from morphmlp.inference.device import resolve_device
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import TrainingSet
@@ -65,7 +66,7 @@ def train(
     with _taken(folder):
         if is_main():
             folder.check(overwrite=overwrite)
-        join_processes()
+        join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         sets = sets or read_sets(config)
         return _start(config, folder, sets, overwrite=overwrite)
 
@@ -82,7 +83,7 @@ def resume(out: str | Path) -> TrainResult:
     with _taken(folder):
         if is_main():
             folder.clear_leftovers()
-        join_processes()
+        join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         if not Path(config.data).exists():
             raise DataError(f"the run's data, {config.data}, is no longer there; put it back, or link it to that place")
         sets = read_sets(config)

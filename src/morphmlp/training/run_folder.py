@@ -1,6 +1,5 @@
 """The folder of a training run, and how far the run has come."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,16 @@ from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import new_folder, read_text, replace_json, replaced_file, require_file, sync_files
+from morphmlp.files import (
+    clear_unfinished,
+    held,
+    new_folder,
+    read_text,
+    replace_json,
+    replaced_file,
+    require_file,
+    sync_files,
+)
 from morphmlp.formatting import as_json
 
 
@@ -178,9 +186,7 @@ class RunFolder:
     def clear_leftovers(self) -> None:
         """Removes what a killed save left, and puts a checkpoint back that it had moved aside."""
         for checkpoint in (self.best, self.averaged):
-            for old in self.path.glob(f".{checkpoint.name}-*-old"):
-                if not checkpoint.exists():
-                    old.rename(checkpoint)
+            clear_unfinished(checkpoint)
         for leftover in self._leftovers():
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -199,15 +205,10 @@ class RunFolder:
         was_there = self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with open(self.lock, "w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise ConfigError(f"another training is running in {self.path}; choose another --out") from None
-                try:
-                    yield
-                finally:
-                    self.lock.unlink(missing_ok=True)
+            with held(self.lock) as free:
+                if not free:
+                    raise ConfigError(f"another training is running in {self.path}; choose another --out")
+                yield
         finally:
             if not was_there:
                 with suppress(OSError):

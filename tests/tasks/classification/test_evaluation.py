@@ -330,7 +330,7 @@ def test_protocol_that_does_not_exist_is_refused(options: dict, message: str, ch
 
 
 def test_device_that_is_not_there_is_refused(checkpoint: Path, data: Path):
-    with pytest.raises(DataError, match="device 'nonsense' cannot be used here; allowed: auto, cpu, or cuda"):
+    with pytest.raises(DataError, match="device 'nonsense' is unknown; allowed: auto, cpu, cuda, mps, xpu"):
         tiny.evaluate_checkpoint(checkpoint, data, workers=0, device="nonsense")
 
 

@@ -42,7 +42,7 @@ class SheetRow:
 
 
 def pick_samples(path: Path, *, most: int) -> list[tuple[Source, str]]:
-    """At most so many videos, images or stretches of a list, evenly spread, with their classes; or those of `pick_media`.
+    """At most so many videos, images or stretches of a list, evenly spread, with their classes; or `pick_media`.
 
     Raises:
         DataError: a list cannot be used, or a folder holds no videos or images.

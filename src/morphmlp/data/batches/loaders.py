@@ -6,7 +6,6 @@ Everything random of a training clip follows from (seed, pass, index): a run tha
 number of workers, sees the same clips.
 """
 
-import ctypes
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from morphmlp.data.media.sources import Source
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
+from morphmlp.system import c_function
 
 # Long side over short side. The short side is resized to the crop's: 16 frames of 1 x 1000 px would take 10 GB.
 MOST_ELONGATED = 20
@@ -254,12 +254,9 @@ def _collated(collate_fn: Callable, items: list) -> Any:
     if get_worker_info() is None:
         return batch
     batch = handed_over(batch)
-    if _MALLOC_TRIM is not None:
-        _MALLOC_TRIM(0)
+    if (give_back := c_function("malloc_trim")) is not None:  # of the GNU C library only
+        give_back(0)
     return batch
-
-
-_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library only
 
 
 def _prepare_worker(worker: int) -> None:

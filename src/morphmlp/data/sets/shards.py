@@ -1,8 +1,9 @@
 """Videos or images in tar shards, as WebDataset keeps them: a few large files instead of many small ones.
 
 A shard holds, for each sample, `key.mp4` (or another ending of a video or an image) and its label: `key.cls` or
-`key.txt` with a number or a name, or `key.json` with "label", and perhaps "start" and "end" in seconds. Shards are indexed once, by their headers alone, and
-each member is then read where it lies. So samples in shards are drawn, spread over processes and resumed as files are.
+`key.txt` with a number or a name, or `key.json` with "label", and perhaps "start" and "end" in seconds. Shards are
+indexed once, by their headers alone, and each member is then read where it lies. So samples in shards are drawn, spread
+over processes and resumed as files are.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from morphmlp.data.media.sources import TarMember, media_kind
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.class_names import find_class_names
+from morphmlp.data.sets.formats.rows import is_number
 from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.split_names import split_called, split_folder
@@ -186,9 +188,10 @@ def _label_in(text: str, suffix: str) -> Label:
     bounds = [content.get(name) for name in ("start", "end")] if isinstance(content, dict) else [None, None]
     if bounds == [None, None]:
         return str(label).strip(), None
-    if not all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in bounds):
+    start, end = bounds
+    if not is_number(start) or not is_number(end):
         raise ValueError('"start" and "end" must be numbers of seconds')
-    return str(label).strip(), (bounds[0], bounds[1])
+    return str(label).strip(), (start, end)
 
 
 def _require_end(path: Path, end: int) -> None:

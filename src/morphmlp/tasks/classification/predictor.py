@@ -89,7 +89,7 @@ class Predictor:
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
             always answers.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
     It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed

@@ -46,7 +46,7 @@ class SegmentPredictor:
         ('road', 0.31)
 
     Args:
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
     It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed

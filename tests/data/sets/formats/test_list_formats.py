@@ -1,6 +1,8 @@
 """Each format of a list of stretches gives exact rows, and a row that cannot be is one line with its number."""
 
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +371,25 @@ def test_a_time_is_the_same_however_it_is_written(milliseconds: int):
 def test_other_texts_are_no_time_but_never_an_error(text: str):
     assert seconds_of(text) is None or any("0" <= character <= "9" for character in text)
     assert frames_of(text) is None or float(text.replace(",", ".")) == frames_of(text)
+
+
+DOCUMENTED = {
+    "video,label,start,end": ("l.csv", 4),
+    "day1.mp4 12.5 17 walk": ("l.txt", 5),
+    "video_validation_0000266": ("BaseballPitch_val.txt", 5),
+    "label,youtube_id": ("l.csv", 4),
+    '{"database"': ("l.json", 2),
+    '[{"data"': ("l.json", 2),
+    "<annotations>": ("l.xml", 1),
+    "# Exported using VGG": ("l.csv", 2),
+}
+
+
+@pytest.mark.parametrize("beginning", DOCUMENTED)
+def test_what_the_documentation_shows_can_be_copied(tmp_path: Path, beginning: str):
+    text = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    name, count = DOCUMENTED[beginning]
+    found = [textwrap.dedent(block) for block in blocks if block.strip().startswith(beginning)]
+    assert len(found) == 1
+    assert len(rows(tmp_path, found[0], name)) == count

@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from morphmlp.data.sets.formats.rows import ListFile, ListRow, shown
+from morphmlp.data.sets.formats.rows import ListFile, ListRow, is_number, shown
 
 
 def rows(file: ListFile) -> list[ListRow] | None:
@@ -39,7 +39,3 @@ def _segments(file: ListFile, video: str, entry: Mapping[str, Any]) -> Iterator[
         yield ListRow(
             where, video, label.strip(), start, end, ids=(video, f"v_{video}"), split=str(entry.get("subset", ""))
         )
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

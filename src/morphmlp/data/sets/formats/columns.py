@@ -23,19 +23,20 @@ from morphmlp.formatting import encodable, from_csv_text, shortened
 Role = Literal["start", "end", "last", "length"]
 Unit = Literal["seconds", "milliseconds", "frames"]
 
-_ROLES: dict[str, Role] = {
-    **dict.fromkeys(("start", "begin", "beginning", "from", "onset", "first"), "start"),
-    **dict.fromkeys(("end", "finish", "to", "until"), "end"),
-    **dict.fromkeys(("last", "stop"), "last"),
-    **dict.fromkeys(("duration", "length", "num", "number", "count", "n"), "length"),
+_WORDS_OF_ROLE: dict[Role, tuple[str, ...]] = {
+    "start": ("start", "begin", "beginning", "from", "onset", "first"),
+    "end": ("end", "finish", "to", "until"),
+    "last": ("last", "stop"),
+    "length": ("duration", "length", "num", "number", "count", "n"),
 }
-_UNITS: dict[str, Unit] = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "seconds"),
-    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), "milliseconds"),
-    **dict.fromkeys(("f", "frame", "frames"), "frames"),
+_WORDS_OF_UNIT: dict[Unit, tuple[str, ...]] = {
+    "seconds": ("s", "sec", "secs", "second", "seconds"),
+    "milliseconds": ("ms", "msec", "millis", "milliseconds"),
+    "frames": ("f", "frame", "frames"),
 }
+_ROLES: dict[str, Role] = {word: role for role, words in _WORDS_OF_ROLE.items() for word in words}
+_UNITS: dict[str, Unit] = {word: unit for unit, words in _WORDS_OF_UNIT.items() for word in words}
 _BESIDE = {"t", "time", "timestamp", "at", "in", "of", "segment", "clip", "action", "event", "stretch"}  # say no more
-_UNIT_ORDER: tuple[Unit, ...] = ("seconds", "milliseconds", "frames")  # of a table that has several
 
 _NAMES = ("video", "path", "file", "filename", "clip", "recording", "source", "name", "id")
 _LABELS = ("label", "class", "action", "activity", "category", "target", "event")
@@ -60,7 +61,7 @@ def rows(file: ListFile) -> list[ListRow] | None:
         return None
     header, entries = table
     times = time_columns(header)
-    unit = next((unit for unit in _UNIT_ORDER if _is_enough(times.get(unit, {}))), None)
+    unit: Unit | None = next((unit for unit in _WORDS_OF_UNIT if _is_enough(times.get(unit, {}))), None)
     if unit is None:
         return None
     columns = _Columns(
@@ -123,14 +124,14 @@ def time_columns(header: Sequence[str]) -> dict[Unit, dict[Role, str]]:
     found: dict[Unit, dict[Role, str]] = {}
     for column in header:
         words = words_of(column)
-        roles = [_ROLES[word] for word in words if word in _ROLES]
-        units = [_UNITS[word] for word in words if word in _UNITS]
+        roles: list[Role] = [_ROLES[word] for word in words if word in _ROLES]
+        units: list[Unit] = [_UNITS[word] for word in words if word in _UNITS]
         if (
             len(roles) == 1
             and len(units) <= 1
             and len(roles) + len(units) + sum(w in _BESIDE for w in words) == len(words)
         ):
-            unit = units[0] if units else "seconds"
+            unit: Unit = units[0] if units else "seconds"
             found.setdefault(unit, {}).setdefault(roles[0], column)
     return found
 
@@ -183,10 +184,11 @@ def _bounds(
     file: ListFile, where: str, columns: _Columns, entry: Mapping[str, str]
 ) -> tuple[float, float] | tuple[None, None]:
     """Start and end, the end exclusive."""
-    texts = {role: entry.get(column, "").strip() for role, column in columns.times.items()}
+    texts: dict[Role, str] = {role: entry.get(column, "").strip() for role, column in columns.times.items()}
     if not any(texts.values()):
         return None, None
-    role: Role = next(role for role in ("end", "last", "length") if role in texts)
+    ends: tuple[Role, ...] = ("end", "last", "length")
+    role: Role = next(role for role in ends if role in texts)
     start = _value(file, where, columns, texts, "start")
     value = _value(file, where, columns, texts, role)
     if role == "length":

@@ -18,8 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from morphmlp.data.media.sources import media_kind
-from morphmlp.data.sets.formats.activitynet import is_number
-from morphmlp.data.sets.formats.rows import ListFile, ListRow, shown
+from morphmlp.data.sets.formats.rows import ListFile, ListRow, is_number, shown
 from morphmlp.errors import DataError
 
 _RATES = ("fps", "framerate", "frame_rate", "video_fps")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from morphmlp.data.media.stretches import StretchUnit
 from morphmlp.errors import DataError
@@ -105,3 +105,8 @@ def shown(content: Any) -> str:
     """As much of a row as fits into a message."""
     text = repr(content)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of JSON is a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

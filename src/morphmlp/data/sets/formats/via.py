@@ -11,8 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from morphmlp.data.sets.formats.activitynet import is_number
-from morphmlp.data.sets.formats.rows import ListFile, ListRow, shown
+from morphmlp.data.sets.formats.rows import ListFile, ListRow, is_number, shown
 from morphmlp.errors import DataError
 
 _COLUMNS = ("metadata_id", "file_list", "flags", "temporal_coordinates", "spatial_coordinates", "metadata")

@@ -86,7 +86,7 @@ class FeatureExtractor:
         checkpoint: a checkpoint folder.
         layer, pooling: see `FeatureModel`.
         num_clips, num_crops: views of the test protocol; by default what the checkpoint was saved with.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast.
 
     Attributes:

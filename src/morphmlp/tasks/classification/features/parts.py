@@ -4,13 +4,12 @@ A part holds whole batches, so that what is computed together is the same howeve
 the digest of the settings that it was computed with, and one of its own content.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from safetensors.numpy import load, save
 
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.errors import DataError
-from morphmlp.files import read_text, replace_bytes, replace_json
+from morphmlp.files import UNFINISHED, held, read_text, replace_bytes, replace_json
 from morphmlp.formatting import as_json
 from morphmlp.tasks.classification.features.model import SampleFeatures
 
@@ -71,16 +70,14 @@ class PartsFolder:
             DataError: another process is at work in it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"another run is at work in {self.folder.parent}; choose another --out") from None
-            try:
+        try:
+            with held(self.folder / ".lock") as free:
+                if not free:
+                    raise DataError(f"another run is at work in {self.folder.parent}; choose another --out")
                 yield
-            finally:
-                if set(self.folder.iterdir()) <= {self.folder / ".lock"}:
-                    shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            with suppress(OSError):  # it is not empty
+                self.folder.rmdir()
 
     def begin(self) -> None:
         """Writes down the settings, or makes sure that they are those that an earlier run wrote down.
@@ -143,8 +140,10 @@ class PartsFolder:
 
     def clear(self) -> None:
         """Removes the parts and the settings that they were computed with."""
-        for path in [*self.folder.glob("part-*"), *self.folder.glob(".*.unfinished"), self.folder / SETTINGS_FILE]:
+        for path in [*self.folder.glob("part-*"), self.folder / SETTINGS_FILE]:
             path.unlink(missing_ok=True)
+        for folder in self.folder.glob(f".*{UNFINISHED}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class PartWriter:

@@ -133,7 +133,7 @@ def _timeline(
         duration_s=seen.end_s,
         rows={"segments": recordings[name]},
         times_s=np.array([time_s for time_s, _ in seen.probabilities.items]),
-        scores={labels[int(index)]: probabilities[:, index] for index in best},
+        scores={labels[index]: probabilities[:, index] for index in map(int, best)},
         threshold=threshold,
         frames=seen.strip(),
     )
