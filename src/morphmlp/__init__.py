@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from morphmlp.models.segmenter import Segmenter
     from morphmlp.models.zoo import create_model, create_segmenter, list_models
     from morphmlp.tasks.classification.features.model import FeatureExtractor
-    from morphmlp.tasks.classification.predictor import Prediction, Predictor
+    from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
     from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "SegmentedImage",
     "Segmenter",
     "TrainConfig",
+    "Window",
     "agreement",
     "convert_released",
     "create_model",
@@ -62,7 +63,7 @@ _HOMES = {
     "models.segmenter": ("Segmenter",),
     "models.zoo": ("create_model", "create_segmenter", "list_models"),
     "tasks.classification.features.model": ("FeatureExtractor",),
-    "tasks.classification.predictor": ("Prediction", "Predictor"),
+    "tasks.classification.predictor": ("Prediction", "Predictor", "Window"),
     "tasks.segmentation.predictor": ("SegmentPredictor", "SegmentedImage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -74,6 +74,11 @@ def _deaths_ignored() -> Iterator[None]:
             signal.signal(CHILD_DEATH, before)
 
 
+def heard() -> None:
+    """What was raised has arrived where it is answered: what is left to write is written, unless it comes again."""
+    _came.clear()
+
+
 def end_if_asked() -> None:
     """Raises again what a signal raised, if it was lost: libraries catch all that comes up in some of their imports."""
     if _came:

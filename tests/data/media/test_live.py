@@ -261,3 +261,10 @@ def test_closing_a_reader_early_ends_its_thread():
     with Reader(Frames(10_000, live=False), keep_s=1.0) as reader:
         reader.take()
     assert not reader._thread.is_alive()
+
+
+def test_an_mp4_with_its_index_at_the_end_cannot_be_streamed_and_the_line_says_how(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 96, 128, 3), dtype=np.uint8)  # more than FFmpeg looks back
+    content = write_video(tmp_path / "x.mp4", noise, options={"crf": "1"}).read_bytes()
+    with served(sends(content)) as address, pytest.raises(MediaError, match=r"send MPEG-TS .* `-movflags \+faststart`"):
+        list(stream(address, retries=0).frames())

@@ -16,6 +16,7 @@ from morphmlp.data.media.opening import read_formats, reading_options
 from morphmlp.errors import MediaError
 
 STANDARD_INPUT = "-"
+STREAMABLE = "send MPEG-TS or Matroska, or an MP4 written with `-movflags +faststart`"
 _CAMERA = re.compile(r"camera:(.*)")
 # What a stream may open besides: parts of a playlist come over HTTP, the pictures of RTSP over UDP or TCP.
 _HTTP = "http,https,httpproxy,tcp,tls,crypto"
@@ -159,8 +160,5 @@ def _why_not_opened(text: str, error: Exception) -> str:
     if isinstance(error, PermissionError) and not _scheme(text):
         return f"no permission for the camera ({cause}); allow it in the settings of the system"
     if text == STANDARD_INPUT:
-        return (
-            f"cannot be opened as a video ({cause}); an MP4 must be written for streaming "
-            "(`-movflags +frag_keyframe+empty_moov`), MPEG-TS and Matroska always can be"
-        )
+        return f"cannot be opened as a video ({cause}); {STREAMABLE}"
     return f"cannot be opened as a video ({cause})"

@@ -19,7 +19,7 @@ from av.container import InputContainer
 from av.error import ExitError
 from av.format import Flags
 
-from morphmlp.data.media.addresses import STANDARD_INPUT, is_always_live, is_stream, opened_address, shown_address
+from morphmlp.data.media.addresses import STANDARD_INPUT, STREAMABLE, is_always_live, is_stream, opened_address, shown_address
 from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.numbering import has_times_of_its_own
 from morphmlp.data.media.open_video import OpenVideo, opened
@@ -298,12 +298,14 @@ class _StreamVideo(OpenVideo):
 
     def _is_closed_connection(self, error: BaseException | None) -> bool:
         """Whether the server of a stream without a length has closed it; for FFmpeg, that may be an error."""
-        return self._owner.is_live and isinstance(error, OSError) and error.errno == errno.EIO
+        return self.container.size <= 0 and isinstance(error, OSError) and error.errno == errno.EIO
 
     def _nothing_decoded(self) -> MediaError:
         """Where a stream ends at once, or was stopped, there is no picture, and nothing wrong with its content."""
         if self.packets.num_read or self.packets.encrypted:
             return super()._nothing_decoded()
+        if self.container.format.name.startswith("mov"):
+            return MediaError(self.path, f"its frames come before its index, and a stream cannot go back; {STREAMABLE}")
         return MediaError(self.path, "the stream ends before its first frame")
 
     def _require_picture(self, packet: av.Packet) -> None:

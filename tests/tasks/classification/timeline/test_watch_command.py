@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 from pathlib import Path
 
 import av
@@ -109,7 +110,8 @@ def test_ctrl_c_leaves_the_segments_so_far(
     checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def interrupted(*_: object) -> str:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return ""
 
     monkeypatch.setattr("morphmlp.tasks.classification.timeline.lines.window_line", interrupted)
     process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--out", tmp_path / "s.json")
