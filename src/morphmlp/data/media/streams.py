@@ -19,7 +19,14 @@ from av.container import InputContainer
 from av.error import ExitError
 from av.format import Flags
 
-from morphmlp.data.media.addresses import STANDARD_INPUT, STREAMABLE, is_always_live, is_stream, opened_address, shown_address
+from morphmlp.data.media.addresses import (
+    STANDARD_INPUT,
+    STREAMABLE,
+    is_always_live,
+    is_stream,
+    opened_address,
+    shown_address,
+)
 from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.numbering import has_times_of_its_own
 from morphmlp.data.media.open_video import OpenVideo, opened
