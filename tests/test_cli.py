@@ -24,7 +24,7 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
-VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "features", "segment", "convert"]
+VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "features", "segment", "convert"]
 VERBS += ["visualize", "bench", "ablate", "models", "table"]
 
 

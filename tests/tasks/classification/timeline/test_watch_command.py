@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import tiny
+from serving import served
 
 from morphmlp.commands import watch
 from morphmlp.data.media.video import probe, read_frames
@@ -251,13 +252,6 @@ def test_a_camera_without_permission_is_one_line(checkpoint: Path, monkeypatch: 
 
 
 def test_a_stream_without_end_stops_after_its_duration_with_lag_and_rate(checkpoint: Path, tmp_path: Path):
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[3] / "data" / "media"))
-    try:
-        from serving import served
-    finally:
-        sys.path.pop(0)
     content = write_with_sound(tmp_path / "x.ts", codec="mp2", num_frames=100).read_bytes()
 
     def endless(send) -> None:
