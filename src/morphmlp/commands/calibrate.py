@@ -2,12 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt
 
-from morphmlp.commands.parsing import make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import add_execution, make_parser, print_json, write_and_show
 from morphmlp.config import ListConfig
 from morphmlp.errors import CheckpointError
 from morphmlp.files import require_own_folder
@@ -94,9 +92,7 @@ def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
     parser.add_argument("--out", type=str | None, help="write a calibrated copy into this folder instead")
     parser.add_argument("--plots", type=str | None, help="folder for reliability.png")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
-    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    add_execution(parser)
     parser.add_class_arguments(ListConfig, "lists", help="How the data is read; what is not given is as in training")
     given = parser.parse_args(arguments, defaults=False).as_dict()
     return parser.parse_args(arguments), given.get("lists") or {}

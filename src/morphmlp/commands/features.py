@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_execution, make_parser, print_json
 from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -94,9 +94,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     group = parser.add_argument_group("views, whose mean is taken (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=PositiveInt, help="views of a video in time")
     group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
-    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
-    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    add_execution(parser)
     parser.add_class_arguments(ListConfig, "lists", help="How --data is read")
     options = parser.parse_args(arguments)
     if bool(options.sources) == bool(options.data):

@@ -80,7 +80,7 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
 
 
 def add_protocol(parser: Parser, *, workers: bool = True) -> None:
-    """The options of the test protocol, and where the model runs; `workers` where files are decoded by processes."""
+    """The options of the test protocol, and those of `add_execution`."""
     group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=int | None, help="views of a video in time")
     group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
@@ -89,6 +89,11 @@ def add_protocol(parser: Parser, *, workers: bool = True) -> None:
         type=Literal["logits", "probabilities"] | None,
         help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
+    add_execution(parser, workers=workers)
+
+
+def add_execution(parser: Parser, *, workers: bool = True) -> None:
+    """How files are decoded, and where the model runs; `workers` where files are decoded by processes."""
     if workers:
         parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
     add_max_damage(parser)
