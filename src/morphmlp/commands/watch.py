@@ -34,9 +34,9 @@ def run(arguments: list[str]) -> int:
     if options.timeline is not None:
         require_timeline(options.timeline, num_sources=len(sources))
     if options.render is not None:
-        require_render(options.render)
         if len(sources) != 1 or not isinstance(sources[0], Path):
             raise ConfigError(f"--render {options.render} is for one file; {len(sources)} source(s) are given")
+        require_render(sources[0], options.render)
     recorder = Recorder(
         [_name(source) for source in sources],
         predictor.labels,

@@ -189,13 +189,21 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: py
         (["--out", "x.txt"], "x.txt: its ending names no format of segments"),
         (["--render", "x.gif"], "--render x.gif: its ending names no video; give one of .mp4, .mov, .mkv"),
         (["--length", "0.001"], "length of a window is 0.001 s; give 0.01 s or more"),
+        (["--duration", "1e-9"], "duration is 1e-09 s; give 0.01 s or more"),
+        (["--out", "{folder}"], "{folder}: Is a directory"),
+        (["--out", "{file}/x.csv"], "{file}/x.csv: Not a directory"),
+        (["--render", "{file}/x.mp4"], "{file}/x.mp4: Not a directory"),
         (["--threshold", "2"], "threshold is 2"),
         (["--low", "0.5"], "low=0.5: give a probability"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_read(
-    checkpoint: Path, video: Path, arguments: list[str], message: str
+    checkpoint: Path, video: Path, tmp_path: Path, arguments: list[str], message: str
 ):
+    places = {"folder": tmp_path / "x.csv", "file": tmp_path / "file"}
+    places["folder"].mkdir()
+    places["file"].touch()
+    arguments, message = [argument.format(**places) for argument in arguments], message.format(**places)
     process = tiny.run_command("watch", checkpoint, video, *arguments)
     assert process.returncode == 1
     assert process.stderr.startswith(f"error: {message}")
@@ -213,6 +221,7 @@ def test_the_video_itself_is_not_replaced(checkpoint: Path, tmp_path: Path):
     content = path.read_bytes()
     process = tiny.run_command("watch", checkpoint, path, "--render", path)
     assert process.stderr == f"error: --render {path} is the video itself; give another name\n"
+    assert process.stdout == ""  # it is said before the work
     assert path.read_bytes() == content
 
 
@@ -227,6 +236,7 @@ def test_a_model_of_images_is_refused(image_checkpoint: Path, video: Path):
     ("source", "message"),
     [
         ("camera:77", "camera:77: there is no such camera (/dev/video77); cameras here: "),
+        ("camera:/dev/video77", "camera:/dev/video77: there is no such camera (/dev/video77); cameras here: "),
         ("ftp://user:secret@host/x", "ftp://user:***@host/x: ftp cannot be read; give one of http, "),
         ("http://user:secret@127.0.0.1:1/x", "http://user:***@127.0.0.1:1/x: cannot be opened as a video (Connection"),
     ],

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from morphmlp.data.media.streams import Stream
 from morphmlp.errors import ConfigError
-from morphmlp.files import replaced_bytes
+from morphmlp.files import replaced_bytes, require_replaceable
 from morphmlp.formatting import one_line, percent
 from morphmlp.output import tell
 from morphmlp.tasks.classification.timeline.segments import Segment
@@ -24,10 +24,18 @@ _TIME_BASE = Fraction(1, 90_000)  # s, of the times of the copy: every usual rat
 _MOST_LINES = 3  # segments that are shown at a time
 
 
-def require_render(path: str | Path) -> None:
-    """Raises ConfigError where the ending of a video to write names no container."""
+def require_render(source: Path, path: str | Path) -> None:
+    """What can be known of a copy before the work on it.
+
+    Raises:
+        ConfigError: the copy would take the place of the video, or its ending names no container.
+        OSError: no file can be written there.
+    """
     if Path(path).suffix.lower() not in FORMATS:
         raise ConfigError(f"--render {path}: its ending names no video; give one of {', '.join(FORMATS)}")
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise ConfigError(f"--render {path} is the video itself; give another name")
+    require_replaceable(path)
 
 
 def render(source: Path, segments: Sequence[Segment], path: str | Path) -> None:
@@ -35,11 +43,9 @@ def render(source: Path, segments: Sequence[Segment], path: str | Path) -> None:
 
     Raises:
         MediaError: the video cannot be read.
-        ConfigError: the copy would take the place of the video, or its ending names no container.
+        ConfigError, OSError: see `require_render`.
     """
-    require_render(path)
-    if os.path.exists(path) and os.path.samefile(path, source):
-        raise ConfigError(f"--render {path} is the video itself; give another name")
+    require_render(source, path)
     try:
         _copy(source, segments, path, with_sound=True)
     except (FFmpegError, ValueError) as error:  # what a container does not take may show itself only at the end
