@@ -74,6 +74,11 @@ def _deaths_ignored() -> Iterator[None]:
             signal.signal(CHILD_DEATH, before)
 
 
+def take_note() -> None:
+    """For a verb that has caught what a signal raised, and still writes what there is before it raises it again."""
+    _came.clear()
+
+
 def end_if_asked() -> None:
     """Raises again what a signal raised, if it was lost: libraries catch all that comes up in some of their imports."""
     if _came:

@@ -11,7 +11,7 @@ from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, pro
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.formatting import as_json
 from morphmlp.output import tell
-from morphmlp.signals import Terminated
+from morphmlp.signals import Terminated, take_note
 
 if TYPE_CHECKING:
     from morphmlp.tasks.classification.predictor import Predictor
@@ -49,6 +49,7 @@ def run(arguments: list[str]) -> int:
     try:
         failed = [source for source in sources if not _watch(source, predictor, recorder, options)]
     except (KeyboardInterrupt, Terminated, BrokenPipeError):
+        take_note()
         _write(recorder, options)
         raise
     write_and_show(lambda: _write(recorder, options), lambda: _show(recorder, options))

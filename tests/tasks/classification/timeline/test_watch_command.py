@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 from pathlib import Path
 
 import av
@@ -105,15 +106,23 @@ def test_below_the_threshold_the_answer_is_none_of_these_and_there_is_no_segment
     assert json.loads((tmp_path / "s.json").read_text()) == [{"video": str(video), "segments": []}]
 
 
-def test_ctrl_c_leaves_the_segments_so_far(
-    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "status", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_signal_leaves_the_segments_so_far(
+    checkpoint: Path,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: str,
+    status: int,
+    said: str,
 ):
     def interrupted(*_: object) -> str:
-        raise KeyboardInterrupt
+        signal.raise_signal(getattr(signal, number))
+        return ""
 
     monkeypatch.setattr("morphmlp.tasks.classification.timeline.lines.window_line", interrupted)
     process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--out", tmp_path / "s.json")
-    assert (process.returncode, process.stderr) == (130, "interrupted\n")
+    assert (process.returncode, process.stderr) == (status, f"{said}\n")
     ((segment,),) = [recording["segments"] for recording in json.loads((tmp_path / "s.json").read_text())]
     assert (segment["start"], segment["end"]) == (0, 0.4)
 
