@@ -1,9 +1,13 @@
 """`morphmlp watch`: lines, JSON, files of segments, the video with its labels, and what is refused."""
 
 import csv
+import errno
+import io
 import json
+import os
 import re
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import av
@@ -179,6 +183,22 @@ def test_sound_that_the_container_does_not_take_is_left_out_and_said(
     )
     render(path, [], tmp_path / "y.mkv")
     assert sound_packets(tmp_path / "y.mkv") == sound_packets(path)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_a_full_disk_is_an_error_of_the_file_and_not_of_its_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: str
+):
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(rendering, "replaced_bytes", lambda path: nullcontext(Full()))
+    path = write_with_sound(tmp_path / "x.mp4")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        render(path, [], tmp_path / f"y{ending}")
+    assert caught.value.filename in (None, str(tmp_path / f"y{ending}"))
+    assert capsys.readouterr().err == ""
 
 
 def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -17,6 +17,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.files import replaced_bytes, require_replaceable
 from morphmlp.formatting import one_line, percent
 from morphmlp.output import tell
+from morphmlp.signals import end_if_asked
 from morphmlp.tasks.classification.timeline.segments import Segment
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -43,15 +44,28 @@ def render(source: Path, segments: Sequence[Segment], path: str | Path) -> None:
 
     Raises:
         MediaError: the video cannot be read.
-        ConfigError, OSError: see `require_render`.
+        ConfigError: see `require_render`.
+        OSError: the copy cannot be written.
     """
     require_render(source, path)
     try:
         _copy(source, segments, path, with_sound=True)
     except (FFmpegError, ValueError) as error:  # what a container does not take may show itself only at the end
+        end_if_asked()
+        if (unwritten := _file_error(error)) is not None:
+            raise OSError(unwritten.errno, unwritten.strerror, str(path)) from error
         cause = getattr(error, "strerror", error)
         tell(f"{source}: its sound does not fit {Path(path).suffix} ({cause}) and is left out; .mkv takes any sound")
         _copy(source, segments, path, with_sound=False)
+
+
+def _file_error(error: BaseException | None) -> OSError | None:
+    """The error of the disk that came first, where another one of FFmpeg followed when it closed the copy."""
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, FFmpegError):
+            return error
+        error = error.__context__
+    return None
 
 
 def _copy(source: Path, segments: Sequence[Segment], path: str | Path, *, with_sound: bool) -> None:
