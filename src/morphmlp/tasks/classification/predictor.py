@@ -33,12 +33,14 @@ class Prediction:
         labels: class names, or numbers where the checkpoint has no names.
         probabilities: `[classes]`, the video's views joined.
         threshold: the least probability of the best class with which it is the answer; None always answers.
+        note: what is missing of a video that was cut off or damaged.
     """
 
     path: Path
     labels: list[str]
     probabilities: np.ndarray
     threshold: float | None = None
+    note: str | None = None
 
     @property
     def answer(self) -> str:
@@ -148,7 +150,8 @@ class Predictor:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                yield Prediction(Path(samples[index].path), self.labels, result.joined, self.threshold)
+                path = Path(samples[index].path)
+                yield Prediction(path, self.labels, result.joined, self.threshold, result.note)
 
     def windows(
         self, source: str | Path, *, length_s: float | None = None, step_s: float | None = None, **stream: Any
