@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.clips.windows import usual_length_s
 from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.sources import MediaKind, media_kind
 from morphmlp.data.sets.labelled import Sample
@@ -175,9 +176,9 @@ class Predictor:
         """
         # They build on this class.
         from morphmlp.data.media.streams import Stream
-        from morphmlp.tasks.classification.timeline.watching import Watch, usual_length_s
+        from morphmlp.tasks.classification.timeline.watching import Watch
 
-        length_s = usual_length_s(self) if length_s is None else length_s
+        length_s = usual_length_s(self.input, frames=self.config.frames) if length_s is None else length_s
         opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
         watch = Watch(self, opened, length_s=length_s, step_s=length_s / 2 if step_s is None else step_s)
         return watch.windows()
