@@ -25,7 +25,7 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
-VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "features", "segment", "convert"]
+VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "features", "segment", "convert"]
 VERBS += ["visualize", "bench", "ablate", "models", "table"]
 
 
@@ -851,7 +851,11 @@ def test_an_option_says_how_much_damage_is_too_much(
     assert_one_error(
         run_main(capfd, *arguments), "packets are damaged; --max_damage 1 (or MORPHMLP_MAX_DAMAGE=1) reads"
     )
-    assert run_main(capfd, *arguments, "--max-damage", "1")[0] == 0
+    status, _, err = run_main(capfd, *arguments, "--max-damage", "1")
+    assert status == 0
+    assert re.fullmatch(rf"incomplete: {damaged}: \d+ of \d+ frames can be read.*\n", err)
+    rows = json.loads(run_main(capfd, *arguments, "--max-damage", "1", "--json")[1])
+    assert "frames can be read" in rows[0]["incomplete"]
     assert_one_error(run_main(capfd, *arguments, "--max-damage", "1.5"), "max_damage is 1.5; allowed: above 0, up to 1")
 
 

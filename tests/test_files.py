@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from morphmlp.files import replaced_file, replaced_folder
+from morphmlp.files import replaced_file, replaced_folder, require_replaceable
 
 
 class Stopped(BaseException):
@@ -175,6 +175,17 @@ def test_a_folder_in_the_files_place_is_kept(tmp_path: Path):
     with pytest.raises(OSError, match="b"), replaced_file(tmp_path / "b"):
         pass
     assert os.listdir(tmp_path) == ["b"]
+
+
+def test_where_no_file_can_be_is_known_before_and_nothing_is_made(tmp_path: Path):
+    (tmp_path / "file").touch()
+    require_replaceable(tmp_path / "file")
+    require_replaceable(tmp_path / "new" / "folders" / "file")
+    with pytest.raises(IsADirectoryError):
+        require_replaceable(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        require_replaceable(tmp_path / "file" / "below")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_link_to_a_file_stays_a_link_to_the_new_content(tmp_path: Path):

@@ -65,6 +65,7 @@ def test_the_number_of_a_file_and_the_seed_draw_its_damage(tmp_path: Path, monke
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_damaged_file_of_each_kind_ends_in_a_result_or_in_one_line():
     arguments = [sys.executable, str(SCRIPT), "--files", "24", "--seed", "1"]
     process = subprocess.run(arguments, capture_output=True, text=True, env=tiny.environment())

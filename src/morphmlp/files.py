@@ -159,6 +159,18 @@ def replaced_bytes(path: str | Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def require_replaceable(path: str | Path) -> None:
+    """Raises OSError where a file could not be written there, without making any: for before hours of work."""
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    parent = next(folder for folder in path.parents if folder.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not path.exists() and not os.access(parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def replace_json(path: str | Path, values: Any) -> None:
     """Writes values as a JSON file, which takes the place of `path` when it is complete; NaN is null there."""
     with replaced_file(path) as file:

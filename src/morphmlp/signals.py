@@ -74,8 +74,8 @@ def _deaths_ignored() -> Iterator[None]:
             signal.signal(CHILD_DEATH, before)
 
 
-def heard() -> None:
-    """What was raised has arrived where it is answered: what is left to write is written, unless it comes again."""
+def take_note() -> None:
+    """For a verb that has caught what a signal raised, and still writes what there is before it raises it again."""
     _came.clear()
 
 

@@ -58,6 +58,9 @@ def run(arguments: list[str]) -> int:
             return
         for failure in failures:
             tell(f"error: {failure}")
+        for result in results:
+            if not isinstance(result, MediaError) and result.note:
+                tell(f"incomplete: {result.path}: {result.note}")
         good = [result for result in results if not isinstance(result, MediaError)]
         if good:
             print_all([prediction_table([(str(r.path), r.answer, r.top(options.top)) for r in good])])

@@ -11,7 +11,7 @@ from morphmlp.commands.parsing import USER_ERROR, add_protocol, add_segments, ma
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.formatting import as_json
 from morphmlp.output import tell
-from morphmlp.signals import Terminated, heard
+from morphmlp.signals import Terminated, take_note
 
 if TYPE_CHECKING:
     from morphmlp.tasks.classification.predictor import Predictor
@@ -37,9 +37,9 @@ def run(arguments: list[str]) -> int:
     if options.timeline is not None:
         require_timeline(options.timeline, num_sources=len(sources))
     if options.render is not None:
-        require_render(options.render)
         if len(sources) != 1 or not isinstance(sources[0], Path):
             raise ConfigError(f"--render {options.render} is for one file; {len(sources)} source(s) are given")
+        require_render(sources[0], options.render)
     recorder = Recorder(
         [_name(source) for source in sources],
         predictor.labels,
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     try:
         failed = [source for source in sources if not _watch(source, predictor, recorder, options)]
     except (KeyboardInterrupt, Terminated, BrokenPipeError):
-        heard()
+        take_note()
         _write(recorder, options)
         raise
     write_and_show(lambda: _write(recorder, options), lambda: _show(recorder, options))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -133,13 +134,10 @@ def _work(connection: Connection, look: Callable[[Job], Facts]) -> None:
     """The life of a worker process."""
     leave_signals_to_main_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    connection.send("ready")
-    while True:
-        try:
-            job = connection.recv()
-        except (EOFError, OSError):
-            return
-        connection.send(look(job))
+    with suppress(EOFError, ConnectionError):  # the main process has gone
+        connection.send("ready")
+        while True:
+            connection.send(look(connection.recv()))
 
 
 def _end_with_parent() -> None:

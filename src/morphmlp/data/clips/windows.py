@@ -77,8 +77,11 @@ def first_from(time_s: float, *, step_s: float) -> int:
     return number
 
 
-def require_windows(length_s: float, step_s: float) -> None:
-    """Raises ConfigError where a length or a step is no number of seconds that windows can have."""
-    for name, value in (("length", length_s), ("step", step_s)):
+def require_windows(length_s: float, step_s: float, *, duration_s: float | None = None) -> None:
+    """Raises ConfigError where a length, a step or a duration is no number of seconds that windows can have."""
+    lengths = {"length of a window": length_s, "step of a window": step_s}
+    if duration_s is not None:
+        lengths["duration"] = duration_s
+    for name, value in lengths.items():
         if not (math.isfinite(value) and value >= LEAST_S):
-            raise ConfigError(f"{name} of a window is {value:g} s; give {LEAST_S} s or more, such as 2")
+            raise ConfigError(f"{name} is {value:g} s; give {LEAST_S} s or more, such as 2")

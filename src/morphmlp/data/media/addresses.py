@@ -45,7 +45,7 @@ def is_stream(text: str) -> bool:
     >>> is_stream("rtsp://host/1"), is_stream("camera:0"), is_stream("-"), is_stream("a.mp4")
     (True, True, True, False)
     """
-    if text == STANDARD_INPUT or web_address(text) is not None:
+    if text == STANDARD_INPUT or _address(text) is not None:
         return True
     return (_CAMERA.fullmatch(text) is not None or _is_video_device(text)) and not os.path.isfile(text)
 
@@ -60,7 +60,7 @@ def shown_address(text: str) -> str:
     >>> shown_address("rtsp://admin:secret@10.0.0.5/1")
     'rtsp://admin:***@10.0.0.5/1'
     """
-    return re.sub(r"^([A-Za-z][\w+.-]*://[^/@:]*):[^/]*@", r"\1:***@", web_address(text) or text)
+    return re.sub(r"^([A-Za-z][\w+.-]*://[^/@:]*):[^/]*@", r"\1:***@", _address(text) or text)
 
 
 def is_always_live(text: str) -> bool:
@@ -69,8 +69,13 @@ def is_always_live(text: str) -> bool:
     return scheme not in ("http", "https") if scheme else text != STANDARD_INPUT
 
 
+def _address(text: str) -> str | None:
+    """The address of the network that a text is; `camera:/dev/video0` is none."""
+    return None if _CAMERA.fullmatch(text) else web_address(text)
+
+
 def _scheme(text: str) -> str:
-    address = web_address(text)
+    address = _address(text)
     return address.partition("://")[0].lower() if address else ""
 
 
@@ -114,7 +119,7 @@ def _how(text: str) -> tuple[str, str | None, dict[str, str]]:
     options = {**formats, **_LOOKED_AT, "protocol_whitelist": _PROTOCOLS[scheme]}
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # over UDP, lost packets make grey pictures
-    return web_address(text) or text, None, options
+    return _address(text) or text, None, options
 
 
 def _camera(text: str) -> tuple[str, str, dict[str, str]]:

@@ -9,8 +9,7 @@ import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.clips.windows import usual_length_s
-from morphmlp.data.media.animations import is_animation
-from morphmlp.data.media.sources import MediaKind, media_kind
+from morphmlp.data.media.sources import MediaKind, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
@@ -34,12 +33,14 @@ class Prediction:
         labels: class names, or numbers where the checkpoint has no names.
         probabilities: `[classes]`, the video's views joined.
         threshold: the least probability of the best class with which it is the answer; None always answers.
+        note: what is missing of a video that was cut off or damaged.
     """
 
     path: Path
     labels: list[str]
     probabilities: np.ndarray
     threshold: float | None = None
+    note: str | None = None
 
     @property
     def answer(self) -> str:
@@ -133,12 +134,13 @@ class Predictor:
 
     def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
-        other = "an image" if self.kind == "video" else "a video"
-        taken = [self._takes(path) for path in paths]
-        for path, is_taken in zip(paths, taken, strict=True):
-            if not is_taken:
-                yield MediaError(path, f"is {other}, but the checkpoint takes {self.kind}s")
-        samples = [Sample(Path(path), label=-1) for path, is_taken in zip(paths, taken, strict=True) if is_taken]
+        refusals = [why_not_taken(path, self.kind) for path in paths]
+        for path, refusal in zip(paths, refusals, strict=True):
+            if refusal is not None:
+                yield MediaError(path, refusal)
+        samples = [
+            Sample(Path(path), label=-1) for path, refusal in zip(paths, refusals, strict=True) if refusal is None
+        ]
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
@@ -149,7 +151,8 @@ class Predictor:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                yield Prediction(Path(samples[index].path), self.labels, result.joined, self.threshold)
+                path = Path(samples[index].path)
+                yield Prediction(path, self.labels, result.joined, self.threshold, result.note)
 
     def windows(
         self, source: str | Path, *, length_s: float | None = None, step_s: float | None = None, **stream: Any
@@ -187,7 +190,3 @@ class Predictor:
     def precision(self) -> str:
         """Of the computation, as autocast takes it."""
         return self._execution.precision
-
-    def _takes(self, path: Path) -> bool:
-        """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
-        return media_kind(path) in (self.kind, None) or (self.kind == "video" and is_animation(path))

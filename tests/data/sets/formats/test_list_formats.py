@@ -174,7 +174,7 @@ def test_activitynet_segments_are_rows(tmp_path: Path):
         ({"segment": [5, 1], "label": "x"}, "v1, segment 1: v1: a stretch from 5.0 to 1.0 seconds: the end has to"),
         ({"segment": [1], "label": "x"}, "v1, segment 1: .* has no segment of two numbers"),
         ({"segment": [1, 2]}, "v1, segment 1: .* has no label"),
-        ({"segment": [float("nan"), 2], "label": "x"}, "v1, segment 1: .* both have to be finite numbers"),
+        ({"segment": [float("nan"), 2], "label": "x"}, "v1, segment 1: .* has no segment of two numbers"),
     ],
 )
 def test_an_activitynet_segment_that_cannot_be_is_named(tmp_path: Path, annotation: dict[str, Any], reason: str):
@@ -351,6 +351,45 @@ def test_temporal_segments_of_via_are_rows(tmp_path: Path):
 def test_a_row_of_via_that_cannot_be_is_named(tmp_path: Path, row: str, reason: str):
     with pytest.raises(DataError, match=reason):
         rows(tmp_path, VIA + row + "\n")
+
+
+HUGE = "1" + "0" * 400  # JSON allows it, and no float holds it
+HUGE_SEGMENT = '{"database": {"a": {"annotations": [{"segment": [0, %s], "label": "x"}]}}}'
+CVAT_FRAME = '<annotations><source>a.mp4</source><track label="x"><box frame="%s"/></track></annotations>'
+STUDIO = '[{"data": {"video": "a.mp4"%s}, "annotations": [{"result": %s}]}]'
+RANGES = '[{"value": {"ranges": [{"start": 1, "end": %s}], "timelinelabels": ["x"]%s}}]'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("l.csv", f"video,label,start,end\na.mp4,x,0,1{HUGE}\n", "row 2: end '1100.* is no time"),
+        ("l.csv", f"video,label,start,end\na.mp4,x,0,{HUGE}:1:1\n", "row 2: end '1000.* is no time"),
+        ("l.csv", "video,label,start,end\na.mp4,x,0,1e400\n", "row 2: end '1e400' is no time"),
+        ("l.csv", f"label,youtube_id,time_start,time_end\nx,a,0,{HUGE}\n", "row 2: .* must be seconds"),
+        ("l.json", HUGE_SEGMENT % HUGE, "a, segment 1: .* has no segment of two numbers"),
+        ("l.json", STUDIO % (', "fps": 25', RANGES % (HUGE, "")), "task 1, region 1: .* is no range"),
+        ("l.json", STUDIO % ("", RANGES % (9, f', "framesCount": {HUGE}, "duration": 1')), "give it as --lists.fps"),
+        ("l.json", STUDIO % ("", "5"), "holds no rows|without a labelled region|not a list"),
+        ("l.csv", VIA + f'"1_a","[""a.mp4""]",0,"[1,{HUGE}]","[]","{{}}"\n', "row 8: .* is no pair of seconds"),
+        ("l.csv", VIA + f'"1_a","[""a.mp4""]",0,"{"[" * 100_000}","[]","{{}}"\n', "row 8: .* is no row of VIA"),
+        ("l.csv", VIA + f'"1_a","{"a" * 140_000}"\n', "row 8: field larger than field limit"),
+        ("l.xml", CVAT_FRAME % ("9" * 5_000), "frame '999"),
+        ("l.xml", '<!DOCTYPE a [<!ENTITY b "cc">]><annotations>&b;</annotations>', "declares XML entities"),
+        ("l.csv", "video,label,start,end,start\na.mp4,x,0,1,2\n", "its header names 'start' twice"),
+    ],
+)
+def test_hostile_content_is_one_line(tmp_path: Path, name: str, text: str, reason: str):
+    with pytest.raises(DataError, match=reason) as caught:
+        rows(tmp_path, text, name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_an_address_that_is_none_is_the_name_of_a_file(tmp_path: Path):
+    regions = '[{"value": {"start": 1, "end": 2, "labels": ["x"]}}]'
+    text = (STUDIO % ("", regions)).replace("a.mp4", "http://[a.mp4")
+    assert stretches(rows(tmp_path, text, "l.json")) == [("http://[a.mp4", "x", 1.0, 2.0, "seconds")]
 
 
 @given(st.integers(0, 10**8))

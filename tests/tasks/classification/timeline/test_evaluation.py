@@ -86,6 +86,27 @@ def test_a_stretch_in_frames_and_one_past_the_end_are_true_in_seconds(
     samples = [Sample(Stretch(path, 12, 30, "frames"), 1), Sample(Stretch(path, 5, 8.9), 2)]
     [recording] = watch(samples, checkpoint, TimelineSettings(8, 8, None, 0)).recordings
     assert [(s.start_s, s.end_s) for s in recording.truth] == [(1, 2.5), (5, recording.duration_s)]
+    assert recording.note == "5 to 8.9 s: its video ends at 8.66667 s, 0.233 s before the end of the stretch"
+
+
+@pytest.mark.parametrize(
+    ("stretch", "reason"),
+    [
+        ((5, 11), "its stretch 5 to 11 s ends 2.33333 s after the end, as its video ends at 8.66667 s"),
+        ((50, 52), "its stretch 50 to 52 s starts after the end, as its video ends at 8.66667 s"),
+        ((50, 99, "frames"), None),
+        ((50, 130, "frames"), "its stretch frames 50 to 129 ends 2.16667 s after the end, as the file has 104 frames"),
+    ],
+)
+def test_labels_far_past_the_end_are_no_truth(recorded, checkpoint: Path, data: Path, stretch: tuple, reason: str):
+    path, other = recorded[0], sorted((data / "val").rglob("*.mp4"))[0]
+    result = watch([Sample(Stretch(path, *stretch), 0), Sample(other, 0)], checkpoint)
+    if reason is None:
+        assert result.broken == []
+    else:
+        [(where, why)] = result.broken
+        assert where == path
+        assert why.startswith(reason)
 
 
 def test_background_is_neither_true_nor_found(recorded: tuple[Path, list[Action]], checkpoint: Path):

@@ -1,15 +1,20 @@
 """`morphmlp watch`: lines, JSON, files of segments, the video with its labels, and what is refused."""
 
 import csv
+import errno
+import io
 import json
+import os
 import re
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import tiny
+from serving import served
 
 from morphmlp.commands import watch
 from morphmlp.data.media.video import probe, read_frames
@@ -106,18 +111,25 @@ def test_below_the_threshold_the_answer_is_none_of_these_and_there_is_no_segment
     assert json.loads((tmp_path / "s.json").read_text()) == [{"video": str(video), "segments": []}]
 
 
-def test_ctrl_c_leaves_the_segments_so_far(
-    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "status", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_signal_leaves_the_segments_so_far(
+    checkpoint: Path,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: str,
+    status: int,
+    said: str,
 ):
     def interrupted(*_: object) -> str:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(getattr(signal, number))
         return ""
 
     monkeypatch.setattr("morphmlp.tasks.classification.timeline.lines.window_line", interrupted)
     process = tiny.run_command(
         "watch", checkpoint, video, "--length", 0.4, "--shortest", 0, "--out", tmp_path / "s.json"
     )
-    assert (process.returncode, process.stderr) == (130, "interrupted\n")
+    assert (process.returncode, process.stderr) == (status, f"{said}\n")
     ((segment,),) = [recording["segments"] for recording in json.loads((tmp_path / "s.json").read_text())]
     assert (segment["start"], segment["end"]) == (0, 0.4)
 
@@ -176,6 +188,22 @@ def test_sound_that_the_container_does_not_take_is_left_out_and_said(
     assert sound_packets(tmp_path / "y.mkv") == sound_packets(path)
 
 
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_a_full_disk_is_an_error_of_the_file_and_not_of_its_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: str
+):
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(rendering, "replaced_bytes", lambda path: nullcontext(Full()))
+    path = write_with_sound(tmp_path / "x.mp4")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        render(path, [], tmp_path / f"y{ending}")
+    assert caught.value.filename in (None, str(tmp_path / f"y{ending}"))
+    assert capsys.readouterr().err == ""
+
+
 def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def stopped(*_: object) -> np.ndarray:
         raise KeyboardInterrupt
@@ -193,12 +221,20 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: py
         (["--out", "x.txt"], "x.txt: its ending names no format of segments"),
         (["--render", "x.gif"], "--render x.gif: its ending names no video; give one of .mp4, .mov, .mkv"),
         (["--length", "0.001"], "length of a window is 0.001 s; give 0.01 s or more"),
+        (["--duration", "1e-9"], "duration is 1e-09 s; give 0.01 s or more"),
+        (["--out", "{folder}"], "{folder}: Is a directory"),
+        (["--out", "{file}/x.csv"], "{file}/x.csv: Not a directory"),
+        (["--render", "{file}/x.mp4"], "{file}/x.mp4: Not a directory"),
         (["--low", "0.5"], "low=0.5 closes what a threshold opens, and there is none"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_read(
-    checkpoint: Path, video: Path, arguments: list[str], message: str
+    checkpoint: Path, video: Path, tmp_path: Path, arguments: list[str], message: str
 ):
+    places = {"folder": tmp_path / "x.csv", "file": tmp_path / "file"}
+    places["folder"].mkdir()
+    places["file"].touch()
+    arguments, message = [argument.format(**places) for argument in arguments], message.format(**places)
     process = tiny.run_command("watch", checkpoint, video, *arguments)
     assert process.returncode == 1
     assert process.stderr.startswith(f"error: {message}")
@@ -216,6 +252,7 @@ def test_the_video_itself_is_not_replaced(checkpoint: Path, tmp_path: Path):
     content = path.read_bytes()
     process = tiny.run_command("watch", checkpoint, path, "--render", path)
     assert process.stderr == f"error: --render {path} is the video itself; give another name\n"
+    assert process.stdout == ""  # it is said before the work
     assert path.read_bytes() == content
 
 
@@ -230,6 +267,7 @@ def test_a_model_of_images_is_refused(image_checkpoint: Path, video: Path):
     ("source", "message"),
     [
         ("camera:77", "camera:77: there is no such camera (/dev/video77); cameras here: "),
+        ("camera:/dev/video77", "camera:/dev/video77: there is no such camera (/dev/video77); cameras here: "),
         ("ftp://user:secret@host/x", "ftp://user:***@host/x: ftp cannot be read; give one of http, "),
         ("http://user:secret@127.0.0.1:1/x", "http://user:***@127.0.0.1:1/x: cannot be opened as a video (Connection"),
     ],
@@ -252,13 +290,6 @@ def test_a_camera_without_permission_is_one_line(checkpoint: Path, monkeypatch: 
 
 
 def test_a_stream_without_end_stops_after_its_duration_with_lag_and_rate(checkpoint: Path, tmp_path: Path):
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[3] / "data" / "media"))
-    try:
-        from serving import served
-    finally:
-        sys.path.pop(0)
     content = write_with_sound(tmp_path / "x.ts", codec="mp2", num_frames=100).read_bytes()
 
     def endless(send) -> None:

@@ -71,6 +71,9 @@ def rows(file: ListFile) -> list[ListRow] | None:
         unit,
         times[unit],
     )
+    used = [columns.name, columns.label, columns.split, *columns.times.values()]
+    if twice := next((name for name in used if header.count(name) > 1), None):
+        raise DataError(f"{file.path}: its header names {twice[:40]!r} twice; rename the column that is not meant")
     return [_row(file, where, columns, entry) for where, entry in entries]
 
 

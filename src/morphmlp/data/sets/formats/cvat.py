@@ -15,12 +15,15 @@ from morphmlp.data.sets.formats.rows import ListFile, ListRow
 from morphmlp.errors import DataError
 
 _LABEL_NAMES = ("label", "class", "action", "activity")
+_MOST_DIGITS = 15  # of a frame number
 
 
 def rows(file: ListFile) -> list[ListRow] | None:
     """The stretches of all tracks; None of other files."""
     if not file.text.lstrip().startswith("<"):
         return None
+    if "<!ENTITY" in file.text:  # which can stand for gigabytes; not every version of the library refuses that
+        raise DataError(f"{file.path} declares XML entities, which no export of CVAT has; remove them")
     try:
         root = ElementTree.fromstring(file.text)
     except ElementTree.ParseError as error:
@@ -38,7 +41,7 @@ def _stretches(file: ListFile, root: Element, tasks: dict[str, Element], track: 
     source = _text(task, ".//source") or _text(root, ".//source")
     if not source:
         raise file.refused(where, "the file does not say which video it is about: its <source> is missing")
-    step = re.search(r"step=([0-9]+)", _text(task, ".//frame_filter"))
+    step = re.search(r"step=([0-9]{1,15})", _text(task, ".//frame_filter"))
     runs = _runs(file, where, track, int(step[1]) if step else 1)
     for start, end, label in runs:
         yield ListRow(where, source, label, start, end, "frames", split=_text(task, ".//subset"))
@@ -66,7 +69,7 @@ def _shapes(file: ListFile, where: str, track: Element) -> Iterator[tuple[int, s
         frame = shape.get("frame")
         if frame is None:
             continue
-        if not frame.isdecimal():
+        if not frame.isdecimal() or len(frame) > _MOST_DIGITS:
             raise file.refused(where, f"frame {frame[:40]!r} is no whole number from 0 on")
         label = _attribute(shape) or of_track
         if not label:

@@ -22,6 +22,7 @@ from morphmlp.data.sets.formats.rows import ListFile, ListRow, is_number, shown
 from morphmlp.errors import DataError
 
 _RATES = ("fps", "framerate", "frame_rate", "video_fps")
+_MOST_FPS = 1e4
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # that Label Studio puts before the names of files
 
 
@@ -67,7 +68,8 @@ def _values(task: Mapping[str, Any]) -> list[dict[str, Any]]:
         return _min_values(task)
     kept = [a for a in annotations if isinstance(a, dict) and not a.get("was_cancelled")]
     chosen = next((a for a in kept if a.get("ground_truth")), kept[0] if kept else {})
-    results = [result.get("value") for result in chosen.get("result") or [] if isinstance(result, dict)]
+    regions = chosen["result"] if isinstance(chosen.get("result"), list) else []
+    results = [region.get("value") for region in regions if isinstance(region, dict)]
     return [value for value in results if isinstance(value, dict)]
 
 
@@ -116,7 +118,7 @@ def _bounds(file: ListFile, where: str, value: Mapping[str, Any], rate: float | 
 def _rate(data: Mapping[str, Any], values: list[dict[str, Any]]) -> float | None:
     for value in values:
         count, duration = value.get("framesCount"), value.get("duration")
-        if is_number(count) and is_number(duration) and count > 0 and duration > 0:
+        if is_number(count) and is_number(duration) and duration > 0 and 0 < count / duration < _MOST_FPS:
             return count / duration
     named = {key.lower(): value for key, value in data.items()}
     for key in _RATES:
@@ -124,12 +126,15 @@ def _rate(data: Mapping[str, Any], values: list[dict[str, Any]]) -> float | None
             rate = float(named.get(key, 0))
         except (TypeError, ValueError):
             continue
-        if 0 < rate < 1e4:
+        if 0 < rate < _MOST_FPS:
             return rate
     return None
 
 
 def _path(address: str) -> str:
     """The file that an address of a task leads to: `/data/local-files/?d=talks/a.mp4` is talks/a.mp4."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # such as a bracket where the host is: then it is a name of a file
+        return address
     return parse_qs(parts.query).get("d", [unquote(parts.path)])[0]

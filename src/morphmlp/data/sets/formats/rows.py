@@ -13,6 +13,7 @@ from morphmlp.data.media.stretches import StretchUnit
 from morphmlp.errors import DataError
 
 _MOST_SHOWN = 120  # characters of a row in a message
+_LARGEST = 1e15  # number in JSON: a whole one of any length is allowed there, which no float holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ class ListFile:
             DataError: it is none.
         """
         try:
-            return json.loads(self.text)
-        except (ValueError, RecursionError) as error:
+            return parsed_json(self.text)
+        except ValueError as error:
             raise DataError(f"{self.path} cannot be read as a list: {error}") from None
 
     @cached_property
@@ -107,6 +108,18 @@ def shown(content: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
+def parsed_json(text: str) -> Any:
+    """What a text of JSON holds.
+
+    Raises:
+        ValueError: it is none, or its lists are nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value of JSON is a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a value of JSON is a finite number, and none that is too large to be a time or a count."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST

@@ -1,5 +1,6 @@
 """Times as lists write them: seconds, minutes:seconds or hours:minutes:seconds."""
 
+import math
 import re
 
 ALLOWED = "seconds (75.5), minutes:seconds (1:15.5) or h:mm:ss (0:01:15.5)"
@@ -10,7 +11,7 @@ _CLOCK = re.compile(rf"([+-]?)(?:([0-9]+):)?([0-9]+):({_NUMBER})")
 
 
 def seconds_of(text: str) -> float | None:
-    """A time in seconds, which may be negative; None where it is none. A comma may be the decimal mark.
+    """A finite time in seconds, which may be negative; None where it is none. A comma may be the decimal mark.
 
     Below the largest unit that is written, 60 is too many:
 
@@ -23,17 +24,19 @@ def seconds_of(text: str) -> float | None:
     match = _CLOCK.fullmatch(text)
     if match is None:
         return None
-    hours, minutes, seconds = int(match[2] or 0), int(match[3]), _number(match[4])
+    hours, minutes, seconds = float(match[2] or 0), float(match[3]), _number(match[4])
     if seconds >= 60 or (match[2] is not None and minutes >= 60):
         return None
-    return _signed(match[1], 3600.0 * hours + 60.0 * minutes + seconds)
+    return _signed(match[1], 3600 * hours + 60 * minutes + seconds)
 
 
 def _number(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _signed(sign: str, value: float) -> float:
+def _signed(sign: str, value: float) -> float | None:
+    if math.isinf(value):
+        return None
     return -value if sign == "-" else value
 
 

@@ -7,11 +7,10 @@ Still frames and regions of pictures are left out. A value stands for one of its
 """
 
 import csv
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from morphmlp.data.sets.formats.rows import ListFile, ListRow, is_number, shown
+from morphmlp.data.sets.formats.rows import ListFile, ListRow, is_number, parsed_json, shown
 from morphmlp.errors import DataError
 
 _COLUMNS = ("metadata_id", "file_list", "flags", "temporal_coordinates", "spatial_coordinates", "metadata")
@@ -29,11 +28,18 @@ def rows(file: ListFile) -> list[ListRow] | None:
     for number, line in file.lines:
         if line.lstrip('"').startswith("#"):
             continue
-        row = _row(file, f"row {number}", next(csv.reader([line])), attributes)
+        row = _row(file, f"row {number}", _cells(file, f"row {number}", line), attributes)
         found += [row] if row else []
     if not found:
         raise DataError(f"{file.path} is an export of VIA without a temporal segment: mark some, and export it again")
     return found
+
+
+def _cells(file: ListFile, where: str, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]))
+    except csv.Error as error:
+        raise file.refused(where, str(error)) from None
 
 
 def _attributes(comments: list[str]) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def _attributes(comments: list[str]) -> dict[str, Any]:
         key, _, text = line.partition("=")
         if key.strip(' #"').startswith("ATTRIBUTE"):
             try:
-                found = json.loads(text)
+                found = parsed_json(text)
             except ValueError:
                 return {}
             return found if isinstance(found, dict) else {}
@@ -53,12 +59,14 @@ def _row(file: ListFile, where: str, cells: list[str], attributes: Mapping[str, 
         raise file.refused(where, f"{shown(cells)} does not fill the columns {','.join(_COLUMNS)}")
     try:
         files, times, values = (
-            json.loads(cells[_COLUMNS.index(name)]) for name in ("file_list", "temporal_coordinates", "metadata")
+            parsed_json(cells[_COLUMNS.index(name)]) for name in ("file_list", "temporal_coordinates", "metadata")
         )
     except ValueError:
         raise file.refused(where, f"{shown(cells)} is no row of VIA: its lists are no JSON") from None
-    if not isinstance(times, list) or len(times) != 2 or not all(is_number(time) for time in times):
+    if not isinstance(times, list) or len(times) != 2:
         return None
+    if not all(is_number(time) for time in times):
+        raise file.refused(where, f"{shown(times)} is no pair of seconds, the start and the end")
     if not isinstance(files, list) or len(files) != 1 or not isinstance(files[0], str):
         raise file.refused(where, f"{shown(files)} is not one file")
     label = _label(values, attributes) if isinstance(values, dict) else None

@@ -18,7 +18,7 @@ from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.clips.windows import require_windows, usual_length_s, window_times
 from morphmlp.data.media.sources import Source
-from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.video import VideoInfo, probe
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
@@ -99,7 +99,7 @@ def settings_for(
 
 @dataclass(frozen=True)
 class WatchedRecording(Recording):
-    """A recording with its windows, by their start; `note` says how many of them cannot be read, None if all can."""
+    """A recording with its windows, by their start; `note` says what is missing of it or of its labels."""
 
     source: Source = Path()
     windows: Sequence[WindowScores] = ()
@@ -196,11 +196,12 @@ def watch_labelled(
 
 @dataclass(frozen=True)
 class _Truth:
-    """A recording before it is watched: how long it is, and what happens by its labels."""
+    """A recording before it is watched: how long it is, what happens by its labels, and what was cut off of those."""
 
     source: Any
     info: VideoInfo
     segments: list[Segment]
+    notes: list[str]
 
     def stretches(self, settings: TimelineSettings) -> list[Stretch]:
         times = window_times(self.info.duration_s, length_s=settings.length_s, step_s=settings.step_s)
@@ -218,14 +219,30 @@ def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]
         for source, samples in by_source.items() if is_main() else ():
             try:
                 info = probe(source)
+                notes = [note for sample in samples if (note := _note_past_end(sample, info))]
             except MediaError as error:
                 broken.append((Path(source), error.reason))
                 continue
             segments = [_segment(sample, info, labelled.classes) for sample in samples]
-            truths.append(_Truth(source, info, [segment for segment in segments if segment.label != NOTHING]))
+            truths.append(_Truth(source, info, [segment for segment in segments if segment.label != NOTHING], notes))
         if is_main() and not truths:
             raise DataError(f"none of the {len(broken)} recordings can be read; {broken[0][0]}: {broken[0][1]}")
     return agreed((truths, broken))
+
+
+def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
+    """What is cut off of a labelled stretch.
+
+    Raises:
+        MediaError: it starts after the end of the recording or ends too far after it, as for `read_clip`.
+    """
+    if not isinstance(sample.path, Stretch):
+        return None
+    try:
+        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.duration_s, fps=info.fps)
+    except MediaError as error:
+        raise MediaError(sample.path.file, f"its stretch {sample.path.part} {error.reason}") from None
+    return f"{sample.path.part}: {note}" if note else None
 
 
 def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment:
@@ -295,8 +312,16 @@ def _watched(
         shortest_s=settings.shortest_s,
         background=[NOTHING],
     )
-    note = f"{len(failures)} of {len(results)} windows cannot be read: {failures[0].reason}" if failures else None
+    notes = [*truth.notes]
+    if failures:
+        notes.append(f"{len(failures)} of {len(results)} windows cannot be read: {failures[0].reason}")
     name = str(truth.source)
     return WatchedRecording(
-        name, truth.info.duration_s, truth.segments, found, source=truth.source, windows=windows, note=note
+        name,
+        truth.info.duration_s,
+        truth.segments,
+        found,
+        source=truth.source,
+        windows=windows,
+        note="; ".join(notes) or None,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from morphmlp.data.sets.background import NOTHING
+from morphmlp.files import require_replaceable
 from morphmlp.tasks.classification.predictor import Window
 from morphmlp.tasks.classification.timeline.outputs import format_of, write_segments
 from morphmlp.tasks.classification.timeline.pictures import Seen
@@ -26,6 +27,7 @@ class Recorder:
 
     Raises:
         ConfigError: the ending of a file names no format, or a number is out of its range.
+        OSError: no file can be written there.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Recorder:
     ):
         for file in files:
             format_of(file)
+            require_replaceable(file)
         self.labels, self.threshold = labels, threshold
         self.recordings: dict[str, list[Segment]] = {name: [] for name in names}
         self.seen: dict[str, Seen] = {name: Seen() for name in names}

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from morphmlp.data.media.streams import Stream
 from morphmlp.errors import ConfigError
-from morphmlp.files import replaced_bytes
+from morphmlp.files import replaced_bytes, require_replaceable
 from morphmlp.formatting import one_line, percent
 from morphmlp.output import tell
+from morphmlp.signals import end_if_asked
 from morphmlp.tasks.classification.timeline.segments import Segment
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -24,10 +25,18 @@ _TIME_BASE = Fraction(1, 90_000)  # s, of the times of the copy: every usual rat
 _MOST_LINES = 3  # segments that are shown at a time
 
 
-def require_render(path: str | Path) -> None:
-    """Raises ConfigError where the ending of a video to write names no container."""
+def require_render(source: Path, path: str | Path) -> None:
+    """What can be known of a copy before the work on it.
+
+    Raises:
+        ConfigError: the copy would take the place of the video, or its ending names no container.
+        OSError: no file can be written there.
+    """
     if Path(path).suffix.lower() not in FORMATS:
         raise ConfigError(f"--render {path}: its ending names no video; give one of {', '.join(FORMATS)}")
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise ConfigError(f"--render {path} is the video itself; give another name")
+    require_replaceable(path)
 
 
 def render(source: Path, segments: Sequence[Segment], path: str | Path) -> None:
@@ -35,17 +44,28 @@ def render(source: Path, segments: Sequence[Segment], path: str | Path) -> None:
 
     Raises:
         MediaError: the video cannot be read.
-        ConfigError: the copy would take the place of the video, or its ending names no container.
+        ConfigError: see `require_render`.
+        OSError: the copy cannot be written.
     """
-    require_render(path)
-    if os.path.exists(path) and os.path.samefile(path, source):
-        raise ConfigError(f"--render {path} is the video itself; give another name")
+    require_render(source, path)
     try:
         _copy(source, segments, path, with_sound=True)
     except (FFmpegError, ValueError) as error:  # what a container does not take may show itself only at the end
+        end_if_asked()
+        if (unwritten := _file_error(error)) is not None:
+            raise OSError(unwritten.errno, unwritten.strerror, str(path)) from error
         cause = getattr(error, "strerror", error)
         tell(f"{source}: its sound does not fit {Path(path).suffix} ({cause}) and is left out; .mkv takes any sound")
         _copy(source, segments, path, with_sound=False)
+
+
+def _file_error(error: BaseException | None) -> OSError | None:
+    """The error of the disk that came first, where another one of FFmpeg followed when it closed the copy."""
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, FFmpegError):
+            return error
+        error = error.__context__
+    return None
 
 
 def _copy(source: Path, segments: Sequence[Segment], path: str | Path, *, with_sound: bool) -> None:

@@ -51,7 +51,7 @@ class Watch:
         show: called with the middle of each window, in seconds, and the frame there, RGB [H, W, 3] uint8.
 
     Raises:
-        ConfigError: the windows have no length or step, or the model takes images.
+        ConfigError: the windows have no length, step or duration, or the model takes images.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Watch:
         duration_s: float | None = None,
         show: Callable[[float, np.ndarray], None] = lambda time_s, picture: None,
     ):
-        require_windows(length_s, step_s)
+        require_windows(length_s, step_s, duration_s=duration_s)
         if predictor.kind != "video":
             raise ConfigError("the checkpoint takes images, which have no windows in time; give one that takes videos")
         self.predictor, self.stream = predictor, stream
