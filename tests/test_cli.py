@@ -857,3 +857,22 @@ def test_an_option_says_how_much_damage_is_too_much(
     rows = json.loads(run_main(capfd, *arguments, "--max-damage", "1", "--json")[1])
     assert "frames can be read" in rows[0]["incomplete"]
     assert_one_error(run_main(capfd, *arguments, "--max-damage", "1.5"), "max_damage is 1.5; allowed: above 0, up to 1")
+
+
+@pytest.mark.parametrize("verb", ["predict", "watch", "evaluate"])
+def test_a_threshold_out_of_range_is_the_same_usage_error_in_every_verb(verb: str):
+    process = tiny.run_command(verb, "nowhere", "nothing.mp4", "--threshold", "2")
+    assert process.returncode == 2
+    assert process.stderr == (
+        f"morphmlp {verb}: --threshold: got 2; expected a number >=0 and <=1 (see morphmlp {verb} --help)\n"
+    )
+
+
+def test_windows_and_segments_have_the_same_options_in_watch_and_evaluate():
+    """So that `evaluate --timeline` measures what `watch` writes."""
+    helps = [tiny.run_command(verb, "--help").stdout for verb in ("watch", "evaluate")]
+    for option in ("--length", "--step", "--threshold", "--low", "--shortest"):
+        told = [re.search(rf"^  {option} .*?(?=^  --|^$)", text, re.MULTILINE | re.DOTALL) for text in helps]
+        assert told[0] is not None
+        assert told[1] is not None
+        assert told[0][0] == told[1][0]

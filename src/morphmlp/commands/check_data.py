@@ -7,6 +7,7 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, add_max_damage, make_parser, print_json
 from morphmlp.config import SplitConfig
+from morphmlp.errors import ConfigError
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
@@ -20,6 +21,7 @@ def run(arguments: list[str]) -> int:
     options = _read_options(arguments)
 
     from morphmlp.analysis.data_check.check import check_data, results_folder
+    from morphmlp.analysis.data_check.copies import COPIES_ABOVE
     from morphmlp.analysis.data_check.tables import check_tables
     from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
@@ -39,7 +41,7 @@ def run(arguments: list[str]) -> int:
                 timeout_s=options.timeout,
                 fresh=options.fresh,
                 copies=options.copies,
-                copies_above=options.copies_above,
+                copies_above=COPIES_ABOVE if options.copies_above is None else options.copies_above,
                 split=SplitConfig.from_dict(plain["split"]),
                 progress=progress,
                 **{task.reading_part: task.reading.from_dict(plain[task.reading_part]) for task in TASKS.values()},
@@ -63,7 +65,8 @@ def _read_options(arguments: list[str]) -> Namespace:
         "loose files. Writes report.json, files.csv (a row for each file) and lists of the readable files, on which\n"
         "train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken, or if\n"
         "train does not take the set; it takes no loose files.",
-        "morphmlp check-data my_videos --frames 16 --workers 8",
+        "morphmlp check-data my_videos --frames 16 --workers 8\n"
+        "  morphmlp check-data my_videos --copies runs/mine/best",
     )
     parser.add_argument("data", type=str, help="folder, or list of `path,label` rows")
     parser.add_argument("--out", type=str | None, help="folder for the results; default DIR-check")
@@ -76,12 +79,15 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument(
         "--copies", type=str | None, help="checkpoint of a classifier: name near copies in other splits or classes"
     )
-    parser.add_argument("--copies_above", type=ClosedUnitInterval, default=0.975, help="how alike those are, 0 to 1")
+    parser.add_argument("--copies_above", type=ClosedUnitInterval, help="how alike those are, 0 to 1; default: 0.975")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_class_arguments(SplitConfig, "split")
     for task in TASKS.values():
         parser.add_class_arguments(task.reading, task.reading_part)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.copies_above is not None and options.copies is None:
+        raise ConfigError(f"--copies_above {options.copies_above:g} is that of --copies: give --copies CHECKPOINT too")
+    return options
 
 
 def _say_where(report: "CheckReport", folder: str) -> None:

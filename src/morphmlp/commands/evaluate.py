@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat
 
-from morphmlp.commands.parsing import Parser, add_protocol, make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import Parser, add_protocol, add_segments, make_parser, print_json, write_and_show
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
@@ -63,16 +62,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _add_timeline(parser: Parser) -> None:
-    group = parser.add_argument_group("whole recordings")
+    group = add_segments(parser, "whole recordings")
     group.add_argument("--timeline", action="store_true", help="find what happens when in the recordings of stretches")
-    group.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or 2")
-    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
-    group.add_argument(
-        "--threshold",
-        type=ClosedUnitInterval,
-        help="the probability that begins a segment; 0: the most probable label; default: the checkpoint's",
-    )
-    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of a segment at least; default: 0.5")
 
 
 def _own_options(task: Task, given: dict[str, Any], checkpoint: str) -> dict[str, Any]:

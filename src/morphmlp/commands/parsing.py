@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from morphmlp.formatting import as_json
 from morphmlp.output import tell, until_closed
@@ -101,6 +101,26 @@ def add_execution(parser: Parser, *, workers: bool = True) -> None:
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
 
 
+def add_segments(parser: Parser, title: str) -> Any:
+    """The options of windows, and of the segments that are found in them; returns their group."""
+    group = parser.add_argument_group(title)
+    group.add_argument(
+        "--length",
+        type=PositiveFloat,
+        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else 2",
+    )
+    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
+    group.add_argument(
+        "--threshold",
+        type=ClosedUnitInterval,
+        help="probability that opens a segment, and below which the answer is 'none of these'; default: as `morphmlp "
+        "calibrate` has set it; 0: the best class, whatever its probability",
+    )
+    group.add_argument("--low", type=ClosedUnitInterval, help="probability that closes it; default: 0.8 of --threshold")
+    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5")
+    return group
+
+
 def add_max_damage(parser: Parser) -> None:
     """The verb hands the value to `data.media.limits.set_most_damage`."""
     parser.add_argument(
@@ -177,4 +197,5 @@ def _usage_reason(message: str) -> str:
     if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
         text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"
     text = re.sub(r"Not of type \w+: (\S+) does not conform to restriction v", r"got \1; expected a number ", text)
+    text = text.replace(" and v<", " and <")
     return text.replace("Expected a ", "expected ").replace(". Got value:", "; got")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, protocol, write_and_show
+from morphmlp.commands.parsing import USER_ERROR, add_protocol, add_segments, make_parser, protocol, write_and_show
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.formatting import as_json
 from morphmlp.output import tell
@@ -27,6 +27,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.tasks.classification.timeline.pictures import require_timeline
     from morphmlp.tasks.classification.timeline.recorder import Recorder
     from morphmlp.tasks.classification.timeline.rendering import require_render
+    from morphmlp.tasks.classification.timeline.segments import SHORTEST_S
 
     set_most_damage(options.max_damage)
     predictor = Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
@@ -45,7 +46,7 @@ def run(arguments: list[str]) -> int:
         options.out or [],
         threshold=predictor.threshold,
         low=options.low,
-        shortest_s=options.shortest,
+        shortest_s=SHORTEST_S if options.shortest is None else options.shortest,
         every_s=options.every,
     )
     try:
@@ -72,27 +73,13 @@ def _parser():
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("sources", type=str, nargs="+", help="files, folders, globs, addresses, camera:0 or -")
-    parser.add_argument(
-        "--length",
-        type=PositiveFloat,
-        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else 2",
-    )
-    parser.add_argument("--step", type=PositiveFloat, help="seconds between windows; default: half of --length")
     parser.add_argument("--top", type=PositiveInt, default=3, help="classes to show")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each window")
-    segments = parser.add_argument_group("segments")
+    segments = add_segments(parser, "windows and segments")
     segments.add_argument("--out", type=str, nargs="+", help="files of segments: csv, json, vtt, srt, activitynet.json")
     segments.add_argument("--every", type=PositiveFloat, default=60.0, help="seconds after which --out is written anew")
     segments.add_argument("--timeline", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
     segments.add_argument("--render", type=str | None, help="write the video with its labels in it; for one file")
-    segments.add_argument(
-        "--threshold",
-        type=float | None,
-        help="probability that opens a segment, and below which the answer is 'none of these'; default: as `morphmlp "
-        "calibrate` has set it; 0: the best class, whatever its probability",
-    )
-    segments.add_argument("--low", type=float | None, help="probability that closes it; default: 0.8 of --threshold")
-    segments.add_argument("--shortest", type=NonNegativeFloat, default=0.0, help="seconds of the shortest segment")
     streams = parser.add_argument_group("streams")
     streams.add_argument("--duration", type=PositiveFloat, help="seconds of each source after which to stop")
     streams.add_argument("--retries", type=NonNegativeInt, default=5, help="tries to connect again; 0: none")
@@ -126,9 +113,10 @@ def _name(source: "str | Path") -> str:
 
 def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", options: Namespace) -> bool:
     """Watches one source to its end; whether it could be read to there."""
+    from morphmlp.data.clips.windows import usual_length_s
     from morphmlp.data.media.streams import Stream
     from morphmlp.tasks.classification.timeline.lines import window_line, window_row
-    from morphmlp.tasks.classification.timeline.watching import Watch, usual_length_s
+    from morphmlp.tasks.classification.timeline.watching import Watch
 
     stream = Stream(
         source,
@@ -137,7 +125,7 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         retries=options.retries,
         timeout_s=options.timeout,
     )
-    length_s = options.length or usual_length_s(predictor)
+    length_s = options.length or usual_length_s(predictor.input, frames=predictor.config.frames)
     watch = Watch(
         predictor,
         stream,

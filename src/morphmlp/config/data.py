@@ -33,7 +33,8 @@ class ListConfig(Config):
     """Where the lists of a set of videos or images are, and how they are read.
 
     Attributes:
-        train: list file of the training part; None looks for `train` with .csv, .txt or .json in the data folder.
+        train: list file of the training part; None looks for `train` with .csv, .tsv, .txt, .json or .xml in the
+            data folder.
         val: list file of the validation part; None looks for `val` in the same way.
         prefix: folder that the names in lists are relative to; None takes the data folder, then the list's.
         labels: class names in the order of the labels: "k400", "ssv1", "ssv2", or a text file with one name a line;

@@ -106,3 +106,9 @@ def test_without_copies_the_report_says_nothing_of_them(copied: Path, tmp_path: 
     done = check(copied, tmp_path / "out", "--json")
     assert "near_copies" not in json.loads(done.stdout)
     shutil.rmtree(tmp_path / "out")
+
+
+def test_how_alike_copies_are_has_no_meaning_without_them(copied: Path, tmp_path: Path):
+    done = tiny.run_command("check-data", copied, "--out", tmp_path / "out", "--copies-above", "0.9")
+    assert done.returncode == 1
+    assert done.stderr == "error: --copies_above 0.9 is that of --copies: give --copies CHECKPOINT too\n"

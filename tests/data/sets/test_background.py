@@ -91,7 +91,7 @@ def test_a_background_of_recordings_in_both_parts_is_kept_apart(tmp_path: Path):
     assert len(clips) == 3
     assert all(one.end <= other.start for one, other in itertools.pairwise(clips))
     assert all(clip.end <= at or at + 1 <= clip.start for clip in clips for at in (1, 3, 5))
-    assert "1 recordings have stretches in both train and val" in val.note
+    assert "1 recording has stretches in both train and val" in val.note
 
 
 def test_a_background_without_stretches_or_without_room_is_refused(tmp_path: Path):

@@ -108,5 +108,5 @@ def test_stretches_of_train_and_val_that_share_frames_are_refused(tmp_path: Path
 
 def test_recordings_with_stretches_in_both_parts_are_named(tmp_path: Path):
     _, val = read_training_sets(write_lists(tmp_path, "a.mp4,x,0,10\na.mp4,y,10,20", "a.mp4,x,20,30\na.mp4,y,30,31"))
-    assert val.note.startswith("1 recordings have stretches in both train and val")
+    assert val.note.startswith("1 recording has stretches in both train and val")
     assert json.dumps(str(tmp_path / "a.mp4"))[1:-1] in val.note

@@ -6,11 +6,26 @@ so that they do not drift over hours.
 
 import math
 
+from morphmlp.config import InputConfig
 from morphmlp.data.media.stretches import microseconds
 from morphmlp.errors import ConfigError
 
 _ROUNDING_US = 1_000  # a rest of the recording that is shorter is the rounding of its times, and gets no window
 LEAST_S = 0.01  # of a length and a step: at 240 frames a second, two frames
+USUAL_LENGTH_S = 2.0  # of a window, for a checkpoint whose clips span all that there is
+
+
+def clip_length_s(config: InputConfig, *, frames: int) -> float | None:
+    """The seconds that a densely sampled clip spans; None for sparse sampling, which spans all that there is.
+
+    16 frames with stride 4 at 30 a second span 2.13 s.
+    """
+    return frames * config.stride / config.target_fps if config.sampling == "dense" else None
+
+
+def usual_length_s(config: InputConfig, *, frames: int) -> float:
+    """The length of a window where none is given: what a clip spans, or 2 s."""
+    return clip_length_s(config, frames=frames) or USUAL_LENGTH_S
 
 
 def window_start(number: int, step_s: float) -> float:

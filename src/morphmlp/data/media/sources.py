@@ -19,6 +19,7 @@ import os
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
 from morphmlp.data.media.stretches import Stretch
@@ -37,6 +38,16 @@ def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
     if is_image_name(path):
         return "image"
     return "video" if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES else None
+
+
+def why_not_taken(source: Source, kind: MediaKind) -> str | None:
+    """Why a model that takes a kind does not take a source; None where it does, or the ending says nothing.
+
+    An image that moves is a video as well.
+    """
+    if media_kind(source) in (kind, None) or (kind == "video" and is_animation(source)):
+        return None
+    return f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s"
 
 
 def sort_key(source: Source) -> tuple:

@@ -102,9 +102,10 @@ def note_on_shared(train: Sequence[Sample], val: Sequence[Sample]) -> str:
     shared = sorted(set(by_recording(train)) & set(by_recording(val)))
     if not shared:
         return ""
+    have = "recording has" if len(shared) == 1 else "recordings have"
     return (
-        f"{len(shared)} recordings have stretches in both train and val, so that validation sees places and people of "
-        f"the training: {shortened(shared, limit=3)}"
+        f"{len(shared)} {have} stretches in both train and val, so that validation sees places and people of the "
+        f"training: {shortened(shared, limit=3)}"
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
-from morphmlp.data.media.animations import is_animation
-from morphmlp.data.media.sources import MediaKind, media_kind
+from morphmlp.data.clips.windows import usual_length_s
+from morphmlp.data.media.sources import MediaKind, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
@@ -134,12 +134,13 @@ class Predictor:
 
     def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
-        other = "an image" if self.kind == "video" else "a video"
-        taken = [self._takes(path) for path in paths]
-        for path, is_taken in zip(paths, taken, strict=True):
-            if not is_taken:
-                yield MediaError(path, f"is {other}, but the checkpoint takes {self.kind}s")
-        samples = [Sample(Path(path), label=-1) for path, is_taken in zip(paths, taken, strict=True) if is_taken]
+        refusals = [why_not_taken(path, self.kind) for path in paths]
+        for path, refusal in zip(paths, refusals, strict=True):
+            if refusal is not None:
+                yield MediaError(path, refusal)
+        samples = [
+            Sample(Path(path), label=-1) for path, refusal in zip(paths, refusals, strict=True) if refusal is None
+        ]
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
@@ -178,9 +179,9 @@ class Predictor:
         """
         # They build on this class.
         from morphmlp.data.media.streams import Stream
-        from morphmlp.tasks.classification.timeline.watching import Watch, usual_length_s
+        from morphmlp.tasks.classification.timeline.watching import Watch
 
-        length_s = usual_length_s(self) if length_s is None else length_s
+        length_s = usual_length_s(self.input, frames=self.config.frames) if length_s is None else length_s
         opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
         watch = Watch(self, opened, length_s=length_s, step_s=length_s / 2 if step_s is None else step_s)
         return watch.windows()
@@ -189,7 +190,3 @@ class Predictor:
     def precision(self) -> str:
         """Of the computation, as autocast takes it."""
         return self._execution.precision
-
-    def _takes(self, path: Path) -> bool:
-        """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
-        return media_kind(path) in (self.kind, None) or (self.kind == "video" and is_animation(path))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from morphmlp.tasks.classification.timeline.evaluation import TimelineEvaluation
 
 
-TIMELINE_OPTIONS = ("length", "step", "threshold", "shortest")  # of `evaluate --timeline`
+TIMELINE_OPTIONS = ("length", "step", "threshold", "low", "shortest")  # of `evaluate --timeline`
 TIMELINE_FILES = ("summary.json", "segments.csv", "timelines.html", "timelines")  # what it writes
 
 
@@ -67,7 +67,7 @@ class Classification(Task):
             from morphmlp.tasks.classification.timeline.evaluation import evaluate_timelines
 
             settings = {f"{name}_s": options.get(name) for name in ("length", "step", "shortest")}
-            settings["threshold"] = options.get("threshold")
+            settings |= {name: options.get(name) for name in ("threshold", "low")}
             return evaluate_timelines(checkpoint, data, settings=settings, **protocol)
         from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 

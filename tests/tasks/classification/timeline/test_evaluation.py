@@ -144,6 +144,9 @@ def test_settings_that_are_not_given_suit_the_checkpoint(checkpoint: Path):
     model, info = load_classifier(checkpoint)
     assert settings_for(model, info) == TimelineSettings(2.0, 1.0, None, 0.5)
     assert settings_for(model, info, length_s=1, threshold=0.7) == TimelineSettings(1, 0.5, 0.7, 0.5)
+    assert settings_for(model, info, threshold=0.7, low=0.3).low == 0.3
+    with pytest.raises(ConfigError, match=r"low=0\.3 closes what a threshold opens, and there is none"):
+        settings_for(model, info, low=0.3)
     with pytest.raises(ConfigError, match="step of a window is 0 s"):
         settings_for(model, info, step_s=0)
 

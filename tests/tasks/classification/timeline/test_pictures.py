@@ -1,11 +1,15 @@
 """What is kept for the picture of a stream, which may never end."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphmlp.tasks.classification.timeline.pictures import FRAMES_SHOWN, Seen, Thinned
-from morphmlp.tasks.classification.timeline.segments import WindowScores
+from morphmlp.tasks.classification.timeline import pictures
+from morphmlp.tasks.classification.timeline.pictures import FRAMES_SHOWN, Seen, Thinned, write_timelines
+from morphmlp.tasks.classification.timeline.segments import Segment, WindowScores
 
 
 def test_every_second_value_is_kept_once_there_are_too_many():
@@ -36,3 +40,16 @@ def test_the_strip_shows_the_frames_nearest_to_the_middle_of_each_part():
     assert strip is not None
     assert strip.shape == (FRAMES_SHOWN, 120, 160, 3)
     assert strip[:, 0, 0, 0].tolist() == list(range(0, 24, 2))
+
+
+def test_the_curves_are_those_of_the_labels_that_are_in_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also of one that is never sure, beside five that are for a moment."""
+    labels, drawn = [*"abcdef", "long"], []
+    seen = Seen()
+    for start in range(6):
+        values = np.full(7, 0.01)
+        values[start] = 0.9
+        seen.add_scores(WindowScores(start, start + 1, values))
+    monkeypatch.setattr(pictures, "draw_timeline", lambda path, timeline: drawn.append(timeline))
+    write_timelines(tmp_path / "x.png", {"x": [Segment(0, 6, "long", 0.4)]}, {"x": seen}, labels=labels, threshold=None)
+    assert list(drawn[0].scores) == ["long", "a", "b", "c", "d"]

@@ -126,7 +126,9 @@ def test_a_signal_leaves_the_segments_so_far(
         return ""
 
     monkeypatch.setattr("morphmlp.tasks.classification.timeline.lines.window_line", interrupted)
-    process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--out", tmp_path / "s.json")
+    process = tiny.run_command(
+        "watch", checkpoint, video, "--length", 0.4, "--shortest", 0, "--out", tmp_path / "s.json"
+    )
     assert (process.returncode, process.stderr) == (status, f"{said}\n")
     ((segment,),) = [recording["segments"] for recording in json.loads((tmp_path / "s.json").read_text())]
     assert (segment["start"], segment["end"]) == (0, 0.4)
@@ -225,8 +227,7 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: py
         (["--out", "{folder}"], "{folder}: Is a directory"),
         (["--out", "{file}/x.csv"], "{file}/x.csv: Not a directory"),
         (["--render", "{file}/x.mp4"], "{file}/x.mp4: Not a directory"),
-        (["--threshold", "2"], "threshold is 2"),
-        (["--low", "0.5"], "low=0.5: give a probability"),
+        (["--low", "0.5"], "low=0.5 closes what a threshold opens, and there is none"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_read(

@@ -11,15 +11,14 @@ import pytest
 
 from morphmlp.config import InputConfig
 from morphmlp.data.clips.protocol import clip_indices
-from morphmlp.data.clips.windows import window_times
+from morphmlp.data.clips.windows import USUAL_LENGTH_S, usual_length_s, window_times
 from morphmlp.data.media.live import Reader
 from morphmlp.data.media.streams import Run, Stream, TimedFrame
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe, read_clip
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.tasks.classification.predictor import Predictor
-from morphmlp.tasks.classification.timeline import watching
-from morphmlp.tasks.classification.timeline.watching import Watch, sampled_pictures, usual_length_s
+from morphmlp.tasks.classification.timeline.watching import Watch, sampled_pictures
 
 SPARSE = InputConfig(crop=(32, 32), resize=32, num_clips=2)
 DENSE = replace(SPARSE, sampling="dense", stride=3, decode_size=40)
@@ -109,11 +108,10 @@ def test_each_frame_is_decoded_and_converted_once(
     assert len(converted) == len(set(converted)) > 10
 
 
-def test_the_usual_length_is_that_of_a_dense_clip_and_else_two_seconds(predictor: Predictor, checkpoint: Path):
-    assert usual_length_s(predictor) == 2
-    dense = Predictor(checkpoint)
-    dense.input = replace(dense.input, sampling="dense", stride=4, target_fps=30)
-    assert usual_length_s(dense) == 4 * 4 / 30
+def test_the_usual_length_is_that_of_a_dense_clip_and_else_two_seconds(predictor: Predictor):
+    assert usual_length_s(predictor.input, frames=4) == 2
+    dense = replace(predictor.input, sampling="dense", stride=4, target_fps=30)
+    assert usual_length_s(dense, frames=4) == 4 * 4 / 30
 
 
 def test_a_duration_ends_the_source_there(predictor: Predictor, tmp_path: Path):
@@ -212,4 +210,4 @@ def test_an_image_and_a_folder_are_refused(predictor: Predictor, tmp_path: Path)
 
 def test_the_default_window_length_is_used(predictor: Predictor, tmp_path: Path):
     windows = list(predictor.windows(write_long(tmp_path / "x.mp4")))
-    assert (windows[0].end_s, windows[1].start_s) == (watching.USUAL_LENGTH_S, watching.USUAL_LENGTH_S / 2)
+    assert (windows[0].end_s, windows[1].start_s) == (USUAL_LENGTH_S, USUAL_LENGTH_S / 2)

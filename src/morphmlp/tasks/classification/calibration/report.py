@@ -73,7 +73,9 @@ def _notes(calibration: Calibration) -> list[str]:
         notes.append("no threshold is set: not one answer is right")
     else:
         if not after.refusal.share_refused:
-            notes.append("the threshold refuses none of these; for a stricter one give --at_precision, or --unknown")
+            wanted = calibration.wanted_precision
+            other = "--at_precision, or --unknown" if wanted is None else "a higher --at_precision"
+            notes.append(f"the threshold refuses none of these; for a stricter one give {other}")
         low, high = wilson_interval(after.refusal.hits, after.refusal.answered)
         few = "few, so take it for a rough figure: " if after.refusal.answered < FEW_ANSWERS else ""
         notes.append(

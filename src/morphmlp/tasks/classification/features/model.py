@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
+from morphmlp.data.clips.windows import clip_length_s
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
@@ -197,13 +198,8 @@ class FeatureExtractor:
 
     @property
     def clip_length_s(self) -> float | None:
-        """Seconds that a clip spans where it is sampled densely; None where it spans all that there is.
-
-        16 frames with stride 4 at 30 a second are 2.13 s.
-        """
-        if self.input.sampling != "dense" or self.kind == "image":
-            return None
-        return self.config.frames * self.input.stride / self.input.target_fps
+        """Seconds that a clip spans where it is sampled densely; None where it spans all that there is."""
+        return None if self.kind == "image" else clip_length_s(self.input, frames=self.config.frames)
 
 
 def digest_of_weights(checkpoint: Path) -> str:

@@ -15,9 +15,8 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from morphmlp.data.clips.windows import num_windows
-from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.frame_folders import FrameFolder
-from morphmlp.data.media.sources import MediaKind, Source, media_kind, state_of, unique_name
+from morphmlp.data.media.sources import MediaKind, Source, state_of, unique_name, why_not_taken
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
@@ -72,10 +71,8 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
     source = file.source
     try:
         file = replace(file, state=state_of(source))
-        if not _is_taken(source, kind):
-            raise MediaError(
-                source, f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s"
-            )
+        if (refusal := why_not_taken(source, kind)) is not None:
+            raise MediaError(source, refusal)
         if kind == "image":
             return file
         info = probe(source.file if isinstance(source, Stretch) else source)
@@ -84,11 +81,6 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
         return replace(file, reason=error.reason)
     except (OSError, ValueError) as error:
         return replace(file, reason=getattr(error, "strerror", None) or str(error))
-
-
-def _is_taken(source: Source, kind: MediaKind) -> bool:
-    """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
-    return media_kind(source) in (kind, None) or (kind == "video" and is_animation(source))
 
 
 def _span(source: Source, fps: float, duration_s: float) -> dict[str, float]:

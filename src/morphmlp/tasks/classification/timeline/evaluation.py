@@ -16,7 +16,7 @@ from torch import nn
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
-from morphmlp.data.clips.windows import require_windows, window_times
+from morphmlp.data.clips.windows import require_windows, usual_length_s, window_times
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.video import VideoInfo, probe
@@ -37,10 +37,13 @@ from morphmlp.tasks.classification.prediction import (
     predict_samples,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
-from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores, find_segments
-
-LENGTH_S = 2.0  # of a window for models whose clips span all that there is
-SHORTEST_S = 0.5  # of a segment
+from morphmlp.tasks.classification.timeline.segments import (
+    SHORTEST_S,
+    Segment,
+    SegmentFinder,
+    WindowScores,
+    find_segments,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class TimelineSettings:
         length_s, step_s: of the windows.
         threshold: see `SegmentFinder`; None or 0 takes the most probable label at every moment.
         shortest_s: segments that are shorter are dropped.
+        low: see `SegmentFinder`.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -60,10 +64,11 @@ class TimelineSettings:
     step_s: float
     threshold: float | None
     shortest_s: float
+    low: float | None = None
 
     def __post_init__(self):
         require_windows(self.length_s, self.step_s)
-        SegmentFinder([], threshold=self.threshold, shortest_s=self.shortest_s)
+        SegmentFinder([], threshold=self.threshold, low=self.low, shortest_s=self.shortest_s)
 
 
 def settings_for(
@@ -73,21 +78,22 @@ def settings_for(
     length_s: float | None = None,
     step_s: float | None = None,
     threshold: float | None = None,
+    low: float | None = None,
     shortest_s: float | None = None,
 ) -> TimelineSettings:
     """The settings that are given, and for the others what suits the checkpoint.
 
-    A window is as long as a clip that is sampled densely, 2.13 s for 16 frames with stride 4 at 30 a second, else 2 s.
-    A new one begins every half of that. The threshold is that of the calibration; segments last half a second.
+    A window is as long as `usual_length_s` says, and a new one begins every half of that. The threshold is that of the
+    calibration; segments last half a second.
     """
     if length_s is None:
-        is_dense = info.input.sampling == "dense"
-        length_s = model.config.frames * info.input.stride / info.input.target_fps if is_dense else LENGTH_S
+        length_s = usual_length_s(info.input, frames=model.config.frames)
     return TimelineSettings(
         length_s=length_s,
         step_s=length_s / 2 if step_s is None else step_s,
         threshold=info.threshold if threshold is None else threshold,
         shortest_s=SHORTEST_S if shortest_s is None else shortest_s,
+        low=low,
     )
 
 
@@ -299,7 +305,12 @@ def _watched(
         if isinstance(result, ViewProbabilities)
     ]
     found = find_segments(
-        windows, labels, threshold=settings.threshold, shortest_s=settings.shortest_s, background=[NOTHING]
+        windows,
+        labels,
+        threshold=settings.threshold,
+        low=settings.low,
+        shortest_s=settings.shortest_s,
+        background=[NOTHING],
     )
     notes = [*truth.notes]
     if failures:

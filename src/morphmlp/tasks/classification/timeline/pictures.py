@@ -17,6 +17,7 @@ from morphmlp.tasks.classification.timeline.outputs import Recordings, file_name
 from morphmlp.tasks.classification.timeline.segments import WindowScores
 
 FRAMES_SHOWN = 12
+_FEWEST_CURVES = 5
 _HEIGHT = 120  # px of a frame that is kept
 PAGE = "timeline.html"
 
@@ -125,9 +126,15 @@ def write_timelines(
 def _timeline(
     name: str, recordings: Recordings, seen: Seen, *, labels: Sequence[str], threshold: float | None
 ) -> Timeline:
-    """The curves are those of the labels that reach the highest probability."""
+    """The curves are those of the labels that last longest in the segments, then of those that are most probable."""
     probabilities = np.stack([values for _, values in seen.probabilities.items])
-    best = np.argsort(-probabilities.max(axis=0), kind="stable")[: min(MOST_CURVES, 5)]
+    lasts_s = dict.fromkeys(labels, 0.0)
+    for segment in recordings[name]:
+        lasts_s[segment.label] += segment.duration_s
+    highest = probabilities.max(axis=0)
+    order = sorted(range(len(labels)), key=lambda index: (-lasts_s[labels[index]], -highest[index]))
+    num_found = sum(map(bool, lasts_s.values()))
+    best = order[: min(MOST_CURVES, max(num_found, _FEWEST_CURVES))]
     return Timeline(
         title=name,
         duration_s=seen.end_s,

@@ -16,11 +16,10 @@ from morphmlp.tasks.classification.timeline import metrics
 from morphmlp.tasks.classification.timeline.evaluation import TimelineEvaluation, WatchedRecording
 from morphmlp.tasks.classification.timeline.metrics import OVERLAPS, TIOUS
 from morphmlp.tasks.classification.timeline.outputs import file_name, stem_of, unique_names, write_segments
+from morphmlp.tasks.classification.timeline.pictures import FRAMES_SHOWN
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-FRAMES_SHOWN = 12
 
 
 def summary(evaluation: TimelineEvaluation) -> dict[str, Any]:
@@ -36,6 +35,7 @@ def summary(evaluation: TimelineEvaluation) -> dict[str, Any]:
         "length_s": settings.length_s,
         "step_s": settings.step_s,
         "threshold": settings.threshold,
+        "low": settings.low,
         "shortest_s": settings.shortest_s,
         "map": float(np.mean(list(by_tiou.values()))),
         "map_at_tiou": by_tiou,

@@ -13,6 +13,7 @@ import numpy as np
 from morphmlp.data.media.stretches import microseconds
 from morphmlp.errors import ConfigError
 
+SHORTEST_S = 0.5  # of a segment, where people are asked
 DEFAULT_LOW = 0.8  # of the threshold: where a segment closes, unless that is given
 
 
@@ -190,6 +191,8 @@ def _seconds(count: int) -> float:
 def _require_range(threshold: float | None, low: float | None, shortest_s: float) -> None:
     if threshold is not None and not 0 <= threshold <= 1:
         raise ConfigError(f"threshold={threshold}: give a probability, such as 0.5; 0 takes the most probable label")
+    if low is not None and not threshold:
+        raise ConfigError(f"low={low:g} closes what a threshold opens, and there is none: give a threshold, or no low")
     if low is not None and not 0 < low <= (threshold or 0):
         raise ConfigError(f"low={low}: give a probability above 0 and up to the threshold, which is {threshold}")
     if not 0 <= shortest_s < float("inf"):

@@ -24,18 +24,6 @@ from morphmlp.inference.device import evaluating
 from morphmlp.tasks.classification.prediction import VIEWS_PER_BATCH, clip_logits, join_views
 from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
 
-USUAL_LENGTH_S = 2.0  # of a window, for a checkpoint whose clips span all that there is
-
-
-def usual_length_s(predictor: Predictor) -> float:
-    """The seconds that a densely sampled clip spans; for sparse sampling, which spans all that there is, 2.
-
-    16 frames with stride 4 at 30 a second span 2.13 s.
-    """
-    if predictor.input.sampling == "dense":
-        return predictor.config.frames * predictor.input.stride / predictor.input.target_fps
-    return USUAL_LENGTH_S
-
 
 @dataclass(frozen=True)
 class Pace:
