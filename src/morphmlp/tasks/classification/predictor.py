@@ -8,6 +8,7 @@ import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.media.animations import is_animation
+from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.sources import MediaKind, media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -130,5 +131,7 @@ class Predictor:
                 yield Prediction(path, self.labels, result.joined, self.threshold, result.note)
 
     def _takes(self, path: Path) -> bool:
-        """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
-        return media_kind(path) in (self.kind, None) or (self.kind == "video" and is_animation(path))
+        """Whether the ending is that of the model's kind, or says nothing, or the content is of that kind all the same."""
+        if media_kind(path) in (self.kind, None):
+            return True
+        return is_animation(path) if self.kind == "video" else is_image_content(head_of(path))
