@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from morphmlp.data.media.animations import is_animation
+from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
 from morphmlp.data.media.stretches import Stretch
@@ -43,9 +44,11 @@ def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
 def why_not_taken(source: Source, kind: MediaKind) -> str | None:
     """Why a model that takes a kind does not take a source; None where it does, or the ending says nothing.
 
-    An image that moves is a video as well.
+    An image that moves is a video as well, and what is an image by its content is one whatever its ending says.
     """
-    if media_kind(source) in (kind, None) or (kind == "video" and is_animation(source)):
+    if media_kind(source) in (kind, None):
+        return None
+    if is_animation(source) if kind == "video" else is_image_content(head_of(source)):
         return None
     return f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s"
 
