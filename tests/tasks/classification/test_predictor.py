@@ -12,6 +12,7 @@ import tiny
 from PIL import Image
 
 import morphmlp
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.find import expand_paths
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError, MediaError
@@ -43,6 +44,15 @@ def test_public_predictor_takes_a_path_and_gives_the_best_classes(checkpoint: Pa
     assert all(label in CLASSES for label, _ in top)
     assert [probability for _, probability in top] == sorted(prediction.probabilities.tolist(), reverse=True)[:3]
     assert len(prediction.top(99)) == 10
+
+
+def test_a_stretch_is_predicted_and_not_its_whole_file(predictor: Predictor, data: Path):
+    video = data / "val" / "moving_up" / "moving_up_0001.mp4"
+    part = Stretch(video, 0.5, 1.0)
+    window = list(predictor.windows(video, length_s=0.5, step_s=0.5))[1]
+    assert predictor(part).path == part
+    np.testing.assert_array_equal(predictor(part).probabilities, window.prediction.probabilities)
+    assert not np.allclose(predictor(part).probabilities, predictor(video).probabilities)
 
 
 def test_single_prediction_is_that_of_many_and_of_an_evaluation(predictor: Predictor, checkpoint: Path, data: Path):

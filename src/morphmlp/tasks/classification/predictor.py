@@ -1,6 +1,6 @@
 """Prediction for single videos or images, folders and globs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.clips.windows import usual_length_s
-from morphmlp.data.media.sources import MediaKind, why_not_taken
+from morphmlp.data.media.sources import MediaKind, Source, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
@@ -36,7 +36,7 @@ class Prediction:
         note: what is missing of a video that was cut off or damaged.
     """
 
-    path: Path
+    path: Source
     labels: list[str]
     probabilities: np.ndarray
     threshold: float | None = None
@@ -121,26 +121,27 @@ class Predictor:
         self.threshold = chosen_threshold(self.info, threshold)
         self.labels = self.info.class_names(self.config.num_classes)
 
-    def __call__(self, path: str | Path) -> Prediction:
-        """Predicts one file.
+    def __call__(self, path: str | Source) -> Prediction:
+        """Predicts one file, or a part of one, such as a `Stretch`.
 
         Raises:
             MediaError: the file cannot be read, or is not of the model's kind.
         """
-        prediction = next(self.many([Path(path)], workers=0))
+        prediction = next(self.many([path], workers=0))
         if isinstance(prediction, MediaError):
             raise prediction
         return prediction
 
-    def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
+    def many(self, paths: Sequence[str | Source], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
-        refusals = [why_not_taken(path, self.kind) for path in paths]
-        for path, refusal in zip(paths, refusals, strict=True):
-            if refusal is not None:
-                yield MediaError(path, refusal)
-        samples = [
-            Sample(Path(path), label=-1) for path, refusal in zip(paths, refusals, strict=True) if refusal is None
-        ]
+        samples = []
+        for path in paths:
+            source = Path(path) if isinstance(path, str) else path
+            refusal = why_not_taken(source, self.kind)
+            if refusal is None:
+                samples.append(Sample(source, label=-1))
+            else:
+                yield MediaError(source, refusal)
         if not samples:
             return
         loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
@@ -151,8 +152,7 @@ class Predictor:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                path = Path(samples[index].path)
-                yield Prediction(path, self.labels, result.joined, self.threshold, result.note)
+                yield Prediction(samples[index].path, self.labels, result.joined, self.threshold, result.note)
 
     def windows(
         self, source: str | Path, *, length_s: float | None = None, step_s: float | None = None, **stream: Any
