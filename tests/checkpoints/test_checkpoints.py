@@ -640,7 +640,7 @@ def test_a_save_that_fails_between_its_two_renames_leaves_the_old_checkpoint(tmp
     rename = os.replace
 
     def fail_at_the_new_folder(source, target):
-        if Path(target) == folder and not Path(source).name.endswith("-old"):
+        if Path(target) == folder and Path(source).name == "new":
             raise OSError("Input/output error")
         rename(source, target)
 
