@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import StreamRequestHandler, ThreadingTCPServer
+from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
 
 Script = Callable[[Callable[[bytes], object]], object]  # is given what sends bytes
 
@@ -35,15 +35,21 @@ def served(*scripts: Script) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/stream"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/stream"
+
+
+@contextmanager
+def _running(server: BaseServer) -> Iterator[int]:
+    """Yields the port of a server that runs in a thread until the end."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -72,11 +78,5 @@ def served_by_rtsp(content: bytes) -> Iterator[str]:
                 packet = struct.pack(">BBHII", 0x80, 33, sequence, sequence, 1) + content[start : start + size]
                 self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"rtsp://127.0.0.1:{server.server_address[1]}/live"
-        finally:
-            server.shutdown()
-            thread.join()
+    with _running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"rtsp://127.0.0.1:{port}/live"

@@ -113,7 +113,7 @@ def _name(source: "str | Path") -> str:
 
 def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", options: Namespace) -> bool:
     """Watches one source to its end; whether it could be read to there."""
-    from morphmlp.data.clips.windows import usual_length_s
+    from morphmlp.data.clips.windows import usual_windows
     from morphmlp.data.media.streams import Stream
     from morphmlp.tasks.classification.timeline.lines import window_line, window_row
     from morphmlp.tasks.classification.timeline.watching import Watch
@@ -125,12 +125,13 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         retries=options.retries,
         timeout_s=options.timeout,
     )
-    length_s = options.length or usual_length_s(predictor.input, frames=predictor.config.frames)
+    frames = predictor.config.frames
+    length_s, step_s = usual_windows(options.length, options.step, config=predictor.input, frames=frames)
     watch = Watch(
         predictor,
         stream,
         length_s=length_s,
-        step_s=options.step or length_s / 2,
+        step_s=step_s,
         duration_s=options.duration,
         show=recorder.seen[stream.name].add_frame,
     )

@@ -18,6 +18,7 @@ from morphmlp.analysis.data_check.inventory import Inventory
 from morphmlp.analysis.data_check.report import CheckedFile, CheckReport, NearCopy
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import DataError
+from morphmlp.tasks.classification.features.neighbours import unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 COPIES_ABOVE = 0.975
 SIDE = 16  # of a thumbnail in px
+LEAST = 1e-6  # length of a thumbnail: what is left of a frame of one colour is rounding, and stays short
 ALIKE_ON_AVERAGE = 0.8  # mean frames of copies are far above it, so that most pairs need no closer look
 BLOCK = 1024  # clips on either side of a product
 MOST_COPIES = 10_000
@@ -110,7 +112,9 @@ def _read(
         return [], Clips(np.zeros((0, 1, SIDE**2), np.float32), np.zeros((0, 1), np.float32), np.zeros(0, np.int64))
     numbers: dict[Any, int] = {}
     parts = [numbers.setdefault((file.split, file.label), len(numbers)) for file in read]
-    return read, Clips(np.concatenate(frames)[order], _unit(np.concatenate(vectors)[order]), np.array(parts))
+    return read, Clips(
+        np.concatenate(frames)[order], unit(np.concatenate(vectors)[order], least=LEAST), np.array(parts)
+    )
 
 
 def thumbnails(clips: "Tensor") -> np.ndarray:
@@ -118,12 +122,7 @@ def thumbnails(clips: "Tensor") -> np.ndarray:
     from torch.nn.functional import adaptive_avg_pool2d
 
     grey = adaptive_avg_pool2d(clips.float().mean(dim=1), SIDE).flatten(2)
-    return _unit((grey - grey.mean(dim=2, keepdim=True)).numpy())
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Of length 1 along the last axis; zeros, such as a frame of one colour, stay."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    return unit((grey - grey.mean(dim=2, keepdim=True)).numpy(), least=LEAST)
 
 
 def mirrored(frames: np.ndarray) -> np.ndarray:
@@ -154,7 +153,7 @@ def _pairs(clips: Clips, *, above: float) -> Iterator[tuple[int, int, float]]:
 
 def _candidates(clips: Clips) -> Iterator[tuple[int, int]]:
     """Pairs whose mean frames are alike, block by block: no table of all pairs is in memory."""
-    means = _unit(clips.frames.mean(axis=1))
+    means = unit(clips.frames.mean(axis=1), least=LEAST)
     for start in range(0, len(means), BLOCK):
         own = slice(start, start + BLOCK)
         for first in range(start, len(means), BLOCK):

@@ -28,6 +28,14 @@ def usual_length_s(config: InputConfig, *, frames: int) -> float:
     return clip_length_s(config, frames=frames) or USUAL_LENGTH_S
 
 
+def usual_windows(
+    length_s: float | None, step_s: float | None, *, config: InputConfig, frames: int
+) -> tuple[float, float]:
+    """The length and step of windows, where one is not given: `usual_length_s`, and half of the length."""
+    length_s = usual_length_s(config, frames=frames) if length_s is None else length_s
+    return length_s, length_s / 2 if step_s is None else step_s
+
+
 def window_start(number: int, step_s: float) -> float:
     """When window `number` starts; the first one is 0."""
     return number * step_s

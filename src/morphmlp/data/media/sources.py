@@ -75,21 +75,30 @@ def span_of(source: Source) -> tuple[float, float, str] | None:
     return None if isinstance(source, Path) else source.span
 
 
-def overlaps(one: Source, other: Source) -> bool:
-    """Whether two sources may share a frame: parts that meet, of one path, whose links are not followed.
+def file_of(source: Source) -> Path | FrameFolder | TarMember:
+    """What a stretch is a stretch of; any other source itself."""
+    return source.file if isinstance(source, Stretch) else source
+
+
+def spans_meet(one: Source, other: Source) -> bool:
+    """Whether two sources of one path may share a frame.
 
     A whole file meets all of its parts. Seconds and frames of one file cannot be compared without reading it, and count
     as meeting.
-
-    >>> overlaps(Stretch(Path("x.mp4"), 0, 10), Stretch(Path("x.mp4"), 10, 20))  # the end is exclusive
-    False
     """
-    if os.path.abspath(one) != os.path.abspath(other):
-        return False
     first, second = span_of(one), span_of(other)
     if first is None or second is None or first[2] != second[2]:
         return True
     return first[0] < second[1] and second[0] < first[1]
+
+
+def overlaps(one: Source, other: Source) -> bool:
+    """Whether two sources may share a frame: of one path, whose links are not followed, parts that meet.
+
+    >>> overlaps(Stretch(Path("x.mp4"), 0, 10), Stretch(Path("x.mp4"), 10, 20))  # the end is exclusive
+    False
+    """
+    return os.path.abspath(one) == os.path.abspath(other) and spans_meet(one, other)
 
 
 def num_bytes(source: Source) -> int | None:

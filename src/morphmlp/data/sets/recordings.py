@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from morphmlp.data.media.open_video import opened
-from morphmlp.data.media.sources import Source, TarMember, span_of
+from morphmlp.data.media.sources import Source, TarMember, span_of, spans_meet
 from morphmlp.data.media.stretches import Stretch, StretchUnit
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
@@ -40,7 +40,7 @@ def by_recording(samples: Iterable[AnySample]) -> dict[str, list[AnySample]]:
 
 
 def meeting(one: Sequence[Sample], other: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
-    """Pairs of samples of one recording that share a frame; see `sources.overlaps` for what cannot be compared.
+    """Pairs of samples of one recording that share a frame; see `sources.spans_meet` for what cannot be compared.
 
     Stretches 0 to 10 and 5 to 6 meet those from 9 to 20 in one pair: 0 to 10 with 9 to 20.
     """
@@ -49,16 +49,8 @@ def meeting(one: Sequence[Sample], other: Sequence[Sample]) -> Iterator[tuple[Sa
         for second in later:
             if _comparable(first.path, second.path) and _start(second) >= _end(first):
                 break  # and so do all that start after it
-            if first is not second and _share(first.path, second.path):
+            if first is not second and spans_meet(first.path, second.path):
                 yield first, second
-
-
-def _share(one: Source, other: Source) -> bool:
-    """`sources.overlaps` of two sources of one recording."""
-    first, second = span_of(one), span_of(other)
-    if first is None or second is None or first[2] != second[2]:
-        return True
-    return first[0] < second[1] and second[0] < first[1]
 
 
 def _comparable(one: Source, other: Source) -> bool:

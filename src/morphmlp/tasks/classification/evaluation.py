@@ -7,6 +7,7 @@ single process, so the result is the same to the last bit on the same kind of de
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,19 @@ from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.data.sets.splits import evaluated_part
-from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
+from morphmlp.distributed import process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
+    in_order,
     input_for_test,
     is_answered,
     load_classifier,
     make_test_loader,
     model_kind,
-    num_samples,
     predict_samples,
 )
 
@@ -208,16 +209,14 @@ def evaluate(
     Raises:
         DataError: not one of the samples can be read.
     """
-    results: list[tuple[int, SamplePrediction | BrokenSample]] = []
-    with failing_together():
+
+    def predictions_of_share() -> Iterator[tuple[int, SamplePrediction | BrokenSample]]:
         answers = predict_samples(model, loader, precision=execution.precision, temperature=temperature)
-        for index, result in answers:
-            results.append((index, _prediction(labelled.samples[index], result)))
-            execution.progress(len(results), num_samples(loader))
-    results = sorted(gather(results), key=lambda item: item[0])
-    assert [index for index, _ in results] == list(range(len(labelled.samples))), "a sample is missing, or counts twice"
-    predictions = [result for _, result in results if isinstance(result, SamplePrediction)]
-    broken = [(result.path, result.reason) for _, result in results if isinstance(result, BrokenSample)]
+        return ((index, _prediction(labelled.samples[index], result)) for index, result in answers)
+
+    results = in_order(predictions_of_share, loader, progress=execution.progress)
+    predictions = [result for result in results if isinstance(result, SamplePrediction)]
+    broken = [(result.path, result.reason) for result in results if isinstance(result, BrokenSample)]
     if not predictions:
         raise DataError(f"none of the {len(broken)} {labelled.unit} can be read; {broken[0][0]}: {broken[0][1]}")
     return Evaluation(list(labelled.classes), predictions, broken, labelled.unit, labelled.note)

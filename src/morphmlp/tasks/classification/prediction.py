@@ -1,9 +1,9 @@
 """From the views of a video or image to the probabilities of its classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,10 +14,13 @@ from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import Batch, BrokenSample, TestClips, make_loader
 from morphmlp.data.media.sources import MediaKind
+from morphmlp.distributed import failing_together, gather
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating, require_finite
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.registry import load_for_task
+
+Result = TypeVar("Result")
 
 VIEWS_PER_BATCH = 32
 NONE_OF_THESE = "none of these"  # the answer below the threshold
@@ -86,11 +89,42 @@ def clip_logits(model: nn.Module, clips: Tensor, names: Sequence[object], *, pre
     Raises:
         NotFiniteError: an output is NaN or infinite.
     """
-    device = next(model.parameters()).device
-    with torch.no_grad(), autocast(device, precision):
-        logits = torch.cat([model(part.to(device)) for part in clips.split(VIEWS_PER_BATCH)])
+    logits = run_views(model, clips, precision=precision)
     require_finite(logits.unflatten(0, (len(names), -1)), names)
     return logits
+
+
+def run_views(model: nn.Module, clips: Tensor, *, precision: str) -> Tensor:
+    """What a model in evaluation mode gives for clips `[views, 3, T, h, w]`, a limited number of them at a time."""
+    device = next(model.parameters()).device
+    with torch.no_grad(), autocast(device, precision):
+        return torch.cat([model(part.to(device)) for part in clips.split(VIEWS_PER_BATCH)])
+
+
+def in_order(
+    compute: Callable[[], Iterable[tuple[int, Result]]], loader: DataLoader, *, progress: Callable[[int, int], None]
+) -> list[Result]:
+    """The results of all processes in the order of the samples.
+
+    All processes call it, and all get the same list or the same error.
+
+    Args:
+        compute: gives index and result of each sample of this process's loader.
+    """
+    own = []
+    with failing_together():
+        for item in compute():
+            own.append(item)
+            progress(len(own), num_samples(loader))
+    ordered = sorted(gather(own), key=lambda item: item[0])
+    dataset: Any = loader.dataset
+    assert [index for index, _ in ordered] == list(range(len(dataset))), "a sample is missing, or counts twice"
+    return [result for _, result in ordered]
+
+
+def videos_per_batch(config: InputConfig) -> int:
+    """How many videos, or windows, make about `VIEWS_PER_BATCH` views."""
+    return max(1, VIEWS_PER_BATCH // (config.num_clips * config.num_crops))
 
 
 def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:
@@ -99,8 +133,7 @@ def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_pro
     Args:
         rank, num_processes: of this process, whose share is every `num_processes`-th batch from number `rank` on.
     """
-    views = dataset.config.num_clips * dataset.config.num_crops
-    size = max(1, VIEWS_PER_BATCH // views)
+    size = videos_per_batch(dataset.config)
     starts = range(rank * size, len(dataset), num_processes * size)
     batches = [list(range(start, min(start + size, len(dataset)))) for start in starts]
     return make_loader(dataset, batches=batches, workers=min(workers, sum(map(len, batches))))

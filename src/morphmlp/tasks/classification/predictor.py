@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
-from morphmlp.data.clips.windows import usual_length_s
+from morphmlp.data.clips.windows import usual_windows
 from morphmlp.data.media.sources import MediaKind, Source, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -181,9 +181,9 @@ class Predictor:
         from morphmlp.data.media.streams import Stream
         from morphmlp.tasks.classification.timeline.watching import Watch
 
-        length_s = usual_length_s(self.input, frames=self.config.frames) if length_s is None else length_s
+        length_s, step_s = usual_windows(length_s, step_s, config=self.input, frames=self.config.frames)
         opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
-        watch = Watch(self, opened, length_s=length_s, step_s=length_s / 2 if step_s is None else step_s)
+        watch = Watch(self, opened, length_s=length_s, step_s=step_s)
         return watch.windows()
 
     @property

@@ -41,7 +41,7 @@ def videos(data: Path) -> list[Path]:
 def every_batch_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files a batch, each batch a part."""
     monkeypatch.setattr(parts, "PART_S", 0.0)
-    monkeypatch.setattr("morphmlp.tasks.classification.features.model.VIEWS_PER_BATCH", 2)
+    monkeypatch.setattr("morphmlp.tasks.classification.prediction.VIEWS_PER_BATCH", 2)
 
 
 def features(checkpoint: Path, *arguments: object, out: Path) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from morphmlp.config import InputConfig
@@ -20,11 +19,17 @@ from morphmlp.data.clips.windows import clip_length_s
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.inference.device import Execution, autocast, evaluating, require_finite
+from morphmlp.inference.device import Execution, evaluating, require_finite
 from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.features.settings import Layer, Pooling
-from morphmlp.tasks.classification.prediction import VIEWS_PER_BATCH, input_for_test, load_classifier, model_kind
+from morphmlp.tasks.classification.prediction import (
+    input_for_test,
+    load_classifier,
+    model_kind,
+    run_views,
+    videos_per_batch,
+)
 
 
 class FeatureModel(MorphMLP):
@@ -146,7 +151,7 @@ class FeatureExtractor:
 
     def batches_of(self, num_samples: int) -> list[range]:
         """Which samples are computed together; always the same, as rounding depends on it."""
-        size = max(1, VIEWS_PER_BATCH // self.num_views)
+        size = videos_per_batch(self.input)
         return [range(start, min(start + size, num_samples)) for start in range(0, num_samples, size)]
 
     def batches(
@@ -171,9 +176,8 @@ class FeatureExtractor:
 
     def vectors(self, clips: Tensor, num_videos: int) -> Tensor:
         """Clips of all views `[videos * views, 3, T, h, w]` -> `[videos, ...]`, the mean over views, on the CPU."""
-        with torch.no_grad(), autocast(self.device, self._execution.precision):
-            parts = [self.model(part.to(self.device)).float() for part in clips.split(VIEWS_PER_BATCH)]
-        return torch.cat(parts).unflatten(0, (num_videos, -1)).mean(dim=1).cpu()
+        features = run_views(self.model, clips, precision=self._execution.precision).float()
+        return features.unflatten(0, (num_videos, -1)).mean(dim=1).cpu()
 
     def description(self) -> dict[str, Any]:
         """What the numbers depend on, beside the files: plain values, which travel with them."""

@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from morphmlp.data.media.sources import file_of
 from morphmlp.errors import DataError
 from morphmlp.files import replaced_bytes, replaced_file
 from morphmlp.formatting import as_json, csv_path, csv_text
@@ -86,12 +87,7 @@ def write_table(path: Path, spans: Spans, rows: Sequence[int] | np.ndarray, clas
             file = spans.files[place.file]
             label = csv_text(classes[file.label]) if file.label >= 0 else ""
             times = [_seconds(time_s) for time_s in (place.start_s, place.end_s, center(place), file.fps)]
-            writer.writerow([row, csv_path(str(_path(file.source))), *times, file.split, label])
-
-
-def _path(source: Any) -> Any:
-    """Of a stretch its file: the columns say the times."""
-    return getattr(source, "file", source)
+            writer.writerow([row, csv_path(str(file_of(file.source))), *times, file.split, label])
 
 
 def center(place: Span) -> float | None:

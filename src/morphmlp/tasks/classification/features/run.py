@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.data.media.sources import part_of
+from morphmlp.data.media.sources import file_of, part_of
 from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replace_json, require_own_folder
@@ -261,4 +261,4 @@ def _info(settings: dict[str, Any], spans: Spans, known: Known, rows: np.ndarray
 
 def _entry(file: FeatureFile, **values: Any) -> dict[str, Any]:
     part = part_of(file.source)
-    return {"path": str(getattr(file.source, "file", file.source)), **({"part": part} if part else {}), **values}
+    return {"path": str(file_of(file.source)), **({"part": part} if part else {}), **values}

@@ -16,7 +16,7 @@ import numpy as np
 
 from morphmlp.data.clips.windows import num_windows
 from morphmlp.data.media.frame_folders import FrameFolder
-from morphmlp.data.media.sources import MediaKind, Source, state_of, unique_name, why_not_taken
+from morphmlp.data.media.sources import MediaKind, Source, file_of, state_of, unique_name, why_not_taken
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
@@ -75,7 +75,7 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
             raise MediaError(source, refusal)
         if kind == "image":
             return file
-        info = probe(source.file if isinstance(source, Stretch) else source)
+        info = probe(file_of(source))
         return replace(file, fps=info.fps, **_span(source, info.fps, info.duration_s))
     except MediaError as error:
         return replace(file, reason=error.reason)
@@ -139,7 +139,7 @@ class Spans(Sequence[Sample]):
         file = self.files[number]
         if (start_s, end_s) == (file.start_s, file.end_s):  # all of it: the same numbers as of the file itself
             return Sample(file.source, file.label)
-        within = file.source.file if isinstance(file.source, Stretch) else file.source
+        within = file_of(file.source)
         assert start_s is not None
         assert end_s is not None
         assert not isinstance(within, FrameFolder), "survey has refused it"

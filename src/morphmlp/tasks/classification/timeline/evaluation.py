@@ -7,6 +7,7 @@ windows decode what they share again; in return, processes under torchrun share 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,13 +17,13 @@ from torch import nn
 from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
-from morphmlp.data.clips.windows import require_windows, usual_length_s, window_times
-from morphmlp.data.media.sources import Source
+from morphmlp.data.clips.windows import require_windows, usual_windows, window_times
+from morphmlp.data.media.sources import Source, file_of
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.video import VideoInfo, probe
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
+from morphmlp.distributed import agreed, failing_together, is_main, process_group, rank, world_size
 from morphmlp.errors import DataError, MediaError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.optimize import for_inference
@@ -30,10 +31,10 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
+    in_order,
     input_for_test,
     load_classifier,
     make_test_loader,
-    num_samples,
     predict_samples,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
@@ -83,14 +84,12 @@ def settings_for(
 ) -> TimelineSettings:
     """The settings that are given, and for the others what suits the checkpoint.
 
-    A window is as long as `usual_length_s` says, and a new one begins every half of that. The threshold is that of the
-    calibration; segments last half a second.
+    The windows are those of `usual_windows`. The threshold is that of the calibration; segments last half a second.
     """
-    if length_s is None:
-        length_s = usual_length_s(info.input, frames=model.config.frames)
+    length_s, step_s = usual_windows(length_s, step_s, config=info.input, frames=model.config.frames)
     return TimelineSettings(
         length_s=length_s,
-        step_s=length_s / 2 if step_s is None else step_s,
+        step_s=step_s,
         threshold=info.threshold if threshold is None else threshold,
         shortest_s=SHORTEST_S if shortest_s is None else shortest_s,
         low=low,
@@ -190,7 +189,8 @@ def watch_labelled(
     windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
     clips = TestClips(windows, num_frames, config)
     loader = make_test_loader(clips, workers=execution.workers, rank=rank(), num_processes=world_size())
-    results = _predicted(model, loader, temperature, execution)
+    share = partial(predict_samples, model, loader, precision=execution.precision, temperature=temperature)
+    results = in_order(share, loader, progress=execution.progress)
     return _evaluation(labelled, truths, results, settings, broken)
 
 
@@ -212,8 +212,7 @@ def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]
     """The recordings in the order of the list, and those that cannot be opened; the main process looks for all."""
     by_source: dict[Source, list[Sample]] = defaultdict(list)
     for sample in labelled.samples:
-        source = sample.path.file if isinstance(sample.path, Stretch) else sample.path
-        by_source[source].append(sample)
+        by_source[file_of(sample.path)].append(sample)
     truths, broken = [], []
     with failing_together():
         for source, samples in by_source.items() if is_main() else ():
@@ -225,8 +224,8 @@ def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]
                 continue
             segments = [_segment(sample, info, labelled.classes) for sample in samples]
             truths.append(_Truth(source, info, [segment for segment in segments if segment.label != NOTHING], notes))
-        if is_main() and not truths:
-            raise DataError(f"none of the {len(broken)} recordings can be read; {broken[0][0]}: {broken[0][1]}")
+        if is_main():
+            _require_any(truths, broken)
     return agreed((truths, broken))
 
 
@@ -254,20 +253,6 @@ def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment
     return Segment(start, max(start, end), classes[sample.label])
 
 
-def _predicted(
-    model: nn.Module, loader: Any, temperature: float, execution: Execution
-) -> list[ViewProbabilities | BrokenSample]:
-    """What the windows gave, in their order, on all processes."""
-    results = []
-    with failing_together():
-        for item in predict_samples(model, loader, precision=execution.precision, temperature=temperature):
-            results.append(item)
-            execution.progress(len(results), num_samples(loader))
-    ordered = sorted(gather(results), key=lambda item: item[0])
-    assert [index for index, _ in ordered] == list(range(len(loader.dataset))), "a window is missing, or counts twice"
-    return [result for _, result in ordered]
-
-
 def _evaluation(
     labelled: LabelledSet,
     truths: Sequence[_Truth],
@@ -285,9 +270,13 @@ def _evaluation(
             broken.append((Path(truth.source), failures[0].reason))
             continue
         recordings.append(_watched(truth, stretches, own, failures, labels=labelled.classes, settings=settings))
+    _require_any(recordings, broken)
+    return TimelineEvaluation(list(labelled.classes), recordings, settings, broken, labelled.note)
+
+
+def _require_any(recordings: Sequence[object], broken: Sequence[tuple[Path, str]]) -> None:
     if not recordings:
         raise DataError(f"none of the {len(broken)} recordings can be read; {broken[0][0]}: {broken[0][1]}")
-    return TimelineEvaluation(list(labelled.classes), recordings, settings, broken, labelled.note)
 
 
 def _watched(

@@ -140,7 +140,7 @@ def _timeline(
         duration_s=seen.end_s,
         rows={"segments": recordings[name]},
         times_s=np.array([time_s for time_s, _ in seen.probabilities.items]),
-        scores={labels[index]: probabilities[:, index] for index in map(int, best)},
+        scores={labels[index]: probabilities[:, index] for index in best},
         threshold=threshold,
         frames=seen.strip(),
     )

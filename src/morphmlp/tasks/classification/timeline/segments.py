@@ -104,9 +104,8 @@ class SegmentFinder:
         self.threshold, self.shortest = threshold or None, microseconds(shortest_s)
         self.low = DEFAULT_LOW * (threshold or 0) if low is None else low
         self._reported = np.array([label not in background for label in self.labels], dtype=bool)
-        self._windows: list[
-            tuple[int, int, np.ndarray]
-        ] = []  # start and end in microseconds; those that are not yet passed
+        # Those that are not yet passed: start and end in microseconds.
+        self._windows: list[tuple[int, int, np.ndarray]] = []
         self._time: int | None = None  # up to which everything is decided
         self._is_open = np.zeros(len(self.labels), dtype=bool)
         self._starts = np.zeros(len(self.labels), dtype=np.int64)

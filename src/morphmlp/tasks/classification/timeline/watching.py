@@ -21,7 +21,7 @@ from morphmlp.data.media.live import Reader
 from morphmlp.data.media.streams import Run, Stream, TimedFrame
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.inference.device import evaluating
-from morphmlp.tasks.classification.prediction import VIEWS_PER_BATCH, clip_logits, join_views
+from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
 from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
 
 
@@ -105,8 +105,7 @@ class Watch:
 
     @property
     def _batch_size(self) -> int:
-        config = self.predictor.input
-        return max(1, VIEWS_PER_BATCH // (config.num_clips * config.num_crops))
+        return videos_per_batch(self.predictor.input)
 
     def _until_end(self, frames: list[TimedFrame]) -> list[TimedFrame]:
         return [frame for frame in frames if not self._is_past_end(frame)]
