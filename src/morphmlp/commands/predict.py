@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
     failures = [result for result in results if isinstance(result, MediaError)]
 
     def write() -> None:
-        if options.csv:
+        if options.csv and len(failures) < len(results):  # a source that is not there costs no earlier result
             write_csv(rows, options.csv)
 
     def show() -> None:

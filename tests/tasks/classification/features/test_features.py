@@ -339,6 +339,15 @@ def test_unreadable_files_are_listed_and_the_rest_is_written(checkpoint: Path, v
     assert all(entry["reason"] and entry["path"] in done.stderr for entry in broken)
 
 
+def test_a_file_that_is_not_there_costs_no_earlier_features(checkpoint: Path, videos: list[Path], tmp_path: Path):
+    assert features(checkpoint, videos[0], out=tmp_path / "out").returncode == 0
+    before = contents(tmp_path / "out")
+    done = features(checkpoint, tmp_path / "missing.mp4", "--fresh", out=tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: none of the 1 files can be read; ")
+    assert contents(tmp_path / "out") == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -103,6 +103,36 @@ def test_a_file_that_cannot_be_read_does_not_cost_the_others(checkpoint: Path, v
     assert recordings[str(video)]
 
 
+@pytest.mark.parametrize("source", ["missing.mp4", "http://127.0.0.1:1/x", "camera:77", "empty.ts"])
+def test_a_source_that_gives_nothing_replaces_no_earlier_result(checkpoint: Path, tmp_path: Path, source: str):
+    (tmp_path / "empty.ts").touch()
+    results = ["s.csv", "s.json", "s.activitynet.json", "s.vtt", "s.srt", "t.html", "r.mp4"]
+    for name in results:
+        (tmp_path / name).write_text("earlier")
+    out = [tmp_path / name for name in results[:5]]
+    address = source if ":" in source else tmp_path / source
+    render = [] if ":" in source else ["--render", tmp_path / "r.mp4"]
+    process = tiny.run_command(
+        "watch", checkpoint, address, "--json", "--out", *out, "--timeline", tmp_path / "t.html", *render
+    )
+    assert process.returncode == 1
+    assert (process.stdout, process.stderr.count("\n")) == ("", 1)
+    assert {(tmp_path / name).read_text() for name in results} == {"earlier"}
+
+
+def test_a_signal_before_the_first_window_replaces_no_earlier_result(
+    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("morphmlp.tasks.classification.timeline.watching.Watch.windows", interrupted)
+    (tmp_path / "s.csv").write_text("earlier")
+    process = tiny.run_command("watch", checkpoint, video, "--out", tmp_path / "s.csv")
+    assert process.returncode == 130
+    assert (tmp_path / "s.csv").read_text() == "earlier"
+
+
 def test_below_the_threshold_the_answer_is_none_of_these_and_there_is_no_segment(
     checkpoint: Path, video: Path, tmp_path: Path
 ):

@@ -107,6 +107,8 @@ def write_features(
         with failing_together():
             if is_main():
                 surveyed = _surveyed(files, extractor, windows=step_s is not None, workers=workers)
+                if all(file.reason is not None for file in surveyed):
+                    raise _nothing_to_read(surveyed, surveyed[0].source, surveyed[0].reason)
         spans = Spans(agreed(surveyed), length_s=length_s, step_s=step_s)
         settings = _settings(extractor, spans, format=format, classes=classes)
         parts = PartsFolder(out / PARTS_FOLDER, settings)
@@ -138,6 +140,10 @@ def _surveyed(
     return [
         file if reason is None else replace(file, reason=reason) for file, reason in zip(found, refused, strict=True)
     ]
+
+
+def _nothing_to_read(files: Sequence[FeatureFile], path: object, reason: str | None) -> DataError:
+    return DataError(f"none of the {len(files)} files can be read; {path}: {reason}")
 
 
 def _settings(extractor: FeatureExtractor, spans: Spans, *, format: Format, classes: Sequence[str]) -> dict[str, Any]:
@@ -216,7 +222,7 @@ def _join(out: Path, parts: PartsFolder, spans: Spans, classes: Sequence[str]) -
     info = _info(settings, spans, known, rows)
     if not len(rows):
         example = info["broken"][0]
-        raise DataError(f"none of the {len(spans.files)} files can be read; {example['path']}: {example['reason']}")
+        raise _nothing_to_read(spans.files, example["path"], example["reason"])
     info["shape"] = [len(rows), *read_rows(in_order[0]).shape[1:]]
     arrays = _arrays(in_order, spans, rows, shape=tuple(info["shape"]), labelled=bool(classes))
     out_file = out / vectors_file(settings["format"])
