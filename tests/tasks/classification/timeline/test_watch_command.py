@@ -113,7 +113,7 @@ def test_a_source_that_gives_nothing_replaces_no_earlier_result(checkpoint: Path
     address = source if ":" in source else tmp_path / source
     render = [] if ":" in source else ["--render", tmp_path / "r.mp4"]
     process = tiny.run_command(
-        "watch", checkpoint, address, "--json", "--out", *out, "--timeline", tmp_path / "t.html", *render
+        "watch", checkpoint, address, "--json", "--out", *out, "--picture", tmp_path / "t.html", *render
     )
     assert process.returncode == 1
     assert (process.stdout, process.stderr.count("\n")) == ("", 1)
@@ -257,13 +257,21 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: py
         (["--out", "{folder}"], "{folder}: Is a directory"),
         (["--out", "{file}/x.csv"], "{file}/x.csv: Not a directory"),
         (["--render", "{file}/x.mp4"], "{file}/x.mp4: Not a directory"),
+        (["--picture", "x.gif"], "--picture x.gif: its ending names no picture; give .png, .html, or a folder"),
+        (["--picture", "{file}"], "--picture {file} is a file; give a folder, or"),
+        (["--picture", "{file}/x.png"], "{file}/x.png: Not a directory"),
+        (["--picture", "{file}/pictures"], "{file}/pictures/timeline.html: Not a directory"),
+        (["--out", "a.csv", "./a.csv"], "--out ./a.csv is also written by --out; give each result a name"),
+        (["--picture", "x.mp4", "--render", "x.mp4"], "--render x.mp4 is also written by --picture; give each"),
+        (["--out", "{video}"], "--out {video} is the source itself; give another name"),
+        (["--picture", "{video}"], "--picture {video} is the source itself; give another name"),
         (["--low", "0.5"], "low=0.5 closes what a threshold opens, and there is none"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_read(
     checkpoint: Path, video: Path, tmp_path: Path, arguments: list[str], message: str
 ):
-    places = {"folder": tmp_path / "x.csv", "file": tmp_path / "file"}
+    places = {"folder": tmp_path / "x.csv", "file": tmp_path / "file", "video": video}
     places["folder"].mkdir()
     places["file"].touch()
     arguments, message = [argument.format(**places) for argument in arguments], message.format(**places)
@@ -283,7 +291,7 @@ def test_the_video_itself_is_not_replaced(checkpoint: Path, tmp_path: Path):
     path = write_with_sound(tmp_path / "x.mp4")
     content = path.read_bytes()
     process = tiny.run_command("watch", checkpoint, path, "--render", path)
-    assert process.stderr == f"error: --render {path} is the video itself; give another name\n"
+    assert process.stderr == f"error: --render {path} is the source itself; give another name\n"
     assert process.stdout == ""  # it is said before the work
     assert path.read_bytes() == content
 
@@ -347,15 +355,13 @@ def test_help_shows_an_example_and_the_list_of_verbs_names_it():
 
 
 @pytest.mark.parametrize("where", ["x.png", "x.html", "folder"])
-def test_the_timeline_is_a_picture_a_page_or_a_folder_of_both(
-    checkpoint: Path, video: Path, tmp_path: Path, where: str
-):
-    process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--timeline", tmp_path / where)
+def test_the_picture_is_an_image_a_page_or_a_folder_of_both(checkpoint: Path, video: Path, tmp_path: Path, where: str):
+    process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--picture", tmp_path / where)
     assert process.returncode == 0, process.stderr
     expected = ["folder", "folder/timeline.html", f"folder/{video.stem}.png"] if where == "folder" else [where]
     assert tiny.files_below(tmp_path) == sorted(expected)
 
 
 def test_a_picture_of_several_sources_is_refused(checkpoint: Path, data: Path):
-    process = tiny.run_command("watch", checkpoint, data / "val", "--timeline", "x.png")
-    assert process.stderr == "error: --timeline x.png is for one source; give a folder or a .html file for 10\n"
+    process = tiny.run_command("watch", checkpoint, data / "val", "--picture", "x.png")
+    assert process.stderr == "error: --picture x.png is for one source; give a folder or a .html file for 10\n"
