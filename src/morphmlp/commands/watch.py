@@ -135,8 +135,13 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         retries=options.retries,
         timeout_s=options.timeout,
     )
-    frames = predictor.config.frames
-    length_s, step_s = usual_windows(options.length, options.step, config=predictor.input, frames=frames)
+    length_s, step_s = usual_windows(
+        options.length,
+        options.step,
+        config=predictor.input,
+        frames=predictor.config.frames,
+        training=predictor.info.training,
+    )
     watch = Watch(
         predictor,
         stream,

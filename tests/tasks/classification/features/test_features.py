@@ -166,7 +166,7 @@ def test_a_file_shorter_than_a_window_has_the_features_of_the_file(
     checkpoint: Path, videos: list[Path], tmp_path: Path
 ):
     features(checkpoint, *videos, out=tmp_path / "files")
-    features(checkpoint, *videos, "--step", 100, out=tmp_path / "windows")
+    features(checkpoint, *videos, "--step", 100, "--length", 100, out=tmp_path / "windows")
     found = [load_file(tmp_path / name / "features.safetensors")["features"] for name in ("files", "windows")]
     assert np.array_equal(found[0], found[1])
 
@@ -392,10 +392,11 @@ def test_a_second_run_in_the_same_folder_is_refused(checkpoint: Path, videos: li
 
 def test_two_processes_share_the_work_and_write_the_same_bytes(checkpoint: Path, data: Path, tmp_path: Path):
     videos = [*find_media(data / "val"), *find_media(data / "train")]
-    alone = features(checkpoint, *videos, "--step", 0.5, out=tmp_path / "alone")
+    windows = ["--step", 0.5, "--length", 0.5]
+    alone = features(checkpoint, *videos, *windows, out=tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "morphmlp.cli"]
-    texts = ["features", checkpoint, *videos, "--step", 0.5, "--workers", 0, "--out", tmp_path / "shared"]
+    texts = ["features", checkpoint, *videos, *windows, "--workers", 0, "--out", tmp_path / "shared"]
     shared = subprocess.run(
         [sys.executable, *torchrun, *map(str, texts)], capture_output=True, text=True, env=tiny.environment()
     )

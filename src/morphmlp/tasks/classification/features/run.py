@@ -37,7 +37,6 @@ from morphmlp.tasks.classification.features.sources import (
     digest_of_files,
     refuse_windows,
     survey,
-    window_length,
 )
 
 OUTPUT_FILES = (vectors_file("safetensors"), vectors_file("npz"), TABLE_FILE, INFO_FILE, PARTS_FOLDER)
@@ -89,7 +88,7 @@ def write_features(
     computed. All processes call it, and all get the same result or the same error.
 
     Args:
-        length_s: of a window; by default what a densely sampled clip spans, else a step.
+        length_s: of a window; by default that of `usual_windows`, as in `watch`.
         classes: names of the files' labels.
         fresh: forget what is in `out`.
 
@@ -100,7 +99,7 @@ def write_features(
     """
     if step_s is not None and extractor.kind == "image":
         raise ConfigError("images have no windows: leave out --step, or give a checkpoint that takes videos")
-    out, length_s = Path(out), window_length(length_s, step_s, extractor.clip_length_s)
+    out, length_s = Path(out), extractor.window_length_s(length_s, step_s)
     require_own_folder(out, (*OUTPUT_FILES, *NEAREST_FILES), what="features")
     with process_group():
         surveyed: list[FeatureFile] = []
