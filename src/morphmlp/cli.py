@@ -27,6 +27,7 @@ VERBS = {
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
+    "export": "write a model for ONNX Runtime, OpenVINO or torch.export, checked against its checkpoint",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
     "bench": "time a model on this machine: plain, optimized, and beside other models",
     "ablate": "train the rows of one of the paper's tables 6 to 10 side by side",

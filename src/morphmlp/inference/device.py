@@ -1,17 +1,18 @@
-"""Where a model runs, and in which precision."""
+"""Where a model runs, and in which precision. Torch is imported where it is used: an exported model runs without."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError, NotFiniteError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 def show_nothing(done: int, total: int) -> None:
@@ -39,7 +40,7 @@ AS_USUAL = Execution()
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: "nn.Module") -> Iterator[None]:
     """The model in evaluation mode; afterwards in the mode that it was in."""
     was_training = model.training
     model.eval()
@@ -49,8 +50,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str) -> "torch.device":
     """ "auto" is the CUDA device of this process where there is one: of the first process on a machine the first."""
+    import torch
+
     if device == "auto":
         device = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
     try:
@@ -63,24 +66,29 @@ def resolve_device(device: str) -> torch.device:
         ) from None
 
 
-def require_finite(logits: Tensor, paths: Sequence[object]) -> None:
+def require_finite(logits: "Tensor | np.ndarray", paths: Sequence[object]) -> None:
     """Raises NotFiniteError where a logit is NaN or infinite: no class could be told, yet the first would be named.
 
     Args:
         logits: `[items, ...]`.
         paths: of the items, for the message.
     """
-    finite = logits.isfinite().flatten(1).all(dim=1)
+    if isinstance(logits, np.ndarray):
+        finite = np.isfinite(logits).reshape(len(logits), -1).all(axis=1)
+    else:
+        finite = logits.isfinite().flatten(1).all(dim=1).cpu().numpy()
     if not finite.all():
-        path = paths[int(finite.int().argmin())]
+        path = paths[int(finite.argmin())]
         raise NotFiniteError(
             f"the model's outputs for {path} are not finite (NaN or infinity): the weights are damaged, or too large "
             "for the precision; use another checkpoint, or --precision fp32"
         )
 
 
-def autocast(device: torch.device, precision: str) -> Any:
+def autocast(device: "torch.device", precision: str) -> Any:
     """Mixed precision as `TrainConfig.precision` names it."""
+    import torch
+
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision not in dtypes:
         raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")

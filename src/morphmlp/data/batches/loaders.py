@@ -7,72 +7,25 @@ number of workers, sees the same clips.
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.batches.hand_over import end_on_lost_batch, handed_over, workers_that_fit
+from morphmlp.data.batches.views import Batch, BrokenSample, SampleClips, TestViews, frames_on_clock
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
-from morphmlp.data.clips.views import eval_views
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
-
-# Long side over short side. The short side is resized to the crop's: 16 frames of 1 x 1000 px would take 10 GB.
-MOST_ELONGATED = 20
-
-
-@dataclass(frozen=True)
-class SampleClips:
-    """The clips of one video: `[views, 3, T, h, w]`, and where the video is in its set.
-
-    Attributes:
-        labels: one for all views, or, of training clips, one for each: a flip can change the class.
-        note: what is missing of a video that was cut off or damaged, but can be read; None of others.
-    """
-
-    clips: Tensor
-    labels: list[int]
-    index: int
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class BrokenSample:
-    """A video that could not be read, and why."""
-
-    index: int
-    path: Path
-    reason: str
-
-
-class Batch(NamedTuple):
-    """Videos of one step: clips `[sum of views, 3, T, h, w]`, labels, indices of the videos, and the broken ones.
-
-    `incomplete` says by index what is missing of videos that were read.
-
-    In testing there is a label for each video, and the views of a video are side by side. In training there is a label
-    for each clip, and the first clips of all videos come before the second ones: neighbours, which mixup joins, are
-    different videos.
-    """
-
-    clips: Tensor
-    labels: Tensor
-    indices: list[int]
-    broken: list[BrokenSample]
-    incomplete: dict[int, str] = {}  # noqa: RUF012 (never changed)
 
 
 def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
@@ -148,7 +101,7 @@ def random_indices(
 ) -> list[int]:
     """Frames of a random clip, drawn as `config` says, of a video of `num_frames`."""
     if config.sampling == "sparse":
-        shown = _on_clock(num_frames, fps, config)
+        shown = frames_on_clock(num_frames, fps, config)
         return [shown[i] for i in sampling.random_sparse_indices(len(shown), frames=frames, generator=generator)]
     return sampling.random_dense_indices(
         num_frames,
@@ -160,78 +113,12 @@ def random_indices(
     )
 
 
-def _on_clock(num_frames: int, fps: float, config: InputConfig) -> Sequence[int]:
-    """The video's frames on the clock of `config.sparse_fps`; each once where there is none."""
-    if config.sparse_fps in (None, fps):
-        return range(num_frames)
-    return sampling.frames_at_rate(num_frames, fps=fps, rate=config.sparse_fps)
-
-
-class TestClips(Dataset):
-    """All views of each video at test time: `num_clips` in time x `num_crops` in space, from one decoding."""
-
-    __test__ = False  # no test class, though its name begins like one
-
-    def __init__(self, samples: list[Sample], frames: int, config: InputConfig, *, shuffle_frames: bool = False):
-        self.samples = samples
-        self.frames = frames
-        self.config = config
-        self.shuffle_frames = shuffle_frames
-
-    def __len__(self) -> int:
-        return len(self.samples)
+class TestClips(TestViews, Dataset):
+    """The test views of each video as tensors."""
 
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
-        sample, notes = self.samples[index], []
-        try:
-            frames = read_clip(
-                sample.path,
-                self._all_indices,
-                stills=self.frames == 1,
-                short_side=self.config.decoded_short_side,
-                incomplete=notes.append,
-            )
-            if self.config.fit != "stretch":
-                refuse_strips(sample.path, frames.shape[1:3])
-        except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
-        views = []
-        for clip in np.split(frames, self.config.num_clips):
-            if self.shuffle_frames:
-                clip = clip[np.random.default_rng(index).permutation(len(clip))]
-            views.append(eval_views(clip, self.config, num_crops=self.config.num_crops))
-        return SampleClips(torch.cat(views), [sample.label], index, *notes)
-
-    def _all_indices(self, num_frames: int, fps: float) -> list[int]:
-        """The frames of all clips, one clip after the other."""
-        config, views = self.config, self.config.num_clips
-        if config.sampling == "sparse":
-            shown = _on_clock(num_frames, fps, config)
-            clips = [
-                [shown[i] for i in sampling.sparse_indices(len(shown), frames=self.frames, clip=clip, num_clips=views)]
-                for clip in range(views)
-            ]
-        else:
-            clips = [
-                sampling.dense_indices(
-                    num_frames,
-                    fps=fps,
-                    frames=self.frames,
-                    stride=config.stride,
-                    clip=clip,
-                    num_clips=views,
-                    target_fps=config.target_fps,
-                )
-                for clip in range(views)
-            ]
-        return [index for clip in clips for index in clip]
-
-
-def refuse_strips(path: str | os.PathLike[str], size: tuple[int, ...]) -> None:
-    """Raises MediaError where one of height and width is too much longer than the other."""
-    height, width = size
-    if max(height, width) > MOST_ELONGATED * min(height, width):
-        raise MediaError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
+        sample = super().__getitem__(index)
+        return sample if isinstance(sample, BrokenSample) else replace(sample, clips=torch.from_numpy(sample.clips))
 
 
 def make_loader(

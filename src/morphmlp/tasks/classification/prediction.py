@@ -3,21 +3,26 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import Batch, BrokenSample, TestClips, make_loader
+from morphmlp.data.batches.views import ArrayBatches, Batch, BrokenSample, TestViews
 from morphmlp.data.media.sources import MediaKind
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating, require_finite
-from morphmlp.models.morphmlp import MorphMLP
-from morphmlp.tasks.registry import load_for_task
+from morphmlp.inference.runtimes import Runtime
+from morphmlp.tasks.registry import load_for_task, load_ready
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.data import DataLoader
+
+    from morphmlp.data.batches.loaders import TestClips
+    from morphmlp.inference.device import Execution
+    from morphmlp.models.morphmlp import MorphMLP
 
 VIEWS_PER_BATCH = 32
 NONE_OF_THESE = "none of these"  # the answer below the threshold
@@ -37,9 +42,13 @@ class ViewProbabilities:
 
 
 def predict_samples(
-    model: nn.Module, loader: DataLoader, *, precision: str = "fp32", temperature: float = 1.0
+    model: "nn.Module | Runtime",
+    loader: "DataLoader | ArrayBatches",
+    *,
+    precision: str = "fp32",
+    temperature: float = 1.0,
 ) -> Iterator[tuple[int, ViewProbabilities | BrokenSample]]:
-    """Index and probabilities of each sample of a loader over `TestClips`, or why it cannot be read.
+    """Index and probabilities of each sample of a loader of `make_test_loader`, or why it cannot be read.
 
     Args:
         temperature: of the checkpoint, see `join_views`.
@@ -48,7 +57,7 @@ def predict_samples(
         NotFiniteError: an output is NaN or infinite.
     """
     dataset: Any = loader.dataset
-    for batch, logits in batch_logits(model, loader, precision=precision):
+    for batch, logits in _array_logits(model, loader, precision=precision):
         yield from ((sample.index, sample) for sample in batch.broken)
         if not batch.indices:
             continue
@@ -57,17 +66,33 @@ def predict_samples(
             logits, num_videos=num_videos, aggregation=dataset.config.aggregation, temperature=temperature
         )
         views = join_views(logits, num_videos=len(logits), aggregation="logits", temperature=temperature)
-        views = views.unflatten(0, (num_videos, -1))
-        for index, *probabilities in zip(batch.indices, joined.cpu().numpy(), views.cpu().numpy(), strict=True):
+        views = views.reshape(num_videos, -1, views.shape[-1])
+        for index, *probabilities in zip(batch.indices, joined, views, strict=True):
             yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
 
 
-def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Iterator[tuple[Batch, Tensor]]:
+def _array_logits(model: Any, loader: Any, *, precision: str) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Each batch and its logits as float32 `[videos * views, classes]`, of a module or of an exported model."""
+    if not isinstance(model, Runtime):
+        for batch, logits in batch_logits(model, loader, precision=precision):
+            yield batch, logits.float().cpu().numpy()
+        return
+    for batch in loader:
+        logits = model.logits(batch.clips) if batch.indices else np.empty(0, np.float32)
+        if batch.indices:
+            by_video = logits.reshape(len(batch.indices), -1)
+            require_finite(by_video, [loader.dataset.samples[i].path for i in batch.indices])
+        yield batch, logits
+
+
+def batch_logits(model: "nn.Module", loader: "DataLoader", *, precision: str) -> "Iterator[tuple[Batch, Tensor]]":
     """Each batch of a loader over `TestClips`, and its logits `[videos * views, classes]`, those of a video in a row.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
     """
+    import torch
+
     dataset: Any = loader.dataset
     device = next(model.parameters()).device
     with evaluating(model):
@@ -82,35 +107,55 @@ def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Ite
             yield batch, logits
 
 
-def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:
+def views_for(model: "nn.Module | Runtime") -> type[TestViews]:
+    """The class of test views that a model takes: tensors, or, of an exported model, arrays."""
+    if isinstance(model, Runtime):
+        return TestViews
+    from morphmlp.data.batches.loaders import TestClips
+
+    return TestClips
+
+
+def make_test_loader(dataset: "TestClips | TestViews", *, workers: int, rank: int = 0, num_processes: int = 1) -> Any:
     """A loader whose batches hold about `VIEWS_PER_BATCH` views: every sample once, in order.
 
     Args:
+        dataset: of `TestClips`, which is read by processes into tensors, or of `TestViews`, by threads into arrays.
         rank, num_processes: of this process, whose share is every `num_processes`-th batch from number `rank` on.
     """
     views = dataset.config.num_clips * dataset.config.num_crops
     size = max(1, VIEWS_PER_BATCH // views)
     starts = range(rank * size, len(dataset), num_processes * size)
     batches = [list(range(start, min(start + size, len(dataset)))) for start in starts]
-    return make_loader(dataset, batches=batches, workers=min(workers, sum(map(len, batches))))
+    workers = min(workers, sum(map(len, batches)))
+    if type(dataset) is TestViews:
+        return ArrayBatches(dataset, batches, threads=workers)
+    from morphmlp.data.batches.loaders import make_loader
+
+    return make_loader(dataset, batches=batches, workers=workers)
 
 
-def num_samples(loader: DataLoader) -> int:
+def num_samples(loader: "DataLoader | ArrayBatches") -> int:
     """Samples that a loader of `make_test_loader` goes through."""
     return sum(map(len, loader.batch_sampler))  # type: ignore[arg-type]
 
 
-def load_classifier(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+def load_classifier(checkpoint: str | Path) -> "tuple[MorphMLP, CheckpointInfo]":
     """Loads a checkpoint folder and makes sure that it names classes of whole videos or images."""
     return load_for_task(checkpoint, "classification")
 
 
-def model_kind(model: MorphMLP) -> MediaKind:
+def load_ready_classifier(checkpoint: str | Path, execution: "Execution") -> "tuple[Any, CheckpointInfo, Execution]":
+    """Loads a checkpoint or an exported folder that names classes, as `registry.load_ready` does."""
+    return load_ready(checkpoint, "classification", execution)
+
+
+def model_kind(model: "MorphMLP | Runtime") -> MediaKind:
     """What a model takes, as `LabelledSet.kind` names it."""
     return "video" if model.config.temporal else "image"
 
 
-def input_for_test(model: MorphMLP, info: CheckpointInfo, **changes: Any) -> InputConfig:
+def input_for_test(model: "MorphMLP | Runtime", info: CheckpointInfo, **changes: Any) -> InputConfig:
     """The checkpoint's input with the parts of the test protocol that are not None.
 
     Raises:
@@ -141,8 +186,10 @@ def is_answered(probability: float, threshold: float | None) -> bool:
     return threshold is None or probability >= threshold
 
 
-def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> Tensor:
-    """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`.
+def join_views(
+    logits: "np.ndarray | Tensor", *, num_videos: int, aggregation: str, temperature: float = 1.0
+) -> np.ndarray:
+    """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`, float32.
 
     "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
     that the ranking is that of the sum and the probabilities do not sharpen with the number of views.
@@ -151,7 +198,14 @@ def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature
     All logits are divided by the temperature before that (Guo et al., On Calibration of Modern Neural Networks, ICML
     2017, Sec. 4.2).
     """
-    views = (logits.float() / temperature).unflatten(0, (num_videos, -1))
+    values = logits if isinstance(logits, np.ndarray) else logits.float().cpu().numpy()
+    views = values.astype(np.float32, copy=False) / np.float32(temperature)
+    views = views.reshape(num_videos, -1, views.shape[-1])
     if aggregation == "logits":
-        return views.mean(dim=1).softmax(dim=-1)
-    return views.softmax(dim=-1).mean(dim=1)
+        return _softmax(views.mean(axis=1))
+    return _softmax(views).mean(axis=1)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution, evaluating

@@ -176,4 +176,3 @@ def _place_in_npz(path: Path) -> tuple[int, tuple[int, ...]]:
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
     replace_json(folder / INFO_FILE, info)
-

@@ -128,12 +128,12 @@ def _surveyed(
     files = [refuse_windows(file) for file in files] if windows else list(files)
     found = survey(files, kind=extractor.kind, workers=workers)
     refused = [then.reason for then in files]
-    return [file if reason is None else replace(file, reason=reason) for file, reason in zip(found, refused, strict=True)]
+    return [
+        file if reason is None else replace(file, reason=reason) for file, reason in zip(found, refused, strict=True)
+    ]
 
 
-def _settings(
-    extractor: FeatureExtractor, spans: Spans, *, format: Format, classes: Sequence[str]
-) -> dict[str, Any]:
+def _settings(extractor: FeatureExtractor, spans: Spans, *, format: Format, classes: Sequence[str]) -> dict[str, Any]:
     """All that the content of the files depends on: an interrupted run goes on with these only."""
     return {
         "version": version("morphmlp"),

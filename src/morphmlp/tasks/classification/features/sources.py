@@ -73,7 +73,9 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
     try:
         file = replace(file, state=state_of(source))
         if not _is_taken(source, kind):
-            raise MediaError(source, f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s")
+            raise MediaError(
+                source, f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s"
+            )
         if kind == "image":
             return file
         info = probe(source.file if isinstance(source, Stretch) else source)
