@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
-    from morphmlp.checkpoints.folder import load_config
+    from morphmlp.checkpoints.info import load_config
 
     out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
     require_own_folder(out, {name for task in TASKS.values() for name in task.output_files}, what="an evaluation")

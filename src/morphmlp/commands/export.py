@@ -22,9 +22,9 @@ def run(arguments: list[str]) -> int:
     parser = make_parser(
         "export",
         "CHECKPOINT OUT",
-        "Writes a checkpoint's model for ONNX Runtime, OpenVINO or torch.export, in a folder that predict, evaluate and\n"
-        "segment take in place of a checkpoint; of the first two without PyTorch. It is compared with the checkpoint\n"
-        "before it is written: on the files of --data, or on videos that the package renders itself.",
+        "Writes a checkpoint's model for ONNX Runtime, OpenVINO or torch.export, in a folder that predict, evaluate\n"
+        "and segment take in place of a checkpoint; predict needs no PyTorch for the first two. It is compared with\n"
+        "the checkpoint before it is written: on the files of --data, or on videos that the package renders itself.",
         "morphmlp export runs/mine/best mine_onnx\n"
         "  morphmlp export runs/mine/best mine_int8 --format openvino --precision int8 --data my_videos/train",
     )

@@ -167,7 +167,7 @@ def _shape(options: ExportOptions, config: InputConfig) -> Shape:
 
 
 def _verification_input(config: InputConfig, shape: Shape) -> InputConfig:
-    """The checkpoint's input, one view; where it gives other sizes than the export takes, frames are squeezed into it."""
+    """The checkpoint's input, one view; frames are squeezed where it gives other sizes than the export takes."""
     config = replace(config, num_clips=1, num_crops=1)
     if config.fit == "crop" and config.crop == (shape.height, shape.width):
         return config
@@ -233,7 +233,7 @@ def _write_config(
         "output": {"name": OUTPUT_NAME},
         **export,
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
     }
     values = config_values(model.config, info) | {"export": part}
     (folder / CONFIG_FILE).write_text(as_json(values, indent=2) + "\n", encoding="utf-8")

@@ -75,14 +75,14 @@ def require_near(verified: Verified, precision: str, *, max_drop: float | None =
         "int8": "give more or other clips as --data, a higher --max-drop, or take --precision bf16",
     }
     raise UserError(
-        f"the exported model differs from its checkpoint in {precision}: a logit by {share:.2g} of the largest (allowed: "
-        f"{most:g}), the best class for {changed:.1%} of {verified.clips} clips (allowed: {drop:.1%}); nothing is "
+        f"the exported model differs from its checkpoint in {precision}: a logit by {share:.2g} of the largest (allowed"
+        f" {most:g}), the best class for {changed:.1%} of {verified.clips} clips (allowed {drop:.1%}); nothing is "
         f"written; {hints.get(precision, 'take --precision fp32, or a higher --max-drop')}"
     )
 
 
 def ms_per_clip(models: Sequence[Logits], clip: np.ndarray) -> list[float]:
-    """Median milliseconds of each model for a clip `[1, 3, ...]`; they take turns, after one turn that is not counted."""
+    """Median milliseconds of each model for a clip `[1, 3, ...]`: they take turns, and the first is not counted."""
     times: list[list[float]] = [[] for _ in models]
     for _ in range(TURNS + 1):
         for model, spent in zip(models, times, strict=True):
