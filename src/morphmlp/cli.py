@@ -35,6 +35,9 @@ VERBS = {
     "table": "print a table of the paper beside what is counted here",
 }
 
+# Dependencies that `docs/requirements-runtime.txt` leaves out.
+LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit status.
@@ -94,6 +97,13 @@ def _run(arguments: list[str]) -> int:
         tell(f"error{process}: {error}")
     except BrokenPipeError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        tell(
+            f"error: {arguments[0]} needs {error.name} for this, which is not installed: pip install {error.name}; "
+            "without torch, predict takes what `morphmlp export` wrote"
+        )
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         tell(f"error: {name}{error.strerror or error}")

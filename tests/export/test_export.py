@@ -1,0 +1,226 @@
+"""Models that leave PyTorch: their files, what is checked before they are written, and their use without torch."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from morphmlp import Predictor, load
+from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.export.verify import Verified, compare, require_near
+from morphmlp.inference.runtimes import file_digest, load_runtime
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "timm", "safetensors", "accelerate"):
+            raise ModuleNotFoundError(f"no {name} here", name=name)
+
+sys.meta_path.insert(0, Refuse())
+from morphmlp import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def video_of(data: Path) -> Path:
+    return sorted((data / "val").rglob("*.mp4"))[0]
+
+
+def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_an_exported_model_gives_the_logits_of_its_checkpoint_for_any_batch(
+    exported: Path, checkpoint: Path, batch: int
+):
+    clips = np.random.default_rng(0).standard_normal((batch, 3, 4, 32, 32), dtype=np.float32)
+    with torch.no_grad():
+        expected = load(checkpoint)(torch.from_numpy(clips)).numpy()
+    np.testing.assert_allclose(load_runtime(exported).logits(clips), expected, atol=2e-5)
+
+
+def test_a_predictor_takes_an_exported_folder_in_place_of_a_checkpoint(exported: Path, checkpoint: Path, data: Path):
+    path = video_of(data)
+    expected = Predictor(checkpoint, num_clips=2, device="cpu")(path)
+    prediction = Predictor(exported, num_clips=2)(path)
+    assert prediction.labels == expected.labels
+    np.testing.assert_allclose(prediction.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_the_config_has_all_of_the_checkpoint_s_and_what_was_verified(exported: Path, checkpoint: Path):
+    values = json.loads((exported / "config.json").read_text())
+    export = values.pop("export")
+    assert values == json.loads((checkpoint / "config.json").read_text())
+    assert export["checkpoint_sha256"] == file_digest(checkpoint / "model.safetensors")
+    assert export["files"] == {name: file_digest(exported / name) for name in export["files"]}
+    assert (export["verified"]["clips"], export["verified"]["top1_agreement"]) == (10, 1.0)
+    assert export["verified"]["relative_difference"] < 1e-4
+
+
+def test_a_video_is_predicted_without_torch(onnx_folder: Path, checkpoint: Path, data: Path):
+    path = video_of(data)
+    result = without_torch("predict", onnx_folder, path, "--json", "--top", "1")
+    assert result.returncode == 0, result.stderr
+    expected = json.loads(tiny.run_command("predict", checkpoint, path, "--json", "--top", "1", "--workers", 0).stdout)
+    assert json.loads(result.stdout)[0]["answer"] == expected[0]["answer"]
+
+
+def test_what_needs_torch_says_so_in_one_line(checkpoint: Path, data: Path):
+    result = without_torch("predict", checkpoint, video_of(data))
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: predict needs torch for this, which is not installed: .*\n", result.stderr)
+
+
+def test_an_exported_folder_is_evaluated_as_its_checkpoint(onnx_folder: Path, checkpoint: Path, data: Path):
+    assert tiny.evaluate_checkpoint(onnx_folder, data, workers=2).loss() == pytest.approx(
+        tiny.evaluate_checkpoint(checkpoint, data, workers=0).loss(), abs=1e-5
+    )
+
+
+def test_a_model_that_is_not_the_config_s_is_refused(onnx_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(onnx_folder, tmp_path / "changed")
+    with open(folder / "model.onnx", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(CheckpointError, match=r"model\.onnx is not the model that config\.json was written for"):
+        load_runtime(folder)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        load_runtime(folder)
+
+
+def test_an_unknown_format_is_named(onnx_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(onnx_folder, tmp_path / "changed")
+    text = (folder / "config.json").read_text().replace('"format": "onnx"', '"format": "tflite"')
+    (folder / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match="format 'tflite' in precision 'fp32' is unknown; known: onnx, openvino"):
+        load_runtime(folder)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 32, 32), (1, 3, 4, 32, 64), (1, 3, 32, 32), (0, 3, 4, 32, 32)])
+def test_other_frames_and_sizes_than_exported_are_refused(onnx_folder: Path, shape: tuple[int, ...]):
+    with pytest.raises(ConfigError, match=r"was exported for 3 x 4 x 32 x 32"):
+        load_runtime(onnx_folder).logits(np.zeros(shape, np.float32))
+
+
+def test_a_missing_engine_is_named_with_the_command_that_installs_it(
+    onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"needs onnxruntime: pip install onnxruntime$"):
+        load_runtime(onnx_folder)
+
+
+def test_another_precision_or_device_than_exported_is_refused(onnx_folder: Path):
+    with pytest.raises(ConfigError, match="exported in fp32, not bf16"):
+        Predictor(onnx_folder, precision="bf16")
+    with pytest.raises(ConfigError, match="runs on the cpu"):
+        Predictor(onnx_folder, device="cuda")
+
+
+def test_an_exported_folder_is_no_checkpoint_to_train_from(onnx_folder: Path):
+    with pytest.raises(CheckpointError, match="is an exported model"):
+        load(onnx_folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--format", "torch", "--precision", "int8"], "use --format onnx or openvino"),
+        (["--format", "onnx", "--precision", "bf16"], "use --format openvino or torch"),
+        (["--size", "[16,32]"], "allowed: 32 px or more a side"),
+        (["--max-drop", "2"], "allowed: 0 to 1"),
+    ],
+)
+def test_what_a_format_does_not_allow_is_one_line(
+    checkpoint: Path, data: Path, tmp_path: Path, options: list[str], reason: str
+):
+    result = tiny.run_command("export", checkpoint, tmp_path / "out", "--data", data / "val", *options)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert reason in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "set" / "cats").mkdir(parents=True)
+    result = tiny.run_command("export", checkpoint, tmp_path / "out", "--data", tmp_path / "set")
+    assert result.returncode == 1
+    assert "has folders named 'cats'" in result.stderr or "has folders named cats" in result.stderr
+
+
+def test_differences_and_changed_classes_are_counted():
+    clips = [np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]]), np.array([[1.0, 4.0]])]
+    shift = np.array([[0.0, -1.5]])
+    verified = compare(lambda clip: clip, lambda clip: clip + shift, clips)
+    assert verified == Verified(3, 1.5, 1.5 / 4, 2 / 3)  # of the first clip, the best class is another
+
+
+def test_a_tie_is_no_change_of_class():
+    verified = compare(lambda clip: clip, lambda clip: clip[:, ::-1], [np.array([[1.0, 1.0]])])
+    assert verified.top1_agreement == 1
+
+
+def test_what_is_not_near_enough_is_refused_with_what_to_do():
+    require_near(Verified(10, 1e-5, 9e-5, 1.0), "fp32")
+    with pytest.raises(UserError, match=r"a logit by 0.00011 of the largest \(allowed 0.0001\)"):
+        require_near(Verified(10, 1e-5, 1.1e-4, 1.0), "fp32")
+    with pytest.raises(UserError, match=r"the best class for 20.0% of 10 clips \(allowed 10.0%\).*--max-drop"):
+        require_near(Verified(10, 1.0, 0.2, 0.8), "int8")
+    require_near(Verified(10, 1.0, 0.2, 0.8), "int8", max_drop=0.2)
+    with pytest.raises(UserError):
+        require_near(compare(lambda c: c, lambda c: c * np.nan, [np.ones((1, 2))]), "int8", max_drop=1.0)
+
+
+def test_nothing_is_written_where_the_model_is_not_near_enough(
+    checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules["morphmlp.export.verify"].MOST_DIFFERENCE, "fp32", -1.0)
+    result = tiny.run_command("export", checkpoint, tmp_path / "out", "--format", "torch", "--data", data / "val")
+    assert result.returncode == 1
+    assert "nothing is written" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_triton_s_config_has_the_shapes_without_the_batch(onnx_folder: Path):
+    text = (onnx_folder / "config.pbtxt").read_text()
+    assert 'name: "clips", data_type: TYPE_FP32, dims: [3, 4, 32, 32]' in text
+    assert 'name: "logits", data_type: TYPE_FP32, dims: [10]' in text
+
+
+def test_the_examples_of_the_documentation_predict_what_the_checkpoint_does(
+    exported: Path, checkpoint: Path, data: Path, tmp_path: Path
+):
+    blocks = dict(re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.DOTALL))
+    code = blocks["onnx"]
+    if exported.name != "onnx":
+        start, end = code.index("session ="), code.index("probabilities =")
+        code = code[:start].replace("import onnxruntime\n", "") + blocks[exported.name] + code[end:]
+    path = video_of(data)
+    (tmp_path / "example.py").write_text(code)
+    command = [sys.executable, str(tmp_path / "example.py"), str(exported), str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
+    assert result.returncode == 0, result.stderr
+    ((label, probability),) = Predictor(checkpoint, device="cpu")(path).top(1)
+    assert result.stdout.split() == [label, pytest.approx(f"{probability:.4f}")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_holds_the_classes_of_most_clips(checkpoint: Path, data: Path, tmp_path: Path, format: str):
+    if format == "openvino":
+        pytest.importorskip("nncf", reason="nncf is not installed: pip install 'morphmlp[int8]'")
+    options = ["--format", format, "--precision", "int8", "--data", data / "train", "--max-drop", "0.3"]
+    result = tiny.run_command("export", checkpoint, tmp_path / "out", *options)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["export"]["precision"] == "int8"
