@@ -23,8 +23,8 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
-VERBS = ["demo", "check-data", "train", "evaluate", "predict", "segment", "convert"]
-VERBS += ["visualize", "bench", "ablate", "models", "table"]
+VERBS = ["demo", "check-data", "train", "evaluate", "predict", "features", "segment", "convert"]
+VERBS += ["export", "visualize", "bench", "ablate", "models", "table"]
 
 
 @pytest.fixture

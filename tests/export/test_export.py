@@ -12,8 +12,10 @@ import pytest
 import tiny
 import torch
 
-from morphmlp import Predictor, load
+from morphmlp import Predictor, create_model, list_models, load
 from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.export.formats import Shape, exported_program
+from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.verify import Verified, compare, require_near
 from morphmlp.inference.runtimes import file_digest, load_runtime
 
@@ -152,6 +154,14 @@ def test_what_a_format_does_not_allow_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_int8_export_without_nncf_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(UserError, match="needs nncf: pip install nncf"):
+        quantize_openvino(tmp_path, tmp_path, [])
+
+
 def test_data_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path):
     (tmp_path / "set" / "cats").mkdir(parents=True)
     result = tiny.run_command("export", checkpoint, tmp_path / "out", "--data", tmp_path / "set")
@@ -213,6 +223,17 @@ def test_the_examples_of_the_documentation_predict_what_the_checkpoint_does(
     assert result.returncode == 0, result.stderr
     ((label, probability),) = Predictor(checkpoint, device="cpu")(path).top(1)
     assert result.stdout.split() == [label, pytest.approx(f"{probability:.4f}")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_every_named_model_leaves_pytorch_for_any_batch(name: str):
+    model = create_model(name, num_classes=5).eval()
+    frames = (model.config.frames,) if model.config.temporal else ()
+    program = exported_program(model, Shape(64, 64), "fp32")
+    clips = torch.randn(3, 3, *frames, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(clips), model(clips), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow

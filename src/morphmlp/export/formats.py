@@ -4,8 +4,9 @@ All begin with `torch.export`, on a batch of two: of one, the batch would be fix
 """
 
 import copy
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import UserError as TraceError
 from torch.export import Dim, ExportedProgram
 
 from morphmlp.errors import ConfigError
@@ -76,7 +78,7 @@ def write_onnx(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> d
     """Writes `model.onnx`, weights and all."""
     require_package("onnxscript", why="--format onnx and openvino export through ONNX")
     program = exported_program(model, shape, precision)
-    with _quiet():
+    with quiet():
         onnx = torch.onnx.export(
             program, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], dynamo=True, opset_version=OPSET
         )
@@ -131,10 +133,10 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
         first, steps = example.dim() - 2, {"min": 1, "max": MOST_SIZE_PX // MIN_SIZE_PX}
         dims |= {first: MIN_SIZE_PX * Dim("rows", **steps), first + 1: MIN_SIZE_PX * Dim("columns", **steps)}
     module = model if precision == "fp32" else InPrecision(model, DTYPES[precision])
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             return torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,), strict=False)
-        except (torch._dynamo.exc.UserError, ValueError) as error:
+        except (TraceError, ValueError) as error:
             if not shape.any_size:
                 raise
             raise ConfigError(
@@ -144,8 +146,13 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
 
 
 @contextmanager
-def _quiet() -> Any:
-    """The exporters print, and warn of their own parts."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+def quiet() -> Iterator[None]:
+    """The exporters print, log, and warn of their own parts."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.export.formats import INPUT_NAME, read_openvino, save_openvino
+from morphmlp.export.formats import INPUT_NAME, quiet, read_openvino, save_openvino
 from morphmlp.inference.runtimes import require_package
 
 QUANTIZED_OPS = ["MatMul", "Gemm", "Conv"]
@@ -31,25 +31,27 @@ def quantize_onnx(source: Path, folder: Path, clips: Sequence[np.ndarray]) -> No
             clip = next(self._clips, None)
             return None if clip is None else {INPUT_NAME: clip}
 
-    quantize_static(
-        str(source / "model.onnx"),
-        str(folder / "model.onnx"),
-        Clips(),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=QUANTIZED_OPS,
-        per_channel=True,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-    )
+    with quiet():
+        quantize_static(
+            str(source / "model.onnx"),
+            str(folder / "model.onnx"),
+            Clips(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=QUANTIZED_OPS,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+        )
 
 
 def quantize_openvino(source: Path, folder: Path, clips: Sequence[np.ndarray]) -> None:
     """Quantisation by NNCF, in its preset for transformers, whose LayerNorms and GELUs the model has too."""
     nncf = require_package("nncf", why="--precision int8 of --format openvino")
     model: Any = read_openvino(source / "model.xml")
-    quantized = nncf.quantize(
-        model, nncf.Dataset(list(clips)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(clips)
-    )
+    with quiet():
+        quantized = nncf.quantize(
+            model, nncf.Dataset(list(clips)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(clips)
+        )
     save_openvino(quantized, folder, "int8")
 
 

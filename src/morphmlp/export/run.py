@@ -151,6 +151,8 @@ def _refuse(options: ExportOptions) -> None:
     if options.precision == "bf16" and not _computes_bf16():
         raise ConfigError("this processor computes no bf16 (AVX-512 BF16 or AMX), so it cannot be verified; use fp32")
     require_package(ENGINES[options.format], why=f"--format {options.format} is verified in its engine")
+    if (options.format, options.precision) == ("openvino", "int8"):
+        require_package("nncf", why="--precision int8 with --format openvino")
 
 
 def _computes_bf16() -> bool:

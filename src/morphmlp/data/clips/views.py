@@ -52,7 +52,7 @@ def view_arrays(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> n
 def _normalised(frames: np.ndarray, config: InputConfig, *, size: tuple[int, int]) -> np.ndarray:
     """Resized and normalised, `[3, T, *size]`; frame by frame, so that one float frame is in memory beside the clip."""
     clip = np.empty((3, len(frames), *size), np.float32)
-    mean, std = np.float32(config.mean), np.float32(config.std)
+    mean, std = np.array(config.mean, np.float32), np.array(config.std, np.float32)
     for step, frame in enumerate(frames):
         pixels = resize_frame(frame, size, interpolation=config.interpolation, antialias=config.antialias)
         if config.channel_order == "bgr":

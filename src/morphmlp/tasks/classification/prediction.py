@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def make_test_loader(dataset: "TestClips | TestViews", *, workers: int, rank: in
         return ArrayBatches(dataset, batches, threads=workers)
     from morphmlp.data.batches.loaders import make_loader
 
-    return make_loader(dataset, batches=batches, workers=workers)
+    return make_loader(cast("TestClips", dataset), batches=batches, workers=workers)
 
 
 def num_samples(loader: "DataLoader | ArrayBatches") -> int:
