@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import tiny
 import torch
 import yaml
 from conftest import save_tiny
+from encoding import copy_video
 from recorded_values import draw_tensor
 
 from morphmlp import cli
@@ -23,7 +25,7 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
-VERBS = ["demo", "check-data", "train", "evaluate", "predict", "features", "segment", "convert"]
+VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "features", "segment", "convert"]
 VERBS += ["export", "visualize", "bench", "ablate", "models", "table"]
 
 
@@ -585,6 +587,24 @@ def test_pipe_that_is_closed_early_is_no_error(checkpoint: Path, data: Path):
     assert (process.returncode, process.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_unreadable_files_are_told_by_the_status_also_where_the_pipe_is_closed(
+    checkpoint: Path,
+    data: Path,
+    tmp_path: Path,
+    form: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        arguments = ["predict", checkpoint, data, tmp_path / "missing.mp4", "--workers", "0", "--top", "10", *form]
+        assert cli.main([str(argument) for argument in arguments]) == 1
+    assert "Broken pipe" not in capfd.readouterr().err
+
+
 # Conversion and models
 
 
@@ -673,6 +693,20 @@ def test_train_prints_its_result_as_json(data: Path, tmp_path: Path, capfd: pyte
     status, out, _ = run_main(capfd, "train", data, "--out", tmp_path / "run", "--json", *tiny.OPTIONS)
     assert status == 0
     assert json.loads(out)["best"] == str(tmp_path / "run" / "best")
+
+
+def test_a_run_names_the_last_checkpoint_where_that_is_the_one_to_test(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    status, out, _ = run_main(capfd, "train", data, "--out", run, "--json", *tiny.OPTIONS, "--report", "last")
+    result, scores = json.loads(out), [line["val_top1"] for line in tiny.read_log(run) if "val_top1" in line]
+    assert (status, result["last"], result["last_score"], result["last_epoch"]) == (0, str(run / "last"), scores[-1], 2)
+    status, out, _ = run_main(capfd, "train", "--resume", "--out", run)  # finished: it only says the result again
+    best = f"(best {max(scores):.3f}, at epoch {scores.index(max(scores)) + 1})"
+    assert out.startswith(f"last top-1 {scores[-1]:.3f} on 10 validation videos, at epoch 2 {best}; ")
+    assert out.endswith(f"\ncheckpoint: {run / 'last'}\n")
+    assert run_main(capfd, "predict", run / "last", data / "val" / "moving_up", "--workers", "0")[0] == 0
 
 
 def test_names_behind_two_dashes_are_left_as_they_are(
@@ -804,5 +838,41 @@ def test_an_address_is_refused_wherever_a_path_is_wanted(arguments: tuple[str, .
     address = next(argument.removeprefix("--data=") for argument in arguments if "://" in argument)
     process = tiny.run_command(*arguments)
     assert process.returncode == 1
-    known = f"error: {address} is an address, and only files are read; download it and give its path\n"
-    assert process.stderr == known
+    known = f"error: {address} is an address, and only files are read; "
+    assert process.stderr == f"{known}download it and give its path, or use `morphmlp watch`\n"
+
+
+def test_an_option_says_how_much_damage_is_too_much(
+    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MORPHMLP_MAX_DAMAGE", "")  # so that what the option sets is gone after the test
+    damaged = copy_video(video, tmp_path / "x.mp4", lambda i, data: b"\xff" * len(data) if i % 4 else data)
+    arguments = ["predict", checkpoint, damaged, "--workers", "0"]
+    assert_one_error(
+        run_main(capfd, *arguments), "packets are damaged; --max_damage 1 (or MORPHMLP_MAX_DAMAGE=1) reads"
+    )
+    status, _, err = run_main(capfd, *arguments, "--max-damage", "1")
+    assert status == 0
+    assert re.fullmatch(rf"incomplete: {damaged}: \d+ of \d+ frames can be read.*\n", err)
+    rows = json.loads(run_main(capfd, *arguments, "--max-damage", "1", "--json")[1])
+    assert "frames can be read" in rows[0]["incomplete"]
+    assert_one_error(run_main(capfd, *arguments, "--max-damage", "1.5"), "max_damage is 1.5; allowed: above 0, up to 1")
+
+
+@pytest.mark.parametrize("verb", ["predict", "watch", "evaluate"])
+def test_a_threshold_out_of_range_is_the_same_usage_error_in_every_verb(verb: str):
+    process = tiny.run_command(verb, "nowhere", "nothing.mp4", "--threshold", "2")
+    assert process.returncode == 2
+    assert process.stderr == (
+        f"morphmlp {verb}: --threshold: got 2; expected a number >=0 and <=1 (see morphmlp {verb} --help)\n"
+    )
+
+
+def test_windows_and_segments_have_the_same_options_in_watch_and_evaluate():
+    """So that `evaluate --timeline` measures what `watch` writes."""
+    helps = [tiny.run_command(verb, "--help").stdout for verb in ("watch", "evaluate")]
+    for option in ("--length", "--step", "--threshold", "--low", "--shortest"):
+        told = [re.search(rf"^  {option} .*?(?=^  --|^$)", text, re.MULTILINE | re.DOTALL) for text in helps]
+        assert told[0] is not None
+        assert told[1] is not None
+        assert told[0][0] == told[1][0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from morphmlp.files import replaced_file, replaced_folder, umask
+from morphmlp.files import replaced_file, replaced_folder, require_replaceable
 
 
 class Stopped(BaseException):
@@ -46,13 +46,12 @@ def write_and_fail(path: Path, error: type[BaseException]) -> None:
         raise error
 
 
-def fail_replacing_by(monkeypatch: pytest.MonkeyPatch, source_prefix: str, target: Path) -> None:
+def fail_replacing(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
     """Lets `os.replace` fail where a temporary takes the target's place, as a full or remounted disk would."""
     replace = os.replace
 
     def failing(source: str | Path, destination: str | Path) -> None:
-        is_temporary = Path(source).name.startswith(source_prefix) and not str(source).endswith("-old")
-        if is_temporary and Path(destination) == target:
+        if Path(source).name == "new" and Path(destination) == target:
             raise OSError(errno.EIO, "Input/output error", str(destination))
         replace(source, destination)
 
@@ -95,7 +94,7 @@ def test_a_failing_body_leaves_no_new_folder(tmp_path: Path):
 def test_a_failing_swap_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "old").write_text("old")
-    fail_replacing_by(monkeypatch, ".f-", tmp_path / "f")
+    fail_replacing(monkeypatch, tmp_path / "f")
     with pytest.raises(OSError, match="Input/output error"), replaced_folder(tmp_path / "f") as folder:
         (folder / "new").write_text("new")
     assert content(tmp_path) == {"f/old": "old"}
@@ -136,7 +135,6 @@ def test_permissions_follow_the_umask(tmp_path: Path, mask: int, folder_mode: in
             pass
         with replaced_file(tmp_path / "file"):
             pass
-        assert umask() == mask
     assert mode(tmp_path / "folder") == folder_mode
     assert mode(tmp_path / "file") == file_mode
 
@@ -166,7 +164,7 @@ def test_a_failing_body_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
 
 def test_a_failing_swap_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "b").write_text("old")
-    fail_replacing_by(monkeypatch, ".b-", tmp_path / "b")
+    fail_replacing(monkeypatch, tmp_path / "b")
     with pytest.raises(OSError, match="Input/output error"), replaced_file(tmp_path / "b") as file:
         file.write("new")
     assert content(tmp_path) == {"b": "old"}
@@ -177,6 +175,17 @@ def test_a_folder_in_the_files_place_is_kept(tmp_path: Path):
     with pytest.raises(OSError, match="b"), replaced_file(tmp_path / "b"):
         pass
     assert os.listdir(tmp_path) == ["b"]
+
+
+def test_where_no_file_can_be_is_known_before_and_nothing_is_made(tmp_path: Path):
+    (tmp_path / "file").touch()
+    require_replaceable(tmp_path / "file")
+    require_replaceable(tmp_path / "new" / "folders" / "file")
+    with pytest.raises(IsADirectoryError):
+        require_replaceable(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        require_replaceable(tmp_path / "file" / "below")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_link_to_a_file_stays_a_link_to_the_new_content(tmp_path: Path):

@@ -14,7 +14,8 @@ SOURCE = Path(morphmlp.__file__).parent
 
 # Each room imports from itself and from the lines above its own only.
 ORDER = [
-    ["errors", "formatting", "distributed", "signals"],
+    ["errors", "formatting", "distributed", "system"],
+    ["signals"],
     ["config", "files", "output"],
     ["models", "data", "display", "recipes"],
     ["inference", "checkpoints", "timm_models"],

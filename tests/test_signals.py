@@ -86,13 +86,13 @@ def test_a_killed_verb_leaves_nothing_that_the_next_one_does_not_clear(tmp_path:
         "with files.replaced_folder(sys.argv[1] + '/a') as a, files.replaced_file(sys.argv[1] + '/c') as c:\n"
         "    (a / 'new').write_text('new')\n"
         "    c.write('new')\n"
-        "    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL) if _[1].name == 'b' else replace(*_)\n"
+        "    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL) if _[0].name == 'new' else replace(*_)\n"
         "    with files.replaced_folder(sys.argv[1] + '/b'): pass\n"
     ).replace("    os.replace", "    replace = os.replace; os.replace")
     process = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=tiny.environment())
     assert process.returncode == -signal.SIGKILL
     hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
-    assert len(hidden) == 4
+    assert len(hidden) == 3
     assert not (tmp_path / "b").exists()  # moved aside
     (tmp_path / ".a-mine").mkdir()
     for name in ("a", "b"):
@@ -132,7 +132,8 @@ def test_output_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]):
 
 def test_files_are_written_though_nobody_reads_the_output(checkpoint: Path, data: Path, tmp_path: Path):
     process = pipe_to_nobody("evaluate", checkpoint, data, "--workers", 0, "--out", tmp_path / "report")
-    assert (process.returncode, process.stderr) == (0, "")
+    where = f"summary.json, predictions.csv and confusion.png are in {tmp_path / 'report'}\n"
+    assert (process.returncode, process.stderr) == (0, where)  # standard error is still read
     assert tiny.files_below(tmp_path / "report") == ["confusion.png", "predictions.csv", "summary.json"]
     csv = tmp_path / "predictions.csv"
     process = pipe_to_nobody("predict", checkpoint, data / "val", "--workers", 0, "--csv", csv)

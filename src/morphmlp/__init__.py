@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from morphmlp.models.morphmlp import MorphMLP
     from morphmlp.models.segmenter import Segmenter
     from morphmlp.models.zoo import create_model, create_segmenter, list_models
-    from morphmlp.tasks.classification.predictor import Prediction, Predictor
+    from morphmlp.tasks.classification.features.model import FeatureExtractor
+    from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
     from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
 
 __all__ = [
     "CheckpointInfo",
+    "FeatureExtractor",
     "InferenceModel",
     "InputConfig",
     "ModelConfig",
@@ -35,6 +37,7 @@ __all__ = [
     "SegmentedImage",
     "Segmenter",
     "TrainConfig",
+    "Window",
     "agreement",
     "convert_released",
     "create_model",
@@ -59,7 +62,8 @@ _HOMES = {
     "models.morphmlp": ("MorphMLP",),
     "models.segmenter": ("Segmenter",),
     "models.zoo": ("create_model", "create_segmenter", "list_models"),
-    "tasks.classification.predictor": ("Prediction", "Predictor"),
+    "tasks.classification.features.model": ("FeatureExtractor",),
+    "tasks.classification.predictor": ("Prediction", "Predictor", "Window"),
     "tasks.segmentation.predictor": ("SegmentPredictor", "SegmentedImage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -17,13 +17,16 @@ from morphmlp.data.media.formats import refuse_address
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 from morphmlp.output import discard, discard_closed_output, tell
+from morphmlp.system import is_closed_pipe
 
 VERBS = {
     "demo": "watch a model learn on videos that the package renders itself",
     "check-data": "look at every file of a data set before training: what is broken, odd or copied",
     "train": "train a model on a folder of your own videos, images or masks",
     "evaluate": "test a checkpoint on labelled data, with the published protocol",
+    "calibrate": "teach a checkpoint when not to answer: a temperature and a threshold from held-out data",
     "predict": "say what videos or images show",
+    "watch": "say what happens when: in recordings, streams and cameras, as it comes",
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
@@ -37,6 +40,7 @@ VERBS = {
 
 # Dependencies that `docs/requirements-runtime.txt` leaves out.
 LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
+READ_ADDRESSES = {"watch"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,12 +71,13 @@ def _flushed(arguments: list[str]) -> int:
             status = _run(arguments)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        if not discard_closed_output():
+    except OSError as error:
+        if is_closed_pipe(error) and discard_closed_output():
+            return status
+        if isinstance(error, BrokenPipeError):
             tell("error: a helping process has ended (broken pipe)")
             return USER_ERROR
-    except OSError as error:  # such as a full disk
-        tell(f"error: the output cannot be written: {error.strerror or error}")
+        tell(f"error: the output cannot be written: {error.strerror or error}")  # such as a full disk
         discard(sys.stdout)
         return USER_ERROR
     return status
@@ -89,14 +94,13 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in VERBS:
         return _unknown_verb(arguments[0])
     try:
-        _refuse_addresses(arguments[1:])
+        if arguments[0] not in READ_ADDRESSES:
+            _refuse_addresses(arguments[1:])
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
         tell(f"error{process}: {error}")
-    except BrokenPipeError:
-        raise
     except ModuleNotFoundError as error:
         if error.name not in LEFT_OUT:
             raise
@@ -105,6 +109,8 @@ def _run(arguments: list[str]) -> int:
             "without torch, predict takes what `morphmlp export` wrote"
         )
     except OSError as error:
+        if is_closed_pipe(error):
+            raise
         name = f"{error.filename}: " if error.filename else ""
         tell(f"error: {name}{error.strerror or error}")
     except (RuntimeError, MemoryError) as error:
@@ -123,7 +129,7 @@ def _unknown_verb(verb: str) -> int:
 
 
 def _refuse_addresses(arguments: list[str]) -> None:
-    """Raises UserError where an argument or the value of an option is an address: no verb reads any."""
+    """Raises UserError where an argument or the value of an option is an address, which only some verbs read."""
     for argument in arguments:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if "://" in value:

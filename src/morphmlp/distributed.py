@@ -79,12 +79,11 @@ def failing_together() -> Iterator[None]:
         raise failures[0]
 
 
-def join_processes() -> None:
-    """Connects the processes for a training, with the backend of their devices."""
-    import torch
+def join_processes(*, cpu: bool) -> None:
+    """Connects the processes for a training, with the backend of the CPU or of their accelerators."""
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available())
+    PartialState(cpu=cpu)
 
 
 def agreed(value: Item) -> Item:

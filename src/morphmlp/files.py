@@ -1,14 +1,13 @@
 """Writing that is all or nothing: to a temporary name, then renamed."""
 
 import errno
-import fcntl
 import glob
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +16,7 @@ from morphmlp.formatting import as_json
 from morphmlp.signals import end_if_asked
 
 UNFINISHED = ".unfinished"  # how temporary names end
+_NEW, _OLD, _LOCK = "new", "old", "lock"  # in a folder of that name
 
 
 @contextmanager
@@ -36,23 +36,34 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yields a new, hidden folder beside `folder`, which is removed at the end unless it has been renamed.
+    """Yields a new folder, hidden beside `folder`, which is removed at the end unless it has been renamed.
 
     Raises:
         NotADirectoryError: `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    with _naming(folder):
-        _make_parent(folder)
-        _clear_unfinished(folder)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=UNFINISHED, dir=folder.parent))
-        with _taken(temporary):
-            temporary.chmod(0o777 & ~umask())
-            try:
-                yield temporary
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+    with _naming(folder), _workspace(folder) as place:
+        temporary = place / _NEW
+        temporary.mkdir()
+        yield temporary
+
+
+@contextmanager
+def _workspace(path: Path) -> Iterator[Path]:
+    """Yields a new, hidden folder beside `path`: what is to take its place, what was there, and a lock.
+
+    The lock says that this process is at work: of what a killed one leaves, nobody has the lock. It is a file of its
+    own, as Windows renames nothing that is open.
+    """
+    _make_parent(path)
+    clear_unfinished(path)
+    place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=UNFINISHED, dir=path.parent))
+    try:
+        with _held(place / _LOCK):
+            yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _make_parent(path: Path) -> None:
@@ -62,64 +73,72 @@ def _make_parent(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
 
 
-def _clear_unfinished(path: Path) -> None:
+def clear_unfinished(path: Path) -> None:
     """Removes what killed processes left beside `path`; what one of them had moved aside comes back."""
-    ours = f".{glob.escape(path.name)}-????????{UNFINISHED}"  # as `tempfile` makes a name of them
-    for left in (*path.parent.glob(ours), *path.parent.glob(f"{ours}-old")):
-        with suppress(OSError), _taken(left) as taken:
-            if not taken:  # another process is at work
-                continue
-            if left.name.endswith("-old") and not path.exists():
-                os.replace(left, path)
-            elif left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink()
+    for left in path.parent.glob(f".{glob.escape(path.name)}-????????{UNFINISHED}"):  # as `tempfile` makes names
+        if not (left / _LOCK).exists():  # just begun
+            continue
+        with _held(left / _LOCK) as free:
+            if free and (left / _OLD).exists() and not path.exists():
+                os.replace(left / _OLD, path)
+        if free:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
-def _taken(path: Path) -> Iterator[bool]:
-    """Takes a file or folder until the body or the process ends; yields whether it was free.
+def _held(lock: Path) -> Iterator[bool]:
+    """As `held`, for locks that tell whether a process lives; on a file system without locks, all seem to live."""
+    with ExitStack() as stack:
+        try:
+            free = stack.enter_context(held(lock))
+        except OSError:
+            free = False
+        yield free
 
-    Where the file system has no locks, nothing is free.
+
+@contextmanager
+def held(lock: Path) -> Iterator[bool]:
+    """Holds the lock that a file is for until the body or the process ends; yields False where another process has it.
+
+    The file is there as long as the lock is held.
+
+    Raises:
+        OSError: the file cannot be made, or its file system has no locks.
     """
-    handle = os.open(path, os.O_RDONLY)
+    from filelock import FileLock, Timeout  # not for `--help`
+
+    file = FileLock(lock)
+    with suppress(Timeout):
+        file.acquire(timeout=0)
     try:
-        yield _lock(handle)
+        yield file.is_locked
     finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        if file.is_locked:
+            with suppress(OSError):  # Windows removes no file that is open; there `release` does it
+                lock.unlink()
+            file.release()
 
 
 def sync_files(folder: Path) -> None:
     """Waits until the files in a folder are on the disk: a rename must not overtake them when the power fails."""
     for path in folder.iterdir():
         if path.is_file():
-            with open(path, "rb") as file:
+            with open(path, "r+b") as file:  # Windows syncs only what may be written
                 os.fsync(file.fileno())
 
 
 def _swap_in(temporary: Path, folder: Path) -> None:
-    """Renames `temporary` to `folder`; what was there is removed afterwards, or put back if that fails."""
+    """Renames `temporary` to `folder`; what was there is moved aside, and put back if that fails."""
     if not folder.exists():
         os.replace(temporary, folder)
         return
-    old = temporary.with_name(temporary.name + "-old")
-    with _taken(folder):
-        os.replace(folder, old)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            os.replace(old, folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+    old = temporary.with_name(_OLD)
+    os.replace(folder, old)
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        os.replace(old, folder)
+        raise
 
 
 @contextmanager
@@ -140,6 +159,18 @@ def replaced_bytes(path: str | Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def require_replaceable(path: str | Path) -> None:
+    """Raises OSError where a file could not be written there, without making any: for before hours of work."""
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    parent = next(folder for folder in path.parents if folder.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not path.exists() and not os.access(parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def replace_json(path: str | Path, values: Any) -> None:
     """Writes values as a JSON file, which takes the place of `path` when it is complete; NaN is null there."""
     with replaced_file(path) as file:
@@ -154,27 +185,17 @@ def replace_bytes(path: str | Path, content: bytes) -> None:
 
 @contextmanager
 def _replaced(path: str | Path) -> Iterator[Path]:
-    """Yields the name of an empty file that takes the place of `path` if the body succeeds."""
+    """Yields the name of a new file that takes the place of `path` if the body succeeds."""
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         yield path
         return
-    with _naming(path):
-        _make_parent(path)
-        _clear_unfinished(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=UNFINISHED, dir=path.parent)
-        _lock(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            end_if_asked()
-            temporary.chmod(0o666 & ~umask())
-            os.replace(temporary, path)
-        finally:
-            os.close(handle)
-            temporary.unlink(missing_ok=True)
+    with _naming(path), _workspace(path) as place:
+        yield place / _NEW
+        end_if_asked()
+        os.replace(place / _NEW, path)
 
 
 @contextmanager
@@ -184,13 +205,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
-
-
-def umask() -> int:
-    """The mode bits that new files of this process leave out."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read_text(path: Path) -> str:

@@ -78,6 +78,12 @@ def csv_path(path: object) -> str:
     return f"./{path}" if re.match(r"[=+\-@\t\r]", str(path)) else str(path)
 
 
+def first_line(error: Exception, longest: int = 100) -> str:
+    """The first line of an error's message, for a cell of a table."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def shortened(names: Sequence[str], limit: int = 6) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

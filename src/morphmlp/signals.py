@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from morphmlp.system import CHILD_DEATH, TERMINATION_SIGNALS
+
 
 class Terminated(BaseException):
     """SIGTERM came; like KeyboardInterrupt, no error."""
 
 
-_ENDS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+_ENDS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt}
+_ENDS |= dict.fromkeys(TERMINATION_SIGNALS, Terminated)
 _came: list[int] = []
 
 
@@ -61,14 +64,19 @@ def ended_children() -> Iterator[None]:
 def _deaths_ignored() -> Iterator[None]:
     """torch raises an error at the death of a worker whose loader still exists."""
     try:
-        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        before = None if CHILD_DEATH is None else signal.signal(CHILD_DEATH, signal.SIG_DFL)
     except ValueError:  # not the main thread
         before = None
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGCHLD, before)
+        if CHILD_DEATH is not None and before is not None:
+            signal.signal(CHILD_DEATH, before)
+
+
+def take_note() -> None:
+    """For a verb that has caught what a signal raised, and still writes what there is before it raises it again."""
+    _came.clear()
 
 
 def end_if_asked() -> None:

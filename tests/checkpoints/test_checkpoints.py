@@ -398,7 +398,7 @@ def test_a_dictionary_inside_itself_is_refused():
 
 def test_a_pipe_in_place_of_a_file_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"model\.pth"):
+    with pytest.raises(CheckpointError, match=r"model\.pth: no regular file; give a released"):
         load_released(tmp_path / "model.pth")
 
 
@@ -640,7 +640,7 @@ def test_a_save_that_fails_between_its_two_renames_leaves_the_old_checkpoint(tmp
     rename = os.replace
 
     def fail_at_the_new_folder(source, target):
-        if Path(target) == folder and not Path(source).name.endswith("-old"):
+        if Path(target) == folder and Path(source).name == "new":
             raise OSError("Input/output error")
         rename(source, target)
 
@@ -766,6 +766,14 @@ def test_a_broken_config_is_named(folder, content):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=re.escape(str(path)) + " cannot be read"):
         load(folder)
+
+
+def test_a_config_that_is_no_text_is_named_without_its_content(folder):
+    path = folder / "config.json"
+    path.write_bytes(path.read_bytes() + b"\xff")
+    with pytest.raises(CheckpointError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{path} cannot be read (it is no text in UTF-8): the file is damaged"
 
 
 @pytest.mark.parametrize("key", ["model", "input", "labels", "training", "version"])

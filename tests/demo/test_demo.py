@@ -11,7 +11,7 @@ import tiny
 
 from morphmlp.config import RunConfig
 from morphmlp.demo import run as demo
-from morphmlp.demo.synthetic import CLASSES, REVERSED
+from morphmlp.demo.scenes import CLASSES, REVERSED
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from morphmlp.demo import synthetic
-from morphmlp.demo.synthetic import CLASSES, FRAME_SIZE, REVERSED, render_clip, write_dataset
+from morphmlp.demo.scenes import CLASSES, REVERSED
+from morphmlp.demo.synthetic import FRAME_SIZE, render_clip, write_dataset
 from morphmlp.errors import DataError
 
 FORWARD_CLASSES = CLASSES[::2]
@@ -58,7 +59,7 @@ def test_a_pair_is_the_same_world_forwards_and_backwards(name: str):
 @pytest.mark.parametrize("name", FORWARD_CLASSES)
 def test_the_files_of_a_pair_hold_the_same_frames(name: str, tmp_path: Path):
     for class_name in (name, REVERSED[name]):
-        synthetic._encode(tmp_path / f"{class_name}.mp4", render_clip(class_name, seed=2))
+        synthetic.encode(tmp_path / f"{class_name}.mp4", render_clip(class_name, seed=2))
     forward, backward = (_decode(tmp_path / f"{class_name}.mp4") for class_name in (name, REVERSED[name]))
     assert np.array_equal(forward[::-1], backward)  # the coding does not tell the direction either
 
@@ -116,7 +117,7 @@ def test_the_same_seed_writes_the_same_set_whatever_the_workers(small_set: Path,
 
 
 def test_a_complete_set_is_reused(small_set: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(synthetic, "_encode", None)  # writing would fail
+    monkeypatch.setattr(synthetic, "encode", None)  # writing would fail
     assert write_dataset(small_set, train_per_class=2, val_per_class=1, seed=3) == small_set
 
 
@@ -146,7 +147,7 @@ def test_a_set_with_a_missing_clip_is_refused(tmp_path: Path):
 def test_an_interrupted_run_leaves_nothing(
     interruption: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    encode, written = synthetic._encode, []
+    encode, written = synthetic.encode, []
 
     def encode_three(path: Path, clip: np.ndarray) -> None:
         if len(written) == 3:
@@ -154,13 +155,13 @@ def test_an_interrupted_run_leaves_nothing(
         written.append(path)
         encode(path, clip)
 
-    monkeypatch.setattr(synthetic, "_encode", encode_three)
+    monkeypatch.setattr(synthetic, "encode", encode_three)
     (tmp_path / "set").mkdir()  # an empty folder may be there beforehand
     with pytest.raises(interruption):
         write_dataset(tmp_path / "set", train_per_class=1, val_per_class=1, workers=1)
     assert written
     assert [path.name for path in tmp_path.rglob("*")] == ["set"]
-    monkeypatch.setattr(synthetic, "_encode", lambda path, clip: path.touch())
+    monkeypatch.setattr(synthetic, "encode", lambda path, clip: path.touch())
     assert write_dataset(tmp_path / "set", train_per_class=1, val_per_class=1, workers=1).is_dir()
 
 

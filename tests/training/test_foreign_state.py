@@ -91,7 +91,7 @@ def test_a_users_own_empty_folder_stays(tmp_path: Path, monkeypatch: pytest.Monk
     def deny(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "mine" / ".lock"))
 
-    monkeypatch.setattr("builtins.open", deny)
+    monkeypatch.setattr("morphmlp.training.run_folder.held", deny)
     for name in ("mine", "new"):
         with pytest.raises(PermissionError), RunFolder(tmp_path / name).locked():
             pass

@@ -95,6 +95,13 @@ def test_loss_falls_on_videos_that_are_seen_again_and_again(data: Path, tmp_path
     assert max(values[-3:]) < 0.1
 
 
+def test_half_precision_without_a_gpu_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"train.precision is 'fp16', which needs a CUDA device.*'fp32' or 'bf16'$"):
+        training.train(tiny.run_config(data, precision="fp16"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_same_seed_gives_the_same_run_and_another_seed_another(data: Path, finished: Path, tmp_path: Path):
     training.train(tiny.run_config(data), tmp_path / "same")
     tiny.assert_same_run(finished, tmp_path / "same")
@@ -196,8 +203,10 @@ def test_killed_run_goes_on_from_the_last_saved_state(data: Path, tmp_path: Path
 def test_best_checkpoint_moved_aside_by_a_killed_save_is_found_and_litter_removed(finished: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    (run / "best").rename(run / ".best-abc-old")
-    shutil.copytree(run / "last", run / ".best-abc")
+    place = run / ".best-abcdefgh.unfinished"
+    shutil.copytree(run / "last", place / "new")
+    (run / "best").rename(place / "old")
+    (place / "lock").touch()
     shutil.copytree(run / "last", run / ".last-xyz")
     training.resume(run)
     tiny.assert_same_run(finished, run)

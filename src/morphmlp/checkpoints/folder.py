@@ -1,5 +1,6 @@
 """A checkpoint: a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, CheckpointInfo,
 from morphmlp.checkpoints.pickles import require_weights
 from morphmlp.config import default_input
 from morphmlp.errors import CheckpointError
-from morphmlp.files import replaced_folder, require_file
+from morphmlp.files import replace_json, replaced_folder, require_file
 from morphmlp.formatting import as_json, shortened
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
 
-__all__ = ["CheckpointInfo", "fit_state_dict", "load", "load_config", "load_with_info", "save", "write_checkpoint"]
+__all__ = ["CheckpointInfo", "fit_state_dict", "load", "load_config", "load_with_info", "rewrite_info", "save"]
 
 
 def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None) -> None:
@@ -52,6 +53,29 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
     # Not the library's own save_file: it reports a full disk as an error of the format, and hides the file from others.
     (folder / WEIGHTS_FILE).write_bytes(serialize(weights))
     (folder / CONFIG_FILE).write_text(as_json(config_values(model.config, info), indent=2) + "\n", encoding="utf-8")
+
+
+def rewrite_info(
+    folder: str | Path, change: Callable[[CheckpointInfo], CheckpointInfo], *, out: str | Path | None = None
+) -> None:
+    """Writes a checkpoint's `config.json` anew; the weights stay as they are.
+
+    Args:
+        change: from what the file holds to what it shall hold.
+        out: leaves the checkpoint alone and writes a changed copy into this folder.
+
+    Raises:
+        CheckpointError: `folder` is no checkpoint.
+        OSError: a file cannot be written; the checkpoint stays as it was.
+    """
+    model, info = load_config(folder)
+    values = config_values(model, change(info))
+    if out is None:
+        replace_json(Path(folder) / CONFIG_FILE, values)
+        return
+    with replaced_folder(out) as temporary:
+        shutil.copyfile(Path(folder) / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
+        replace_json(temporary / CONFIG_FILE, values)
 
 
 def _info_of(model: MorphMLP) -> CheckpointInfo:

@@ -58,14 +58,15 @@ def resized_fc(former: TemporalFC, new: TemporalFC) -> tuple[Tensor, Tensor]:
     what one half of a group had said to the other is lost.
     """
     steps, width = former.fc.chunk_length, former.fc.group_width
-    to_new = time_shares(steps, new.fc.chunk_length).to(former.fc.fc.weight.device)
-    to_former = time_shares(new.fc.chunk_length, steps).to(to_new.device)
-    weight = former.fc.fc.weight.detach().double().view(steps, width, steps, width)
-    bias = former.fc.fc.bias.detach().double().view(steps, width)
+    # On the CPU: an Apple GPU has no float64.
+    to_new = time_shares(steps, new.fc.chunk_length)
+    to_former = time_shares(new.fc.chunk_length, steps)
+    weight = former.fc.fc.weight.detach().cpu().double().view(steps, width, steps, width)
+    bias = former.fc.fc.bias.detach().cpu().double().view(steps, width)
     weight = torch.einsum("st,tdue,uv->sdve", to_new, weight, to_former)
     weight, bias = _shared_by_groups(weight, to_new @ bias, new.fc.group_width)
-    dtype = former.fc.fc.weight.dtype
-    return weight.flatten(2).flatten(0, 1).to(dtype), bias.flatten().to(dtype)
+    like = former.fc.fc.weight
+    return weight.flatten(2).flatten(0, 1).to(like), bias.flatten().to(like)
 
 
 def time_shares(num_in: int, num_out: int) -> Tensor:

@@ -98,6 +98,8 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
         raise CheckpointError(f"{path} does not fit: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:  # which holds, and would print, the whole file
+        raise CheckpointError(f"{path} cannot be read (it is no text in UTF-8): the file is damaged") from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
     return model, info

@@ -51,7 +51,8 @@ def read_pickle(path: Path) -> Any:
         CheckpointError: there is no such file, it is damaged, or it holds something that could run code.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give a released .pth or .pyth file")
+        reason = "no regular file" if path.exists() else "no such file"
+        raise CheckpointError(f"{path}: {reason}; give a released .pth or .pyth file")
     left_out: dict[str, Any] = {}
     while True:
         try:

@@ -71,7 +71,7 @@ def _parser() -> Parser:
     parser.add_argument("--compile", action="store_true", help="time the compiled model too; compiling takes minutes")
     parser.add_argument("--turns", type=PositiveInt, default=5, help="turns that are compared")
     parser.add_argument("--threads", type=PositiveInt, help="of the CPU; default: what PyTorch takes")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--json", type=str | None, help="write the results to this file")
     parser.add_argument("--plot", type=str | None, help="draw published accuracy over speed, as PNG")
     return parser

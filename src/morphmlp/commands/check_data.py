@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_max_damage, make_parser, print_json
 from morphmlp.config import SplitConfig
+from morphmlp.errors import ConfigError
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
@@ -20,10 +21,13 @@ def run(arguments: list[str]) -> int:
     options = _read_options(arguments)
 
     from morphmlp.analysis.data_check.check import check_data, results_folder
+    from morphmlp.analysis.data_check.copies import COPIES_ABOVE
     from morphmlp.analysis.data_check.tables import check_tables
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
 
+    set_most_damage(options.max_damage)
     plain = options.as_dict()
     folder = results_folder(options.data, options.out)
     try:
@@ -36,6 +40,8 @@ def run(arguments: list[str]) -> int:
                 workers=options.workers,
                 timeout_s=options.timeout,
                 fresh=options.fresh,
+                copies=options.copies,
+                copies_above=COPIES_ABOVE if options.copies_above is None else options.copies_above,
                 split=SplitConfig.from_dict(plain["split"]),
                 progress=progress,
                 **{task.reading_part: task.reading.from_dict(plain[task.reading_part]) for task in TASKS.values()},
@@ -59,7 +65,8 @@ def _read_options(arguments: list[str]) -> Namespace:
         "loose files. Writes report.json, files.csv (a row for each file) and lists of the readable files, on which\n"
         "train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken, or if\n"
         "train does not take the set; it takes no loose files.",
-        "morphmlp check-data my_videos --frames 16 --workers 8",
+        "morphmlp check-data my_videos --frames 16 --workers 8\n"
+        "  morphmlp check-data my_videos --copies runs/mine/best",
     )
     parser.add_argument("data", type=str, help="folder, or list of `path,label` rows")
     parser.add_argument("--out", type=str | None, help="folder for the results; default DIR-check")
@@ -67,12 +74,20 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--all_frames", action="store_true", help="decode every frame, not up to the last sampled one")
     parser.add_argument("--workers", type=PositiveInt, help="processes that decode; default: one a core")
     parser.add_argument("--timeout", type=PositiveFloat, default=60.0, help="seconds after which a file is given up")
+    add_max_damage(parser)
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier check found out")
+    parser.add_argument(
+        "--copies", type=str | None, help="checkpoint of a classifier: name near copies in other splits or classes"
+    )
+    parser.add_argument("--copies_above", type=ClosedUnitInterval, help="how alike those are, 0 to 1; default: 0.975")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_class_arguments(SplitConfig, "split")
     for task in TASKS.values():
         parser.add_class_arguments(task.reading, task.reading_part)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.copies_above is not None and options.copies is None:
+        raise ConfigError(f"--copies_above {options.copies_above:g} is that of --copies: give --copies CHECKPOINT too")
+    return options
 
 
 def _say_where(report: "CheckReport", folder: str) -> None:

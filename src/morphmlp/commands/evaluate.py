@@ -6,12 +6,15 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import add_protocol, make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import Parser, add_protocol, add_segments, make_parser, print_json, write_and_show
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
+from morphmlp.tasks.classification.task import TIMELINE_FILES, TIMELINE_OPTIONS, timeline_report
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import Task
+
+_FILES = {name for task in TASKS.values() for name in task.output_files}  # of any evaluation, but for a timeline
 
 
 def run(arguments: list[str]) -> int:
@@ -22,17 +25,22 @@ def run(arguments: list[str]) -> int:
         "Evaluates on DIR's test or validation part. Where DIR has no parts: on what was held out when the checkpoint\n"
         "was trained on DIR, or on all of another folder.\n"
         "Shown are the accuracy of whole videos, their views joined, and that of single views.\n"
+        "With --timeline: what happens when in the whole recordings whose stretches DIR names.\n"
         "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli evaluate CHECKPOINT DIR",
         "morphmlp evaluate runs/mine/best my_videos --clips 4 --crops 1\n"
-        "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2",
+        "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2\n"
+        "  morphmlp evaluate runs/mine/best recordings --timeline --length 2 --step 0.5",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")
     parser.add_argument("--split", type=str | None, help="train, val, test or all")
     parser.add_argument("--shuffle_frames", action="store_true", help="destroy the order of a video's frames")
-    parser.add_argument("--out", type=str | None, help="folder for figures and tables; default CHECKPOINT-evaluation")
+    parser.add_argument(
+        "--out", type=str | None, help="folder for the results; default CHECKPOINT-evaluation, or -timeline"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
+    _add_timeline(parser)
     for task in TASKS.values():
         parser.add_class_arguments(
             task.reading, task.reading_part, help="How the data is read; what is not given is as in training"
@@ -41,12 +49,21 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp.checkpoints.info import load_config
+    from morphmlp.data.media.limits import set_most_damage
 
-    out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-evaluation")
-    require_own_folder(out, {name for task in TASKS.values() for name in task.output_files}, what="an evaluation")
+    set_most_damage(options.max_damage)
     task = TASKS[load_config(options.checkpoint)[0].task]
-    _evaluate(task, options, _own_options(task, given, options.checkpoint), out)
+    own_options = _own_options(task, given, options.checkpoint)
+    kind, article, files = ("timeline", "a", set(TIMELINE_FILES)) if options.timeline else ("evaluation", "an", _FILES)
+    out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-{kind}")
+    require_own_folder(out, files, what=f"{article} {kind}")
+    _evaluate(task, options, own_options, out)
     return 0
+
+
+def _add_timeline(parser: Parser) -> None:
+    group = add_segments(parser, "whole recordings")
+    group.add_argument("--timeline", action="store_true", help="find what happens when in the recordings of stretches")
 
 
 def _own_options(task: Task, given: dict[str, Any], checkpoint: str) -> dict[str, Any]:
@@ -61,7 +78,17 @@ def _own_options(task: Task, given: dict[str, Any], checkpoint: str) -> dict[str
         raise ConfigError(
             f"{checkpoint} is a {task.model_noun}, which does not take {', '.join(refused)}: leave it out"
         )
+    _require_fitting(values)
     return values
+
+
+def _require_fitting(values: dict[str, Any]) -> None:
+    """Raises ConfigError where an option has no meaning with, or without, `--timeline`."""
+    if values.get("timeline"):
+        if values.get("shuffle_frames"):
+            raise ConfigError("--shuffle_frames has no meaning with --timeline: leave one of them out")
+    elif alone := [f"--{name}" for name in TIMELINE_OPTIONS if name in values]:
+        raise ConfigError(f"{', '.join(alone)}: of windows over whole recordings; give --timeline too, or leave it out")
 
 
 def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: Path) -> None:
@@ -77,7 +104,7 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
         )
     if not is_main():
         return
-    report = task.report()
+    report = timeline_report() if options.timeline else task.report()
 
     def show() -> None:
         if options.json:
@@ -86,5 +113,5 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
             print_all(report.evaluation_tables(result))
 
     write_and_show(lambda: report.write_evaluation(result, out), show)
-    *names, last = task.output_files
+    *names, last = TIMELINE_FILES if options.timeline else task.output_files
     tell(f"{', '.join(names)} and {last} are in {out}")

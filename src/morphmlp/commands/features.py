@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_execution, make_parser, print_json
 from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
+from morphmlp.tasks.classification.features.settings import Format, Layer, Pooling
 
 if TYPE_CHECKING:
     from morphmlp.tasks.classification.features.run import Features
@@ -22,11 +23,13 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.features.run import write_features
 
+    set_most_damage(options.max_damage)
     extractor = FeatureExtractor(
         options.checkpoint,
         layer=options.layer,
@@ -64,8 +67,8 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser = make_parser(
         "features",
         "CHECKPOINT SOURCE...",
-        "Writes what a classifier sees as vectors: one a file, or one a window every --step seconds, with a table and a\n"
-        "JSON file that say what each is of. SOURCE is a file, a folder or a glob; --data takes labelled data instead.\n"
+        "Writes what a classifier sees as vectors: one a file, or one a window every --step seconds, with a table\n"
+        "and a JSON file that say what each is of. SOURCE is a file, a folder or a glob; --data takes labelled data.\n"
         "It can be stopped: the same command goes on. Exit status 1 if files could not be read; the rest is written.\n"
         "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli features CHECKPOINT SOURCE...",
         "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
@@ -73,29 +76,25 @@ def _read_options(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
-    parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes, with its labels")
+    parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")
-    parser.add_argument("--step", type=PositiveFloat | None, help="seconds from one window to the next")
-    parser.add_argument("--length", type=PositiveFloat | None, help="seconds of a window; default: a clip, or a step")
+    parser.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next")
+    parser.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or a step")
     parser.add_argument(
         "--layer",
-        type=Literal["head", "stage1", "stage2", "stage3", "stage4"],
+        type=Layer,
         default="head",
         help="head: what the classifier is given; a stage: its output",
     )
-    parser.add_argument(
-        "--pooling", type=Literal["mean", "max", "none"], default="mean", help="over the tokens of a stage"
-    )
-    parser.add_argument("--format", type=Literal["safetensors", "npz"], default="safetensors", help="of the vectors")
-    parser.add_argument("--nearest", type=PositiveInt | None, help="write which so many others are most alike to each")
+    parser.add_argument("--pooling", type=Pooling, default="mean", help="over the tokens of a stage")
+    parser.add_argument("--format", type=Format, default="safetensors", help="of the vectors")
+    parser.add_argument("--nearest", type=PositiveInt, help="write which so many others are most alike to each")
     parser.add_argument("--fresh", action="store_true", help="forget what is in --out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     group = parser.add_argument_group("views, whose mean is taken (default: what the checkpoint was saved with)")
-    group.add_argument("--clips", type=PositiveInt | None, help="views of a video in time")
+    group.add_argument("--clips", type=PositiveInt, help="views of a video in time")
     group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
-    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    add_execution(parser)
     parser.add_class_arguments(ListConfig, "lists", help="How --data is read")
     options = parser.parse_args(arguments)
     if bool(options.sources) == bool(options.data):
@@ -114,9 +113,7 @@ def _files(options: Namespace, kind: Literal["video", "image"]) -> "tuple[list[F
     lists = ListConfig.from_dict(options.as_dict()["lists"])
     found = take_inventory(options.data, readings={"lists": lists})
     files = [
-        FeatureFile(
-            file.job.path, -1 if file.label is None else file.label, "" if file.split == WHOLE else file.split
-        )
+        FeatureFile(file.job.path, -1 if file.label is None else file.label, "" if file.split == WHOLE else file.split)
         for file in found.files
     ]
     return files, found.classes

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from morphmlp.formatting import as_json
-from morphmlp.output import tell
+from morphmlp.output import tell, until_closed
 
 USER_ERROR, USAGE_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -79,7 +79,8 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
     )
 
 
-def add_protocol(parser: Parser) -> None:
+def add_protocol(parser: Parser, *, workers: bool = True) -> None:
+    """The options of the test protocol, and those of `add_execution`."""
     group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=int | None, help="views of a video in time")
     group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
@@ -88,9 +89,46 @@ def add_protocol(parser: Parser) -> None:
         type=Literal["logits", "probabilities"] | None,
         help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
-    parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    add_execution(parser, workers=workers)
+
+
+def add_execution(parser: Parser, *, workers: bool = True) -> None:
+    """How files are decoded, and where the model runs; `workers` where files are decoded by processes."""
+    if workers:
+        parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
+    add_max_damage(parser)
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+
+
+def add_segments(parser: Parser, title: str) -> Any:
+    """The options of windows, and of the segments that are found in them; returns their group."""
+    group = parser.add_argument_group(title)
+    group.add_argument(
+        "--length",
+        type=PositiveFloat,
+        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else 2",
+    )
+    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
+    group.add_argument(
+        "--threshold",
+        type=ClosedUnitInterval,
+        help="probability that opens a segment, and below which the answer is 'none of these'; default: as `morphmlp "
+        "calibrate` has set it; 0: the best class, whatever its probability",
+    )
+    group.add_argument("--low", type=ClosedUnitInterval, help="probability that closes it; default: 0.8 of --threshold")
+    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5")
+    return group
+
+
+def add_max_damage(parser: Parser) -> None:
+    """The verb hands the value to `data.media.limits.set_most_damage`."""
+    parser.add_argument(
+        "--max_damage",
+        type=float | None,
+        help="share of a video's packets that cannot be decoded from which on it is unreadable (default: 0.5, or what "
+        "MORPHMLP_MAX_DAMAGE says)",
+    )
 
 
 def protocol(options: Namespace) -> dict[str, Any]:
@@ -105,7 +143,8 @@ def protocol(options: Namespace) -> dict[str, Any]:
 
 def print_json(values: Any) -> None:
     """For programs: only ASCII, everything else escaped, because names of files may hold bytes that are no text."""
-    print(as_json(values, indent=2))
+    with until_closed():
+        print(as_json(values, indent=2))
 
 
 def write_and_show(write: Callable[[], None], show: Callable[[], None]) -> None:
@@ -158,4 +197,5 @@ def _usage_reason(message: str) -> str:
     if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
         text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"
     text = re.sub(r"Not of type \w+: (\S+) does not conform to restriction v", r"got \1; expected a number ", text)
+    text = text.replace(" and v<", " and <")
     return text.replace("Expected a ", "expected ").replace(". Got value:", "; got")

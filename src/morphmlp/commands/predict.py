@@ -1,6 +1,6 @@
 """`morphmlp predict`."""
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol, write_and_show
 from morphmlp.output import tell
@@ -12,14 +12,15 @@ def run(arguments: list[str]) -> int:
         "predict",
         "CHECKPOINT PATH...",
         "Predicts files, folders and globs: videos or images, as the checkpoint takes them.",
-        "morphmlp predict runs/mine/best clip.mp4 more_clips --top 3 --csv predictions.csv",
+        "morphmlp predict runs/mine/best clip.mp4 more_clips --top 3 --csv predictions.csv\n"
+        "  morphmlp predict runs/mine/best clip.mp4 --threshold 0.7",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder")
     parser.add_argument("paths", type=str, nargs="+", help="files, folders or globs")
     parser.add_argument("--top", type=PositiveInt, default=5, help="classes to show")
     parser.add_argument(
         "--threshold",
-        type=float | None,
+        type=ClosedUnitInterval,
         help="answer 'none of these' where the best class is less probable, 0 to 1; default: as `morphmlp calibrate` "
         "has set it; 0 always answers",
     )
@@ -28,6 +29,7 @@ def run(arguments: list[str]) -> int:
     add_protocol(parser)
     options = parser.parse_args(arguments)
 
+    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.data.sets.find import expand_paths
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
@@ -35,6 +37,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.tasks.classification import predictor as prediction
     from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
+    set_most_damage(options.max_damage)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     paths = expand_paths(options.paths, predictor.kind)
     results = []
@@ -55,6 +58,9 @@ def run(arguments: list[str]) -> int:
             return
         for failure in failures:
             tell(f"error: {failure}")
+        for result in results:
+            if not isinstance(result, MediaError) and result.note:
+                tell(f"incomplete: {result.path}: {result.note}")
         good = [result for result in results if not isinstance(result, MediaError)]
         if good:
             print_all([prediction_table([(str(r.path), r.answer, r.top(options.top)) for r in good])])

@@ -54,6 +54,6 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--out", type=str, required=True, help="folder for the pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace pictures of the same names in --out")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
     return parser.parse_args(arguments)

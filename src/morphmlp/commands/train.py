@@ -5,7 +5,7 @@ import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, Namespace
 
@@ -14,6 +14,9 @@ from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
+
+if TYPE_CHECKING:
+    from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
 FIRST_SCREEN += ("epochs", "batch_size", "lr", "precision", "workers")
@@ -28,7 +31,7 @@ def run(arguments: list[str]) -> int:
     _refuse_second_data(parser, arguments)
 
     from morphmlp.distributed import is_main
-    from morphmlp.formatting import encodable, rate
+    from morphmlp.formatting import encodable
     from morphmlp.training import run as training
 
     try:
@@ -44,16 +47,27 @@ def run(arguments: list[str]) -> int:
     if not is_main():
         return 0
     if options.json:
-        print_json(asdict(result) | {"best": str(result.best)})
+        print_json(asdict(result) | {"best": str(result.best), "last": str(result.last)})
         return 0
-    lines = (
-        f"best {figure_names()[result.metric]} {result.best_score:.3f} on {result.num_val} validation "
-        f"{result.unit}, at epoch {result.best_epoch}; {result.device_hours:.2f} device hours, "
-        f"{rate(result.clips_per_s, result.unit)}\n"
-        f"checkpoint: {result.best}"
-    )
-    print(encodable(lines))
+    print(encodable(_ending(result)))
     return 0
+
+
+def _ending(result: "TrainResult") -> str:
+    """The figures of the checkpoint that the run is for, and its folder."""
+    from morphmlp.formatting import rate
+
+    metric, on = figure_names()[result.metric], f"on {result.num_val} validation {result.unit}"
+    figures = f"best {metric} {result.best_score:.3f} {on}, at epoch {result.best_epoch}"
+    checkpoint = result.best
+    if result.report == "last" and result.last_score is not None:
+        figures = (
+            f"last {metric} {result.last_score:.3f} {on}, at epoch {result.last_epoch} "
+            f"(best {result.best_score:.3f}, at epoch {result.best_epoch})"
+        )
+        checkpoint = result.last
+    cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
+    return f"{figures}; {cost}\ncheckpoint: {checkpoint}"
 
 
 def _parser() -> Parser:
@@ -68,7 +82,7 @@ def _parser() -> Parser:
         "A folder of frames counts as a video in lists, and in class folders with --lists.frame_folders true.\n"
         "More on the formats: docs/data.md; on the recipes of the paper: docs/recipes.md.",
         "morphmlp train my_videos --model morphmlp_video_nano --out runs/mine --epochs 30\n"
-        "  morphmlp train --recipe k400_s16 --data kinetics --init runs/imagenet_s/best --out runs/k400_s16",
+        "  morphmlp train --recipe k400_s16 --data kinetics --init runs/imagenet_s/last --out runs/k400_s16",
     )
     # SUPPRESS: with a default of None, a `data` in the configuration file would be lost.
     parser.add_argument("data", nargs="?", type=str, default=SUPPRESS, help="the data; not with --resume")
@@ -88,6 +102,12 @@ def _parser() -> Parser:
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--background",
+        type=float | None,
+        metavar="SHARE",
+        help="the same as --lists.background: share of clips from between labelled stretches, of class (nothing)",
+    )
     parser.add_class_arguments(TrainConfig, as_group=True)
     parser.add_class_arguments(
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
@@ -173,6 +193,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     if options.recipe is not None:
         raise ConfigError(f"recipe {options.recipe!r} is in the configuration file; give it as --recipe")
     plain, named = options.as_dict(), given.as_dict()
+    if options.background is not None:
+        plain["lists"]["background"] = options.background
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}

@@ -30,10 +30,10 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--stage", type=int, default=3, help="1 to 4, of feature map, Grad-CAM and single weights")
     parser.add_argument("--class", dest="class_name", type=str | None, help="for Grad-CAM; default: what is predicted")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     sheet = parser.add_argument_group("augmented clips")
-    sheet.add_argument("--augment", type=str | None, metavar="PATH", help="video, image, or folder that holds some")
+    sheet.add_argument("--augment", type=str | None, metavar="PATH", help="video, image, folder of them, or list")
     sheet.add_argument("--recipe", type=str | None, help="default: k400_s16 for videos, imagenet_s for images")
     sheet.add_argument("--change", type=str, nargs="+", default=[], metavar="NAME=VALUE", help="fields of augment")
     sheet.add_argument("--draws", type=PositiveInt, default=6, help="clips made of each video")
@@ -50,16 +50,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _draw_augmented(options: Namespace) -> int:
-    from morphmlp.analysis.insight.augment_sheet import draw_augmented, parse_changes, pick_media, sheet_rows
+    from morphmlp.analysis.insight.augment_sheet import draw_augmented, parse_changes, pick_samples, sheet_rows
     from morphmlp.formatting import encodable
 
     out = Path(options.out or "augment.png")
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ConfigError(f"--out {out} is no name of a sheet; allowed: a file that ends in .png")
-    media = pick_media(Path(options.augment), most=options.videos)
+    samples = pick_samples(Path(options.augment), most=options.videos)
     rows = sheet_rows(
-        media,
-        classes=[path.absolute().parent.name for path in media],
+        [source for source, _ in samples],
+        classes=[name for _, name in samples],
         recipe=options.recipe,
         changes=parse_changes(options.change),
         draws=options.draws,
@@ -69,7 +69,7 @@ def _draw_augmented(options: Namespace) -> int:
     if options.json:
         print_json({"file": str(out), "rows": [row.lines for row in rows]})
     else:
-        draws, videos = (f"{n} {word}" + "s" * (n > 1) for n, word in ((options.draws, "draw"), (len(media), "file")))
+        draws, videos = (f"{n} {word}" + "s" * (n > 1) for n, word in ((options.draws, "draw"), (len(samples), "file")))
         print(encodable(f"{draws} of {videos}; the sheet is {out}"))
     return 0
 

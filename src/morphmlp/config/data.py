@@ -33,13 +33,16 @@ class ListConfig(Config):
     """Where the lists of a set of videos or images are, and how they are read.
 
     Attributes:
-        train: list file of the training part; None looks for `train` with .csv, .txt or .json in the data folder.
+        train: list file of the training part; None looks for `train` with .csv, .tsv, .txt, .json or .xml in the
+            data folder.
         val: list file of the validation part; None looks for `val` in the same way.
         prefix: folder that the names in lists are relative to; None takes the data folder, then the list's.
         labels: class names in the order of the labels: "k400", "ssv1", "ssv2", or a text file with one name a line;
             None takes `classes.txt` or `labels.json` of the data folder.
         first_label: the number of the first class in the lists, 0 or 1; None refuses lists that seem to count from 1.
         frame_folders: a folder of images below a class folder is a video; one that a list names always is.
+        fps: the rate that the frame numbers of a list assume; None counts the frames of the file, whatever their rate.
+        background: share of clips from between the labelled stretches, of class `(nothing)`, among the samples.
     """
 
     paths = ("train", "val", "prefix", "labels")
@@ -50,6 +53,12 @@ class ListConfig(Config):
     labels: str | None = None
     first_label: Literal[0, 1] | None = None
     frame_folders: bool = False
+    fps: float | None = None
+    background: float = 0.0
+
+    def validate(self) -> None:
+        self._require(self.fps is None or 0 < self.fps < 10_000, "fps", "above 0 and below 10000, or None")
+        self._require(0 <= self.background <= 0.9, "background", "0 to 0.9")
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ class MaskConfig(Config):
         labels: class names: "ade20k", or a text file with one name a line; None takes `classes.txt` of the data.
         ignore_index: the value of pixels without a class, beside 255, which never has one (CamVid: 11).
         reduce_zero_label: 0 means "no class" and the values 1 to N the classes 0 to N - 1 (ADE20K).
+        values: the value of each class, in the order of the classes: `[0, 255]` for masks in black and white; where it
+            is empty, the values are 0 to N - 1. Of these, 255 is a class too.
     """
 
     paths = ("labels",)
@@ -67,6 +78,13 @@ class MaskConfig(Config):
     labels: str | None = None
     ignore_index: int = 255
     reduce_zero_label: bool = False
+    values: tuple[int, ...] = ()
 
     def validate(self) -> None:
         self._require(0 <= self.ignore_index <= 65535, "ignore_index", "0 to 65535")
+        self._require(all(0 <= value <= 65535 for value in self.values), "values", "0 to 65535 each")
+        self._require(len(set(self.values)) == len(self.values), "values", "different ones, one for each class")
+        self._require(not (self.values and self.reduce_zero_label), "reduce_zero_label", "False where values are given")
+        self._require(
+            self.ignore_index == 255 or self.ignore_index not in self.values, "ignore_index", "none of masks.values"
+        )

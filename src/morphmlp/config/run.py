@@ -37,10 +37,15 @@ class TrainConfig(Config):
         sync_batchnorm: batch normalisation over the batches of all processes.
         fsdp: shard weights, gradients and optimizer state over the processes.
         max_broken: share of the training videos that may be unreadable before the run stops.
+        max_damage: share of a video's packets that cannot be decoded from which on it is unreadable; None for 0.5, or
+            what MORPHMLP_MAX_DAMAGE says.
         eval_every: epochs between two evaluations; the last epoch is always evaluated.
+        report: the checkpoint that the run names at its end: the "best" on the validation part, or the "last". Recipes
+            of the paper take the last, as the released code does: their validation part is the one published on.
         save_every: steps between two saves of the full state, beside the one at the end of each epoch; 0 for none.
         precision: "fp32", or mixed with "bf16" or "fp16".
         workers: processes that decode; 0 decodes in the training process.
+        device: "auto" is the accelerator that PyTorch finds, else the CPU; of several, CUDA_VISIBLE_DEVICES names some.
         trackers: where figures are sent to beside the log: "tensorboard", "wandb".
         seed: of everything random.
     """
@@ -62,10 +67,13 @@ class TrainConfig(Config):
     sync_batchnorm: bool = False
     fsdp: bool = False
     max_broken: float = 0.1
+    max_damage: float | None = None
     eval_every: int = 1
+    report: Literal["best", "last"] = "best"
     save_every: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     workers: int = 2
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -87,6 +95,7 @@ class TrainConfig(Config):
         self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
         self._require(self.ema > 0 or not self.ema_aside, "ema_aside", "False where ema is 0")
         self._require(0 <= self.max_broken <= 1, "max_broken", "0 to 1")
+        self._require(self.max_damage is None or 0 < self.max_damage <= 1, "max_damage", "above 0, up to 1, or None")
         if self.fsdp:
             self._require(self.ema == 0, "ema", "0 with fsdp")
             self._require(self.precision != "fp16", "precision", "'fp32' or 'bf16' with fsdp")

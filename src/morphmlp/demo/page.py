@@ -6,6 +6,7 @@ from pathlib import Path
 from morphmlp.demo.overview import Strip
 from morphmlp.display.film_strip import film_strip
 from morphmlp.display.page import CSS, TEMPLATE, escape, inline
+from morphmlp.display.timeline import TIMELINE_CSS, Timeline, timeline_section
 from morphmlp.files import replaced_file
 from morphmlp.formatting import clamp, percent
 
@@ -18,6 +19,7 @@ def write_demo_page(
     facts: Sequence[tuple[str, str]],
     charts: Mapping[str, Path],
     strips: Sequence[Strip],
+    timeline: Timeline | None = None,
 ) -> None:
     """Writes one HTML page that needs nothing but itself: no scripts, no requests, pictures inlined.
 
@@ -25,6 +27,7 @@ def write_demo_page(
         facts: names and values of the headline figures; the first one is highlighted.
         charts: captions and PNG files drawn on white (in dark mode their lightness is inverted).
         strips: the videos to show; right predictions come first, wrong ones after them.
+        timeline: of a long recording, for the end of the page.
     """
     shown_charts = "".join(_chart_html(caption, Path(png)) for caption, png in charts.items())
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
@@ -36,8 +39,9 @@ def write_demo_page(
         _strips_html("Right predictions", right, "There are none: every video shown here is predicted wrong."),
         _strips_html("Wrong predictions", wrong, "There are none: every video shown here is predicted right."),
     ]
+    sections = [*(sections if strips else sections[:3]), timeline_section(timeline) if timeline else ""]
     with replaced_file(path) as file:
-        file.write(TEMPLATE.format(title=escape(title), css=CSS, body="\n".join(sections if strips else sections[:3])))
+        file.write(TEMPLATE.format(title=escape(title), css=CSS + TIMELINE_CSS, body="\n".join(sections)))
 
 
 def _chart_html(caption: str, png: Path) -> str:

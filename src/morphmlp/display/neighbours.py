@@ -1,4 +1,4 @@
-"""A sheet of what is most alike: in each row a film strip, and the strips nearest to it, as PNG and as one HTML file."""
+"""A sheet of what is most alike: in each row a film strip and the strips nearest to it, as PNG and as one HTML file."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from morphmlp.formatting import encodable
 
 STRIP_HEIGHT = 72  # px
 _CSS = """
-table { border-collapse: collapse; width: 100%; } td { padding: 8px; vertical-align: top; border-top: 1px solid var(--line); }
+table { border-collapse: collapse; width: 100%; }
+td { padding: 8px; vertical-align: top; border-top: 1px solid var(--line); }
 td img { display: block; max-width: 100%; border-radius: 4px; } td:first-child { border-right: 1px solid var(--line); }
 td p { font-size: .8rem; overflow-wrap: anywhere; } td em { color: var(--muted); font-style: normal; }
 main { max-width: none; } .sheet { overflow-x: auto; }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from morphmlp.formatting import encodable, percent
+from morphmlp.output import until_closed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -112,10 +113,11 @@ def print_all(renderables: "Iterable[RenderableType]") -> None:
 
     class PipeConsole(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # for the command line, instead of an exit with status 1
+            raise BrokenPipeError  # for `until_closed`, instead of an exit with status 1
 
     console = PipeConsole(highlight=False)
     if not console.is_terminal:
         console.width = 240
-    for renderable in renderables:
-        console.print(renderable)
+    with until_closed():
+        for renderable in renderables:
+            console.print(renderable)

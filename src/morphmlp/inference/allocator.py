@@ -1,7 +1,8 @@
 """Keeping freed memory in the process, which a network on a CPU asks for again at once."""
 
-import ctypes
 import os
+
+from morphmlp.system import c_function
 
 KEPT_BYTES = 2**27
 _MAPPED_BYTES = 2**26, 2**25  # of a tensor that is mapped apart; before 2.35, glibc refuses the first
@@ -24,9 +25,8 @@ def keep_freed_memory() -> bool:
     """
     if os.environ.keys() & _SETTINGS or any(name in os.environ.get("GLIBC_TUNABLES", "") for name in _TUNABLES):
         return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no glibc
+    mallopt = c_function("mallopt")
+    if mallopt is None:  # no glibc
         return False
     mapped = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _MAPPED_BYTES)
     return mapped and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES))

@@ -1,5 +1,6 @@
 """Where a model runs, and in which precision. Torch is imported where it is used: an exported model runs without."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -9,10 +10,18 @@ import numpy as np
 
 from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError, NotFiniteError
+from morphmlp.formatting import first_line
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
+
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+_HINTS = {
+    "cuda": "; cuda is a GPU of NVIDIA or AMD, and needs its driver and PyTorch's build for it",
+    "mps": "; mps is the GPU of an Apple computer, from macOS 14 on",
+    "xpu": "; xpu is an Intel GPU, and needs PyTorch's build for it",
+}
 
 
 def show_nothing(done: int, total: int) -> None:
@@ -24,7 +33,7 @@ class Execution:
     """How a model is run, whatever it is run on.
 
     Attributes:
-        device: "auto", "cpu" or "cuda"; "auto" is the CUDA device of this process where there is one, else the CPU.
+        device: "auto", "cpu", "cuda", "mps" or "xpu"; "auto" is the accelerator of this process, else the CPU.
         precision: "fp32", "bf16" or "fp16".
         workers: processes that decode; with 0, this one does.
         progress: called with the samples done and the samples in all, of this process.
@@ -40,8 +49,11 @@ AS_USUAL = Execution()
 
 
 @contextmanager
-def evaluating(model: "nn.Module") -> Iterator[None]:
-    """The model in evaluation mode; afterwards in the mode that it was in."""
+def evaluating(model: Any) -> Iterator[None]:
+    """The module in evaluation mode; afterwards in the mode that it was in. An exported model has no other mode."""
+    if not hasattr(model, "training"):
+        yield
+        return
     was_training = model.training
     model.eval()
     try:
@@ -51,19 +63,47 @@ def evaluating(model: "nn.Module") -> Iterator[None]:
 
 
 def resolve_device(device: str) -> "torch.device":
-    """ "auto" is the CUDA device of this process where there is one: of the first process on a machine the first."""
+    """The device of a name; "auto" is the accelerator of this process where there is one, else the CPU.
+
+    Of several accelerators, the first process on a machine has the first.
+
+    Raises:
+        DataError: the name is unknown, or the device is not there.
+    """
     import torch
 
     if device == "auto":
-        device = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
+        found = _accelerator()
+        return torch.device("cpu") if found is None else _of_this_process(found)
     try:
-        if torch.device(device).type not in ("cpu", "cuda"):
+        if (kind := torch.device(device).type) not in DEVICES:
             raise RuntimeError
+    except RuntimeError:
+        raise DataError(
+            f"device {device!r} is unknown; allowed: auto, {', '.join(DEVICES)}, or one of several as cuda:1"
+        ) from None
+    try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError):
+        here = " and ".join(filter(None, ("cpu", _accelerator())))
         raise DataError(
-            f"device {device!r} cannot be used here; allowed: auto, cpu, or cuda with a CUDA device"
+            f"device {device!r} is not there: PyTorch {torch.__version__} finds {here} on this machine; use one of "
+            f"these, or auto{_HINTS.get(kind, '')}"
         ) from None
+
+
+def _accelerator() -> str | None:
+    """The kind of accelerator that PyTorch finds, if it is one that this package is written for."""
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found.type if found is not None and found.type in DEVICES else None
+
+
+def _of_this_process(kind: str) -> "torch.device":
+    import torch
+
+    return torch.device(kind, local_rank() % max(torch.accelerator.device_count(), 1))
 
 
 def require_finite(logits: "Tensor | np.ndarray", paths: Sequence[object]) -> None:
@@ -86,10 +126,23 @@ def require_finite(logits: "Tensor | np.ndarray", paths: Sequence[object]) -> No
 
 
 def autocast(device: "torch.device", precision: str) -> Any:
-    """Mixed precision as `TrainConfig.precision` names it."""
+    """Mixed precision as `TrainConfig.precision` names it.
+
+    Raises:
+        ConfigError: an unknown precision, or one that the device does not compute in.
+    """
     import torch
 
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision not in dtypes:
         raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
-    return torch.autocast(device.type, dtypes[precision]) if dtypes[precision] else nullcontext()
+    if dtypes[precision] is None:
+        return nullcontext()
+    with warnings.catch_warnings():  # torch says so in a warning, and goes on in float32
+        warnings.simplefilter("error", UserWarning)
+        try:
+            return torch.autocast(device.type, dtypes[precision])
+        except (RuntimeError, UserWarning) as error:
+            raise ConfigError(
+                f"precision {precision} is not for {device.type} devices ({first_line(error)}); use --precision fp32"
+            ) from None

@@ -176,7 +176,7 @@ class Scores:
 
     figures: dict[str, float]
     evaluated: int
-    broken: list[tuple[Path, str]]
+    broken: list[tuple[Any, str]]
 
 
 class TrainingTask(Protocol):

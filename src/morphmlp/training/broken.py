@@ -1,7 +1,6 @@
 """The training samples that a run cannot read: each is left out, and too many of them stop the run."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.errors import DataError
@@ -20,14 +19,14 @@ class BrokenSamples:
 
     def __init__(self, total: int, *, unit: str, max_share: float):
         self.total, self.unit, self.max_share = total, unit, max_share
-        self.paths: set[Path] = set()
+        self.paths: set[str] = set()  # as the log has them
 
     def add(self, samples: Iterable[BrokenSample]) -> list[BrokenSample]:
         """Adds samples; returns those that are met for the first time."""
         new = []
         for sample in samples:
-            if sample.path not in self.paths:
-                self.paths.add(sample.path)
+            if str(sample.path) not in self.paths:
+                self.paths.add(str(sample.path))
                 new.append(sample)
         return new
 

@@ -1,7 +1,6 @@
 """What a training shows: a progress bar on a terminal, and lines, one of them for each evaluation."""
 
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from morphmlp.config import RunConfig
+from morphmlp.data.media.sources import Source
 from morphmlp.distributed import world_size
 from morphmlp.formatting import one_line, rate
 from morphmlp.tasks.task import Scores, TrainingTask
@@ -78,11 +78,11 @@ class TrainingDisplay:
             figures=f"loss {loss:.3f}  {rate}",
         )
 
-    def broken(self, path: Path, reason: str) -> None:
+    def broken(self, path: Source, reason: str) -> None:
         """Names a sample that was left out."""
         self.say(f"left out, cannot be read: {path}: {reason}")
 
-    def incomplete(self, number: int, path: Path, note: str) -> None:
+    def incomplete(self, number: int, path: Source, note: str) -> None:
         """Names the video of this number that was cut off or damaged, and is trained on as far as it goes."""
         self.say(f"incomplete video {number}: {path}: {note}")
 

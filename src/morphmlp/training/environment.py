@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,15 +11,18 @@ from typing import Any
 
 import torch
 
+from morphmlp.system import command_line
+
 PACKAGES = ("morphmlp", "torch", "torchvision", "accelerate", "timm", "av", "numpy", "pillow", "safetensors")
 
 
 def describe_environment(*, num_processes: int) -> dict[str, Any]:
     """Plain values, ready for JSON."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     return {
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "command": shlex.join(sys.argv),
+        "command": command_line(sys.argv),
         "processes": num_processes,
         "git": source_commit(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -29,6 +31,7 @@ def describe_environment(*, num_processes: int) -> dict[str, Any]:
         "host": platform.node(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
+        "accelerator": None if accelerator is None else accelerator.type,
         "gpus": gpus,
         "cuda": torch.version.cuda if gpus else None,
     }

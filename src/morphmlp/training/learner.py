@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from morphmlp.config import RunConfig
 from morphmlp.distributed import local_world_size, rank, world_size
 from morphmlp.errors import ConfigError
+from morphmlp.inference.device import resolve_device
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.task import TrainingTask
 from morphmlp.training.optim import make_optimizer, set_lr
@@ -35,15 +36,17 @@ class Learner:
         model: the model that training calls: the same one, or wrapped so that processes exchange gradients.
 
     Raises:
-        ConfigError: the processes cannot train together.
+        ConfigError: the processes cannot train together, or not in this precision.
     """
 
     def __init__(self, config: RunConfig, task: TrainingTask, model: MorphMLP):
         settings = config.train
         self.config, self.settings, self.task = config, settings, task
+        self._check_precision()
         AcceleratorState._reset_state()  # it keeps the precision of the process's first run
         precision = settings.precision.replace("fp32", "no")
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+        on_cpu = resolve_device(settings.device).type == "cpu"
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu)
         self.device = self.accelerator.device
         self._check_processes()
         self._limit_threads()
@@ -154,9 +157,17 @@ class Learner:
         mine = torch.tensor([values], dtype=torch.float64)
         if world_size() == 1:
             return mine
-        gathered = self.accelerator.gather(mine.to(self.device))
+        # As pairs of int32, bit for bit: not every device has float64.
+        gathered = self.accelerator.gather(mine.view(torch.int32).to(self.device))
         assert isinstance(gathered, torch.Tensor)  # as what it was given
-        return gathered.cpu()
+        return gathered.cpu().view(torch.float64)
+
+    def _check_precision(self) -> None:
+        """Raises ConfigError for fp16 without a GPU, which accelerate would leave out without a word."""
+        if self.settings.precision == "fp16" and not torch.cuda.is_available():
+            raise ConfigError(
+                "train.precision is 'fp16', which needs a CUDA device, and none is here; allowed: 'fp32' or 'bf16'"
+            )
 
     def _check_processes(self) -> None:
         """Raises ConfigError where the processes cannot train together; never falls back to a single one."""

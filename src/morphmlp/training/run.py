@@ -9,8 +9,10 @@ from pathlib import Path
 from torch import distributed
 
 from morphmlp.config import RunConfig
+from morphmlp.data.media.limits import set_most_damage
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
 from morphmlp.errors import ConfigError, DataError, NotFiniteError, UserError
+from morphmlp.inference.device import resolve_device
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import TrainingSet
@@ -30,14 +32,20 @@ TrainingSets = tuple[TrainingSet, TrainingSet]  # the training and the validatio
 class TrainResult:
     """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`, such as "top1".
 
-    `num_val` leaves out the validation samples that could not be read. `device_hours` is the time of the training
-    steps, evaluations left out, times the processes: GPU hours where each has a GPU.
+    `report` says which of `best` and `last` the run is for, see `TrainConfig`. `last_score` is None where the run was
+    finished by a version that did not keep it. `num_val` leaves out the validation samples that could not be read.
+    `device_hours` is the time of the training steps, evaluations left out, times the processes: GPU hours where each
+    has a GPU.
     """
 
     best: Path
     metric: str
     best_score: float
     best_epoch: int
+    last: Path
+    last_score: float | None
+    last_epoch: int
+    report: str
     unit: str
     num_train: int
     num_val: int
@@ -60,12 +68,13 @@ def train(
     """
     folder = RunFolder(out)
     require_trackers(config.train.trackers)
+    set_most_damage(config.train.max_damage)
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(config.data)):
         raise ConfigError(f"{out} lies in the folder of data, {config.data}; choose another --out")
     with _taken(folder):
         if is_main():
             folder.check(overwrite=overwrite)
-        join_processes()
+        join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         sets = sets or read_sets(config)
         return _start(config, folder, sets, overwrite=overwrite)
 
@@ -79,10 +88,11 @@ def resume(out: str | Path) -> TrainResult:
     folder = RunFolder(out)
     config = folder.read_config()
     require_trackers(config.train.trackers)
+    set_most_damage(config.train.max_damage)
     with _taken(folder):
         if is_main():
             folder.clear_leftovers()
-        join_processes()
+        join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         if not Path(config.data).exists():
             raise DataError(f"the run's data, {config.data}, is no longer there; put it back, or link it to that place")
         sets = read_sets(config)
@@ -128,6 +138,10 @@ def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
         metric=task.metric,
         best_score=progress.best_score,
         best_epoch=progress.best_step // trainer.steps_per_epoch,
+        last=trainer.folder.last,
+        last_score=progress.last_score,
+        last_epoch=progress.step // trainer.steps_per_epoch,
+        report=trainer.settings.report,
         unit=task.unit,
         num_train=len(task.train_paths),
         num_val=task.num_val - len(trainer.broken_val),

@@ -1,6 +1,5 @@
 """The folder of a training run, and how far the run has come."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,16 @@ from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import new_folder, read_text, replace_json, replaced_file, require_file, sync_files
+from morphmlp.files import (
+    clear_unfinished,
+    held,
+    new_folder,
+    read_text,
+    replace_json,
+    replaced_file,
+    require_file,
+    sync_files,
+)
 from morphmlp.formatting import as_json
 
 
@@ -25,6 +33,7 @@ class Progress:
         step: optimizer steps done.
         evaluated_step: the step that was evaluated last.
         best_score, best_step: the best evaluation so far, and its step.
+        last_score: of the evaluation at `evaluated_step`; None before the first.
         clips, training_s: clips trained on, and the seconds that took, evaluations left out.
     """
 
@@ -32,6 +41,7 @@ class Progress:
     evaluated_step: int = 0
     best_score: float = -1.0
     best_step: int = 0
+    last_score: float | None = None
     clips: int = 0
     training_s: float = 0.0
 
@@ -39,8 +49,10 @@ class Progress:
         counts = (self.step, self.evaluated_step, self.best_step, self.clips)
         if not all(isinstance(count, int) and count >= 0 for count in counts):
             raise ValueError(f"counts are {counts}; allowed: integers of 0 or more")
-        if not all(isinstance(value, int | float) for value in (self.best_score, self.training_s)):
-            raise ValueError("best_score and training_s have to be numbers")
+        if not all(
+            isinstance(value, int | float) for value in (self.best_score, self.last_score or 0, self.training_s)
+        ):
+            raise ValueError("best_score, last_score and training_s have to be numbers")
 
 
 STATE_FILE = "state.pt"
@@ -178,9 +190,7 @@ class RunFolder:
     def clear_leftovers(self) -> None:
         """Removes what a killed save left, and puts a checkpoint back that it had moved aside."""
         for checkpoint in (self.best, self.averaged):
-            for old in self.path.glob(f".{checkpoint.name}-*-old"):
-                if not checkpoint.exists():
-                    old.rename(checkpoint)
+            clear_unfinished(checkpoint)
         for leftover in self._leftovers():
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -199,21 +209,16 @@ class RunFolder:
         was_there = self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with open(self.lock, "w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise ConfigError(f"another training is running in {self.path}; choose another --out") from None
-                try:
-                    yield
-                finally:
-                    self.lock.unlink(missing_ok=True)
+            with held(self.lock) as free:
+                if not free:
+                    raise ConfigError(f"another training is running in {self.path}; choose another --out")
+                yield
         finally:
             if not was_there:
                 with suppress(OSError):
                     self.path.rmdir()
 
-    def cut_log(self, progress: Progress) -> set[Path]:
+    def cut_log(self, progress: Progress) -> set[str]:
         """Drops what was logged after the saved state, as it will be done again; returns the samples left out."""
         if not self.log.exists():
             return set()
@@ -227,7 +232,7 @@ class RunFolder:
             if step <= (progress.evaluated_step if "val_broken" in line else progress.step):
                 kept.append(text + "\n")
                 if "broken" in line:
-                    broken.add(Path(line["broken"]))
+                    broken.add(str(line["broken"]))
         with replaced_file(self.log) as file:
             file.writelines(kept)
         return broken

@@ -1,7 +1,6 @@
 """How a run ends before its last step: signals, a lost process, and the message for each."""
 
 import os
-import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from torch import distributed
 
 from morphmlp.distributed import world_size
 from morphmlp.errors import UserError
+from morphmlp.system import TERMINATION_SIGNALS, command_line
 
 
 class LostProcessError(UserError):
@@ -82,7 +82,8 @@ class StopSignal:
                 stop, self.stop = self.stop, None
                 raise stop
 
-        before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, *TERMINATION_SIGNALS)
+        before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
         for number in before:
             signal.signal(number, catch)
         try:
@@ -121,5 +122,5 @@ def lost_process(error: RuntimeError, *, step: int, saved_step: int | None, out:
 
 def resume_command(out: Path) -> str:
     """What a user types to go on with the run."""
-    again = f"morphmlp train --out {shlex.quote(str(out))} --resume"
+    again = command_line(["morphmlp", "train", "--out", str(out), "--resume"])
     return again if world_size() == 1 else f"{again} (under torchrun, as before)"

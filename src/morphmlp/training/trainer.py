@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ import torch
 from morphmlp.config import RunConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.batches.samplers import EpochBatches
+from morphmlp.data.media.sources import Source
 from morphmlp.distributed import gather, is_main, rank, same_buffers, world_size
 from morphmlp.errors import CheckpointError, DataError, NotFiniteError
 from morphmlp.formatting import rate
@@ -41,8 +41,8 @@ class Trainer:
         self.config, self.settings, self.folder, self.task = config, settings, folder, task
         self.progress = Progress()
         self.broken = BrokenSamples(len(task.train_paths), unit=task.unit, max_share=settings.max_broken)
-        self.broken_val: set[Path] = set()
-        self.incomplete: set[Path] = set()
+        self.broken_val: set[Source] = set()
+        self.incomplete: set[Source] = set()
         self.stop_signal = StopSignal()
         self.learner = Learner(config, task, model)
         self.batches = EpochBatches(
@@ -162,7 +162,7 @@ class Trainer:
     def _note_incomplete(self, videos: list[tuple[int, str]], display: TrainingDisplay) -> None:
         """Logs each video that was cut off or damaged once; it is trained on as far as it can be read."""
         for index, note in videos:
-            path = Path(self.task.train_paths[index])
+            path = self.task.train_paths[index]
             if path not in self.incomplete:
                 self.incomplete.add(path)
                 display.incomplete(len(self.incomplete), path, note)
@@ -200,6 +200,7 @@ class Trainer:
         score = scores.figures[self.task.metric]
         if math.isnan(score):
             raise DataError(self.task.reason_for_nan())
+        progress.last_score = score
         if score > progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             self.record.checkpoint(self.folder.best, model, progress, scores)

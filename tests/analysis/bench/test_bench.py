@@ -310,7 +310,7 @@ def test_verb_writes_what_it_prints(tmp_path: Path):
         (["--model", "morphmlp_video_nano", "--plot", "x.png"], 1, "--plot draws published accuracies"),
         (["--model", "morphmlp_video_nano", "--training", "--compile"], 1, "--compile is for prediction"),
         (["--checkpoint", "nowhere"], 1, "nowhere is no checkpoint"),
-        (["--device", "abacus"], 1, "device 'abacus' cannot be used"),
+        (["--device", "abacus"], 1, "device 'abacus' is unknown"),
         (["--batch", "0"], 2, "--batch: got 0; expected a number >0"),
         (["--turns", "0"], 2, "--turns: got 0; expected a number >0"),
         (["--against", "timm"], 2, "--against: "),

@@ -331,7 +331,7 @@ def test_annotations_are_checked_with_their_images(tmp_path: Path, check: Callab
     for folder in ("images", "annotations"):
         (root / folder).mkdir(parents=True)
     (root / "classes.txt").write_text("sky\nroad\ncar\n")
-    masks = {"a": [[0, 0], [1, 255]], "b": [[0, 0], [0, 0]], "wrong": [[0, 7], [0, 0]], "small": [[0]]}
+    masks = {"a": [[0, 0], [1, 255]], "b": [[0, 0], [0, 1]], "wrong": [[0, 7], [0, 0]], "small": [[0]]}
     for name, values in masks.items():
         Image.new("RGB", (2, 2)).save(root / "images" / f"{name}.png")
         Image.fromarray(np.array(values, np.uint8)).save(root / "annotations" / f"{name}.png")
@@ -340,18 +340,23 @@ def test_annotations_are_checked_with_their_images(tmp_path: Path, check: Callab
     assert reasons.keys() == {"wrong", "small"}
     assert reasons["wrong"].startswith("its annotation holds 7, but the 3 classes are 0 to 2")
     assert "is 1 x 1 px, but its image is 2 x 2 px" in reasons["small"]
-    assert report.class_pixels() == pytest.approx({"sky": 6 / 7, "road": 1 / 7, "car": 0})
+    assert report.class_pixels() == pytest.approx({"sky": 5 / 7, "road": 2 / 7, "car": 0})
     assert "1 of 3 classes without a pixel: car" in "\n".join(remarks(report))
     ignoring = check(root, masks=MaskConfig(ignore_index=7))  # another way of reading: nothing is taken over
     assert ignoring.taken_over == 0
     assert {Path(row.path).stem for row in ignoring.broken} == {"small"}
-    assert str(report.clean_note).endswith("mend or remove the broken pairs")
+    assert str(report.clean_note).endswith("mend or remove the broken pairs, or set the option that their reasons name")
     for folder in ("images", "annotations"):
         for name in ("wrong", "small"):
             (root / folder / f"{name}.png").unlink()
     good = check(root)
     assert (good.sound, good.broken) == (True, [])
     assert str(good.clean_note).endswith("all pairs can be read, train on the folder itself")
+    for name in ("a", "b"):
+        Image.fromarray(np.array([[0, 0], [0, 255]], np.uint8)).save(root / "annotations" / f"{name}.png")
+    refused = check(root)  # as by train
+    assert (refused.sound, refused.broken) == (False, [])
+    assert "2 of 3 classes without a pixel in the 1 training annotations" in str(refused.refusal)
 
 
 def test_no_cell_of_the_table_is_a_formula(videos: Path, check: Callable[..., CheckReport], tmp_path: Path):

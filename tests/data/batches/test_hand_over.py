@@ -81,6 +81,43 @@ def test_no_worker_is_started_where_not_even_its_locks_fit(monkeypatch: pytest.M
     assert workers_that_fit(3) == 3
 
 
+LEFT_ALONE = """
+import os, sys
+from multiprocessing import process, resource_sharer
+from multiprocessing.connection import Client
+from morphmlp.data.batches.hand_over import end_on_lost_batch
+if "worker" in sys.argv:
+    end_on_lost_batch()
+shared = resource_sharer.DupFd(os.dup(0))
+with Client(resource_sharer._resource_sharer._address, authkey=process.current_process().authkey):
+    pass  # goes without having asked for anything, as a main process that Ctrl-C interrupts
+os.close(shared.detach())  # the thread that hands over goes on, and has dealt with the one before
+"""
+
+
+@pytest.mark.parametrize(("role", "num_tracebacks"), [("worker", 0), ("other", 1)])
+def test_a_worker_says_nothing_where_the_main_process_stops_to_listen(role: str, num_tracebacks: int):
+    command = [sys.executable, "-c", LEFT_ALONE, role]
+    process = subprocess.run(
+        command, capture_output=True, text=True, env=tiny.environment(), stdin=subprocess.DEVNULL, timeout=120
+    )
+    assert process.returncode == 0
+    assert process.stderr.count("Traceback") == num_tracebacks
+    assert bool(process.stderr) == bool(num_tracebacks)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ConnectionResetError(), EOFError()])
+def test_a_batch_that_nobody_waits_for_is_lost_without_a_word(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    statuses = []
+    monkeypatch.setattr(hand_over.os, "_exit", statuses.append)
+    hand_over._end(error, None)
+    hand_over._end(OSError(24, "Too many open files"), None)
+    assert statuses == [1, 1]
+    assert capsys.readouterr().err == "a decoding process cannot hand a batch over: [Errno 24] Too many open files\n"
+
+
 FEW_FILES = """
 import resource, sys
 from test_hand_over import Numbers

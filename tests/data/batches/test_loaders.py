@@ -22,6 +22,7 @@ from morphmlp.data.batches.loaders import (
 )
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.clips import views as transforms
+from morphmlp.data.clips.protocol import clip_indices
 from morphmlp.data.clips.sampling import dense_indices, frames_at_rate, sparse_indices
 from morphmlp.data.media.images import read_image
 from morphmlp.data.media.video import probe, read_frames
@@ -407,7 +408,7 @@ def test_sparse_sampling_on_a_clock_takes_the_frames_of_an_extraction():
     config = InputConfig(sampling="sparse", sparse_fps=30.0, crop=(32, 32), resize=32)
     shown = frames_at_rate(47, fps=12, rate=30)
     assert len(shown) == 117
-    indices = TestClips([], 16, config)._all_indices(47, 12.0)
+    indices = clip_indices(47, 12.0, frames=16, config=config)
     assert indices == [shown[i] for i in sparse_indices(117, frames=16)]
-    assert indices != TestClips([], 16, replace(config, sparse_fps=None))._all_indices(47, 12.0)
-    assert TestClips([], 16, config)._all_indices(117, 30.0) == sparse_indices(117, frames=16)
+    assert indices != clip_indices(47, 12.0, frames=16, config=replace(config, sparse_fps=None))
+    assert clip_indices(117, 30.0, frames=16, config=config) == sparse_indices(117, frames=16)

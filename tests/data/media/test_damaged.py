@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import TestClips, collate
 from morphmlp.data.media import video as reading
+from morphmlp.data.media.limits import set_most_damage
 from morphmlp.data.media.video import count_decodable, probe, read_clip, read_frames
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
@@ -55,11 +56,17 @@ def test_half_of_the_packets_are_too_many_and_the_limit_can_be_raised(
 ):
     path = damaged(video, tmp_path / "x.mp4", set(range(10, 30)))
     with pytest.raises(
-        MediaError, match=r"breaks after 11 good frame.*: 20 of 40 packets are damaged; set MORPHMLP_MAX"
+        MediaError,
+        match=r"breaks after 11 good frame.*: 20 of 40 packets are damaged; --max_damage 1 \(or MORPHMLP_MAX",
     ):
         read_frames(path, [10])
     monkeypatch.setenv("MORPHMLP_MAX_DAMAGE", "0.6")
     np.testing.assert_array_equal(read_frames(path, [9, 10]), read_frames(video, [9, 30]))
+    set_most_damage(0.4)
+    with pytest.raises(MediaError, match="20 of 40 packets are damaged"):
+        read_frames(path, [10])
+    with pytest.raises(ConfigError, match="max_damage is 0; allowed: above 0, up to 1"):
+        set_most_damage(0)
     monkeypatch.setenv("MORPHMLP_MAX_DAMAGE", "2")
     with pytest.raises(ConfigError, match="MORPHMLP_MAX_DAMAGE='2': expected a number above 0, up to 1"):
         read_frames(path, [10])

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.media.sources import TarMember
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.errors import DataError
@@ -365,3 +366,18 @@ def test_times_that_are_no_numbers_do_no_harm(tmp_path: Path):
     shard = write_shard(tmp_path / "0.tar", samples("run", "jump"))
     shard.write_bytes(pax(mtime="nan") + shard.read_bytes())
     assert len(read_set(tmp_path).samples) == 2
+
+
+def test_a_json_beside_a_member_may_say_its_stretch(tmp_path: Path):
+    shard = tmp_path / "a.tar"
+    labels = [{"label": "run", "start": 1.5, "end": 4}, {"label": "jump"}]
+    with tarfile.open(shard, "w") as archive:
+        for number, label in enumerate(labels):
+            for name, content in ((f"{number}.mp4", b"x" * 10), (f"{number}.json", json.dumps(label).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    paths = [sample.path for sample in read_set(shard).samples]
+    assert isinstance(paths[0], Stretch)
+    assert (paths[0].span, str(paths[0])) == ((1.5, 4, "seconds"), f"{shard}/0.mp4 (1.5 to 4 s)")
+    assert isinstance(paths[1], TarMember)

@@ -229,7 +229,7 @@ def test_temperature_and_threshold_of_the_checkpoint_are_used(
     assert evaluated.threshold is None
     assert result.threshold == 0.2
     text = tiny.run_command("evaluate", tmp_path / "calibrated", data, "--workers", 0, "--out", tmp_path / "out").stdout
-    assert re.search(r"below the threshold of 0\.200: [\d.]+% refused; precision of the rest [\d.n/a]+%?\n", text)
+    assert re.search(r"below the threshold of 0\.2: [\d.]+% refused; precision of the rest [\d.n/a]+%?\n", text)
 
 
 def test_not_one_readable_video_is_an_error(checkpoint: Path, data: Path, tmp_path: Path):
@@ -330,7 +330,7 @@ def test_protocol_that_does_not_exist_is_refused(options: dict, message: str, ch
 
 
 def test_device_that_is_not_there_is_refused(checkpoint: Path, data: Path):
-    with pytest.raises(DataError, match="device 'nonsense' cannot be used here; allowed: auto, cpu, or cuda"):
+    with pytest.raises(DataError, match="device 'nonsense' is unknown; allowed: auto, cpu, cuda, mps, xpu"):
         tiny.evaluate_checkpoint(checkpoint, data, workers=0, device="nonsense")
 
 

@@ -62,6 +62,14 @@ def test_prediction_finds_the_images_of_a_folder(run: Path, pictures: Path, data
     assert Predictor(run / "best")(pictures / "val" / "red" / "0.jpg").labels == ["blue", "red"]
 
 
+def test_an_image_with_the_ending_of_a_video_is_predicted(run: Path, pictures: Path, tmp_path: Path):
+    image = pictures / "val" / "red" / "0.jpg"
+    disguised = tmp_path / "image.mp4"
+    disguised.write_bytes(image.read_bytes())
+    predictor = Predictor(run / "best")
+    assert predictor(disguised).top(2) == predictor(image).top(2)
+
+
 def test_a_training_evaluation_equals_the_verb_s(run: Path, pictures: Path):
     logged = [line["val_top1"] for line in tiny.read_log(run) if "val_top1" in line]
     assert tiny.evaluate_checkpoint(run / "best", pictures, workers=0).accuracy() == max(logged)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from morphmlp.config import MaskConfig, SplitConfig
 from morphmlp.data.sets.read import read_training_sets
-from morphmlp.errors import DataError, MediaError
+from morphmlp.errors import ConfigError, DataError, MediaError
 from morphmlp.tasks.registry import task_of_data
 from morphmlp.tasks.segmentation.annotations import (
     MaskSet,
@@ -301,6 +301,27 @@ def test_values_become_classes_or_255(tmp_path: Path, config: MaskConfig, expect
     assert read_mask(path, config, num_classes=4, size=(1, 5)).tolist() == [expected]
 
 
+def test_classes_have_the_values_that_are_given(tmp_path: Path):
+    path = save(np.array([[0, 255, 7, 128]], dtype=np.uint8), tmp_path / "mask.png")
+    config = MaskConfig(values=(255, 0, 128), ignore_index=7)
+    assert read_mask(path, config, num_classes=3, size=(1, 4)).tolist() == [[1, 0, 255, 2]]
+    with pytest.raises(MediaError, match=r"holds 128, but the 2 classes are 0, 255; see masks.ignore_index"):
+        read_mask(path, MaskConfig(values=(0, 255), ignore_index=7), num_classes=2, size=(1, 4))
+
+
+def test_one_value_is_given_for_each_class(tmp_path: Path):
+    root = touch(tmp_path, *pairs("a"), classes="a\nb\nc\n")
+    with pytest.raises(
+        DataError, match=r"masks.values holds 2 values; allowed: 3, one for each class of .*classes.txt"
+    ):
+        read_mask_set(root, MaskConfig(values=(0, 255)), split=None)
+    for wrong in ({"values": (0, 0)}, {"values": (0, -1)}, {"values": (0, 3), "ignore_index": 3}):
+        with pytest.raises(ConfigError, match=r"mask\.(values|ignore_index) is .*; allowed"):
+            MaskConfig(**wrong)
+    with pytest.raises(ConfigError, match="reduce_zero_label is True; allowed: False where values are given"):
+        MaskConfig(values=(0, 255), reduce_zero_label=True)
+
+
 def naive_class(value: int, config: MaskConfig, num_classes: int) -> int | None:
     """One value, by the words of `MaskConfig`; None outside the classes."""
     if value in (255, config.ignore_index) or (config.reduce_zero_label and value == 0):
@@ -335,13 +356,13 @@ def test_every_value_has_one_meaning(
     [
         (
             MaskConfig(ignore_index=1),
-            "holds 2, 3, but the 2 classes are 0 to 1; see masks.ignore_index (now 1) for a value without a class, and "
-            "masks.reduce_zero_label (now False) for classes that count from 1",
+            "holds 2, 3, but the 2 classes are 0 to 1; see masks.ignore_index (now 1) for a value without a class, "
+            "masks.reduce_zero_label (now False) for classes that count from 1, and masks.values for any others",
         ),
         (
             REDUCED,
-            "holds 3, but the 2 classes are 1 to 2; see masks.ignore_index (now 255) for a value without a class, and "
-            "masks.reduce_zero_label (now True) for classes that count from 1",
+            "holds 3, but the 2 classes are 1 to 2; see masks.ignore_index (now 255) for a value without a class, "
+            "masks.reduce_zero_label (now True) for classes that count from 1, and masks.values for any others",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from morphmlp.tasks.segmentation.annotations import MaskSample, MaskSet
 from morphmlp.tasks.segmentation.class_pixels import note_on_classes
 
 
-def masks(folder: Path, *values: list[int], classes: int, **config: int | bool) -> MaskSet:
+def masks(folder: Path, *values: list[int], classes: int, **config: int | bool | list[int]) -> MaskSet:
     """An annotation of one row for each list of values."""
     samples = []
     for number, row in enumerate(values):
@@ -27,18 +27,20 @@ def test_masks_of_0_and_255_are_refused_with_what_to_write(tmp_path: Path):
         note_on_classes(masks(tmp_path, [0, 255], [0, 0], classes=2))
     assert str(caught.value) == (
         "1 of 2 classes without a pixel in the 2 training annotations: class 1; the values found are 0, 255, those of "
-        "the classes 0 to 1; 255 never has a class, whatever --masks.ignore_index is: write the number of its class "
-        "instead; mend the annotations or these options: there is nothing to tell apart"
+        "the classes 0 to 1; 255 has a class only where --masks.values says so (--masks.values [0,255]); mend the "
+        "annotations or these options: there is nothing to tell apart"
     )
+    assert note_on_classes(masks(tmp_path, [0, 255], [0, 0], classes=2, values=[0, 255])) == ""
 
 
 @pytest.mark.parametrize(
     ("values", "classes", "config", "missing", "reason"),
     [
-        ([0, 1, 255], 3, {}, "class 2", "255 never has a class"),
+        ([0, 1, 255], 3, {}, "class 2", "255 has a class only where --masks.values says so (--masks.values [0,1,255])"),
         ([0, 1, 2], 3, {"ignore_index": 1}, "class 1", "1 has none by --masks.ignore_index"),
         ([0, 1, 2], 3, {"reduce_zero_label": True}, "class 2", "0 has none by --masks.reduce_zero_label"),
-        ([1, 2, 3], 3, {}, "class 0", "see --masks.ignore_index and --masks.reduce_zero_label for values past"),
+        ([1, 2, 3], 3, {}, "class 0", "see --masks.values, --masks.ignore_index and --masks.reduce_zero"),
+        ([0, 7, 255], 3, {"values": [7, 0, 9]}, "class 2", "those of the classes 7, 0, 9; 255 has a class only where"),
     ],
 )
 def test_a_class_without_a_pixel_is_named_with_the_values_and_the_option(

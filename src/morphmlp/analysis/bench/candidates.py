@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphmlp.analysis.bench.memory import saved_bytes
-from morphmlp.analysis.bench.timing import first_line
 from morphmlp.analysis.bench.torchvision_models import PUBLISHED_SIZE, Published, Reference
+from morphmlp.formatting import first_line
 from morphmlp.inference.device import autocast
 from morphmlp.inference.optimize import Agreement, agreement, optimize
 from morphmlp.models.morphmlp import MorphMLP

@@ -145,18 +145,19 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
     """The most bytes of tensors that a call holds at once, beyond those that were there before it.
 
-    On a CUDA device its allocator counts. On a CPU each operator's inputs and outputs count, not what the operator uses
-    within itself, and not the memory of the process, which depends on what ran in it before.
+    On a GPU whose allocator keeps its peak, that counts. Elsewhere each operator's inputs and outputs count, not what
+    it uses within itself, and not the memory of the process, which depends on what ran in it before.
 
     >>> x = torch.zeros(1000)
     >>> peak_bytes(lambda: (x + 1).exp().sum(), torch.device("cpu"))  # two tensors of 1,000 floats
     8000
     """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+    kind = torch.get_device_module(device)
+    if hasattr(kind, "reset_peak_memory_stats"):  # of CUDA and XPU
+        kind.reset_peak_memory_stats(device)
+        before = kind.memory_allocated(device)
         call()
-        return torch.cuda.max_memory_allocated(device) - before
+        return kind.max_memory_allocated(device) - before
     with _LiveTensors() as tensors:
         call()
     return tensors.peak

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from morphmlp.formatting import first_line
 from morphmlp.inference.optimize import DTYPES
 from morphmlp.training.environment import processor_name
 
 _PRODUCTS = {  # rows, inner width and columns of the matrix products: 2 GFLOP each on a CPU, enough for a GPU to fill
     "cpu": ((1024, 1024, 1024), (4096, 512, 512), (2048, 256, 2048)),
-    "cuda": ((8192, 8192, 8192), (16384, 4096, 4096), (32768, 1024, 4096)),
+    "gpu": ((8192, 8192, 8192), (16384, 4096, 4096), (32768, 1024, 4096)),
 }
-_COPIED_BYTES = {"cpu": 2**28, "cuda": 2**30}  # beyond the caches
+_COPIED_BYTES = {"cpu": 2**28, "gpu": 2**30}  # beyond the caches
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,14 @@ def measure(
 
     Args:
         turns: 1 or more.
-        device: a CUDA device computes while Python goes on; each call waits for it before and after.
+        device: one that is no CPU computes while Python goes on; each call waits for it before and after.
 
     Raises:
         RuntimeError, ValueError, TypeError: the reference cannot run; of another candidate, it is `refused`.
     """
     assert candidates
     assert turns > 0
-    wait = partial(torch.cuda.synchronize, device) if device is not None and device.type == "cuda" else None
+    wait = partial(torch.accelerator.synchronize, device) if device is not None and device.type != "cpu" else None
     first_s, refused = _first_calls(candidates, clock, wait)
     running = {name: candidates[name] for name in first_s}
     turns_s: dict[str, list[float]] = {name: [] for name in running}
@@ -114,12 +115,6 @@ def _seconds(candidate: Callable[[], Any], clock: Callable[[], float], wait: Cal
     if wait:
         wait()
     return clock() - started
-
-
-def first_line(error: Exception, longest: int = 100) -> str:
-    """The first line of an error's message, for a cell of a table."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -163,17 +158,29 @@ def describe_machine(device: torch.device) -> Machine:
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         device=str(device),
-        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        gpu=gpu_name(device),
         peak_gflops={name: matrix_peak(dtype, device) for name, dtype in DTYPES.items()},
         copy_gb_s=copy_bandwidth(device),
     )
+
+
+def gpu_name(device: torch.device) -> str | None:
+    """What the maker calls a GPU; its kind where PyTorch is not told, and None for a CPU."""
+    if device.type == "cpu":
+        return None
+    named = getattr(torch.get_device_module(device), "get_device_name", None)
+    return named(device) if named else device.type
+
+
+def _size(device: torch.device) -> str:
+    return "cpu" if device.type == "cpu" else "gpu"
 
 
 def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
     """GFLOP/s of the fastest of a few matrix products, through each library that PyTorch has for them."""
     return max(
         2 * rows * inner * columns / _best_seconds(product, device) / 1e9
-        for rows, inner, columns in _PRODUCTS[device.type]
+        for rows, inner, columns in _PRODUCTS[_size(device)]
         for product in _products(rows, inner, columns, dtype=dtype, device=device)
     )
 
@@ -197,7 +204,7 @@ def _products(
 
 def copy_bandwidth(device: torch.device) -> float:
     """GB/s, read and written, of a copy that no cache holds."""
-    source = torch.ones(_COPIED_BYTES[device.type], dtype=torch.uint8, device=device)
+    source = torch.ones(_COPIED_BYTES[_size(device)], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / _best_seconds(partial(target.copy_, source), device) / 1e9
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from morphmlp.analysis.data_check.copies import COPIES_ABOVE, extractor_for_copies, with_copies
 from morphmlp.analysis.data_check.examine import Depth, examine
 from morphmlp.analysis.data_check.inventory import take_inventory
 from morphmlp.analysis.data_check.journal import Journal, stamp_of
@@ -17,6 +18,7 @@ from morphmlp.analysis.data_check.results import RESULT_FILES, write_results
 from morphmlp.analysis.data_check.workers import examine_all
 from morphmlp.config import SplitConfig
 from morphmlp.config.base import Config
+from morphmlp.data.media.limits import most_damage
 from morphmlp.data.media.sources import num_bytes
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
@@ -36,6 +38,8 @@ def check_data(
     timeout_s: float = TIMEOUT_S,
     fresh: bool = False,
     split: SplitConfig | None = None,
+    copies: str | Path | None = None,
+    copies_above: float = COPIES_ABOVE,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **readings: Config,
 ) -> CheckReport:
@@ -50,12 +54,15 @@ def check_data(
         timeout_s: seconds after which a file is given up.
         fresh: forget an earlier check in `out`.
         split: how the set is split, as in training.
+        copies: a checkpoint by which near copies in other splits or with other labels are found; see `copies`.
+        copies_above: how alike those are, 0 to 1.
         progress: called with the number of files done and of all files.
         readings: how the set is read, as in training: `lists=ListConfig(...)`, or what another task reads by.
 
     Raises:
         DataError: `root` holds no videos or images, its lists cannot be read, or `out` holds something else.
         ConfigError: `out` lies in `root`.
+        CheckpointError: `copies` is no checkpoint of a classifier.
 
     >>> report = check_data("my_videos")
     >>> len(report.files), len(report.broken)
@@ -63,7 +70,8 @@ def check_data(
     """
     folder = results_folder(root, out)
     inventory = take_inventory(root, split=split, readings=readings)
-    depth = Depth(frames, all_frames, inventory.count_annotation)
+    extractor = None if copies is None else extractor_for_copies(copies, inventory)  # a mistake is told at once
+    depth = Depth(frames, all_frames, inventory.count_annotation, most_damage())
     jobs = [file.job for file in inventory.files]
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:
@@ -90,7 +98,10 @@ def check_data(
         for file, known in zip(inventory.files, facts, strict=True)
         if known is not None
     ]
-    return write_results(summarise(inventory, files, frames=frames, taken_over=taken_over), inventory, folder)
+    report = summarise(inventory, files, frames=frames, taken_over=taken_over)
+    if extractor is not None:
+        report = with_copies(report, extractor, above=copies_above, workers=workers or os.cpu_count() or 1)
+    return write_results(report, inventory, folder)
 
 
 def results_folder(root: str | Path, out: str | Path | None) -> Path:

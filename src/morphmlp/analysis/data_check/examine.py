@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from morphmlp.data.clips.sampling import sparse_indices
 from morphmlp.data.media.images import describe_image
+from morphmlp.data.media.limits import MOST_DAMAGE
 from morphmlp.data.media.sources import MediaKind, Source
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import count_decodable, frame_times, probe, read_clip
 from morphmlp.errors import MediaError
 from morphmlp.tasks.task import CountAnnotation
@@ -40,11 +43,14 @@ class Depth:
         frames: sampled frames of a video, one of each of as many equal segments.
         all_frames: every frame of a video is decoded.
         count_annotation: reads annotations; None where there are none.
+        most_damage: see `data.media.limits`, which readers ask; here, so that what an earlier check found is not taken
+            over where another share counts.
     """
 
     frames: int = 16
     all_frames: bool = False
     count_annotation: CountAnnotation | None = None
+    most_damage: float = MOST_DAMAGE
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ class Facts:
         rotation: degrees, counter-clockwise, by which the file asks to be turned: 0, 90, 180 or 270.
         variable: the gaps between frames differ.
         stated: the frames that a video should have by its header or its packets, where fewer can be read.
-        head: digest of the first `HEAD_BYTES`.
+        missing: what a stretch lacks, in words: the end that its file does not have, or frames that are damaged.
+        head: digest of the first `HEAD_BYTES` of a file that is a sample as a whole.
         class_pixels: of an annotation, pixels by class, the last without one.
     """
 
@@ -70,6 +77,7 @@ class Facts:
     duration_s: float | None = None
     variable: bool = False
     stated: int | None = None
+    missing: str | None = None
     head: str | None = None
     class_pixels: tuple[int, ...] | None = None
 
@@ -81,8 +89,11 @@ def examine(job: Job, depth: Depth) -> Facts:
         if job.annotation is not None:
             return _examine_pair(job.path, job.annotation, depth)
         facts = _describe_image(job.path) if job.kind == "image" else _describe_video(job.path)
-        (height, width), num_frames = _decode(job, facts, depth)
+        notes: list[str] = []
+        (height, width), num_frames = _decode(job, facts, depth, incomplete=notes.append)
         facts = _with_readable(facts, num_frames)
+        if notes and isinstance(job.path, Stretch):
+            facts = replace(facts, missing=notes[-1])
         return replace(facts, head=_head(job.path), height=height, width=width)
     except MediaError as error:
         return replace(facts, reason=error.reason)
@@ -140,7 +151,7 @@ def uneven(times: np.ndarray) -> bool:
     return bool(unusual.mean() > _MOST_UNUSUAL_GAPS)
 
 
-def _decode(job: Job, facts: Facts, depth: Depth) -> tuple[tuple[int, int], int]:
+def _decode(job: Job, facts: Facts, depth: Depth, *, incomplete: Callable[[str], None]) -> tuple[tuple[int, int], int]:
     """Decodes the frames of the wanted depth; returns height and width, and the number of frames as far as known."""
     if job.kind == "image":
         return _size(read_clip(job.path, lambda num_frames, fps: [0], stills=True)), 1
@@ -150,7 +161,7 @@ def _decode(job: Job, facts: Facts, depth: Depth) -> tuple[tuple[int, int], int]
         counts.append(num_frames)  # the last one is right: a damaged video is sampled again
         return sparse_indices(num_frames, frames=depth.frames)
 
-    size = _size(read_clip(job.path, sampled))
+    size = _size(read_clip(job.path, sampled, incomplete=incomplete))
     if not depth.all_frames:
         return size, counts[-1]
     if not os.path.isdir(job.path):
@@ -179,7 +190,7 @@ def _examine_pair(path: Source, annotation: Path, depth: Depth) -> Facts:
 
 def _head(path: Source) -> str | None:
     """Digest of the beginning of a plain file, which decoding has just brought into the system's memory."""
-    if not os.path.isfile(path):
+    if not isinstance(path, Path) or not path.is_file():
         return None
     with open(path, "rb") as file:
         return hashlib.blake2b(file.read(HEAD_BYTES), digest_size=16).hexdigest()

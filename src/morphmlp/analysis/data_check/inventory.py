@@ -44,6 +44,7 @@ class Inventory:
         left_out: number of files below the folder that are not taken, by the ending of their names.
         count_annotation: reads the annotations of the files; None where there are none.
         split: how the set is split where it is not split by its folders or lists.
+        notes: what reading assumed about labels and stretches.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Inventory:
     left_out: dict[str, int] = field(default_factory=dict)
     count_annotation: CountAnnotation | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
+    notes: tuple[str, ...] = ()
 
 
 def take_inventory(
@@ -90,7 +92,8 @@ def _labelled_inventory(root: Path, split: SplitConfig, lists: ListConfig) -> In
     classes = next(iter(parts.values())).classes
     named = next(iter(parts.values())).named
     files = [SetFile(_job(s.path, part.kind), name, s.label) for name, part in parts.items() for s in part.samples]
-    return Inventory(root, files, classes, named, refusal, _left_out(root, files, lists), split=split)
+    notes = tuple(dict.fromkeys(part.note for part in parts.values() if part.note))
+    return Inventory(root, files, classes, named, refusal, _left_out(root, files, lists), split=split, notes=notes)
 
 
 def _job(path: Source, kind: MediaKind = "image") -> Job:
@@ -172,9 +175,10 @@ def _left_out(root: Path, files: Sequence[SetFile], lists: ListConfig) -> dict[s
     if root.is_file() or chosen or not all(is_file(source) for source in sources):
         return {}
     paths = {os.fspath(source) for source in sources}
-    others = Counter()
-    for directory, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (name for name in names if not name.startswith("."))
-        others.update(os.path.splitext(n)[1].lower() for n in visible if os.path.join(directory, n) not in paths)
+    others: Counter[str] = Counter()
+    try:
+        media = find_media(root, left_out=others)
+    except DataError:  # a folder beside those of the set cannot be listed
+        return {}
+    others.update(path.suffix.lower() for path in media if os.fspath(path) not in paths)
     return dict(others.most_common())

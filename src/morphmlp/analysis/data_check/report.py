@@ -43,6 +43,11 @@ class CheckedFile:
         return os.fspath(self.source)
 
     @property
+    def name(self) -> str:
+        """The path, and for a stretch which part of it."""
+        return str(self.source)
+
+    @property
     def kind(self) -> MediaKind:
         return self.file.job.kind
 
@@ -60,6 +65,16 @@ class CheckedFile:
 
 
 @dataclass(frozen=True)
+class NearCopy:
+    """Two files of other splits or labels that show nearly the same; see `copies` for the two figures."""
+
+    first: CheckedFile
+    second: CheckedFile
+    alike: float
+    cosine: float
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """All figures of a check.
 
@@ -68,6 +83,10 @@ class CheckReport:
         frames: shorter videos are called short.
         taken_over: the number of files that an earlier check had looked at.
         duplicates: groups of readable files with the same content.
+        copies: pairs that show nearly the same, most alike first; None where nobody asked.
+        copies_above: how alike they had to be.
+        num_copies: all of them, where `copies` holds the first of very many.
+        notes: what reading assumed about labels and stretches.
         clean: the lists of readable files that were written.
         clean_note: why there are none, or why they cannot be trained on as they are.
     """
@@ -81,6 +100,10 @@ class CheckReport:
     refusal: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     duplicates: list[list[CheckedFile]] = field(default_factory=list)
+    copies: list[NearCopy] | None = None
+    copies_above: float | None = None
+    num_copies: int = 0
+    notes: tuple[str, ...] = ()
     clean: list[Path] = field(default_factory=list)
     clean_note: str | None = None
 
@@ -162,7 +185,7 @@ class CheckReport:
             "unit": self.unit,
             "files": len(self.files),
             "readable": len(self.readable),
-            "broken": [{"path": file.path, "reason": file.facts.reason} for file in self.broken],
+            "broken": [{"path": file.name, "reason": file.facts.reason} for file in self.broken],
             "taken_over": self.taken_over,
             "frames": self.frames,
             **{note.replace(" ", "_"): number for note, number in counted.items()},
@@ -177,11 +200,32 @@ class CheckReport:
             "duplicates": [[file.path for file in group] for group in self.duplicates],
             "duplicates_across_splits": len(self.leaks),
             "duplicates_with_different_labels": len(self.conflicts),
+            **self._copies(),
             "left_out": self.left_out,
             "refusal": self.refusal,
+            "notes": list(self.notes),
             "clean_lists": [str(path) for path in self.clean],
             "clean_note": self.clean_note,
         }
+
+    def _copies(self) -> dict[str, Any]:
+        """The near copies for JSON; nothing where nobody asked for them."""
+        if self.copies is None:
+            return {}
+        pairs = [
+            {
+                "paths": [copy.first.path, copy.second.path],
+                "splits": [copy.first.split, copy.second.split],
+                "labels": [self._class_of(copy.first), self._class_of(copy.second)],
+                "alike": round(copy.alike, 4),
+                "feature_cosine": round(copy.cosine, 4),
+            }
+            for copy in self.copies
+        ]
+        return {"near_copies": pairs, "near_copies_above": self.copies_above, "num_near_copies": self.num_copies}
+
+    def _class_of(self, file: CheckedFile) -> str | None:
+        return None if file.label is None else self.classes[file.label]
 
 
 def _figure(file: CheckedFile, figure: str) -> float | None:
@@ -213,6 +257,7 @@ def summarise(inventory: Inventory, files: Sequence[CheckedFile], *, frames: int
         has_annotations=inventory.count_annotation is not None,
         refusal=inventory.refusal,
         left_out=inventory.left_out,
+        notes=inventory.notes,
         duplicates=_duplicates([file for file in files if not file.broken]),
     )
 
@@ -236,7 +281,7 @@ def _notes(file: CheckedFile, frames: int, median_fps: float) -> tuple[str, ...]
         "odd rate": bool(facts.fps) and abs((facts.fps or 0) - median_fps) > ODD_RATE * median_fps,
         "variable rate": facts.variable,
         "rotated": bool(facts.rotation),
-        "incomplete": facts.stated is not None,
+        "incomplete": facts.stated is not None or facts.missing is not None,
     }
     return tuple(note for note, holds in found.items() if holds)
 

@@ -9,6 +9,7 @@ from typing import Any
 from morphmlp.analysis.data_check.inventory import WHOLE, Inventory
 from morphmlp.analysis.data_check.report import CheckReport
 from morphmlp.data.media.sources import why_not_listed
+from morphmlp.data.media.stretches import Stretch, stretch_columns
 from morphmlp.data.sets.class_names import CLASSES_FILE, read_class_names
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers
@@ -35,12 +36,14 @@ def _write_files(report: CheckReport, path: Path) -> None:
     columns = ("frames", "fps", "width", "height", "rotation", "codec", "duration_s")
     with replaced_file(path) as table:
         writer = csv.writer(table)
-        writer.writerow(["path", "split", "label", "status", "reason", *columns, "bytes", "notes"])
+        bounds = stretch_columns(file.source for file in report.files)
+        writer.writerow(["path", *bounds, "split", "label", "status", "reason", *columns, "bytes", "notes"])
         for file in report.files:
             label = "" if file.label is None else csv_text(report.classes[file.label])
             status = "broken" if file.broken else "ok"
             facts = [_cell(getattr(file.facts, column)) for column in columns]
-            cells = [csv_path(file.path), file.split, label, status, csv_text(file.facts.reason or ""), *facts]
+            place = [csv_path(file.path), *(bound(file.source) for bound in bounds.values())]
+            cells = [*place, file.split, label, status, csv_text(file.facts.reason or ""), *facts]
             writer.writerow([*cells, file.bytes, "; ".join(file.notes)])
 
 
@@ -71,8 +74,11 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
         paths.append(folder / f"{name}.csv")
         with replaced_file(paths[-1]) as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label"])
-            writer.writerows((os.path.abspath(sample.path), labels[sample.label]) for sample in part.samples)
+            bounds = stretch_columns(sample.path for sample in part.samples)
+            writer.writerow(["path", "label", *bounds])
+            for sample in part.samples:
+                cells = [bound(sample.path) for bound in bounds.values()]
+                writer.writerow([os.path.abspath(sample.path), labels[sample.label], *cells])
     if inventory.named or labels[0] != "0":
         with replaced_file(folder / CLASSES_FILE) as file:
             file.writelines(f"{name}\n" for name in inventory.classes)
@@ -81,7 +87,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
 
 def _step_for_pairs(report: CheckReport) -> str:
     if report.broken:
-        return "mend or remove the broken pairs"
+        return "mend or remove the broken pairs, or set the option that their reasons name"
     return "see why training refuses the set" if report.refusal else "all pairs can be read, train on the folder itself"
 
 
@@ -108,8 +114,14 @@ def _read_back(parts: dict[str, LabelledSet], folder: Path) -> str | None:
     except DataError as error:
         return f"training would refuse the clean lists: {error}"
     for name, part in parts.items():
-        wanted = [(os.path.abspath(sample.path), sample.label) for sample in part.samples]
-        found = [(os.path.abspath(sample.path), sample.label) for sample in read[name].samples]
+        wanted = [_place(sample) for sample in part.samples]
+        found = [_place(sample) for sample in read[name].samples]
         if wanted != found or classes not in (None, part.classes):
             return f"names with spaces at their ends or line breaks do not survive in {folder / name}.csv: rename them"
     return None
+
+
+def _place(sample: Sample) -> tuple[Any, ...]:
+    """What a list says of a sample."""
+    span = sample.path.span if isinstance(sample.path, Stretch) else None
+    return os.path.abspath(sample.path), span, sample.label

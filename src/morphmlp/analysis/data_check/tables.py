@@ -157,7 +157,7 @@ def _broken_table(broken: Sequence[CheckedFile]) -> "Table":
     cells = []
     for group in groups:
         more = [f"and {len(group) - 3:,} more"] if len(group) > 3 else []
-        paths = "\n".join([*(file.path for file in group[:3]), *more])
+        paths = "\n".join([*(file.name for file in group[:3]), *more])
         cells.append((paths, one_line(group[0].facts.reason or "")))
     return table(title, text_columns("file", "reason"), cells)
 
@@ -167,9 +167,11 @@ def remarks(report: CheckReport) -> list[str]:
     refusal = [f"training does not take this set: {report.refusal}"] if report.refusal else []
     return [
         *refusal,
+        *report.notes,
         *_remarks_on_videos(report),
         *(_remarks_on_pixels(report) if report.has_annotations else _remarks_on_classes(report)),
         *_remarks_on_duplicates(report),
+        *_remarks_on_copies(report),
         *_remarks_on_left_out(report),
     ]
 
@@ -189,7 +191,7 @@ def _remarks_on_videos(report: CheckReport) -> Iterator[str]:
     if rate and (odd := report.noted("odd rate")):
         yield (
             f"odd rate: {_number(len(odd), 'videos')} more than {ODD_RATE:.0%} off the median of {_figure(rate[1])} "
-            f"frames a second, such as {odd[0].path} with {_figure(odd[0].facts.fps or 0)}: sparse sampling shows such "
+            f"frames a second, such as {odd[0].name} with {_figure(odd[0].facts.fps or 0)}: sparse sampling shows such "
             "a video faster or slower; dense sampling makes up for it"
         )
     if rate and abs(rate[1] - RECIPE_FPS) > ODD_RATE * RECIPE_FPS:
@@ -199,15 +201,16 @@ def _remarks_on_videos(report: CheckReport) -> Iterator[str]:
         )
     if variable := report.noted("variable rate"):
         yield (
-            f"variable rate: {_number(len(variable), 'videos')}, such as {variable[0].path}: sampling counts frames, "
+            f"variable rate: {_number(len(variable), 'videos')}, such as {variable[0].name}: sampling counts frames, "
             "so that time runs unevenly in a clip"
         )
     if incomplete := report.noted("incomplete"):
         example = incomplete[0].facts
+        missing = example.missing or f"{example.frames} of {example.stated} frames can be read"
+        advice = "correct the stretch" if example.missing else "fetch the file again if it was cut off on its way"
         yield (
-            f"incomplete: {_number(len(incomplete), 'videos')}, such as {incomplete[0].path}: {example.frames} of "
-            f"{example.stated} frames can be read, and clips are sampled from these; fetch the file again if it was "
-            "cut off on its way"
+            f"incomplete: {_number(len(incomplete), 'videos')}, such as {incomplete[0].name}: {missing}, and clips are "
+            f"sampled from what there is; {advice}"
         )
     if rotated := report.noted("rotated"):
         yield f"rotated: {_number(len(rotated), report.unit)}, turned upright on reading, as the file asks"
@@ -257,6 +260,23 @@ def _remarks_on_duplicates(report: CheckReport) -> Iterator[str]:
             count = sum(len(group) for group in groups)
             example = f"{groups[0][0].path} = {_other(groups, report).path}"
             yield f"duplicates: {_number(count, report.unit)} {meaning}, such as {example}"
+
+
+def _remarks_on_copies(report: CheckReport) -> Iterator[str]:
+    """The pairs that are most alike, each in a line."""
+    if report.copies is None:
+        return
+    across = sum(copy.first.split != copy.second.split for copy in report.copies)
+    if not report.copies:
+        yield f"near copies: none in another split or with another label is {report.copies_above:g} or more alike"
+        return
+    pairs = [f"{copy.first.path} ~ {copy.second.path} ({copy.alike:.3f})" for copy in report.copies]
+    most = f", of which the first {len(report.copies):,} are in the report" if report.num_copies > len(pairs) else ""
+    yield (
+        f"near copies: {_number(report.num_copies, 'pairs')} {report.copies_above:g} or more alike{most}; {across:,} "
+        "across splits, so that testing sees what training saw, the others with different labels: "
+        f"{shortened(pairs, limit=10)}"
+    )
 
 
 def _other(groups: list[list[CheckedFile]], report: CheckReport) -> CheckedFile:

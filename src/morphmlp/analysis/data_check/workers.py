@@ -6,17 +6,21 @@ holds one file at a time, so it is known which one it died of.
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
+from typing import TYPE_CHECKING
 
 from morphmlp.analysis.data_check.examine import Facts, Job
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.errors import UserError
+from morphmlp.system import cause_of_death, fresh_processes
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 MOST_FAILED_STARTS = 5  # of worker processes; more are no accident
 MOST_TRIES = 2  # of a file whose worker dies: the first may have died of something else, such as lack of memory
@@ -33,8 +37,7 @@ def examine_all(
     Raises:
         UserError: processes cannot be started.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = fresh_processes(preload=__name__)
     todo = deque((number, 1) for number in range(len(jobs)))
     crew = [_Worker(context, look) for _ in range(min(workers, len(jobs)))]
     failed_starts = 0
@@ -71,7 +74,7 @@ def examine_all(
 class _Worker:
     """A process that looks at one file at a time; `task` is the number of the job and which try it is."""
 
-    def __init__(self, context: ForkServerContext, look: Callable[[Job], Facts]):
+    def __init__(self, context: "ForkServerContext | SpawnContext", look: Callable[[Job], Facts]):
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, look), daemon=True)
         self.process.start()
@@ -127,28 +130,14 @@ class _Worker:
         self.connection.close()
 
 
-def cause_of_death(exitcode: int | None) -> str:
-    """What killed a process, by its exit code.
-
-    >>> cause_of_death(-11), cause_of_death(3)
-    ('SIGSEGV', 'exit code 3')
-    """
-    if exitcode is not None and -exitcode in set(signal.Signals):
-        return signal.Signals(-exitcode).name
-    return f"exit code {exitcode}"
-
-
 def _work(connection: Connection, look: Callable[[Job], Facts]) -> None:
     """The life of a worker process."""
     leave_signals_to_main_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    connection.send("ready")
-    while True:
-        try:
-            job = connection.recv()
-        except (EOFError, OSError):
-            return
-        connection.send(look(job))
+    with suppress(EOFError, ConnectionError):  # the main process has gone
+        connection.send("ready")
+        while True:
+            connection.send(look(connection.recv()))
 
 
 def _end_with_parent() -> None:

@@ -20,8 +20,10 @@ from morphmlp.data.batches.loaders import random_indices
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
 from morphmlp.data.clips.rand_augment import draw_steps
-from morphmlp.data.media.sources import media_kind
+from morphmlp.data.media.sources import Source, media_kind, part_of
 from morphmlp.data.media.video import read_clip
+from morphmlp.data.sets.list_rows import LIST_SUFFIXES
+from morphmlp.data.sets.read import read_set
 from morphmlp.display.film_strip import film_strip
 from morphmlp.display.style import INK, MUTED, drawable, figure
 from morphmlp.errors import ConfigError, DataError
@@ -39,6 +41,18 @@ class SheetRow:
     lines: list[str]
 
 
+def pick_samples(path: Path, *, most: int) -> list[tuple[Source, str]]:
+    """At most so many videos, images or stretches of a list, evenly spread, with their classes; or `pick_media`.
+
+    Raises:
+        DataError: a list cannot be used, or a folder holds no videos or images.
+    """
+    if path.is_dir() or media_kind(path) is not None or path.suffix.lower() not in LIST_SUFFIXES:
+        return [(file, file.absolute().parent.name) for file in pick_media(path, most=most)]
+    found = read_set(path)
+    return [(sample.path, found.classes[sample.label]) for sample in _spread(found.samples, most)]
+
+
 def pick_media(path: Path, *, most: int) -> list[Path]:
     """The file itself, or at most so many videos and images, evenly spread over all below a folder.
 
@@ -50,12 +64,15 @@ def pick_media(path: Path, *, most: int) -> list[Path]:
     found = sorted(file for file in path.rglob("*") if media_kind(file) is not None and not file.name.startswith("."))
     if not found:
         raise DataError(f"{path} holds no videos or images; give a file, or a folder that holds some")
-    chosen = np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int)
-    return [found[i] for i in chosen]
+    return _spread(found, most)
+
+
+def _spread(found: Sequence[Any], most: int) -> list[Any]:
+    return [found[i] for i in np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int)]
 
 
 def sheet_rows(
-    media: Sequence[Path],
+    media: Sequence[Source],
     *,
     classes: Sequence[str],
     recipe: str | None = None,
@@ -84,7 +101,7 @@ def sheet_rows(
         sample = partial(random_indices, frames=frames, config=config, generator=generator)
         pixels = read_clip(path, sample, stills=frames == 1, short_side=config.decode_size)
         size = f"{pixels.shape[2]} x {pixels.shape[1]} px" + (f", {len(pixels)} frames" if len(pixels) > 1 else "")
-        rows.append(SheetRow(pixels, [path.name, name, size]))
+        rows.append(SheetRow(pixels, [_shown(path), name, size]))
         partner = mirrored[names.index(name)]
         for draw in range(draws):
             clip_seed = int(generator.integers(2**62))
@@ -95,6 +112,10 @@ def sheet_rows(
                 lines += textwrap.wrap(_operations(augment.rand_augment, clip_seed), 58)
             rows.append(SheetRow(seen_frames(clip.clip[None], config), lines))
     return rows
+
+
+def _shown(source: Source) -> str:
+    return " ".join(part for part in (Path(source).name, part_of(source)) if part)
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:

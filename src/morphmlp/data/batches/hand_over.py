@@ -7,6 +7,8 @@ import dataclasses
 import multiprocessing.queues
 import os
 import shutil
+import sys
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from morphmlp.output import tell
 
 SHARED_MEMORY = "/dev/shm"
+_LEFT = (ConnectionError, EOFError)  # the other side of a pipe or a socket has gone
 BYTES_FOR_QUEUES = 2**20  # what the locks of the workers' queues need, and some more
 
 
@@ -55,13 +58,24 @@ class _AsBytes:
 
 
 def end_on_lost_batch() -> None:
-    """Ends this worker process if a batch cannot be sent, which torch's main process hears: it would wait for ever."""
+    """Ends this worker process if a batch cannot be sent, which torch's main process hears: it would wait for ever.
+
+    Where the main process itself stops to listen, as after Ctrl-C, there is nothing to say: neither by the thread that
+    sends batches, nor by that of Python which hands over their shared memory and prints what it raises.
+    """
+    sys.excepthook = _say_unless_left
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
 
 def _end(error: Exception, _: Any) -> None:
-    tell(f"a decoding process cannot hand a batch over: {error}")
+    if not isinstance(error, _LEFT):
+        tell(f"a decoding process cannot hand a batch over: {error}")
     os._exit(1)
+
+
+def _say_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, _LEFT):
+        sys.__excepthook__(kind, error, trace)
 
 
 def workers_that_fit(workers: int) -> int:

@@ -6,7 +6,6 @@ Everything random of a training clip follows from (seed, pass, index): a run tha
 number of workers, sees the same clips.
 """
 
-import ctypes
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,14 +17,16 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.batches.hand_over import end_on_lost_batch, handed_over, workers_that_fit
-from morphmlp.data.batches.views import Batch, BrokenSample, SampleClips, TestViews, frames_on_clock
+from morphmlp.data.batches.views import Batch, BrokenSample, SampleClips, TestViews
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
+from morphmlp.data.clips.protocol import on_clock
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
+from morphmlp.system import c_function
 
 
 def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
@@ -85,7 +86,7 @@ class TrainingClips(Dataset):
                 incomplete=notes.append,
             )
         except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
+            return BrokenSample(index, sample.path, error.reason)
         mirrored = sample.label if self.mirrored is None else self.mirrored[sample.label]
         clips, labels = [], []
         for _ in range(self.augment.repeats):
@@ -101,7 +102,7 @@ def random_indices(
 ) -> list[int]:
     """Frames of a random clip, drawn as `config` says, of a video of `num_frames`."""
     if config.sampling == "sparse":
-        shown = frames_on_clock(num_frames, fps, config)
+        shown = on_clock(num_frames, fps, config)
         return [shown[i] for i in sampling.random_sparse_indices(len(shown), frames=frames, generator=generator)]
     return sampling.random_dense_indices(
         num_frames,
@@ -171,12 +172,9 @@ def _collated(collate_fn: Callable, items: list) -> Any:
     if get_worker_info() is None:
         return batch
     batch = handed_over(batch)
-    if _MALLOC_TRIM is not None:
-        _MALLOC_TRIM(0)
+    if (give_back := c_function("malloc_trim")) is not None:  # of the GNU C library only
+        give_back(0)
     return batch
-
-
-_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library only
 
 
 def _prepare_worker(worker: int) -> None:

@@ -5,14 +5,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from morphmlp.config import InputConfig
-from morphmlp.data.clips import sampling
-from morphmlp.data.clips.views import view_arrays
+from morphmlp.data.clips.protocol import clip_indices, views_of
+from morphmlp.data.media.sources import Source
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -42,7 +41,7 @@ class BrokenSample:
     """A video that could not be read, and why."""
 
     index: int
-    path: Path
+    path: Source
     reason: str
 
 
@@ -82,7 +81,7 @@ class TestViews:
         try:
             frames = read_clip(
                 sample.path,
-                self._all_indices,
+                self._indices,
                 stills=self.frames == 1,
                 short_side=self.config.decoded_short_side,
                 incomplete=notes.append,
@@ -91,36 +90,13 @@ class TestViews:
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:
             return BrokenSample(index, error.path, error.reason)
-        views = []
-        for clip in np.split(frames, self.config.num_clips):
-            if self.shuffle_frames:
-                clip = clip[np.random.default_rng(index).permutation(len(clip))]
-            views.append(view_arrays(clip, self.config, num_crops=self.config.num_crops))
-        return SampleClips(np.concatenate(views), [sample.label], index, *notes)
+        if self.shuffle_frames:
+            clips = np.split(frames, self.config.num_clips)
+            frames = np.concatenate([clip[np.random.default_rng(index).permutation(len(clip))] for clip in clips])
+        return SampleClips(views_of(frames, self.config), [sample.label], index, *notes)
 
-    def _all_indices(self, num_frames: int, fps: float) -> list[int]:
-        """The frames of all clips, one clip after the other."""
-        config, views = self.config, self.config.num_clips
-        if config.sampling == "sparse":
-            shown = frames_on_clock(num_frames, fps, config)
-            clips = [
-                [shown[i] for i in sampling.sparse_indices(len(shown), frames=self.frames, clip=clip, num_clips=views)]
-                for clip in range(views)
-            ]
-        else:
-            clips = [
-                sampling.dense_indices(
-                    num_frames,
-                    fps=fps,
-                    frames=self.frames,
-                    stride=config.stride,
-                    clip=clip,
-                    num_clips=views,
-                    target_fps=config.target_fps,
-                )
-                for clip in range(views)
-            ]
-        return [index for clip in clips for index in clip]
+    def _indices(self, num_frames: int, fps: float) -> list[int]:
+        return clip_indices(num_frames, fps, frames=self.frames, config=self.config)
 
 
 class ArrayBatches:
@@ -168,13 +144,6 @@ def joined_arrays(videos: Sequence[SampleClips | BrokenSample]) -> Batch:
         broken=[video for video in videos if isinstance(video, BrokenSample)],
         incomplete={video.index: video.note for video in good if video.note},
     )
-
-
-def frames_on_clock(num_frames: int, fps: float, config: InputConfig) -> Sequence[int]:
-    """The video's frames on the clock of `config.sparse_fps`; each once where there is none."""
-    if config.sparse_fps in (None, fps):
-        return range(num_frames)
-    return sampling.frames_at_rate(num_frames, fps=fps, rate=config.sparse_fps)
 
 
 def refuse_strips(path: str | os.PathLike[str], size: tuple[int, ...]) -> None:

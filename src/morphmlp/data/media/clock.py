@@ -15,18 +15,17 @@ _FAR_BEFORE = 2**45
 
 
 class Ticks(NamedTuple):
-    """A stretch in ticks: the first one that is in it, and the first one after it."""
+    """A stretch in ticks, which can be between two of them: 0.5 to 0.7 of a tick is 1 to 1, and starts after 0.
+
+    Attributes:
+        start: the first tick that is in it.
+        end: the first one after it.
+        at_start: the last tick at which the frame can begin that is shown when the stretch starts.
+    """
 
     start: int
     end: int
-
-    @property
-    def at_start(self) -> int:
-        """The last tick at which the frame can begin that is shown when the stretch starts.
-
-        A stretch can be between two ticks: 0.5 to 0.7 of a tick has none, as `start` and `end` are 1. Then it is 0.
-        """
-        return min(self.start, self.end - 1)
+    at_start: int
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ class Clock:
 
         At 90,000 ticks a second, 1 s to 1.5 s is 90,000 to 135,000 from the origin on.
         """
-        return Ticks(self._first_at(start_s), self._first_at(end_s))
+        start, end = microseconds(start_s), microseconds(end_s)
+        return Ticks(self._first_at(start), self._first_at(end), self._first_at(start + 1) - 1)
 
-    def _first_at(self, time_s: float) -> int:
-        """The first tick whose nearest microsecond is not before that of a time."""
-        wanted = microseconds(time_s)
+    def _first_at(self, wanted: int) -> int:
+        """The first tick whose nearest microsecond is not before this one."""
         tick = self.ticks_of((wanted - 1) / 1e6)
         while microseconds(self.seconds(tick)) < wanted:
             tick += 1

@@ -74,7 +74,9 @@ def require_filled_file(path: str | os.PathLike[str]) -> None:
 def refuse_address(text: str) -> None:
     """Raises DataError where a path that was given is an address."""
     if (address := web_address(text)) and not os.path.exists(text):
-        raise DataError(f"{address} is an address, and only files are read; download it and give its path")
+        raise DataError(
+            f"{address} is an address, and only files are read; download it and give its path, or use `morphmlp watch`"
+        )
 
 
 def web_address(path: str | os.PathLike[str]) -> str | None:

@@ -1,6 +1,6 @@
 """What a file may ask for before it is refused; who needs more sets the environment variable that the message names.
 
-A variable, and no option: it reaches worker processes and every verb alike.
+Variables, because they reach worker processes and every verb alike; the option for damage sets its variable.
 """
 
 import os
@@ -16,6 +16,10 @@ MOST_FRAME_PIXELS = 8192 * 4320
 # A video is broken if this share of its packets, or more, cannot be decoded.
 MOST_DAMAGE = 0.5
 
+# Of the frames that a window of a stream holds, as they were decoded: 43 s of 1920 x 1080 px at 30 frames a second.
+MOST_WINDOW_BYTES = 2**32
+
+WINDOW_VARIABLE = "MORPHMLP_MAX_WINDOW_BYTES"
 PIXELS_VARIABLE = "MORPHMLP_MAX_PIXELS"
 DAMAGE_VARIABLE = "MORPHMLP_MAX_DAMAGE"
 
@@ -44,6 +48,16 @@ def refuse_giant(path: str | os.PathLike[str], width: int, height: int, *, defau
         )
 
 
+def refuse_giant_window(path: str | os.PathLike[str], num_frames: int, num_bytes: int) -> None:
+    """Raises MediaError where the frames of a window take more memory than is taken for them."""
+    if num_bytes > (limit := _from_environment(WINDOW_VARIABLE, MOST_WINDOW_BYTES, highest=2**50)):
+        raise MediaError(
+            path,
+            f"{num_frames} frames of one window take {num_bytes / 1e9:.3g} GB, above {limit / 1e9:.3g}; give a shorter "
+            f"--length, or set {WINDOW_VARIABLE} if there is the memory",
+        )
+
+
 def most_damage() -> float:
     """The share of packets that cannot be decoded from which on a video is broken.
 
@@ -51,6 +65,19 @@ def most_damage() -> float:
         ConfigError: the variable holds no number above 0 and up to 1.
     """
     return _from_environment(DAMAGE_VARIABLE, MOST_DAMAGE, highest=1)
+
+
+def set_most_damage(share: float | None) -> None:
+    """Sets what `most_damage` says in this process and in those that it starts; None leaves it as it is.
+
+    Raises:
+        ConfigError: the share is not above 0 and up to 1.
+    """
+    if share is None:
+        return
+    if not 0 < share <= 1:
+        raise ConfigError(f"max_damage is {share}; allowed: above 0, up to 1")
+    os.environ[DAMAGE_VARIABLE] = str(share)
 
 
 def _from_environment(name: str, default: float, *, highest: float) -> float:

@@ -1,15 +1,15 @@
 """Which frames of a file are in a stretch, by decoding all of it from the beginning.
 
-It is slow, and right where `seeking` is not. A frame is in a stretch by the time that it comes out with. An AVI file has
-no times, and those that FFmpeg makes up for it are not in order; in other files times are missing, or jump back. There
-the n-th frame is at n / fps seconds.
+It is slow, and right where `seeking` is not. A frame is in a stretch by the time that it comes out with, also where a
+damaged MP4 or Matroska file gives frames out of order. AVI files have no times, and those that FFmpeg makes up for them
+are not in order; in other files, times are missing or jump back. There the n-th frame is at n / fps seconds.
 """
 
 from typing import NamedTuple
 
 from av.format import Flags
 
-from morphmlp.data.media.open_video import OpenVideo, opened
+from morphmlp.data.media.open_video import MOST_REORDERED, OpenVideo, opened
 from morphmlp.data.media.packets import Packets
 from morphmlp.data.media.stretches import Stretch, microseconds, past_end
 
@@ -36,7 +36,7 @@ def number_frames(stretch: Stretch) -> Numbered:
     """
     with opened(stretch.file) as video:
         packets = video.count()
-        has_times = _has_times(video) and packets.all_timed
+        has_times = has_times_of_its_own(video) and packets.all_timed
     if has_times and (found := _numbered(stretch, packets, by_times=True)):
         return found
     found = _numbered(stretch, packets, by_times=False)
@@ -44,7 +44,8 @@ def number_frames(stretch: Stretch) -> Numbered:
     return found
 
 
-def _has_times(video: OpenVideo) -> bool:
+def has_times_of_its_own(video: OpenVideo) -> bool:
+    """Whether the container of a file holds any times, and not FFmpeg makes them up."""
     return video.container.format.name != "avi" and not video.container.format.flags & Flags.no_timestamps.value
 
 
@@ -52,21 +53,25 @@ def _numbered(stretch: Stretch, packets: Packets, *, by_times: bool) -> Numbered
     """The frames by their own times, or by their numbers and the rate; None where times are missing or jump back."""
     ticks: list[int] = []
     times_s: list[float] = []
+    num_after = 0
     with opened(stretch.file) as video:
         fps, note = video.average_fps(packets), None
         for number, frame in enumerate(video.frames()):
-            if by_times and (frame.pts is None or (ticks and frame.pts < ticks[-1])):
+            jumps_back = bool(ticks) and frame.pts is not None and frame.pts < ticks[-1]
+            if by_times and (frame.pts is None or (jumps_back and not video.has_plain_times)):
                 return None
             ticks.append(frame.pts or 0)
             times_s.append(video.clock.seconds(ticks[-1]) if by_times else number / fps)
-            if stretch.is_after(times_s[-1], number):
+            num_after += stretch.is_after(times_s[-1], number)
+            if num_after > MOST_REORDERED:
                 break
         else:
             end_s = video.end_s(packets, fps) if by_times else len(times_s) / fps
             note = past_end(stretch, num_frames=len(times_s), end_s=end_s, fps=fps)
         video.require_little_damage()
-        numbers = [number for number, time_s in enumerate(times_s) if stretch.contains(time_s, number)]
-        numbers = numbers or [_number_at(times_s, stretch.start)]
+        in_order = sorted(range(len(times_s)), key=times_s.__getitem__)
+        numbers = [number for number in in_order if stretch.contains(times_s[number], number)]
+        numbers = numbers or [_shown_at(stretch.start, in_order, times_s)]
         if not by_times:
             return Numbered(numbers, [], fps, note)
         durations = dict(zip(packets.times, packets.durations, strict=True))
@@ -75,6 +80,7 @@ def _numbered(stretch: Stretch, packets: Packets, *, by_times: bool) -> Numbered
         return Numbered(numbers, times, fps, note)
 
 
-def _number_at(times_s: list[float], time_s: float) -> int:
-    """The number of the frame that is shown at a moment; before the first one, the first."""
-    return max(sum(microseconds(each) <= microseconds(time_s) for each in times_s) - 1, 0)
+def _shown_at(time_s: float, numbers: list[int], times_s: list[float]) -> int:
+    """Of frames in the order of their times, the number of the one that is shown at a moment, or else the first."""
+    shown = [number for number in numbers if microseconds(times_s[number]) <= microseconds(time_s)]
+    return shown[-1] if shown else numbers[0]

@@ -26,6 +26,8 @@ from morphmlp.errors import MediaError
 
 # FFmpeg's names of the containers that hold the time of every frame; for others, such as AVI, it makes some up.
 _TIMED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# A frame is stored after at most this many that are shown later (H.264, Sec. A.3.1; H.265 has 15, others 1 or none).
+MOST_REORDERED = 16
 UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride counts the frames of the video
 
 
@@ -119,7 +121,7 @@ class OpenVideo:
         if self.packets.encrypted:
             raise self._nothing_decoded()
         if lost >= most_damage() * total:
-            advice = f"; set {DAMAGE_VARIABLE}=1 to read it all the same" if most_damage() < 1 else ""
+            advice = f"; --max_damage 1 (or {DAMAGE_VARIABLE}=1) reads it all the same" if most_damage() < 1 else ""
             raise MediaError(
                 self.path,
                 f"the stream breaks after {good} good frame(s): {lost} of {total} packets are damaged{advice}",

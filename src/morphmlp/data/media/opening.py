@@ -31,24 +31,33 @@ def open_stream(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, 
     Raises:
         MediaError: the file is missing, no video, larger than is read, or encrypted.
     """
-    address, limit = _address(path), most_pixels(MOST_FRAME_PIXELS)
-    # A title in an unknown encoding is no reason to refuse the video. Opening may decode frames to learn of them.
-    options = {
-        "format_whitelist": _read_formats(),
-        "protocol_whitelist": "file,subfile",
-        "max_pixels": str(limit),
-        "threads": "1",
-    }
+    address = _address(path)
+    options = {**reading_options(), "format_whitelist": read_formats(), "protocol_whitelist": "file,subfile"}
     with errors_named(path, lambda: _why_not_opened(path)):
+        # A title in an unknown encoding is no reason to refuse the video.
         container = av.open(address, metadata_errors="ignore", options=options)
     with container:
-        if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
-            raise MediaError(path, "is a text file, not a video")
-        stream = _best_stream(path, container)
-        width, height = stream.codec_context.width, stream.codec_context.height
-        refuse_giant(path, width, height, default=MOST_FRAME_PIXELS, what="pixels of a frame")
-        _set_up(container, stream, limit)
-        yield container, stream
+        yield container, video_stream(path, container)
+
+
+def reading_options() -> dict[str, str]:
+    """FFmpeg's options for all that is opened. Opening may decode frames to learn of them."""
+    return {"max_pixels": str(most_pixels(MOST_FRAME_PIXELS)), "threads": "1"}
+
+
+def video_stream(path: str | os.PathLike[str], container: InputContainer) -> av.VideoStream:
+    """The video stream that players show, whose decoder is set up; other streams are left out.
+
+    Raises:
+        MediaError: there is none, or it is larger than is read.
+    """
+    if container.format.name == "tty":  # FFmpeg would draw the text, as a terminal does
+        raise MediaError(path, "is a text file, not a video")
+    stream = _best_stream(path, container)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    refuse_giant(path, width, height, default=MOST_FRAME_PIXELS, what="pixels of a frame")
+    _set_up(container, stream, most_pixels(MOST_FRAME_PIXELS))
+    return stream
 
 
 def _address(path: str | os.PathLike[str]) -> str:
@@ -60,7 +69,7 @@ def _address(path: str | os.PathLike[str]) -> str:
 
 
 @cache
-def _read_formats() -> str:
+def read_formats() -> str:
     """All containers that FFmpeg reads but for `_NOT_READ`."""
     names = sorted(name for name in av.formats_available if name not in _NOT_READ)
     return ",".join(name for name in names if ContainerFormat(name).is_input)

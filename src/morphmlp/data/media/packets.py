@@ -64,6 +64,11 @@ class Packets:
             self.durations.append(duration)
             self.end = until if self.end is None else max(self.end, until)
 
+    def forget(self) -> None:
+        """Lets go of the times so far but the least one: an endless stream has ever more of them."""
+        self.times = [min(self.times)] if self.times else []
+        self.durations.clear()
+
     def num_stated(self, stream: av.VideoStream, fps: float) -> int | None:
         """The packets that the header states where many of them are missing, as after half a download; else None.
 

@@ -21,13 +21,11 @@ import av
 import numpy as np
 
 from morphmlp.data.media.clock import Ticks
-from morphmlp.data.media.open_video import OpenVideo
+from morphmlp.data.media.open_video import MOST_REORDERED, OpenVideo
 from morphmlp.data.media.packets import Packets
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.syntax import Syntax
 
-# A frame is stored after at most this many that are shown later (H.264, Sec. A.3.1; H.265 has 15, others 1 or none).
-_MOST_REORDERED = 16
 # How far before a stretch a clean start is looked for, in seconds: at the key frame before it, then ever farther.
 _STEPS_BACK_S = [0, *(2**power for power in range(20))]
 
@@ -126,7 +124,7 @@ class _Scan:
             if not packet.is_discard:
                 self.durations[packet.pts] = packet.duration or 0
             num_after += self.ticks is not None and packet.pts >= self.ticks.end
-            if num_after > _MOST_REORDERED:
+            if num_after > MOST_REORDERED:
                 self.is_at_end = False
                 break
         self.starts.sort()
@@ -199,10 +197,10 @@ class _Groups:
     """
 
     def __init__(self, video: OpenVideo, plan: Plan, wanted: set[int]):
-        self.video, self.wanted, self.begin = video, wanted, plan.begin
+        self.video, self.wanted, self.begin = video, wanted | plan.leading, plan.begin
         self.syntax = Syntax(video.stream)
         self.starts = plan.starts if self.syntax.can_skip else []
-        self.missing = sorted(wanted | plan.leading, reverse=True)
+        self.missing = sorted(self.wanted, reverse=True)
         self.expected: set[int] = set()
         self.decodes, self.from_time = False, -np.inf
         self.until: float = 0
@@ -214,18 +212,21 @@ class _Groups:
         for packet in _packets_from(self.video, self.begin):
             if not packet.size or not self.missing:
                 break
-            if is_first or self._is_start(packet):
+            if is_first or (packet.is_keyframe and self._is_start(packet)):
                 self._enter(packet.pts or 0, is_first=is_first)
             is_first = False
-            yield from self._decode(packet) if self.decodes else self._skip(packet)
-            if self.decodes and not self._are_wanted():
-                yield from self._leave()
+            if self.decodes:
+                yield from self._decode(packet)
+                if not self._are_wanted():
+                    yield from self._leave()
+            elif not self.syntax.is_whole_picture(packet):
+                yield None
         if self.decodes:
             yield from self._leave()
 
     def _is_start(self, packet: av.Packet) -> bool:
         position = bisect_left(self.starts, packet.pts or 0)
-        return packet.is_keyframe and self.starts[position : position + 1] == [packet.pts]
+        return self.starts[position : position + 1] == [packet.pts]
 
     def _enter(self, time: int, *, is_first: bool) -> None:
         """Goes on to the group that starts at a time; decoding begins where a frame of it is wanted."""
@@ -240,10 +241,6 @@ class _Groups:
     def _are_wanted(self) -> bool:
         """Whether frames before the next group are missing."""
         return bool(self.missing) and self.missing[-1] < self.until
-
-    def _skip(self, packet: av.Packet) -> Iterator[None]:
-        if not self.syntax.is_whole_picture(packet):
-            yield None
 
     def _decode(self, packet: av.Packet) -> Iterator[av.VideoFrame | None]:
         time = packet.pts or 0

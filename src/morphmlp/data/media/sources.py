@@ -19,6 +19,8 @@ import os
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from morphmlp.data.media.animations import is_animation
+from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
 from morphmlp.data.media.stretches import Stretch
@@ -37,6 +39,18 @@ def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
     if is_image_name(path):
         return "image"
     return "video" if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES else None
+
+
+def why_not_taken(source: Source, kind: MediaKind) -> str | None:
+    """Why a model that takes a kind does not take a source; None where it does, or the ending says nothing.
+
+    An image that moves is a video as well, and what is an image by its content is one whatever its ending says.
+    """
+    if media_kind(source) in (kind, None):
+        return None
+    if is_animation(source) if kind == "video" else is_image_content(head_of(source)):
+        return None
+    return f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s"
 
 
 def sort_key(source: Source) -> tuple:
@@ -61,21 +75,30 @@ def span_of(source: Source) -> tuple[float, float, str] | None:
     return None if isinstance(source, Path) else source.span
 
 
-def overlaps(one: Source, other: Source) -> bool:
-    """Whether two sources may share a frame: parts that meet, of one path, whose links are not followed.
+def file_of(source: Source) -> Path | FrameFolder | TarMember:
+    """What a stretch is a stretch of; any other source itself."""
+    return source.file if isinstance(source, Stretch) else source
+
+
+def spans_meet(one: Source, other: Source) -> bool:
+    """Whether two sources of one path may share a frame.
 
     A whole file meets all of its parts. Seconds and frames of one file cannot be compared without reading it, and count
     as meeting.
-
-    >>> overlaps(Stretch(Path("x.mp4"), 0, 10), Stretch(Path("x.mp4"), 10, 20))  # the end is exclusive
-    False
     """
-    if os.path.abspath(one) != os.path.abspath(other):
-        return False
     first, second = span_of(one), span_of(other)
     if first is None or second is None or first[2] != second[2]:
         return True
     return first[0] < second[1] and second[0] < first[1]
+
+
+def overlaps(one: Source, other: Source) -> bool:
+    """Whether two sources may share a frame: of one path, whose links are not followed, parts that meet.
+
+    >>> overlaps(Stretch(Path("x.mp4"), 0, 10), Stretch(Path("x.mp4"), 10, 20))  # the end is exclusive
+    False
+    """
+    return os.path.abspath(one) == os.path.abspath(other) and spans_meet(one, other)
 
 
 def num_bytes(source: Source) -> int | None:

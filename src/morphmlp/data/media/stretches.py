@@ -2,7 +2,9 @@
 
 import math
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +82,29 @@ class Stretch:
         if self.unit == "frames":
             return number >= self.end
         return microseconds(time_s) >= microseconds(self.end)
+
+
+def stretch_columns(sources: Iterable[object]) -> dict[str, Callable[[object], float | str]]:
+    """The columns of a table that say which part a row is, and what gives their cells: none where all are whole files.
+
+    They are `start` and `end` in seconds, and `start_frame` and `end_frame` where a stretch counts frames; the end is
+    exclusive, so that a list with them is read back as it was.
+    """
+    units = {source.unit for source in sources if isinstance(source, Stretch)}
+    columns: dict[str, Callable[[object], float | str]] = {}
+    endings: dict[StretchUnit, str] = {"seconds": "", "frames": "_frame"}
+    for unit, ending in endings.items():
+        if unit in units:
+            columns[f"start{ending}"] = partial(_bound, "start", unit)
+            columns[f"end{ending}"] = partial(_bound, "end", unit)
+    return columns
+
+
+def _bound(name: str, unit: StretchUnit, source: object) -> float | str:
+    if not isinstance(source, Stretch) or source.unit != unit:
+        return ""
+    bound = getattr(source, name)
+    return int(bound) if bound == int(bound) else bound
 
 
 def past_end(stretch: Stretch, *, num_frames: int, end_s: float, fps: float) -> str | None:

@@ -14,8 +14,11 @@ from av.bitstream import BitStreamFilterContext
 from av.codec.codec import Properties
 from av.error import FFmpegError
 
-# Filters of FFmpeg that read all headers of a packet, and change none.
-_HEADER_FILTERS = {"h264": "h264_metadata", "hevc": "hevc_metadata", "vp9": "vp9_metadata", "av1": "av1_metadata"}
+# The codec of which packets can be left out. Of others, damage within a picture decides whether a decoder refuses it,
+# and the headers tell too little of that: of damaged files, half counted otherwise in AV1, 6 of 148 in VP9, 2 of 112 in
+# H.265.
+_CAN_SKIP = "h264"
+_HEADER_FILTER = "h264_metadata"  # reads all headers of a packet, and changes none
 _RECOVERY_POINT = 6  # of the messages in H.264, Annex D
 
 
@@ -30,8 +33,7 @@ class Syntax:
         codec = stream.codec_context.codec
         name, extradata = codec.canonical_name, stream.codec_context.extradata or b""
         self._is_start, self._num_shown, self._is_unreferenced = _rules(name, extradata, codec.properties)
-        filter_name = _HEADER_FILTERS.get(name) if self._num_shown else None
-        self._headers = BitStreamFilterContext(filter_name, stream) if filter_name else None
+        self._headers = BitStreamFilterContext(_HEADER_FILTER, stream) if self._num_shown else None
         self.can_skip = self._headers is not None
 
     def is_clean_start(self, packet: av.Packet) -> bool:
@@ -67,7 +69,7 @@ _Rules = tuple[Callable[[bytes], bool] | None, Callable[[bytes], int] | None, Ca
 def _rules(name: str, extradata: bytes, properties: int) -> _Rules:
     """By codec: whether a packet is a clean start, how many pictures it shows, and whether no other refers to it."""
     # ISO 14496-15, Sec. 5.3.3.1 and 8.3.3.1: the length of the lengths that part the units of MP4 and Matroska.
-    if name == "h264" and len(extradata) >= 7 and extradata[0] == 1:
+    if name == _CAN_SKIP and len(extradata) >= 7 and extradata[0] == 1:
         units = partial(_units, length_bytes=(extradata[4] & 3) + 1)
         return (
             lambda data: _h264_starts(units(data)),
@@ -76,11 +78,11 @@ def _rules(name: str, extradata: bytes, properties: int) -> _Rules:
         )
     if name == "hevc" and len(extradata) >= 23 and extradata[0] == 1:
         units = partial(_units, length_bytes=(extradata[21] & 3) + 1)
-        return lambda data: _hevc_starts(units(data)), lambda data: _hevc_num_shown(units(data)), None
+        return lambda data: _hevc_starts(units(data)), None, None
     if name == "vp9":
-        return _vp9_starts, _vp9_num_shown, None
+        return _vp9_starts, None, None
     if name == "av1":
-        return _av1_starts, _av1_num_shown, None
+        return _av1_starts, None, None
     if properties & Properties.INTRA_ONLY.value:
         return lambda data: True, None, None
     return _STARTS_ONLY.get(name), None, None
@@ -160,32 +162,22 @@ def _hevc_starts(units: list[bytes]) -> bool:
     return bool(kinds) and all(16 <= kind <= 21 for kind in kinds)
 
 
-def _hevc_num_shown(units: list[bytes]) -> int:
-    """The slices that are the first of a picture, which their first bit says; 0 where there are several layers."""
-    if any(len(unit) < 3 or unit[0] & 1 or unit[1] >> 3 for unit in units):
-        return 0
-    return sum(unit[2] >> 7 for unit in units if unit[0] >> 1 & 63 < 32)
-
-
 # VP9: bitstream specification, Sec. 6.2 and Annex B
 
 
 def _vp9_starts(data: bytes) -> bool:
     frames = _vp9_frames(data)
-    return bool(frames) and _vp9_header(frames[0])[:2] == (False, True)
+    return bool(frames) and _vp9_is_key_frame(frames[0])
 
 
-def _vp9_num_shown(data: bytes) -> int:
-    return sum(existing or shown for existing, _, shown in map(_vp9_header, _vp9_frames(data)))
+def _vp9_is_key_frame(frame: bytes) -> bool:
+    """Whether it is a key frame, and no earlier frame that is shown again.
 
-
-def _vp9_header(frame: bytes) -> tuple[bool, bool, bool]:
-    """Whether an earlier frame is shown again, whether it is a key frame, and whether it is shown.
-
-    The bits of the first byte: two of a mark, two of the profile, whose third is 0 in profile 3, then these three.
+    The bits of the first byte: two of a mark, two of the profile, whose third is 0 in profile 3, then the two that say
+    so.
     """
     bits = int.from_bytes(frame[:2].ljust(2, b"\0")) << (1 if frame[0] >> 4 & 3 == 3 else 0)
-    return bool(bits & 0x0800), not bits & 0x0400, bool(bits & 0x0200)
+    return not bits & 0x0C00
 
 
 def _vp9_frames(data: bytes) -> list[bytes]:
@@ -204,20 +196,12 @@ def _vp9_frames(data: bytes) -> list[bytes]:
 # AV1: bitstream specification, Sec. 5.3 and 5.9.2
 
 _AV1_FRAME_HEADER, _AV1_FRAME = 3, 6
-_AV1_SHOWN, _AV1_EXISTING = 0x10, 0x80
+_AV1_SHOWN = 0x10
 
 
 def _av1_starts(data: bytes) -> bool:
     headers = list(_av1_headers(data))
     return bool(headers) and headers[0] & 0xF0 == _AV1_SHOWN  # no earlier one, a key frame, which is shown
-
-
-def _av1_num_shown(data: bytes) -> int:
-    return sum(map(_is_shown, _av1_headers(data)))
-
-
-def _is_shown(header: int) -> bool:
-    return bool(header & _AV1_EXISTING or header & _AV1_SHOWN)
 
 
 def _av1_headers(data: bytes) -> Iterator[int]:

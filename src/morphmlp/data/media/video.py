@@ -9,42 +9,26 @@ names it.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import av
 import numpy as np
 from av.error import FFmpegError
 
-from morphmlp.data.media.animations import content_of, describe_animation, is_animation, read_animation
-from morphmlp.data.media.formats import head_of, is_image_content
-from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames, read_frame_files
-from morphmlp.data.media.images import describe_image, read_image
+from morphmlp.data.media.counted import (
+    VideoInfo,
+    is_counted,
+    is_image,
+    probe_folder,
+    probe_image,
+    read_image_frames,
+)
+from morphmlp.data.media.frame_folders import is_frame_folder, list_frames, read_frame_files
 from morphmlp.data.media.numbering import Numbered, number_frames
 from morphmlp.data.media.open_video import UNKNOWN_FPS, OpenVideo, opened, turn_of
 from morphmlp.data.media.seeking import Plan, all_come_out, of_stated, pictures_at, plan
-from morphmlp.data.media.sources import media_kind
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.errors import MediaError
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What `probe` finds out about the video stream of a file that players show, without decoding it all.
-
-    `height` and `width` are in stored pixels, after the turn by `rotation_degrees` (counter-clockwise: 0, 90, 180 or
-    270); pixels that are not square are not stretched. `num_frames` counts packets, so a damaged file can hold fewer.
-    `fps` is the average over the video. `num_missing` frames are stated by the header, but not there, as after half a
-    download; where it is one or two of many, 0.
-    """
-
-    num_frames: int
-    fps: float
-    height: int
-    width: int
-    rotation_degrees: int
-    duration_s: float
-    codec: str
-    num_missing: int = 0
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
@@ -63,9 +47,9 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         with _named(path):
             return _probe_stretch(path)
     if is_frame_folder(path):
-        return _probe_folder(path)
-    if _is_image(path):
-        return _probe_image(path)
+        return probe_folder(path)
+    if is_image(path):
+        return probe_image(path)
     with opened(path) as video:
         frame, packets = video.scan()
         info = _info(video, frame, packets.num_shown, video.average_fps(packets))
@@ -88,54 +72,13 @@ def _info(video: OpenVideo, frame: av.VideoFrame, num_frames: int, fps: float) -
 
 
 def _probe_stretch(stretch: Stretch) -> VideoInfo:
-    if not _is_counted(stretch.file):
+    if not is_counted(stretch.file):
         with _planned(stretch) as (video, plan):
             if plan is not None and video.first is not None:
                 return _info(video, video.first, len(plan.times), plan.fps)
     found, info = _number(stretch), probe(stretch.file)
     num_frames = len(found.numbers)
     return replace(info, num_frames=num_frames, fps=found.fps, duration_s=num_frames / found.fps, num_missing=0)
-
-
-def _probe_folder(folder: str | os.PathLike[str]) -> VideoInfo:
-    files = list_frames(folder)
-    height, width = first_frame_size(folder, files)
-    return VideoInfo(
-        num_frames=len(files),
-        fps=UNKNOWN_FPS,
-        height=height,
-        width=width,
-        rotation_degrees=0,
-        duration_s=len(files) / UNKNOWN_FPS,
-        codec="frames",
-    )
-
-
-def _is_image(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an image or an animation by its ending, or by its content, whatever its ending says.
-
-    FFmpeg reads some images too, but neither their turn nor their transparency, and of a HEIC only the first tile.
-    """
-    if media_kind(path) == "image":
-        return True
-    return is_image_content(head_of(path))
-
-
-def _probe_image(path: str | os.PathLike[str]) -> VideoInfo:
-    if is_animation(path):
-        info = describe_animation(path)
-        duration_s = info.num_frames / info.fps
-        return VideoInfo(info.num_frames, info.fps, info.height, info.width, 0, duration_s, info.format)
-    info = describe_image(path)
-    return VideoInfo(
-        num_frames=1,
-        fps=UNKNOWN_FPS,
-        height=info.height,
-        width=info.width,
-        rotation_degrees=info.rotation_degrees,
-        duration_s=1 / UNKNOWN_FPS,
-        codec=info.format,
-    )
 
 
 def count_decodable(path: str | os.PathLike[str]) -> int:
@@ -147,7 +90,7 @@ def count_decodable(path: str | os.PathLike[str]) -> int:
     if isinstance(path, Stretch):
         with _named(path):
             return _count_stretch(path)
-    if _is_counted(path):
+    if is_counted(path):
         return probe(path).num_frames
     with opened(path) as video:
         for _ in video.frames():
@@ -165,14 +108,14 @@ def frame_times(path: str | os.PathLike[str]) -> list[int]:
     if isinstance(path, Stretch):
         with _named(path):
             return _times_of_stretch(path)
-    if _is_image(path):
+    if is_image(path):
         return []
     with opened(path) as video:
         return video.count().times
 
 
 def _count_stretch(stretch: Stretch) -> int:
-    if not _is_counted(stretch.file):
+    if not is_counted(stretch.file):
         with _planned(stretch) as (video, plan), suppress(FFmpegError, OSError, ValueError):
             if plan is not None and all_come_out(video, plan):
                 return len(plan.times)
@@ -180,7 +123,7 @@ def _count_stretch(stretch: Stretch) -> int:
 
 
 def _times_of_stretch(stretch: Stretch) -> list[int]:
-    if _is_counted(stretch.file):
+    if is_counted(stretch.file):
         return []
     with _planned(stretch) as (_, plan):
         if plan is not None:
@@ -211,8 +154,8 @@ def read_frames(path: str | os.PathLike[str], indices: Sequence[int]) -> np.ndar
         return read_clip(path, lambda num_frames, fps: indices)
     if is_frame_folder(path):
         return read_frame_files(path, list_frames(path), indices)
-    if _is_image(path):
-        return _read_image(path, lambda num_frames, fps: indices, stills=False)
+    if is_image(path):
+        return read_image_frames(path, lambda num_frames, fps: indices, stills=False)
     frames, num_decoded = _decode(path, indices)
     if frames is None:
         raise MediaError(path, f"holds {num_decoded} frames, so there is no frame {max(indices)} (the first is 0)")
@@ -255,8 +198,8 @@ def read_clip(
     if is_frame_folder(path):
         files = list_frames(path)
         return read_frame_files(path, files, sample(len(files), UNKNOWN_FPS))
-    if _is_image(path):
-        return _read_image(path, sample, stills=stills)
+    if is_image(path):
+        return read_image_frames(path, sample, stills=stills)
     frames = _decode_wanted(path, sample, incomplete, short_side)
     if frames is not None:
         return frames
@@ -279,7 +222,7 @@ def _read_stretch(
     incomplete: Callable[[str], None],
     short_side: int | None,
 ) -> np.ndarray:
-    if not _is_counted(stretch.file):
+    if not is_counted(stretch.file):
         frames = _decode_wanted(stretch, sample, incomplete, short_side)
         if frames is not None:
             return frames
@@ -290,7 +233,7 @@ def _read_stretch(
     chosen = [numbers[index] for index in indices]
     if note:
         incomplete(note)
-    if _is_counted(stretch.file):
+    if is_counted(stretch.file):
         return read_frames(stretch.file, chosen)
     frames, num_decoded = _decode(stretch.file, chosen, short_side)
     if frames is None:
@@ -300,7 +243,7 @@ def _read_stretch(
 
 def _number(stretch: Stretch) -> Numbered:
     """The numbers of a stretch's frames; those of a folder or an animation have no times."""
-    if not _is_counted(stretch.file):
+    if not is_counted(stretch.file):
         return number_frames(stretch)
     info = probe(stretch.file)
     if stretch.unit == "seconds":
@@ -310,11 +253,6 @@ def _number(stretch: Stretch) -> Numbered:
     return Numbered(list(range(info.num_frames))[int(stretch.start) : int(stretch.end)], [], info.fps, note)
 
 
-def _is_counted(path: str | os.PathLike[str]) -> bool:
-    """Whether the frames of a source are counted and have no times: a folder of frames, an image or an animation."""
-    return is_frame_folder(path) or _is_image(path)
-
-
 @contextmanager
 def _named(stretch: Stretch) -> Iterator[None]:
     """What is wrong with the file of a stretch is said of the stretch."""
@@ -322,18 +260,6 @@ def _named(stretch: Stretch) -> Iterator[None]:
         yield
     except MediaError as error:
         raise MediaError(stretch, error.reason) from None
-
-
-def _read_image(
-    path: str | os.PathLike[str], sample: Callable[[int, float], Sequence[int]], *, stills: bool
-) -> np.ndarray:
-    if not stills and is_animation(path):
-        info = describe_animation(path)
-        return read_animation(path, sample(info.num_frames, info.fps))
-    indices = list(sample(1, UNKNOWN_FPS))
-    if max(indices) > 0:
-        raise MediaError(path, f"is an image, so there is no frame {max(indices)} (the first is 0)")
-    return read_image(path, content=content_of(path))[None][indices]
 
 
 def _decode_wanted(

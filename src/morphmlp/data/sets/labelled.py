@@ -36,7 +36,8 @@ class LabelledSet:
         named_by_file: a label file names the classes, so that a number stands for one of its lines.
         num_duplicates: rows of a list that repeat an earlier one, and were left out.
         left_out: number of files in the class folders that are neither video nor image, by their endings.
-        note: how labels met classes where that was not by name, for people; "" where it was.
+        note: for people: how labels met classes where that was not by name, and what was assumed about stretches; ""
+            where there is nothing to say.
     """
 
     samples: list[Sample]
@@ -89,7 +90,8 @@ class LabelledSet:
         names = [classes[place] for place in places if place is not None]
         if are_numbers(classes) and [int(name) for name in names] == numbers:
             return relabelled
-        return replace(relabelled, note=f"the labels are numbers, matched by position: {described(numbers, names)}")
+        note = f"the labels are numbers, matched by position: {described(numbers, names)}"
+        return replace(relabelled, note=joined_notes(note, self.note))
 
     def _with_labels(self, new_labels: Sequence[int | None], classes: list[str]) -> "LabelledSet":
         """Each label replaced by its new one; every class that has samples must have one."""
@@ -99,6 +101,11 @@ class LabelledSet:
             assert label is not None, "the caller has refused what has no place"
             samples.append(replace(sample, label=label))
         return replace(self, samples=samples, classes=list(classes), named=True)
+
+
+def joined_notes(*notes: str) -> str:
+    """Notes in one line; empty ones are left out."""
+    return "; ".join(note for note in notes if note)
 
 
 def _no_such_class(number: int, classes: Sequence[str], *, source: str) -> str:

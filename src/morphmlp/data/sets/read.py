@@ -3,25 +3,27 @@
 The layouts are told apart by what the folder holds, as are videos (shown here) and images:
 
     DIR/train/<class>/*.mp4, DIR/val/<class>/*.mp4      split by the user
-    DIR/train.csv, DIR/val.csv                           lists, also .txt and .json: see `list_rows`
+    DIR/train.csv, DIR/val.csv                           lists, also .txt, .json ...: see `list_rows`
     DIR/train/*.tar, DIR/val/*.tar                       shards, also DIR/train-*.tar: see `shards`
     DIR/<class>/*.mp4                                    split here, by a seeded fraction
 
 Other spellings of the parts are known, too: see `split_names`.
 """
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.media.sources import start_of
+from morphmlp.data.media.sources import Source
+from morphmlp.data.sets.background import with_background
 from morphmlp.data.sets.class_folders import ClassFolders
-from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.labelled import LabelledSet, joined_notes
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.lists import Lists
+from morphmlp.data.sets.recordings import by_recording, meeting, note_on_shared
 from morphmlp.data.sets.shards import Shards
 from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import evaluation_part, split_set
@@ -41,11 +43,19 @@ def read_training_sets(
         DataError: nothing usable is found, there are fewer than two classes, a class lacks files, there are both
             videos and images, a row of a list cannot be used, or names in one part meet numbers in the other.
     """
-    root, lists = _existing(root), lists or ListConfig()
+    root, config, lists = _existing(root), config or SplitConfig(), lists or ListConfig()
+    train, val = _read_pair(root, config, lists)
+    train = with_background(train, lists.background, seed=config.seed, origin=root, beside=val)
+    _require_two_classes(train, root=root)
+    return train, with_background(val, lists.background, seed=config.seed, origin=root, beside=train)
+
+
+def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[LabelledSet, LabelledSet]:
+    """Both parts as they are labelled, with labels in the classes of the training part."""
     read_train = find_set(Place(root, "train", lists, training=True))
     if read_train is None:
-        whole = read_set(root, lists=lists, training=True)
-        train, val = split_set(whole, config or SplitConfig(), source=str(root))
+        whole = read_set(root, lists=replace(lists, background=0.0), training=True)
+        train, val = split_set(whole, config, source=str(root))
     else:
         train = read_train()
         read_val = find_set(Place(root, "val", lists))
@@ -53,10 +63,13 @@ def read_training_sets(
             found = _name_of(root, "train")
             raise DataError(f"{root} has {found} but no val; add {root / 'val'}, or give one folder of class folders")
         val = _beside(train, read_val(), root=root)
+    return train, val
+
+
+def _require_two_classes(train: LabelledSet, *, root: Path) -> None:
     present = {train.classes[sample.label] for sample in train.samples}
     if len(present) < 2:
         raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
-    return train, val
 
 
 def _name_of(root: Path, split: str) -> str:
@@ -78,12 +91,19 @@ def _beside(train: LabelledSet, val: LabelledSet, *, root: Path) -> LabelledSet:
     if train.kind != val.kind:
         raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
     val = matched(val, train, root=root, name="val")
-    both = _identities(train) & _identities(val)
+    both = _in_both(train, val)
     if both:
         raise DataError(
-            f"{root}: {len(both)} {train.unit} are in both train and val, such as {min(path for path, _ in both)}"
+            f"{root}: {len(both)} {train.unit} are in both train and val, such as {min(map(str, both.values()))}"
         )
-    return val
+    return replace(val, note=joined_notes(val.note, note_on_shared(train.samples, val.samples)))
+
+
+def _in_both(train: LabelledSet, val: LabelledSet) -> dict[Source, Source]:
+    """The samples of `val` that share frames with one of `train`, and that one."""
+    of_train, of_val = by_recording(train.samples), by_recording(val.samples)
+    pairs = (pair for path in of_train.keys() & of_val.keys() for pair in meeting(of_val[path], of_train[path]))
+    return {sample.path: other.path for sample, other in pairs}
 
 
 def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> LabelledSet:
@@ -102,25 +122,12 @@ def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> 
     return part.relabelled(train.classes, source=f"{root}/train")
 
 
-def _identities(part: LabelledSet) -> set[tuple[str, float | None]]:
-    """What tells each video from all others, whatever links lead to it: its real path, and which part of a folder."""
-    real_folders: dict[str, str] = {}
-    found = set()
-    for sample in part.samples:
-        folder, name = os.path.split(sample.path)
-        if folder not in real_folders:
-            real_folders[folder] = os.path.realpath(folder)
-        path = os.path.join(real_folders[folder], name)
-        path = os.path.realpath(path) if os.path.islink(path) else path
-        found.add((path, start_of(sample.path)))
-    return found
-
-
 def read_set(
     root: str | Path, *, split: str | None = None, lists: ListConfig | None = None, training: bool = False
 ) -> LabelledSet:
     """One set: a list, a shard, or a folder of class folders or shards; or the named split of `root`.
 
+    A background that `lists` asks for is drawn from the part alone; that of a training is in `read_training_sets`.
     With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
 
     Raises:
@@ -128,7 +135,9 @@ def read_set(
     """
     root, lists = _existing(root), lists or ListConfig()
     read = find_set(Place(root, split, lists, training=training or split == "train"))
-    return read() if read else read_set(root / str(split), lists=lists)
+    if read is None:
+        return read_set(root / str(split), lists=lists)
+    return with_background(read(), lists.background, seed=0, origin=root)
 
 
 def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str | None:

@@ -1,8 +1,9 @@
 """Videos or images in tar shards, as WebDataset keeps them: a few large files instead of many small ones.
 
 A shard holds, for each sample, `key.mp4` (or another ending of a video or an image) and its label: `key.cls` or
-`key.txt` with a number or a name, or `key.json` with "label". Shards are indexed once, by their headers alone, and
-each member is then read where it lies. So samples in shards are drawn, spread over processes and resumed as files are.
+`key.txt` with a number or a name, or `key.json` with "label", and perhaps "start" and "end" in seconds. Shards are
+indexed once, by their headers alone, and each member is then read where it lies. So samples in shards are drawn, spread
+over processes and resumed as files are.
 """
 
 import json
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from morphmlp.data.media.sources import TarMember, media_kind
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.class_names import find_class_names
+from morphmlp.data.sets.formats.rows import is_number
 from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.split_names import split_called, split_folder
@@ -23,6 +26,7 @@ from morphmlp.formatting import one_line, shortened
 SHARD_SUFFIX = ".tar"
 
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first that a sample has is taken
+Label = tuple[str, tuple[float, float] | None]  # as written, with the start and end of a stretch
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BLOCK = 512  # bytes: a tar archive ends in a block of zeros
 _THREADS = 8  # network disks answer many requests at once
@@ -88,6 +92,7 @@ class _Shard:
     """What the headers of a shard say: its samples by key, and their labels by ending."""
 
     samples: dict[str, TarMember] = field(default_factory=dict)
+    parts: dict[str, tuple[float, float]] = field(default_factory=dict)  # of a sample that is a stretch, in seconds
     labels: dict[str, dict[str, str]] = field(default_factory=lambda: {suffix: {} for suffix in _LABEL_SUFFIXES})
 
 
@@ -147,11 +152,13 @@ def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.Ta
     elif suffix in _LABEL_SUFFIXES:
         if key in shard.labels[suffix]:
             raise DataError(f"{path}: {member.name} is there twice; each key needs one label")
-        shard.labels[suffix][key] = _read_label(path, archive, member, suffix)
+        shard.labels[suffix][key], part = _read_label(path, archive, member, suffix)
+        if part is not None:
+            shard.parts[key] = part
 
 
-def _read_label(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> str:
-    """The label that a member holds, "" if it is a JSON without one."""
+def _read_label(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> Label:
+    """The label that a member holds, "" if it is a JSON without one, and the start and end in seconds that it gives."""
     file = archive.fileobj
     assert file is not None, "the archive is open"
     try:
@@ -166,11 +173,11 @@ def _read_label(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, s
         raise DataError(f"{path}: {member.name} is no label ({error})") from None
 
 
-def _label_in(text: str, suffix: str) -> str:
+def _label_in(text: str, suffix: str) -> Label:
     if suffix != ".json":
         if not text or "\n" in text:
             raise ValueError("expected one number or name")
-        return text
+        return text, None
     try:
         content = json.loads(text)
     except RecursionError:
@@ -178,7 +185,13 @@ def _label_in(text: str, suffix: str) -> str:
     label = content.get("label", "") if isinstance(content, dict) else ""
     if not isinstance(label, (str, int)):
         raise ValueError('"label" must be a number or a name')
-    return str(label).strip()
+    bounds = [content.get(name) for name in ("start", "end")] if isinstance(content, dict) else [None, None]
+    if bounds == [None, None]:
+        return str(label).strip(), None
+    start, end = bounds
+    if not is_number(start) or not is_number(end):
+        raise ValueError('"start" and "end" must be numbers of seconds')
+    return str(label).strip(), (start, end)
 
 
 def _require_end(path: Path, end: int) -> None:
@@ -201,7 +214,8 @@ def _samples(path: Path, shard: _Shard) -> list[WrittenSample]:
         if label is None:
             unlabelled.append(member.name)
         else:
-            samples.append(WrittenSample(f"{path.name}/{member.name}", member, label))
+            source = Stretch(member, *shard.parts[key]) if key in shard.parts else member
+            samples.append(WrittenSample(f"{path.name}/{member.name}", source, label))
     if unlabelled:
         raise DataError(
             f"{path}: {len(unlabelled)} of {len(shard.samples)} samples have no label: {shortened(unlabelled)}; "

@@ -12,7 +12,11 @@ from pathlib import Path
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
-SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "validate"),
+    "test": ("test", "testing"),
+}
 
 # Of folders that are no classes, but whose names leave open which part is meant.
 _LIKE_A_PART = re.compile(

@@ -3,15 +3,18 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source, sort_key
-from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.recordings import by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -53,9 +56,14 @@ def evaluated_part(
 def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
     """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
 
+    Where there are stretches, a recording is on one side with all of its stretches; a class that is in one recording
+    only is then in the training part alone, and the note of both parts says so.
+
     Raises:
         DataError: a class has one file only, a name does not fit the pattern, or a class is missing on one side.
     """
+    if config.group_pattern is None and any(isinstance(sample.path, Stretch) for sample in whole.samples):
+        return _split_recordings(whole, config, source=source)
     counts = Counter(sample.label for sample in whole.samples)
     single = [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
     if single:
@@ -77,6 +85,58 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
                 "change val_fraction, seed or group_pattern, or give train and val folders"
             )
     return train, val
+
+
+def _split_recordings(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
+    recordings = list(by_recording(sorted(whole.samples, key=lambda sample: sort_key(sample.path))).values())
+    if len(recordings) < 2:
+        raise DataError(
+            f"{source}: all {len(whole.samples)} stretches are of one recording ({Path(whole.samples[0].path)}), and a "
+            "recording is on one side of a split; add recordings, or give train and val lists"
+        )
+    held_out = draw_recordings([Counter(sample.label for sample in group) for group in recordings], config)
+    train, val = without_and_with(whole, {sample.path for i in held_out for sample in recordings[i]})
+    present = {sample.label for sample in val.samples}
+    missing = [name for label, name in enumerate(whole.classes) if label not in present]
+    if not val.samples:
+        raise DataError(
+            f"{source}: no recording can be held out, as each has a class that no other has; add recordings, or give "
+            "train and val lists"
+        )
+    note = f"{len(recordings) - len(held_out)} recordings are for training and {len(held_out)} for validation"
+    if missing:
+        note += f", which has none of {shortened(missing)}: no other recording could be held out"
+    note = joined_notes(whole.note, note)
+    return replace(train, note=note), replace(val, note=note)
+
+
+def draw_recordings(counts: Sequence[Counter[int]], config: SplitConfig) -> set[int]:
+    """Which recordings are held out, by the number of stretches of each class in each; every class stays in training.
+
+    One class after the other, those of the fewest recordings first, recordings are held out until the number of its
+    stretches is as near as can be to the fraction, and is at least 1 where another recording has the class, too.
+
+    >>> draw_recordings([Counter({0: 4}), Counter({0: 1, 1: 1}), Counter({1: 4})], SplitConfig(val_fraction=0.2))
+    {1}
+    """
+    total = sum(counts, Counter())
+    held_out: set[int] = set()
+    num_recordings = Counter(label for count in counts for label in count)
+    order = np.random.default_rng(config.seed).permutation(len(counts)).tolist()
+    for label in sorted(total, key=lambda label: (num_recordings[label], label)):
+        wanted = max(config.val_fraction * total[label], 1)
+        while True:
+            held = sum((counts[i] for i in held_out), Counter())
+            free = [i for i in order if i not in held_out and counts[i][label]]
+            free = [i for i in free if all(held[c] + n < total[c] for c, n in counts[i].items())]
+            best = min(free, key=lambda i: abs(held[label] + counts[i][label] - wanted), default=None)
+            if best is None:
+                break
+            gain = abs(held[label] - wanted) - abs(held[label] + counts[best][label] - wanted)
+            if held[label] and gain <= 0:
+                break
+            held_out.add(best)
+    return held_out
 
 
 def without_and_with(whole: AnySet, held_out: set[Source]) -> tuple[AnySet, AnySet]:

@@ -7,6 +7,7 @@ single process, so the result is the same to the last bit on the same kind of de
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,22 +17,23 @@ import numpy as np
 from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.views import ArrayBatches, BrokenSample
+from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.data.sets.splits import evaluated_part
-from morphmlp.distributed import failing_together, gather, process_group, rank, world_size
+from morphmlp.distributed import process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
+    in_order,
     input_for_test,
     is_answered,
     load_ready_classifier,
     make_test_loader,
     model_kind,
-    num_samples,
     predict_samples,
     views_for,
 )
@@ -54,7 +56,7 @@ class SamplePrediction:
         note: what is missing of a video that was cut off or damaged; None of others.
     """
 
-    path: Path
+    path: Source
     label: int
     probabilities: np.ndarray
     view_ranks: np.ndarray | None = None
@@ -85,7 +87,7 @@ class Evaluation:
 
     labels: list[str]
     predictions: list[SamplePrediction]
-    broken: list[tuple[Path, str]] = field(default_factory=list)
+    broken: list[tuple[Source, str]] = field(default_factory=list)
     unit: str = "videos"
     note: str = ""
     threshold: float | None = None
@@ -120,7 +122,7 @@ class Evaluation:
         return next((len(p.view_ranks) for p in self.predictions if p.view_ranks is not None), None)
 
     @property
-    def incomplete(self) -> list[tuple[Path, str]]:
+    def incomplete(self) -> list[tuple[Source, str]]:
         """The videos that were evaluated as far as they can be read, and what is missing of them."""
         return [(prediction.path, prediction.note) for prediction in self.predictions if prediction.note]
 
@@ -183,7 +185,7 @@ def evaluate_checkpoint(
     """
     model, info, execution = load_ready_classifier(checkpoint, execution)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
-    labelled = _labelled_samples(data, split, lists or {}, model, info, checkpoint)
+    labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     dataset = views_for(model)(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
     with process_group():
@@ -210,16 +212,14 @@ def evaluate(
     Raises:
         DataError: not one of the samples can be read.
     """
-    results: list[tuple[int, SamplePrediction | BrokenSample]] = []
-    with failing_together():
+
+    def predictions_of_share() -> Iterator[tuple[int, SamplePrediction | BrokenSample]]:
         answers = predict_samples(model, loader, precision=execution.precision, temperature=temperature)
-        for index, result in answers:
-            results.append((index, _prediction(labelled.samples[index], result)))
-            execution.progress(len(results), num_samples(loader))
-    results = sorted(gather(results), key=lambda item: item[0])
-    assert [index for index, _ in results] == list(range(len(labelled.samples))), "a sample is missing, or counts twice"
-    predictions = [result for _, result in results if isinstance(result, SamplePrediction)]
-    broken = [(result.path, result.reason) for _, result in results if isinstance(result, BrokenSample)]
+        return ((index, _prediction(labelled.samples[index], result)) for index, result in answers)
+
+    results = in_order(predictions_of_share, loader, progress=execution.progress)
+    predictions = [result for result in results if isinstance(result, SamplePrediction)]
+    broken = [(result.path, result.reason) for result in results if isinstance(result, BrokenSample)]
     if not predictions:
         raise DataError(f"none of the {len(broken)} {labelled.unit} can be read; {broken[0][0]}: {broken[0][1]}")
     return Evaluation(list(labelled.classes), predictions, broken, labelled.unit, labelled.note)
@@ -229,7 +229,7 @@ def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> S
     if isinstance(result, BrokenSample):
         return result
     ranks = label_ranks(result.views, sample.label)
-    return SamplePrediction(Path(sample.path), sample.label, result.joined, ranks, result.note)
+    return SamplePrediction(sample.path, sample.label, result.joined, ranks, result.note)
 
 
 def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:
@@ -251,16 +251,20 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
     reading = ListConfig.from_dict(known | lists)
-    return evaluated_part(
-        split,
-        present=evaluation_split(data, reading),
-        trained_on=trained_on,
-        draw=lambda: read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading),
-        read=lambda part: read_set(data, split=part, lists=reading),
-    )
+
+    def draw() -> tuple[LabelledSet, LabelledSet]:
+        return read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
+
+    def read(part: str | None) -> LabelledSet:
+        if trained_on and reading.background and part in ("train", "val"):
+            return draw()[part == "val"]  # with the clips of background that the training had
+        return read_set(data, split=part, lists=reading)
+
+    present = evaluation_split(data, reading)
+    return evaluated_part(split, present=present, trained_on=trained_on, draw=draw, read=read)
 
 
-def _labelled_samples(
+def labelled_samples(
     data: str | Path,
     split: str | None,
     lists: dict[str, Any],
@@ -268,6 +272,11 @@ def _labelled_samples(
     info: CheckpointInfo,
     checkpoint: str | Path,
 ) -> LabelledSet:
+    """The part of the data that `split` names, its labels as numbers of the model's outputs.
+
+    Raises:
+        DataError: it is of another kind than the model's, or has other classes.
+    """
     labelled = _read_part(data, split, lists, info)
     if labelled.kind != model_kind(model):
         raise DataError(

@@ -1,9 +1,9 @@
 """From the views of a video or image to the probabilities of its classes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.views import ArrayBatches, Batch, BrokenSample, TestViews
 from morphmlp.data.media.sources import MediaKind
+from morphmlp.distributed import failing_together, gather
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating, require_finite
 from morphmlp.inference.runtimes import Runtime
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from morphmlp.inference.device import Execution
     from morphmlp.models.morphmlp import MorphMLP
 
+Result = TypeVar("Result")
+
 VIEWS_PER_BATCH = 32
 NONE_OF_THESE = "none of these"  # the answer below the threshold
-NOTHING = "(nothing)"  # the class of what is between the labelled stretches
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def predict_samples(
         NotFiniteError: an output is NaN or infinite.
     """
     dataset: Any = loader.dataset
-    for batch, logits in _array_logits(model, loader, precision=precision):
+    for batch, logits in batch_logits(model, loader, precision=precision):
         yield from ((sample.index, sample) for sample in batch.broken)
         if not batch.indices:
             continue
@@ -71,40 +73,81 @@ def predict_samples(
             yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
 
 
-def _array_logits(model: Any, loader: Any, *, precision: str) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch and its logits as float32 `[videos * views, classes]`, of a module or of an exported model."""
-    if not isinstance(model, Runtime):
-        for batch, logits in batch_logits(model, loader, precision=precision):
-            yield batch, logits.float().cpu().numpy()
-        return
-    for batch in loader:
-        logits = model.logits(batch.clips) if batch.indices else np.empty(0, np.float32)
-        if batch.indices:
-            by_video = logits.reshape(len(batch.indices), -1)
-            require_finite(by_video, [loader.dataset.samples[i].path for i in batch.indices])
-        yield batch, logits
-
-
-def batch_logits(model: "nn.Module", loader: "DataLoader", *, precision: str) -> "Iterator[tuple[Batch, Tensor]]":
-    """Each batch of a loader over `TestClips`, and its logits `[videos * views, classes]`, those of a video in a row.
+def batch_logits(
+    model: "nn.Module | Runtime", loader: "DataLoader | ArrayBatches", *, precision: str
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Each batch of a loader of `make_test_loader`, and its logits as `clip_logits` gives them.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
     """
-    import torch
-
     dataset: Any = loader.dataset
-    device = next(model.parameters()).device
     with evaluating(model):
         for batch in loader:
             if not batch.indices:
-                yield batch, torch.empty(0)
+                yield batch, np.empty(0, np.float32)
                 continue
-            with torch.no_grad(), autocast(device, precision):
-                logits = torch.cat([model(clips.to(device)) for clips in batch.clips.split(VIEWS_PER_BATCH)])
-            by_video = logits.unflatten(0, (len(batch.indices), -1))
-            require_finite(by_video, [dataset.samples[i].path for i in batch.indices])
-            yield batch, logits
+            names = [dataset.samples[i].path for i in batch.indices]
+            yield batch, clip_logits(model, batch.clips, names, precision=precision)
+
+
+def clip_logits(
+    model: "nn.Module | Runtime", clips: "Tensor | np.ndarray", names: Sequence[object], *, precision: str
+) -> np.ndarray:
+    """Clips `[videos * views, 3, T, h, w]`, those of a video in a row -> logits `[videos * views, classes]`, float32.
+
+    Args:
+        model: a module in evaluation mode, or an exported model.
+        names: of the videos, for the message.
+
+    Raises:
+        NotFiniteError: an output is NaN or infinite.
+    """
+    if isinstance(model, Runtime):
+        logits = model.logits(np.asarray(clips))
+    else:
+        logits = run_views(model, clips, precision=precision).float().cpu().numpy()
+    require_finite(logits.reshape(len(names), -1), names)
+    return logits
+
+
+def run_views(model: "nn.Module", clips: "Tensor | np.ndarray", *, precision: str) -> "Tensor":
+    """What a model in evaluation mode gives for clips `[views, 3, T, h, w]`, a limited number of them at a time."""
+    import torch
+
+    device = next(model.parameters()).device
+    parts = torch.as_tensor(clips).split(VIEWS_PER_BATCH)
+    with torch.no_grad(), autocast(device, precision):
+        return torch.cat([model(part.to(device)) for part in parts])
+
+
+def in_order(
+    compute: Callable[[], Iterable[tuple[int, Result]]],
+    loader: "DataLoader | ArrayBatches",
+    *,
+    progress: Callable[[int, int], None],
+) -> list[Result]:
+    """The results of all processes in the order of the samples.
+
+    All processes call it, and all get the same list or the same error.
+
+    Args:
+        compute: gives index and result of each sample of this process's loader.
+    """
+    own = []
+    with failing_together():
+        for item in compute():
+            own.append(item)
+            progress(len(own), num_samples(loader))
+    ordered = sorted(gather(own), key=lambda item: item[0])
+    dataset: Any = loader.dataset
+    assert [index for index, _ in ordered] == list(range(len(dataset))), "a sample is missing, or counts twice"
+    return [result for _, result in ordered]
+
+
+def videos_per_batch(config: InputConfig) -> int:
+    """How many videos, or windows, make about `VIEWS_PER_BATCH` views."""
+    return max(1, VIEWS_PER_BATCH // (config.num_clips * config.num_crops))
 
 
 def views_for(model: "nn.Module | Runtime") -> type[TestViews]:
@@ -123,8 +166,7 @@ def make_test_loader(dataset: "TestClips | TestViews", *, workers: int, rank: in
         dataset: of `TestClips`, which is read by processes into tensors, or of `TestViews`, by threads into arrays.
         rank, num_processes: of this process, whose share is every `num_processes`-th batch from number `rank` on.
     """
-    views = dataset.config.num_clips * dataset.config.num_crops
-    size = max(1, VIEWS_PER_BATCH // views)
+    size = videos_per_batch(dataset.config)
     starts = range(rank * size, len(dataset), num_processes * size)
     batches = [list(range(start, min(start + size, len(dataset)))) for start in starts]
     workers = min(workers, sum(map(len, batches)))
@@ -186,9 +228,12 @@ def is_answered(probability: float, threshold: float | None) -> bool:
     return threshold is None or probability >= threshold
 
 
-def join_views(
-    logits: "np.ndarray | Tensor", *, num_videos: int, aggregation: str, temperature: float = 1.0
-) -> np.ndarray:
+def answer_of(label: str, probability: float, threshold: float | None) -> str:
+    """The best class, or "none of these" where its probability is below the threshold."""
+    return label if is_answered(probability, threshold) else NONE_OF_THESE
+
+
+def join_views(logits: np.ndarray, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> np.ndarray:
     """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`, float32.
 
     "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
@@ -198,8 +243,7 @@ def join_views(
     All logits are divided by the temperature before that (Guo et al., On Calibration of Modern Neural Networks, ICML
     2017, Sec. 4.2).
     """
-    values = logits if isinstance(logits, np.ndarray) else logits.float().cpu().numpy()
-    views = values.astype(np.float32, copy=False) / np.float32(temperature)
+    views = logits.astype(np.float32, copy=False) / np.float32(temperature)
     views = views.reshape(num_videos, -1, views.shape[-1])
     if aggregation == "logits":
         return _softmax(views.mean(axis=1))

@@ -1,22 +1,22 @@
 """Prediction for single videos or images, folders and globs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from morphmlp.data.batches.views import BrokenSample
-from morphmlp.data.media.animations import is_animation
-from morphmlp.data.media.sources import MediaKind, media_kind
+from morphmlp.data.clips.windows import usual_windows
+from morphmlp.data.media.sources import MediaKind, Source, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
 from morphmlp.tasks.classification.prediction import (
-    NONE_OF_THESE,
+    answer_of,
     chosen_threshold,
     input_for_test,
-    is_answered,
     load_ready_classifier,
     make_test_loader,
     model_kind,
@@ -33,23 +33,49 @@ class Prediction:
         labels: class names, or numbers where the checkpoint has no names.
         probabilities: `[classes]`, the video's views joined.
         threshold: the least probability of the best class with which it is the answer; None always answers.
+        note: what is missing of a video that was cut off or damaged.
     """
 
-    path: Path
+    path: Source
     labels: list[str]
     probabilities: np.ndarray
     threshold: float | None = None
+    note: str | None = None
 
     @property
     def answer(self) -> str:
         """The most probable class, or "none of these" where its probability is below the threshold."""
         ((label, probability),) = self.top(1)
-        return label if is_answered(probability, self.threshold) else NONE_OF_THESE
+        return answer_of(label, probability, self.threshold)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k most probable classes with their probabilities, best first."""
         order = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.labels[i], float(self.probabilities[i])) for i in order]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a model says of a window of a recording or a stream.
+
+    Attributes:
+        start_s, end_s: the end is exclusive; in seconds from where players start, or from where a stream was joined.
+        lag_s: from the arrival of the window's last frame to the answer.
+    """
+
+    start_s: float
+    end_s: float
+    prediction: Prediction
+    lag_s: float = 0.0
+
+    @property
+    def answer(self) -> str:
+        """The most probable class, or "none of these" where its probability is below the threshold."""
+        return self.prediction.answer
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable classes with their probabilities, best first."""
+        return self.prediction.top(k)
 
 
 class Predictor:
@@ -65,7 +91,7 @@ class Predictor:
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
             always answers.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
     It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed
@@ -96,25 +122,27 @@ class Predictor:
         self.threshold = chosen_threshold(self.info, threshold)
         self.labels = self.info.class_names(self.config.num_classes)
 
-    def __call__(self, path: str | Path) -> Prediction:
-        """Predicts one file.
+    def __call__(self, path: str | Source) -> Prediction:
+        """Predicts one file, or a part of one, such as a `Stretch`.
 
         Raises:
             MediaError: the file cannot be read, or is not of the model's kind.
         """
-        prediction = next(self.many([Path(path)], workers=0))
+        prediction = next(self.many([path], workers=0))
         if isinstance(prediction, MediaError):
             raise prediction
         return prediction
 
-    def many(self, paths: list[Path], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
+    def many(self, paths: Sequence[str | Source], *, workers: int = 2) -> Iterator[Prediction | MediaError]:
         """A prediction for each path, or why it cannot be read, as they are done."""
-        other = "an image" if self.kind == "video" else "a video"
-        taken = [self._takes(path) for path in paths]
-        for path, is_taken in zip(paths, taken, strict=True):
-            if not is_taken:
-                yield MediaError(path, f"is {other}, but the checkpoint takes {self.kind}s")
-        samples = [Sample(Path(path), label=-1) for path, is_taken in zip(paths, taken, strict=True) if is_taken]
+        samples = []
+        for path in paths:
+            source = Path(path) if isinstance(path, str) else path
+            refusal = why_not_taken(source, self.kind)
+            if refusal is None:
+                samples.append(Sample(source, label=-1))
+            else:
+                yield MediaError(source, refusal)
         if not samples:
             return
         views = views_for(self.model)(samples, self.config.frames, self.input)
@@ -126,8 +154,41 @@ class Predictor:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                yield Prediction(Path(samples[index].path), self.labels, result.joined, self.threshold)
+                yield Prediction(samples[index].path, self.labels, result.joined, self.threshold, result.note)
 
-    def _takes(self, path: Path) -> bool:
-        """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
-        return media_kind(path) in (self.kind, None) or (self.kind == "video" and is_animation(path))
+    def windows(
+        self, source: str | Path, *, length_s: float | None = None, step_s: float | None = None, **stream: Any
+    ) -> Iterator[Window]:
+        """What each window of a file, an address, a camera or standard input shows, as it comes.
+
+        A live source does not wait: windows are left out where the model is slower. See `docs/watch.md`.
+
+        Example:
+            >>> for window in predict.windows("long.mp4", length_s=2.0, step_s=0.5):
+            ...     print(f"{window.start_s:.1f} to {window.end_s:.1f} s: {window.answer}")
+            0.0 to 2.0 s: moving_up
+            0.5 to 2.5 s: moving_up
+
+        Args:
+            source: a path, an address such as `rtsp://host/1`, `camera:0`, or `-`.
+            length_s: seconds of a window; by default what a densely sampled clip spans, else 2.
+            step_s: from one window to the next; by default half a window.
+            stream: `live`, `retries` and `timeout_s`, see `morphmlp.data.media.streams.Stream`.
+
+        Raises:
+            MediaError: the source cannot be read, or not any further.
+            ConfigError: the windows have no length or step, or the model takes images.
+        """
+        # They build on this class.
+        from morphmlp.data.media.streams import Stream
+        from morphmlp.tasks.classification.timeline.watching import Watch
+
+        length_s, step_s = usual_windows(length_s, step_s, config=self.input, frames=self.config.frames)
+        opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
+        watch = Watch(self, opened, length_s=length_s, step_s=step_s)
+        return watch.windows()
+
+    @property
+    def precision(self) -> str:
+        """Of the computation, as autocast takes it."""
+        return self._execution.precision

@@ -1,6 +1,7 @@
 """Evaluations and predictions for people and for programs: tables, csv, JSON and the confusion matrix."""
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from morphmlp.data.media.sources import Source
+from morphmlp.data.media.stretches import stretch_columns
 from morphmlp.display.confusion import draw_confusion
 from morphmlp.display.style import INK
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
@@ -30,7 +33,7 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     done, broken = len(evaluation.predictions), evaluation.broken
     views = {None: "", 1: ", one view each"}.get(evaluation.num_views, f", {evaluation.num_views} views each")
     lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated{views}"]
-    by_reason: dict[str, list[Path]] = defaultdict(list)
+    by_reason: dict[str, list[Source]] = defaultdict(list)
     for path, reason in broken:
         by_reason[reason].append(path)
     for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
@@ -47,7 +50,7 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     if evaluation.threshold is not None:
         refused, precision = percent(evaluation.share_refused()), percent(evaluation.precision_of_rest())
         lines.append(
-            f"below the threshold of {evaluation.threshold:.3f}: {refused} refused; precision of the rest {precision}"
+            f"below the threshold of {evaluation.threshold:.5g}: {refused} refused; precision of the rest {precision}"
         )
     if evaluation.note:
         lines.append(evaluation.note)
@@ -95,16 +98,21 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
-    """A csv row for each sample: path, label, prediction, its probability, and that of every class."""
+    """A csv row for each sample: path, label, prediction, its probability, and that of every class.
+
+    Where there are stretches, their columns follow the path: see `stretch_columns`.
+    """
     with replaced_file(path) as file:
         rows = csv.writer(file)
         names = [csv_text(name) for name in evaluation.labels]
-        rows.writerow(["path", "label", "predicted", "probability", *names])
+        bounds = stretch_columns([prediction.path for prediction in evaluation.predictions])
+        rows.writerow(["path", *bounds, "label", "predicted", "probability", *names])
         for prediction in evaluation.predictions:
             best = prediction.predicted
             probabilities = [f"{value:.6f}" for value in prediction.probabilities]
             label = names[prediction.label] if prediction.label >= 0 else ""
-            rows.writerow([csv_path(prediction.path), label, names[best], probabilities[best], *probabilities])
+            cells = [csv_path(os.fspath(prediction.path)), *(bound(prediction.path) for bound in bounds.values())]
+            rows.writerow([*cells, label, names[best], probabilities[best], *probabilities])
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -167,11 +175,12 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
-    """Plain values of a result: path, answer and its k best classes, or path and error."""
+    """Plain values of a result: path, answer and its k best classes, what is missing of the file, or path and error."""
     if isinstance(result, MediaError):
         return {"path": str(result.path), "error": result.reason}
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
-    return {"path": str(result.path), "answer": result.answer, "top": top}
+    note = {"incomplete": result.note} if result.note else {}
+    return {"path": str(result.path), "answer": result.answer, "top": top} | note
 
 
 def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:

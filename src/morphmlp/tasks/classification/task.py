@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from morphmlp.data.sets.labelled import LabelledSet
     from morphmlp.inference.device import Execution
     from morphmlp.tasks.classification.evaluation import Evaluation
+    from morphmlp.tasks.classification.timeline.evaluation import TimelineEvaluation
+
+
+TIMELINE_OPTIONS = ("length", "step", "threshold", "low", "shortest")  # of `evaluate --timeline`
+TIMELINE_FILES = ("summary.json", "segments.csv", "timelines.html", "timelines")  # what it writes
 
 
 class Classification(Task):
@@ -24,7 +29,7 @@ class Classification(Task):
     default_models: ClassVar = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano"}
     reading_part = "lists"
     reading = ListConfig
-    options = ("lists", "clips", "crops", "aggregation", "shuffle_frames")
+    options = ("lists", "clips", "crops", "aggregation", "shuffle_frames", "timeline", *TIMELINE_OPTIONS)
     output_files = ("summary.json", "predictions.csv", "confusion.png")
     unit = "files"
 
@@ -49,22 +54,34 @@ class Classification(Task):
         split: str | None,
         options: Mapping[str, Any],
         execution: "Execution",
-    ) -> "Evaluation":
+    ) -> "Evaluation | TimelineEvaluation":
+        protocol = {
+            "split": split,
+            "num_clips": options.get("clips"),
+            "num_crops": options.get("crops"),
+            "aggregation": options.get("aggregation"),
+            "lists": options.get("lists"),
+            "execution": execution,
+        }
+        if options.get("timeline"):
+            from morphmlp.tasks.classification.timeline.evaluation import evaluate_timelines
+
+            settings = {f"{name}_s": options.get(name) for name in ("length", "step", "shortest")}
+            settings |= {name: options.get(name) for name in ("threshold", "low")}
+            return evaluate_timelines(checkpoint, data, settings=settings, **protocol)
         from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 
-        return evaluate_checkpoint(
-            checkpoint,
-            data,
-            split=split,
-            num_clips=options.get("clips"),
-            num_crops=options.get("crops"),
-            aggregation=options.get("aggregation"),
-            shuffle_frames=options.get("shuffle_frames", False),
-            lists=options.get("lists"),
-            execution=execution,
-        )
+        shuffle_frames = options.get("shuffle_frames", False)
+        return evaluate_checkpoint(checkpoint, data, shuffle_frames=shuffle_frames, **protocol)
 
     def report(self) -> Report:
         from morphmlp.tasks.classification import report
 
         return report
+
+
+def timeline_report() -> Report:
+    """What shows the evaluations of `evaluate --timeline`."""
+    from morphmlp.tasks.classification.timeline import report
+
+    return report

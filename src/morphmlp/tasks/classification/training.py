@@ -1,6 +1,5 @@
 """Training a classifier of videos or images: the task that `training/run.py` runs."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.distributed import rank, world_size
 from morphmlp.inference.device import Execution
+from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import evaluate
 from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
 from morphmlp.tasks.classification.task import Classification
@@ -98,7 +98,7 @@ def _notes(train_set: LabelledSet, val_set: LabelledSet, config: RunConfig) -> l
 def _place(source: Source, data: str) -> str:
     """A sample's path within the data; of a part of a frame folder with the part."""
     part = part_of(source)
-    return os.path.relpath(source, data) + (f"\t{part}" if part else "")
+    return relative_path(source, data) + (f"\t{part}" if part else "")
 
 
 class ClipMixer:

@@ -25,12 +25,11 @@ from morphmlp.data.sets.class_names import CLASSES_FILE, PACKAGED_LABELS, class_
 from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import composed
-from morphmlp.data.sets.splits import SPLITS, evaluation_part, split_set, without_and_with
+from morphmlp.data.sets.splits import evaluation_part, split_set, without_and_with
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
 from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.folders import folders_of, pair_in, splits_of
-from morphmlp.tasks.task import AnnotatedSet
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
 UNKNOWN = 254  # of `class_of_values`: a value outside the classes
@@ -171,6 +170,10 @@ def _read_classes(root: Path, masks: MaskConfig) -> list[str]:
         )
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise DataError(f"{path} names {len(classes)} classes; allowed: 2 to {MOST_CLASSES}")
+    if masks.values and len(masks.values) != len(classes):
+        raise DataError(
+            f"masks.values holds {len(masks.values)} values; allowed: {len(classes)}, one for each class of {path}"
+        )
     return classes
 
 
@@ -194,12 +197,12 @@ def read_mask(path: str | Path, config: MaskConfig, *, num_classes: int, size: t
     labels = class_of_values(config, num_classes)[values]
     if (labels == UNKNOWN).any():
         found = [str(value) for value in np.unique(values[labels == UNKNOWN])]
-        first = int(config.reduce_zero_label)
         raise MediaError(
             path,
-            f"holds {shortened(found)}, but the {num_classes} classes are {first} to {first + num_classes - 1}; "
-            f"see masks.ignore_index (now {config.ignore_index}) for a value without a class, and "
-            f"masks.reduce_zero_label (now {config.reduce_zero_label}) for classes that count from 1",
+            f"holds {shortened(found)}, but the {num_classes} classes are {describe_values(config, num_classes)}; "
+            f"see masks.ignore_index (now {config.ignore_index}) for a value without a class, "
+            f"masks.reduce_zero_label (now {config.reduce_zero_label}) for classes that count from 1, and masks.values "
+            "for any others",
         )
     return labels
 
@@ -210,10 +213,24 @@ def class_of_values(config: MaskConfig, num_classes: int) -> np.ndarray:
     table = np.full(65536, UNKNOWN, dtype=np.uint8)
     if config.reduce_zero_label:
         table[0] = IGNORED
-    first = int(config.reduce_zero_label)
-    table[first : first + num_classes] = np.arange(num_classes)
-    table[[config.ignore_index, 255]] = IGNORED
+    table[_values_of_classes(config, num_classes)] = np.arange(num_classes)
+    table[[value for value in (config.ignore_index, 255) if value not in config.values]] = IGNORED
     return table
+
+
+def describe_values(config: MaskConfig, num_classes: int) -> str:
+    """The values that mean a class.
+
+    >>> describe_values(MaskConfig(), 3), describe_values(MaskConfig(values=(0, 255)), 2)
+    ('0 to 2', '0, 255')
+    """
+    values = _values_of_classes(config, num_classes)
+    return shortened([str(value) for value in values]) if config.values else f"{values[0]} to {values[-1]}"
+
+
+def _values_of_classes(config: MaskConfig, num_classes: int) -> list[int]:
+    first = int(config.reduce_zero_label)
+    return list(config.values) or list(range(first, first + num_classes))
 
 
 def values_in(path: str | Path) -> np.ndarray:
@@ -265,35 +282,3 @@ def _refuse_size(path: str | Path, mask: Image.Image, size: tuple[int, int]) -> 
     if mask.size == size:  # Pillow gives width and height
         reason += "; an image is turned upright as its EXIF tag says, an annotation has to be saved upright"
     raise MediaError(path, reason)
-
-
-def pairs_to_check(root: Path, split: SplitConfig, config: MaskConfig) -> AnnotatedSet:
-    """All annotated images, also where a training would refuse the set.
-
-    Raises:
-        DataError: there are none.
-    """
-    refusal = None
-    try:
-        parts: dict[str, MaskSet] = dict(zip(SPLITS, read_mask_sets(root, config, split), strict=False))
-        if evaluation_mask_split(root) == "test":
-            parts["test"] = read_mask_set(root, config, split="test")
-    except DataError as error:
-        refusal = str(error)
-        parts = {"all": read_mask_set(root, config, split="all")}
-    classes = next(iter(parts.values())).classes
-    pairs = {name: [(sample.path, sample.mask) for sample in part.samples] for name, part in parts.items()}
-    return AnnotatedSet(pairs, classes, refusal, CountPixels(config, len(classes)))
-
-
-@dataclass(frozen=True)
-class CountPixels:
-    """Counts the pixels of each class in an annotation, see `CountAnnotation`."""
-
-    config: MaskConfig
-    num_classes: int
-
-    def __call__(self, path: Path, size: tuple[int, int]) -> tuple[int, ...]:
-        mask = read_mask(path, self.config, num_classes=self.num_classes, size=size)
-        values = np.minimum(mask, self.num_classes).ravel()  # 255, which is no class, becomes the last
-        return tuple(np.bincount(values, minlength=self.num_classes + 1).tolist())

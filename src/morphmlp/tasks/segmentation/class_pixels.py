@@ -10,7 +10,14 @@ import numpy as np
 
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
-from morphmlp.tasks.segmentation.annotations import UNKNOWN, MaskSample, MaskSet, class_of_values, values_in
+from morphmlp.tasks.segmentation.annotations import (
+    UNKNOWN,
+    MaskSample,
+    MaskSet,
+    class_of_values,
+    describe_values,
+    values_in,
+)
 
 _MOST_READ = 2000  # annotations, if a class stays without a pixel so long
 _BLOCK = 64  # that are read before it is asked whether all classes have been seen
@@ -63,16 +70,17 @@ def _readable(sample: MaskSample) -> np.ndarray | None:
 
 def _meaning(masks: MaskSet, values: np.ndarray, known: np.ndarray) -> str:
     """The values that occur, and what those without a class are by."""
-    config, first = masks.config, int(masks.config.reduce_zero_label)
-    last = first + len(masks.classes) - 1
+    config, num_classes = masks.config, len(masks.classes)
     reasons = []
-    if 255 in values:
-        reasons.append("255 never has a class, whatever --masks.ignore_index is: write the number of its class instead")
+    if 255 in values and 255 not in config.values:
+        given = ",".join(map(str, values)) if len(values) == num_classes else "..."
+        reasons.append(f"255 has a class only where --masks.values says so (--masks.values [{given}])")
     if config.ignore_index != 255 and config.ignore_index in values:
         reasons.append(f"{config.ignore_index} has none by --masks.ignore_index")
     if config.reduce_zero_label and 0 in values:
         reasons.append("0 has none by --masks.reduce_zero_label")
     if (known == UNKNOWN).any():
-        reasons.append("see --masks.ignore_index and --masks.reduce_zero_label for values past the classes")
+        reasons.append("see --masks.values, --masks.ignore_index and --masks.reduce_zero_label for the other values")
     shown = shortened([str(value) for value in values], limit=8)
-    return "; ".join([f"the values found are {shown}, those of the classes {first} to {last}", *reasons])
+    meant = describe_values(config, num_classes)
+    return "; ".join([f"the values found are {shown}, those of the classes {meant}", *reasons])

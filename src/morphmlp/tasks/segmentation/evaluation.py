@@ -6,7 +6,6 @@ the logits.
 
 import math
 import os
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,10 +173,10 @@ def _evaluate_share(
     execution: Execution,
 ) -> None:
     """Adds the images of the loader to the result."""
-    with torch.no_grad(), nullcontext() if isinstance(model, Runtime) else evaluating(model):
+    with torch.no_grad(), evaluating(model):
         for sample in loader:
             if isinstance(sample, BrokenSample):
-                result.broken.append((sample.path, sample.reason))
+                result.broken.append((Path(sample.path), sample.reason))
             else:
                 path = mask_set.samples[sample.index].path
                 logits = image_logits(model, sample.image, path=path, precision=execution.precision)

@@ -10,7 +10,7 @@ import torch
 from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import MediaError
-from morphmlp.inference.device import Execution
+from morphmlp.inference.device import Execution, evaluating
 from morphmlp.tasks.segmentation.crops import whole_image
 from morphmlp.tasks.segmentation.overlays import area_shares
 from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable
@@ -45,7 +45,7 @@ class SegmentPredictor:
         ('road', 0.31)
 
     Args:
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
 
     It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed
@@ -69,7 +69,7 @@ class SegmentPredictor:
         """
         image = read_image(path)
         refuse_strips(Path(path), image.shape[:2])
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.model):
             view, precision = whole_image(image, self.info.input), self._execution.precision
             logits = image_logits(self.model, view, path=path, precision=precision)
             mask = most_probable(logits, image.shape[:2]).cpu().numpy()

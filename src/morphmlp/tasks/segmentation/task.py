@@ -42,7 +42,7 @@ class Segmentation(Task):
         return read_mask_sets(data, reading, split)
 
     def pairs_to_check(self, data: Path, split: SplitConfig, reading: MaskConfig) -> AnnotatedSet:
-        from morphmlp.tasks.segmentation.annotations import pairs_to_check
+        from morphmlp.tasks.segmentation.checking import pairs_to_check
 
         return pairs_to_check(data, split, reading)
 

@@ -1,6 +1,5 @@
 """Training a segmenter: the task that `training/run.py` runs on images with masks (Sec. 4.4)."""
 
-import os
 from collections.abc import Callable
 
 import torch
@@ -14,7 +13,8 @@ from morphmlp.data.sets.find import describe_left_out
 from morphmlp.distributed import rank, world_size
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
-from morphmlp.tasks.segmentation.annotations import MaskSet
+from morphmlp.system import relative_path
+from morphmlp.tasks.segmentation.annotations import MaskSet, describe_values
 from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_crop_loader, make_image_loader
 from morphmlp.tasks.segmentation.class_pixels import note_on_classes
 from morphmlp.tasks.segmentation.crops import IGNORED
@@ -40,7 +40,7 @@ class SegmentationTask:
         notes = [note_on_classes(self.train_set), describe_left_out(self.train_set.left_out)]
         self.notes = [note for note in notes if note]
         self.num_val = len(self.val_set.samples)
-        self.fingerprint = fingerprint(os.path.relpath(path, config.data) for path in self.train_paths)
+        self.fingerprint = fingerprint(relative_path(path, config.data) for path in self.train_paths)
         share = share_of(self.num_val, rank=rank(), num_processes=world_size())
         val_images = TestMasks(self.val_set, config.input)
         self.val_loader = make_image_loader(val_images, workers=config.train.workers, share=share)
@@ -72,5 +72,6 @@ class SegmentationTask:
         masks = self.config.masks
         return (
             f"no pixel of the {self.num_val} validation images has a class; --masks.ignore_index is "
-            f"{masks.ignore_index} and --masks.reduce_zero_label {masks.reduce_zero_label}: look at the annotations"
+            f"{masks.ignore_index} and --masks.reduce_zero_label {masks.reduce_zero_label}, and the values of the "
+            f"classes are {describe_values(masks, len(self.classes))}: look at the annotations"
         )

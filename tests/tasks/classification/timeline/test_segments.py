@@ -43,6 +43,7 @@ def test_the_lower_threshold_is_four_fifths_of_the_threshold_by_default():
 def test_without_a_threshold_every_moment_belongs_to_its_most_probable_label():
     probabilities = [[0.5, 0.3, 0.2], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
     windows = [WindowScores(i, i + 1, np.array(row)) for i, row in enumerate(probabilities)]
+    assert find_segments(windows, LABELS, threshold=0) == find_segments(windows, LABELS)
     assert find_segments(windows, LABELS, background=["fall", "not a label"]) == [
         Segment(0, 2, "walk", pytest.approx(0.45)),
         Segment(2, 3, "sit", pytest.approx(0.8)),
@@ -100,10 +101,10 @@ def test_a_segment_is_given_out_as_soon_as_no_window_can_change_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 0}, r"threshold=0: .*above 0 and up to 1"),
+        ({"threshold": -0.1}, "threshold=-0.1: .* 0 takes the most probable label"),
         ({"threshold": 1.2}, "threshold=1.2"),
         ({"threshold": float("nan")}, "threshold=nan"),
-        ({"threshold": 0.5, "low": 0.6}, "low=0.6: .* up to the threshold 0.5"),
+        ({"threshold": 0.5, "low": 0.6}, "low=0.6: .* up to the threshold, which is 0.5"),
         ({"low": 0.6}, "low=0.6"),
         ({"shortest_s": -1}, "shortest_s=-1"),
     ],

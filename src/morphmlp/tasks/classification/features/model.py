@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
+from morphmlp.data.clips.windows import clip_length_s
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.inference.device import Execution, autocast, evaluating, require_finite
+from morphmlp.inference.device import Execution, evaluating, require_finite
 from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.features.settings import Layer, Pooling
-from morphmlp.tasks.classification.prediction import VIEWS_PER_BATCH, input_for_test, load_classifier, model_kind
+from morphmlp.tasks.classification.prediction import (
+    input_for_test,
+    load_classifier,
+    model_kind,
+    run_views,
+    videos_per_batch,
+)
 
 
 class FeatureModel(MorphMLP):
@@ -86,7 +92,7 @@ class FeatureExtractor:
         checkpoint: a checkpoint folder.
         layer, pooling: see `FeatureModel`.
         num_clips, num_crops: views of the test protocol; by default what the checkpoint was saved with.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast.
 
     Attributes:
@@ -145,7 +151,7 @@ class FeatureExtractor:
 
     def batches_of(self, num_samples: int) -> list[range]:
         """Which samples are computed together; always the same, as rounding depends on it."""
-        size = max(1, VIEWS_PER_BATCH // self.num_views)
+        size = videos_per_batch(self.input)
         return [range(start, min(start + size, num_samples)) for start in range(0, num_samples, size)]
 
     def batches(
@@ -162,17 +168,16 @@ class FeatureExtractor:
             for batch in make_loader(dataset, batches=[list(batch) for batch in batches], workers=workers):
                 found: list[SampleFeatures | BrokenSample] = list(batch.broken)
                 if batch.indices:
-                    vectors = self._vectors(batch.clips, len(batch.indices))
+                    vectors = self.vectors(batch.clips, len(batch.indices))
                     require_finite(vectors, [samples[i].path for i in batch.indices])
                     notes = [batch.incomplete.get(index) for index in batch.indices]
                     found += map(SampleFeatures, batch.indices, vectors.numpy(), notes)
                 yield found
 
-    def _vectors(self, clips: Tensor, num_videos: int) -> Tensor:
+    def vectors(self, clips: Tensor, num_videos: int) -> Tensor:
         """Clips of all views `[videos * views, 3, T, h, w]` -> `[videos, ...]`, the mean over views, on the CPU."""
-        with torch.no_grad(), autocast(self.device, self._execution.precision):
-            parts = [self.model(part.to(self.device)).float() for part in clips.split(VIEWS_PER_BATCH)]
-        return torch.cat(parts).unflatten(0, (num_videos, -1)).mean(dim=1).cpu()
+        features = run_views(self.model, clips, precision=self._execution.precision).float()
+        return features.unflatten(0, (num_videos, -1)).mean(dim=1).cpu()
 
     def description(self) -> dict[str, Any]:
         """What the numbers depend on, beside the files: plain values, which travel with them."""
@@ -197,13 +202,8 @@ class FeatureExtractor:
 
     @property
     def clip_length_s(self) -> float | None:
-        """Seconds that a clip spans where it is sampled densely; None where it spans all that there is.
-
-        16 frames with stride 4 at 30 a second are 2.13 s.
-        """
-        if self.input.sampling != "dense" or self.kind == "image":
-            return None
-        return self.config.frames * self.input.stride / self.input.target_fps
+        """Seconds that a clip spans where it is sampled densely; None where it spans all that there is."""
+        return None if self.kind == "image" else clip_length_s(self.input, frames=self.config.frames)
 
 
 def digest_of_weights(checkpoint: Path) -> str:

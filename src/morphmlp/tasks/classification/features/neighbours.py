@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from morphmlp.data.clips.sampling import sparse_indices
-from morphmlp.data.media.sources import Source
+from morphmlp.data.media.sources import Source, file_of
 from morphmlp.data.media.video import read_clip
 from morphmlp.display.neighbours import SheetRow, SheetStrip, write_sheet
 from morphmlp.errors import DataError, MediaError
@@ -56,16 +56,16 @@ class Places(NamedTuple):
 
 
 def find_nearest(vectors: np.ndarray, places: Places, k: int) -> Nearest:
-    """The k others that are most alike to each of `[rows, C]`; of equal ones the first comes first.
+    """The k others that are most alike to each of `[rows, C]`; of equal ones among them the first comes first.
 
     Windows of one file that overlap are no neighbours. A vector of zeros is as far from all as one at a right angle.
     """
     found: list[Nearest] = []
     for query in _blocks(len(vectors)):
-        own, here = unit(vectors[query]), places.block(query)
+        own, here = _unit_rows(vectors[query]), places.block(query)
         best = Nearest(np.full((len(own), 0), -1), np.full((len(own), 0), _NO_OTHER, dtype=np.float32))
         for key in _blocks(len(vectors)):
-            cosines = own @ unit(vectors[key]).T
+            cosines = own @ _unit_rows(vectors[key]).T
             cosines[here.shared(places.block(key))] = _NO_OTHER
             numbers = np.broadcast_to(np.arange(key.start, key.stop), cosines.shape)
             best = _best(np.hstack([best.rows, numbers]), np.hstack([best.cosines, cosines]), k)
@@ -74,7 +74,10 @@ def find_nearest(vectors: np.ndarray, places: Places, k: int) -> Nearest:
 
 
 def _best(numbers: np.ndarray, cosines: np.ndarray, k: int) -> Nearest:
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    if cosines.shape[1] > k:  # sorting all of a row would cost more than the products
+        few = np.sort(np.argpartition(-cosines, k - 1, axis=1)[:, :k], axis=1)
+        numbers, cosines = np.take_along_axis(numbers, few, axis=1), np.take_along_axis(cosines, few, axis=1)
+    order = np.argsort(-cosines, axis=1, kind="stable")
     cosines = np.take_along_axis(cosines, order, axis=1)
     return Nearest(np.where(np.isfinite(cosines), np.take_along_axis(numbers, order, axis=1), -1), cosines)
 
@@ -84,10 +87,14 @@ def _blocks(count: int) -> Iterator[slice]:
         yield slice(start, min(start + BLOCK, count))
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """The vectors `[rows, ...]` as `[rows, C]` of length 1, float32; zeros stay."""
-    flat = np.asarray(vectors, dtype=np.float32).reshape(len(vectors), -1)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+def unit(vectors: np.ndarray, *, least: float = float(np.finfo(np.float32).tiny)) -> np.ndarray:
+    """Vectors `[..., C]` of length 1; those that are shorter than `least`, such as zeros, stay below it."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), least)
+
+
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Features `[rows, ...]` as `[rows, C]` of length 1, float32."""
+    return unit(np.asarray(vectors, dtype=np.float32).reshape(len(vectors), -1))
 
 
 def write_nearest(features: "Features", k: int) -> None:
@@ -113,14 +120,10 @@ def write_nearest(features: "Features", k: int) -> None:
 def places_of(features: "Features") -> Places:
     """Where the vectors are from; sources of one path are one file."""
     numbers: dict[str, int] = {}
-    of_file = [numbers.setdefault(str(_file(file.source)), len(numbers)) for file in features.spans.files]
+    of_file = [numbers.setdefault(str(file_of(file.source)), len(numbers)) for file in features.spans.files]
     places = [features.spans.place(int(index)) for index in features.rows]
     times = np.array([(place.start_s, place.end_s) for place in places], dtype=np.float64)  # None becomes NaN
     return Places(np.array([of_file[place.file] for place in places]), times[:, 0], times[:, 1])
-
-
-def _file(source: Source) -> object:
-    return getattr(source, "file", source)
 
 
 def _write_table(features: "Features", nearest: Nearest) -> None:
@@ -138,7 +141,7 @@ def _write_table(features: "Features", nearest: Nearest) -> None:
 def _cells(features: "Features", row: int) -> list[str]:
     number, start_s, end_s = features.spans.place(int(features.rows[row]))
     times = ["" if time_s is None else f"{time_s:.6f}".rstrip("0").rstrip(".") for time_s in (start_s, end_s)]
-    return [csv_path(str(_file(features.spans.files[number].source))), *times]
+    return [csv_path(str(file_of(features.spans.files[number].source))), *times]
 
 
 def _sheet_row(features: "Features", nearest: Nearest, row: int) -> SheetRow:
@@ -150,7 +153,7 @@ def _sheet_row(features: "Features", nearest: Nearest, row: int) -> SheetRow:
 def _strip(features: "Features", row: int, figure: str) -> SheetStrip:
     index = int(features.rows[row])
     sample, place = features.spans[index], features.spans.place(index)
-    name = Path(str(_file(features.spans.files[place.file].source))).name
+    name = Path(str(file_of(features.spans.files[place.file].source))).name
     windowed = features.spans.step_s is not None and place.start_s is not None
     times = f" {place.start_s:g} to {place.end_s:g} s" if windowed else ""
     label = features.classes[sample.label] if sample.label >= 0 else ""

@@ -1,4 +1,4 @@
-"""The files of finished features: the vectors as safetensors or npz, a table of what each is of, and what they depend on.
+"""The files of finished features: vectors as safetensors or npz, a table of what each is of, and what they depend on.
 
 Vectors are streamed from the parts to the end, so that memory holds one batch of them.
 """
@@ -14,8 +14,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from morphmlp.data.media.sources import file_of
 from morphmlp.errors import DataError
-from morphmlp.files import replace_json, replaced_bytes, replaced_file
+from morphmlp.files import replaced_bytes, replaced_file
 from morphmlp.formatting import as_json, csv_path, csv_text
 from morphmlp.tasks.classification.features.parts import read_settings
 from morphmlp.tasks.classification.features.settings import Format
@@ -86,12 +87,7 @@ def write_table(path: Path, spans: Spans, rows: Sequence[int] | np.ndarray, clas
             file = spans.files[place.file]
             label = csv_text(classes[file.label]) if file.label >= 0 else ""
             times = [_seconds(time_s) for time_s in (place.start_s, place.end_s, center(place), file.fps)]
-            writer.writerow([row, csv_path(str(_path(file.source))), *times, file.split, label])
-
-
-def _path(source: Any) -> Any:
-    """Of a stretch its file: the columns say the times."""
-    return getattr(source, "file", source)
+            writer.writerow([row, csv_path(str(file_of(file.source))), *times, file.split, label])
 
 
 def center(place: Span) -> float | None:
@@ -172,7 +168,3 @@ def _place_in_npz(path: Path) -> tuple[int, tuple[int, ...]]:
         file.seek(start + 26)
         name, extra = struct.unpack("<HH", file.read(4))
     return start + 30 + name + extra + header, shape
-
-
-def write_info(folder: Path, info: dict[str, Any]) -> None:
-    replace_json(folder / INFO_FILE, info)

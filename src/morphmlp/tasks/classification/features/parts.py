@@ -4,13 +4,12 @@ A part holds whole batches, so that what is computed together is the same howeve
 the digest of the settings that it was computed with, and one of its own content.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from safetensors.numpy import load, save
 
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.errors import DataError
-from morphmlp.files import read_text, replace_bytes, replace_json
+from morphmlp.files import UNFINISHED, held, read_text, replace_bytes, replace_json
 from morphmlp.formatting import as_json
 from morphmlp.tasks.classification.features.model import SampleFeatures
 
@@ -31,10 +30,10 @@ PART_S, PART_BYTES = 10.0, 2**26  # a part is written after so many seconds, or 
 
 
 class Rows(NamedTuple):
-    """Neighbouring rows of a part: those of the samples `first` to `first + count - 1`, from row `row` on."""
+    """Neighbouring rows of a part: those of the samples `first` to `first + number - 1`, from row `row` on."""
 
     first: int
-    count: int
+    number: int
     part: Path
     row: int
 
@@ -49,7 +48,7 @@ class Known:
 
     def done(self) -> set[int]:
         """The samples that need not be looked at again."""
-        return {first + i for first, count, _, _ in self.rows for i in range(count)} | set(self.broken)
+        return {first + i for first, number, _, _ in self.rows for i in range(number)} | set(self.broken)
 
 
 class PartsFolder:
@@ -65,18 +64,20 @@ class PartsFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the folder, and keeps a second run out of it.
+        """Makes the folder, keeps a second run out of it, and removes it at the end if it is empty.
 
         Raises:
             DataError: another process is at work in it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"another run is at work in {self.folder.parent}; choose another --out") from None
-            yield
+        try:
+            with held(self.folder / ".lock") as free:
+                if not free:
+                    raise DataError(f"another run is at work in {self.folder.parent}; choose another --out")
+                yield
+        finally:
+            with suppress(OSError):  # it is not empty
+                self.folder.rmdir()
 
     def begin(self) -> None:
         """Writes down the settings, or makes sure that they are those that an earlier run wrote down.
@@ -137,8 +138,12 @@ class PartsFolder:
         path = self.folder / f"part-{min(r.index for r in results):010d}.safetensors"
         replace_bytes(path, save({"indices": indices, "vectors": vectors}, metadata=texts))
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def clear(self) -> None:
+        """Removes the parts and the settings that they were computed with."""
+        for path in [*self.folder.glob("part-*"), self.folder / SETTINGS_FILE]:
+            path.unlink(missing_ok=True)
+        for folder in self.folder.glob(f".*{UNFINISHED}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class PartWriter:
@@ -165,7 +170,7 @@ def runs(indices: np.ndarray, part: Path) -> list[Rows]:
     """Neighbouring samples that are neighbours in a part as well.
 
     >>> runs(np.array([4, 5, 6, 9]), Path("p"))
-    [Rows(first=4, count=3, part=PosixPath('p'), row=0), Rows(first=9, count=1, part=PosixPath('p'), row=3)]
+    [Rows(first=4, number=3, part=PosixPath('p'), row=0), Rows(first=9, number=1, part=PosixPath('p'), row=3)]
     """
     if not len(indices):
         return []
@@ -175,9 +180,9 @@ def runs(indices: np.ndarray, part: Path) -> list[Rows]:
 
 
 def read_rows(rows: Rows) -> np.ndarray:
-    """The vectors `[count, ...]`, without the others of their part."""
+    """The vectors `[number, ...]`, without the others of their part."""
     with safe_open(rows.part, "numpy") as file:
-        return file.get_slice("vectors")[rows.row : rows.row + rows.count]
+        return file.get_slice("vectors")[rows.row : rows.row + rows.number]
 
 
 def read_settings(path: Path) -> dict[str, Any]:

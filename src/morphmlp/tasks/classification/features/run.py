@@ -5,6 +5,7 @@ same to the last bit on the same kind of device. What is done lies in parts (see
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.data.media.sources import part_of
+from morphmlp.data.media.sources import file_of, part_of
 from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
-from morphmlp.errors import DataError
-from morphmlp.files import require_own_folder
+from morphmlp.errors import ConfigError, DataError
+from morphmlp.files import replace_json, require_own_folder
 from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.features import outputs
 from morphmlp.tasks.classification.features.model import FeatureExtractor
@@ -93,10 +94,12 @@ def write_features(
         fresh: forget what is in `out`.
 
     Raises:
-        ConfigError: a length without a step.
+        ConfigError: a length without a step, or windows of images.
         DataError: not one file can be read, or `out` holds something else, features with other settings, or damaged
             parts.
     """
+    if step_s is not None and extractor.kind == "image":
+        raise ConfigError("images have no windows: leave out --step, or give a checkpoint that takes videos")
     out, length_s = Path(out), window_length(length_s, step_s, extractor.clip_length_s)
     require_own_folder(out, (*OUTPUT_FILES, *NEAREST_FILES), what="features")
     with process_group():
@@ -106,17 +109,21 @@ def write_features(
                 surveyed = _surveyed(files, extractor, windows=step_s is not None, workers=workers)
         spans = Spans(agreed(surveyed), length_s=length_s, step_s=step_s)
         settings = _settings(extractor, spans, format=format, classes=classes)
-        with failing_together():
-            info = _prepare(out, settings, fresh=fresh) if is_main() else None
-        info = agreed(info)
-        if info is None:
-            _compute(extractor, spans, PartsFolder(out / PARTS_FOLDER, settings), workers=workers, progress=progress)
+        parts = PartsFolder(out / PARTS_FOLDER, settings)
+        with ExitStack() as stack:
+            info = None
             with failing_together():
                 if is_main():
-                    _join(out, settings, spans, classes)
-                    info = outputs.finished_info(out)
+                    stack.enter_context(parts.locked())
+                    info = _prepare(out, parts, fresh=fresh)
             info = agreed(info)
-    assert info is not None
+            if info is None:
+                _compute(extractor, spans, parts, workers=workers, progress=progress)
+                with failing_together():
+                    if is_main():
+                        info = _join(out, parts, spans, classes)
+                info = agreed(info)
+    assert info is not None, "the main process has written it"
     broken = {entry["sample"] for entry in info["broken"] if entry["sample"] is not None}
     rows = np.array([i for i in range(len(spans)) if i not in broken], dtype=np.int64)
     return Features(out, info, outputs.map_vectors(out, format), spans, rows, list(classes))
@@ -147,22 +154,20 @@ def _settings(extractor: FeatureExtractor, spans: Spans, *, format: Format, clas
     }
 
 
-def _prepare(out: Path, settings: dict[str, Any], *, fresh: bool) -> dict[str, Any] | None:
+def _prepare(out: Path, parts: PartsFolder, *, fresh: bool) -> dict[str, Any] | None:
     """Makes the folder ready to go on; returns `features.json` where there is nothing left to do.
 
     Raises:
         DataError: it holds features with other settings.
     """
-    parts = PartsFolder(out / PARTS_FOLDER, settings)
     if fresh:
         for name in (INFO_FILE, *OUTPUT_FILES[:3], *NEAREST_FILES):
             (out / name).unlink(missing_ok=True)
-        parts.remove()
+        parts.clear()
     if info := outputs.finished_info(out):
-        require_same_settings(info["settings"], settings, where=out)
-        parts.remove()
+        require_same_settings(info["settings"], parts.settings, where=out)
+        parts.clear()
         return info
-    (out / PARTS_FOLDER).mkdir(parents=True, exist_ok=True)
     parts.begin()
     return None
 
@@ -194,16 +199,15 @@ def _compute(
     gather([])  # all parts are on the disk
 
 
-def _join(out: Path, settings: dict[str, Any], spans: Spans, classes: Sequence[str]) -> None:
-    """Writes the files from the parts, `features.json` as the last, and removes the parts.
+def _join(out: Path, parts: PartsFolder, spans: Spans, classes: Sequence[str]) -> dict[str, Any]:
+    """Writes the files from the parts, `features.json` as the last, and removes the parts; returns what that says.
 
     Raises:
         DataError: nothing could be read, or the parts of another process are not there.
     """
-    parts = PartsFolder(out / PARTS_FOLDER, settings)
-    known = parts.read()
+    known, settings = parts.read(), parts.settings
     in_order = sorted(known.rows)
-    rows = np.concatenate([np.arange(run.first, run.first + run.count) for run in in_order] or [np.zeros(0, np.int64)])
+    rows = np.concatenate([np.arange(run.first, run.first + run.number) for run in in_order] or [np.zeros(0, np.int64)])
     if len(rows) + len(known.broken) != len(spans):
         raise DataError(
             f"{parts.folder} lacks parts of {len(spans) - len(rows) - len(known.broken)} vectors: --out must be on a "
@@ -218,8 +222,9 @@ def _join(out: Path, settings: dict[str, Any], spans: Spans, classes: Sequence[s
     out_file = out / vectors_file(settings["format"])
     outputs.write_vectors(out_file, arrays, info=info, kind=settings["format"])
     outputs.write_table(out / TABLE_FILE, spans, rows, classes)
-    outputs.write_info(out, info)
-    parts.remove()
+    replace_json(out / INFO_FILE, info)
+    parts.clear()
+    return info
 
 
 def _arrays(
@@ -256,4 +261,4 @@ def _info(settings: dict[str, Any], spans: Spans, known: Known, rows: np.ndarray
 
 def _entry(file: FeatureFile, **values: Any) -> dict[str, Any]:
     part = part_of(file.source)
-    return {"path": str(getattr(file.source, "file", file.source)), **({"part": part} if part else {}), **values}
+    return {"path": str(file_of(file.source)), **({"part": part} if part else {}), **values}

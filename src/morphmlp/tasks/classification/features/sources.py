@@ -4,7 +4,6 @@ Times are in seconds from where players start. An image has none.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-from morphmlp.data.media.animations import is_animation
+from morphmlp.data.clips.windows import num_windows
 from morphmlp.data.media.frame_folders import FrameFolder
-from morphmlp.data.media.sources import MediaKind, Source, media_kind, state_of, unique_name
+from morphmlp.data.media.sources import MediaKind, Source, file_of, state_of, unique_name, why_not_taken
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
@@ -72,23 +71,16 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
     source = file.source
     try:
         file = replace(file, state=state_of(source))
-        if not _is_taken(source, kind):
-            raise MediaError(
-                source, f"is {'an image' if kind == 'video' else 'a video'}, but the checkpoint takes {kind}s"
-            )
+        if (refusal := why_not_taken(source, kind)) is not None:
+            raise MediaError(source, refusal)
         if kind == "image":
             return file
-        info = probe(source.file if isinstance(source, Stretch) else source)
+        info = probe(file_of(source))
         return replace(file, fps=info.fps, **_span(source, info.fps, info.duration_s))
     except MediaError as error:
         return replace(file, reason=error.reason)
     except (OSError, ValueError) as error:
         return replace(file, reason=getattr(error, "strerror", None) or str(error))
-
-
-def _is_taken(source: Source, kind: MediaKind) -> bool:
-    """Whether the ending is that of the model's kind, or says nothing, or an image moves and videos are wanted."""
-    return media_kind(source) in (kind, None) or (kind == "video" and is_animation(source))
 
 
 def _span(source: Source, fps: float, duration_s: float) -> dict[str, float]:
@@ -106,31 +98,6 @@ def refuse_windows(file: FeatureFile) -> FeatureFile:
     if isinstance(source, Stretch) and source.unit == "frames":
         return replace(file, reason="is a stretch that counts frames; windows need seconds: leave out --step")
     return file
-
-
-def window_times(duration_s: float, *, length_s: float, step_s: float) -> list[tuple[float, float]]:
-    """Start and end of the windows `[k * step, k * step + length)` that cover a file; the last one ends with it.
-
-    >>> window_times(5.0, length_s=2.0, step_s=1.5)
-    [(0.0, 2.0), (1.5, 3.5), (3.0, 5.0)]
-    >>> window_times(5.5, length_s=2.0, step_s=1.5)
-    [(0.0, 2.0), (1.5, 3.5), (3.0, 5.0), (4.5, 5.5)]
-    >>> window_times(1.2, length_s=2.0, step_s=1.5)
-    [(0.0, 1.2)]
-    """
-    number = num_windows(duration_s, length_s=length_s, step_s=step_s)
-    return [(k * step_s, min(k * step_s + length_s, duration_s)) for k in range(number)]
-
-
-def num_windows(duration_s: float, *, length_s: float, step_s: float) -> int:
-    """How many `window_times` are; a rest of less than a millisecond, which rounding leaves, is none.
-
-    With gaps between the windows (a step above the length), none begins after the end.
-    """
-    if duration_s <= length_s:
-        return 1
-    to_end = math.ceil((duration_s - length_s - 1e-3) / step_s) + 1
-    return max(1, min(to_end, math.ceil((duration_s - 1e-3) / step_s)))
 
 
 class Span(NamedTuple):
@@ -172,14 +139,11 @@ class Spans(Sequence[Sample]):
         file = self.files[number]
         if (start_s, end_s) == (file.start_s, file.end_s):  # all of it: the same numbers as of the file itself
             return Sample(file.source, file.label)
-        assert start_s is not None and end_s is not None
-        return Sample(self.stretch(number, start_s, end_s), file.label)
-
-    def stretch(self, number: int, start_s: float, end_s: float) -> Stretch:
-        source = self.files[number].source
-        within = source.file if isinstance(source, Stretch) else source
-        assert not isinstance(within, FrameFolder)
-        return Stretch(within, start_s, end_s)
+        within = file_of(file.source)
+        assert start_s is not None
+        assert end_s is not None
+        assert not isinstance(within, FrameFolder), "survey has refused it"
+        return Sample(Stretch(within, start_s, end_s), file.label)
 
     def place(self, index: int) -> Span:
         """Where vector number `index` is from."""

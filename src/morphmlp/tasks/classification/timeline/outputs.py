@@ -107,7 +107,7 @@ def segments_json(recordings: Recordings) -> list[dict]:
 
 def _write_activitynet(path: Path, recordings: Recordings) -> None:
     """The result file of ActivityNet's evaluation and of those that copy it (THUMOS, HACS, FineAction)."""
-    names = _unique({name: activitynet_name(name) for name in recordings})
+    names = unique_names({name: activitynet_name(name) for name in recordings})
     results = {
         names[name]: [{"label": s.label, "score": round(s.score, 6), "segment": [s.start_s, s.end_s]} for s in segments]
         for name, segments in recordings.items()
@@ -121,18 +121,18 @@ def activitynet_name(recording: str) -> str:
     >>> activitynet_name("val/v_QOlSCBRmfWY.mp4"), activitynet_name("video_test_0000004.mp4")
     ('QOlSCBRmfWY', 'video_test_0000004')
     """
-    stem = _stem(recording)
+    stem = stem_of(recording)
     return stem[2:] if re.fullmatch(r"v_[\w-]{11}", stem) else stem
 
 
-def _stem(recording: str) -> str:
+def stem_of(recording: str) -> str:
     return os.path.splitext(os.path.basename(recording.rstrip("/")))[0] or recording
 
 
-def _unique(names: dict[str, str]) -> dict[str, str]:
+def unique_names(names: dict[str, str]) -> dict[str, str]:
     """The same names, with "-2", "-3" and so on for those that an earlier recording has.
 
-    >>> _unique({"a/x.mp4": "x", "b/x.mp4": "x"})
+    >>> unique_names({"a/x.mp4": "x", "b/x.mp4": "x"})
     {'a/x.mp4': 'x', 'b/x.mp4': 'x-2'}
     """
     taken: set[str] = set()
@@ -153,7 +153,7 @@ def _write_subtitles(
         files = dict.fromkeys(recordings, path)
     else:
         folder = path.with_suffix("") if path.suffix.lower() == ending else path
-        names = _unique({name: _file_name(_stem(name)) for name in recordings})
+        names = unique_names({name: file_name(stem_of(name)) for name in recordings})
         files = {name: folder / f"{stem}{ending}" for name, stem in names.items()}
     for name, file_path in files.items():
         with replaced_file(file_path) as file:
@@ -161,7 +161,7 @@ def _write_subtitles(
     return list(files.values())
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     """Of the address of a stream, what any file system takes: `rtsp://host/1?a=b` gives `1_a_b`."""
     return re.sub(r"[^\w. ()\[\]+-]", "_", text).strip(". ")[:120] or "recording"
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from morphmlp.data.media.stretches import microseconds
 from morphmlp.errors import ConfigError
 
+SHORTEST_S = 0.5  # of a segment, where people are asked
 DEFAULT_LOW = 0.8  # of the threshold: where a segment closes, unless that is given
 
 
@@ -78,8 +80,8 @@ class SegmentFinder:
 
     Args:
         labels: names of the classes, in the order of the probabilities.
-        threshold: the mean probability that opens a segment; segments of several labels can overlap. None: every moment
-            belongs to its most probable label.
+        threshold: the mean probability that opens a segment; segments of several labels can overlap. None or 0: every
+            moment belongs to its most probable label.
         low: a segment closes where its mean probability is below it; by default 0.8 of the threshold.
         shortest_s: shorter segments are dropped, after pieces that touch have become one.
         background: labels that are never reported; those that are not among `labels` do not matter.
@@ -99,14 +101,15 @@ class SegmentFinder:
     ):
         _require_range(threshold, low, shortest_s)
         self.labels = list(labels)
-        self.threshold, self.shortest = threshold, _ticks(shortest_s)
-        self.low = low if low is not None or threshold is None else DEFAULT_LOW * threshold
+        self.threshold, self.shortest = threshold or None, microseconds(shortest_s)
+        self.low = DEFAULT_LOW * (threshold or 0) if low is None else low
         self._reported = np.array([label not in background for label in self.labels], dtype=bool)
-        self._windows: list[tuple[int, int, np.ndarray]] = []  # start and end in ticks; those that are not yet passed
+        # Those that are not yet passed: start and end in microseconds.
+        self._windows: list[tuple[int, int, np.ndarray]] = []
         self._time: int | None = None  # up to which everything is decided
         self._is_open = np.zeros(len(self.labels), dtype=bool)
         self._starts = np.zeros(len(self.labels), dtype=np.int64)
-        self._sums = np.zeros(len(self.labels))  # mean probability x ticks since the start
+        self._sums = np.zeros(len(self.labels))  # mean probability x microseconds since the start
 
     def add(self, window: WindowScores) -> list[Segment]:
         """Takes the next window; returns the segments that are closed by now, and can change no more.
@@ -114,7 +117,7 @@ class SegmentFinder:
         Raises:
             ValueError: the window is empty, starts before the one before it, or has other classes.
         """
-        start, end = _ticks(window.start_s), _ticks(window.end_s)
+        start, end = microseconds(window.start_s), microseconds(window.end_s)
         if len(window.probabilities) != len(self.labels):
             raise ValueError(f"a window has {len(window.probabilities)} probabilities for {len(self.labels)} labels")
         if start >= end or (self._time is not None and start < self._time):
@@ -180,19 +183,16 @@ class SegmentFinder:
         return sorted(segments, key=_order)
 
 
-def _ticks(time_s: float) -> int:
-    return round(1_000_000 * time_s)
-
-
-def _seconds(ticks: int) -> float:
-    return ticks / 1_000_000
+def _seconds(count: int) -> float:
+    return count / 1_000_000
 
 
 def _require_range(threshold: float | None, low: float | None, shortest_s: float) -> None:
-    if threshold is not None and not 0 < threshold <= 1:
-        raise ConfigError(f"threshold={threshold}: give a probability above 0 and up to 1, such as 0.5")
-    if low is not None and (threshold is None or not 0 < low <= threshold):
-        above = "" if threshold is None else f" {threshold}"
-        raise ConfigError(f"low={low}: give a probability above 0 and up to the threshold{above}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold={threshold}: give a probability, such as 0.5; 0 takes the most probable label")
+    if low is not None and not threshold:
+        raise ConfigError(f"low={low:g} closes what a threshold opens, and there is none: give a threshold, or no low")
+    if low is not None and not 0 < low <= (threshold or 0):
+        raise ConfigError(f"low={low}: give a probability above 0 and up to the threshold, which is {threshold}")
     if not 0 <= shortest_s < float("inf"):
         raise ConfigError(f"shortest_s={shortest_s}: give seconds, 0 or more")

@@ -1,0 +1,169 @@
+"""Where a stream comes from: an address of the network, a camera, or standard input; and how FFmpeg opens it."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+import av.device
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
+
+from morphmlp.data.media.formats import web_address
+from morphmlp.data.media.opening import read_formats, reading_options
+from morphmlp.errors import MediaError
+
+STANDARD_INPUT = "-"
+STREAMABLE = "send MPEG-TS or Matroska, or an MP4 written with `-movflags +faststart`"
+_CAMERA = re.compile(r"camera:(.*)")
+# What a stream may open besides: parts of a playlist come over HTTP, the pictures of RTSP over UDP or TCP.
+_HTTP = "http,https,httpproxy,tcp,tls,crypto"
+_RTSP = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http"
+# Of the stream's time that is looked at before the first frame. FFmpeg's own 5 s would be 5 s of lag at the start.
+_LOOKED_AT = {"analyzeduration": "1000000"}
+_PROTOCOLS = {
+    "http": _HTTP,
+    "https": _HTTP,
+    "rtsp": _RTSP,
+    "rtsps": _RTSP,
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,tls,tcp",
+    "udp": "udp",
+    "tcp": "tcp",
+    "srt": "srt,udp",
+}
+_STREAMED_FORMATS = "rtsp,rtp,sdp,hls"  # containers that `read_formats` leaves out, as their texts name other files
+# FFmpeg's name of the cameras of a platform.
+_CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+
+
+def is_stream(text: str) -> bool:
+    """Whether a text names no file: an address, a camera or standard input.
+
+    >>> is_stream("rtsp://host/1"), is_stream("camera:0"), is_stream("-"), is_stream("a.mp4")
+    (True, True, True, False)
+    """
+    if text == STANDARD_INPUT or _address(text) is not None:
+        return True
+    return (_CAMERA.fullmatch(text) is not None or _is_video_device(text)) and not os.path.isfile(text)
+
+
+def _is_video_device(text: str) -> bool:
+    return re.fullmatch(r"/dev/video\d+", text) is not None
+
+
+def shown_address(text: str) -> str:
+    """A source as it is named in messages and results: without the password of its user.
+
+    >>> shown_address("rtsp://admin:secret@10.0.0.5/1")
+    'rtsp://admin:***@10.0.0.5/1'
+    """
+    return re.sub(r"^([A-Za-z][\w+.-]*://[^/@:]*):[^/]*@", r"\1:***@", _address(text) or text)
+
+
+def is_always_live(text: str) -> bool:
+    """Whether a source cannot wait for its reader. HTTP can be a file as well; standard input waits."""
+    scheme = _scheme(text)
+    return scheme not in ("http", "https") if scheme else text != STANDARD_INPUT
+
+
+def _address(text: str) -> str | None:
+    """The address of the network that a text is; `camera:/dev/video0` is none."""
+    return None if _CAMERA.fullmatch(text) else web_address(text)
+
+
+def _scheme(text: str) -> str:
+    address = _address(text)
+    return address.partition("://")[0].lower() if address else ""
+
+
+@contextmanager
+def opened_address(text: str, *, timeout_s: float, options: dict[str, str] | None = None) -> Iterator[InputContainer]:
+    """Opens an address, a camera or standard input.
+
+    Args:
+        timeout_s: the longest that opening, and each reading, waits for.
+        options: of FFmpeg.
+
+    Raises:
+        MediaError: it cannot be reached or opened.
+    """
+    name = shown_address(text)
+    url, format_name, chosen = _how(text)
+    chosen = {**reading_options(), **chosen, **(options or {})}
+    try:
+        container = av.open(
+            url, format=format_name, metadata_errors="ignore", options=chosen, timeout=(timeout_s, timeout_s)
+        )
+    except ExitError:
+        raise MediaError(name, f"does not answer within {timeout_s:g} s; is the address right?") from None
+    except (FFmpegError, OSError, ValueError) as error:
+        raise MediaError(name, _why_not_opened(text, error)) from None
+    with container:
+        yield container
+
+
+def _how(text: str) -> tuple[str, str | None, dict[str, str]]:
+    """What FFmpeg opens, as which format, and with which options."""
+    formats = {"format_whitelist": f"{read_formats()},{_STREAMED_FORMATS}"}
+    if text == STANDARD_INPUT:
+        if os.isatty(0):
+            raise MediaError("-", "standard input is a terminal; send a stream into it: `cat x.ts | morphmlp ...`")
+        return "pipe:0", None, {**formats, "protocol_whitelist": "pipe"}
+    if not (scheme := _scheme(text)):
+        return _camera(text)
+    if scheme not in _PROTOCOLS:
+        raise MediaError(shown_address(text), f"{scheme} cannot be read; give one of {', '.join(_PROTOCOLS)}")
+    options = {**formats, **_LOOKED_AT, "protocol_whitelist": _PROTOCOLS[scheme]}
+    if scheme.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # over UDP, lost packets make grey pictures
+    return _address(text) or text, None, options
+
+
+def _camera(text: str) -> tuple[str, str, dict[str, str]]:
+    """A camera by number or name.
+
+    Raises:
+        MediaError: there is none of that number, or it may not be opened.
+    """
+    found = _CAMERA.fullmatch(text)
+    which = (found[1] if found else text) or "0"
+    if sys.platform == "linux":
+        return _linux_camera(text, which), _CAMERA_FORMATS["linux"], {}
+    if sys.platform not in _CAMERA_FORMATS:
+        raise MediaError(text, f"cameras are not known on {sys.platform}; give an address or a file")
+    format_name = _CAMERA_FORMATS[sys.platform]
+    if format_name == "dshow":
+        return f"video={_windows_camera(text, which)}", format_name, {}
+    return f"{which}:none", format_name, {"framerate": "30"}
+
+
+def _linux_camera(text: str, which: str) -> str:
+    device = f"/dev/video{which}" if which.isdecimal() else which
+    if not os.path.exists(device):
+        there = sorted(f"camera:{name[5:]}" for name in os.listdir("/dev") if _is_video_device(f"/dev/{name}"))
+        raise MediaError(text, f"there is no such camera ({device}); cameras here: {', '.join(there) or 'none'}")
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise MediaError(text, f"no permission for {device}; add yourself to its group: `sudo usermod -aG video $USER`")
+    return device
+
+
+def _windows_camera(text: str, which: str) -> str:
+    """The name of a camera, by which DirectShow opens it."""
+    if not which.isdecimal():
+        return which
+    names = [device.description or device.name for device in av.device.enumerate_input_devices("dshow")]
+    if int(which) >= len(names):
+        raise MediaError(text, f"there is no such camera; cameras here: {', '.join(names) or 'none'}")
+    return names[int(which)]
+
+
+def _why_not_opened(text: str, error: Exception) -> str:
+    cause = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, PermissionError) and not _scheme(text):
+        return f"no permission for the camera ({cause}); allow it in the settings of the system"
+    if text == STANDARD_INPUT:
+        return f"cannot be opened as a video ({cause}); {STREAMABLE}"
+    return f"cannot be opened as a video ({cause})"

@@ -1,0 +1,108 @@
+"""What systems do differently, in one place: everything else of the package is the same on Linux, macOS and Windows.
+
+Each function asks the system for the means and does without where there is none; none asks for its name, except where
+the means is the same and only its meaning differs.
+"""
+
+import ctypes
+import errno
+import multiprocessing
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+ON_WINDOWS = sys.platform == "win32"
+
+# What asks a process to end, besides Ctrl-C: SIGTERM, and on Windows Ctrl-Break, the one that can be sent from outside.
+TERMINATION_SIGNALS = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
+CHILD_DEATH = getattr(signal, "SIGCHLD", None)  # Windows sends none
+
+
+def leave_process_group() -> None:
+    """Signals that go to the group of the parent process reach this one no longer.
+
+    Windows has no such groups: there Ctrl-C alone goes to all processes of a console.
+    """
+    if hasattr(os, "setsid"):
+        os.setsid()
+
+
+def fresh_processes(preload: str) -> "ForkServerContext | SpawnContext":
+    """How to start processes that are no copy of this one, with a module imported: from a server where there is one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preload])
+    return context
+
+
+def cause_of_death(exitcode: int | None) -> str:
+    """What killed a process, by its exit code: a signal, or on Windows an exception's 32-bit number.
+
+    >>> cause_of_death(-11), cause_of_death(3), cause_of_death(0xC0000005)
+    ('SIGSEGV', 'exit code 3', 'exit code 0xc0000005')
+    """
+    if exitcode is not None and -exitcode in set(signal.Signals):
+        return signal.Signals(-exitcode).name
+    return f"exit code {exitcode:#x}" if exitcode is not None and exitcode > 255 else f"exit code {exitcode}"
+
+
+@cache
+def c_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library of this process; None where the library has none of the name, or cannot be asked."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):  # another C library; one for each compiler, as on Windows
+        return None
+
+
+def is_closed_pipe(error: OSError) -> bool:
+    """Whether writing failed because the reader has gone; Windows says that the argument is not valid, of no file."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    return ON_WINDOWS and error.errno == errno.EINVAL and error.filename is None
+
+
+def has_lost_reader(stream: IO[Any]) -> bool:
+    """Whether a stream leads to a pipe that its reader has closed.
+
+    Without `poll`, only what the stream still holds can tell: it cannot be written.
+    """
+    try:
+        if not hasattr(select, "poll"):
+            return _cannot_flush(stream)
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    except (OSError, ValueError):  # no file of the system
+        return False
+
+
+def _cannot_flush(stream: IO[Any]) -> bool:
+    try:
+        stream.flush()
+    except OSError as error:
+        return is_closed_pipe(error)
+    return False
+
+
+def relative_path(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
+    """The way from a folder to a path; the whole path where there is none, as to another drive of Windows."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return os.path.abspath(path)
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The arguments as a person types them into the shell of this system."""
+    return subprocess.list2cmdline(arguments) if ON_WINDOWS else shlex.join(arguments)

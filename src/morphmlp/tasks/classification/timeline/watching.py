@@ -1,0 +1,184 @@
+"""Says what each window of a recording or a stream shows, as it comes.
+
+A window goes the way of a file: the checkpoint's sampling chooses among its frames, and its views go through the model.
+All windows share one pass of decoding, and each frame becomes RGB once.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from morphmlp.config import InputConfig
+from morphmlp.data.batches.views import refuse_strips
+from morphmlp.data.clips.cutting import CutWindow, WindowCutter
+from morphmlp.data.clips.protocol import clip_indices, views_of
+from morphmlp.data.clips.windows import require_windows
+from morphmlp.data.media.limits import refuse_giant_window
+from morphmlp.data.media.live import Reader
+from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.errors import ConfigError, MediaError
+from morphmlp.inference.device import evaluating
+from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
+from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a source and its reader keep up with each other.
+
+    Attributes:
+        fps: frames a second that came in the last seconds.
+        num_dropped: frames that were dropped, as newer ones came.
+        num_skipped: windows that were left out for this, or were never whole.
+        num_lost: connections that broke.
+    """
+
+    fps: float
+    num_dropped: int
+    num_skipped: int
+    num_lost: int
+
+
+class Watch:
+    """The windows of one source.
+
+    Args:
+        length_s, step_s: of the windows, in seconds.
+        duration_s: where to end; None is where the source ends.
+        show: called with the middle of each window, in seconds, and the frame there, RGB [H, W, 3] uint8.
+
+    Raises:
+        ConfigError: the windows have no length, step or duration, or the model takes images.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        stream: Stream,
+        *,
+        length_s: float,
+        step_s: float,
+        duration_s: float | None = None,
+        show: Callable[[float, np.ndarray], None] = lambda time_s, picture: None,
+    ):
+        require_windows(length_s, step_s, duration_s=duration_s)
+        if predictor.kind != "video":
+            raise ConfigError("the checkpoint takes images, which have no windows in time; give one that takes videos")
+        self.predictor, self.stream = predictor, stream
+        self.length_s, self.step_s, self.duration_s = length_s, step_s, duration_s
+        self._show = show
+        self._reader = Reader(stream, keep_s=length_s + step_s)
+        self._run: Run | None = None
+        self._cutter: WindowCutter[TimedFrame] = self._new_cutter(0.0)
+        self._num_skipped = 0
+        self._is_slow = False
+
+    def windows(self) -> Generator[Window, None, None]:
+        """The windows in order, each when all of its frames are there; those of a file come in batches.
+
+        Raises:
+            MediaError: the source cannot be read any further; the windows up to there have come.
+        """
+        with self._reader, evaluating(self.predictor.model):
+            pending: list[CutWindow[TimedFrame]] = []
+            is_over, error = False, None
+            while not is_over:
+                try:
+                    frames = self._reader.take()
+                except MediaError as failure:
+                    frames, error = [], failure
+                pending += [window for frame in self._until_end(frames) for window in self._add(frame)]
+                if is_over := not frames or self._is_past_end(frames[-1]):
+                    pending += self._finish()
+                if pending and (is_over or self.stream.is_live or len(pending) >= self._batch_size):
+                    yield from self._predict(self._kept(pending))
+                    pending = []
+        if error is not None:
+            raise error
+
+    def pace(self) -> Pace:
+        reader = self._reader
+        return Pace(reader.fps, reader.num_dropped, self._num_skipped, self.stream.num_lost)
+
+    @property
+    def _batch_size(self) -> int:
+        return videos_per_batch(self.predictor.input)
+
+    def _until_end(self, frames: list[TimedFrame]) -> list[TimedFrame]:
+        return [frame for frame in frames if not self._is_past_end(frame)]
+
+    def _is_past_end(self, frame: TimedFrame) -> bool:
+        return self.duration_s is not None and frame.time_s >= self.duration_s
+
+    def _add(self, frame: TimedFrame) -> list[CutWindow[TimedFrame]]:
+        complete = []
+        if frame.run is not self._run:
+            complete += self._finish()
+            self._run, self._cutter = frame.run, self._new_cutter(frame.run.start_s)
+        if frame.follows_dropped:
+            self._num_skipped += self._cutter.skip_to(frame.time_s)
+        complete += self._cutter.add(frame)
+        num_frames = len(self._cutter.frames)
+        refuse_giant_window(self.stream.name, num_frames, num_frames * frame.num_bytes)
+        return complete
+
+    def _new_cutter(self, start_s: float) -> WindowCutter[TimedFrame]:
+        return WindowCutter(length_s=self.length_s, step_s=self.step_s, start_s=start_s)
+
+    def _finish(self) -> list[CutWindow[TimedFrame]]:
+        """The windows that are left of a run that is over."""
+        if self._run is None:
+            return []
+        end_s = self._run.end_s if self.duration_s is None else min(self._run.end_s, self.duration_s)
+        return self._cutter.finish(end_s)
+
+    def _kept(self, windows: list[CutWindow[TimedFrame]]) -> list[CutWindow[TimedFrame]]:
+        """Of a live source that is faster than the model, the newest window only."""
+        if not (self.stream.is_live and self._is_slow):
+            return windows
+        self._num_skipped += len(windows) - 1
+        return windows[-1:]
+
+    def _predict(self, windows: list[CutWindow[TimedFrame]]) -> Iterator[Window]:
+        for first in range(0, len(windows), self._batch_size):
+            batch, began = windows[first : first + self._batch_size], time.monotonic()
+            probabilities = self._probabilities(batch)
+            self._is_slow = (time.monotonic() - began) / len(batch) > self.step_s
+            for window, joined in zip(batch, probabilities, strict=True):
+                lag_s = self._reader.lag_s(window.frames[-1])
+                prediction = Prediction(self.stream.path, self.predictor.labels, joined, self.predictor.threshold)
+                yield Window(window.start_s, window.end_s, prediction, lag_s)
+
+    def _probabilities(self, windows: Sequence[CutWindow[TimedFrame]]) -> np.ndarray:
+        """`[windows, classes]`."""
+        predictor = self.predictor
+        clips = np.concatenate([self._views(window) for window in windows])
+        names = [f"{self.stream.name}, {window.start_s:g} to {window.end_s:g} s" for window in windows]
+        logits = clip_logits(predictor.model, clips, names, precision=predictor.precision)
+        return join_views(
+            logits,
+            num_videos=len(windows),
+            aggregation=predictor.input.aggregation,
+            temperature=predictor.info.temperature,
+        )
+
+    def _views(self, window: CutWindow[TimedFrame]) -> np.ndarray:
+        pictures = sampled_pictures(window, frames=self.predictor.config.frames, config=self.predictor.input)
+        if self.predictor.input.fit != "stretch":
+            refuse_strips(self.stream.name, pictures.shape[1:3])
+        self._show((window.start_s + window.end_s) / 2, pictures[len(pictures) // 2])
+        return views_of(pictures, self.predictor.input)
+
+
+def sampled_pictures(window: CutWindow[TimedFrame], *, frames: int, config: InputConfig) -> np.ndarray:
+    """The frames of all clips of a window, `[num_clips * frames, H, W, 3]` RGB uint8, as of a file of these frames.
+
+    As where a file is read, the number that its packets state is taken where all frames that are asked for came out.
+    """
+    num_frames, fps = window.frames[0].run.counts(window.frames)
+    indices = clip_indices(num_frames, fps, frames=frames, config=config)
+    if max(indices) >= len(window.frames):
+        indices = clip_indices(len(window.frames), fps, frames=frames, config=config)
+    return np.stack([window.frames[index].picture() for index in indices])

@@ -1,0 +1,82 @@
+"""A server on the loopback address whose connections do what a test says: send, wait, break off."""
+
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
+
+Script = Callable[[Callable[[bytes], object]], object]  # is given what sends bytes
+
+
+def sends(*parts: bytes) -> Script:
+    """Sends these, and closes the connection."""
+    return lambda send: [send(part) for part in parts]
+
+
+@contextmanager
+def served(*scripts: Script) -> Iterator[str]:
+    """Yields the address of a stream without a length; connection i follows script i, and there are no more."""
+    left = list(scripts)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not left:
+                self.send_error(404)
+                return
+            script = left.pop(0)
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            with suppress(BrokenPipeError, ConnectionResetError):  # the reader has gone
+                script(self.wfile.write)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/stream"
+
+
+@contextmanager
+def _running(server: BaseServer) -> Iterator[int]:
+    """Yields the port of a server that runs in a thread until the end."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def served_by_rtsp(content: bytes) -> Iterator[str]:
+    """Yields the address of an RTSP server (RFC 2326) that sends MPEG-TS once, as RTP within its own connection."""
+    answers = {
+        "OPTIONS": "Public: DESCRIBE, SETUP, PLAY",
+        "DESCRIBE": "Content-Type: application/sdp",
+        "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1",
+        "PLAY": "Session: 1",
+    }
+    description = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            method = ""
+            while method != "PLAY":
+                lines = [line.strip().decode() for line in iter(self.rfile.readline, b"\r\n") if line]
+                method = lines[0].split()[0]
+                number = next(line for line in lines if line.lower().startswith("cseq"))
+                body = description if method == "DESCRIBE" else ""
+                head = f"RTSP/1.0 200 OK\r\n{number}\r\n{answers[method]}\r\nContent-Length: {len(body)}\r\n\r\n"
+                self.wfile.write((head + body).encode())
+            size = 7 * 188  # bytes of TS in a packet (RFC 2250, Sec. 2)
+            for sequence, start in enumerate(range(0, len(content), size)):
+                packet = struct.pack(">BBHII", 0x80, 33, sequence, sequence, 1) + content[start : start + size]
+                self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+
+    with _running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"rtsp://127.0.0.1:{port}/live"
