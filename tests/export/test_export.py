@@ -11,26 +11,37 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from exporting import export, use_onnx_of
 
 from morphmlp import Predictor, create_model, list_models, load
+from morphmlp.data.media.stretches import Stretch
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.export.formats import Shape, exported_program
 from morphmlp.export.quantize import quantize_openvino
-from morphmlp.export.verify import Verified, compare, require_near
+from morphmlp.export.sizes import for_any_size
+from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
 from morphmlp.inference.runtimes import file_digest, load_runtime
+from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_TORCH = """
-import sys
+import json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchvision", "timm", "safetensors", "accelerate"):
+        if name.split(".")[0] in ("torch", "torchvision", "timm", "safetensors", "accelerate", "matplotlib"):
             raise ModuleNotFoundError(f"no {name} here", name=name)
 
 sys.meta_path.insert(0, Refuse())
 from morphmlp import cli
-sys.exit(cli.main(sys.argv[1:]))
+results = []
+for arguments in json.loads(sys.argv[1]):
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        status = cli.main(arguments)
+    results.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
 """
 
 
@@ -38,9 +49,14 @@ def video_of(data: Path) -> Path:
     return sorted((data / "val").rglob("*.mp4"))[0]
 
 
-def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
+def without_torch(*commands: list[object]) -> list[tuple[int, str, str]]:
+    """Status, output and errors of each command, in one process that has neither torch nor matplotlib."""
+    texts = json.dumps([list(map(str, command)) for command in commands])
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, texts], capture_output=True, text=True, env=tiny.environment()
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -53,42 +69,57 @@ def test_an_exported_model_gives_the_logits_of_its_checkpoint_for_any_batch(
     np.testing.assert_allclose(load_runtime(exported).logits(clips), expected, atol=2e-5)
 
 
-def test_a_predictor_takes_an_exported_folder_in_place_of_a_checkpoint(exported: Path, checkpoint: Path, data: Path):
-    path = video_of(data)
-    expected = Predictor(checkpoint, num_clips=2, device="cpu")(path)
-    prediction = Predictor(exported, num_clips=2)(path)
-    assert prediction.labels == expected.labels
-    np.testing.assert_allclose(prediction.probabilities, expected.probabilities, atol=1e-5)
+def test_a_predictor_takes_an_exported_folder_in_place_of_a_checkpoint(exported: Path, calibrated: Path, data: Path):
+    videos = sorted((data / "val").rglob("*.mp4"))
+    sources = [*videos, Stretch(videos[0], 0.2, 0.6)]
+    expected = list(Predictor(calibrated, num_clips=2, device="cpu").many(sources, workers=0))
+    predictions = list(Predictor(exported, num_clips=2).many(sources, workers=2))
+    assert [(p.path, p.answer, p.labels) for p in predictions] == [(p.path, p.answer, p.labels) for p in expected]
+    assert {NONE_OF_THESE} < {p.answer for p in predictions}  # the threshold refuses some
+    for prediction, other in zip(predictions, expected, strict=True):
+        np.testing.assert_allclose(prediction.probabilities, other.probabilities, atol=1e-5)
 
 
-def test_the_config_has_all_of_the_checkpoint_s_and_what_was_verified(exported: Path, checkpoint: Path):
+def test_windows_of_an_exported_model_are_those_of_its_checkpoint(onnx_folder: Path, calibrated: Path, data: Path):
+    found, expected = (
+        list(Predictor(folder, device="cpu").windows(video_of(data), length_s=0.4, step_s=0.2))
+        for folder in (onnx_folder, calibrated)
+    )
+    assert [(w.start_s, w.end_s, w.answer) for w in found] == [(w.start_s, w.end_s, w.answer) for w in expected]
+    assert len(found) > 2
+
+
+def test_the_config_has_all_of_the_checkpoint_s_and_what_was_verified(exported: Path, calibrated: Path):
     values = json.loads((exported / "config.json").read_text())
     export = values.pop("export")
-    assert values == json.loads((checkpoint / "config.json").read_text())
-    assert export["checkpoint_sha256"] == file_digest(checkpoint / "model.safetensors")
+    assert values == json.loads((calibrated / "config.json").read_text())
+    assert export["checkpoint_sha256"] == file_digest(calibrated / "model.safetensors")
     assert export["files"] == {name: file_digest(exported / name) for name in export["files"]}
     assert (export["verified"]["clips"], export["verified"]["top1_agreement"]) == (10, 1.0)
     assert export["verified"]["relative_difference"] < 1e-4
 
 
-def test_a_video_is_predicted_without_torch(onnx_folder: Path, checkpoint: Path, data: Path):
+def test_exported_models_predict_watch_and_are_evaluated_without_torch(
+    onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path
+):
     path = video_of(data)
-    result = without_torch("predict", onnx_folder, path, "--json", "--top", "1")
-    assert result.returncode == 0, result.stderr
-    expected = json.loads(tiny.run_command("predict", checkpoint, path, "--json", "--top", "1", "--workers", 0).stdout)
-    assert json.loads(result.stdout)[0]["answer"] == expected[0]["answer"]
-
-
-def test_what_needs_torch_says_so_in_one_line(checkpoint: Path, data: Path):
-    result = without_torch("predict", checkpoint, video_of(data))
-    assert result.returncode == 1
-    assert re.fullmatch(r"error: predict needs torch for this, which is not installed: .*\n", result.stderr)
-
-
-def test_an_exported_folder_is_evaluated_as_its_checkpoint(onnx_folder: Path, checkpoint: Path, data: Path):
-    assert tiny.evaluate_checkpoint(onnx_folder, data, workers=2).loss() == pytest.approx(
-        tiny.evaluate_checkpoint(checkpoint, data, workers=0).loss(), abs=1e-5
-    )
+    commands: list[list[object]] = [
+        ["predict", onnx_folder, path, "--json"],
+        ["watch", onnx_folder, path, "--json", "--length", "0.4"],
+        ["evaluate", onnx_folder, data, "--json", "--out", tmp_path / "evaluation"],
+        ["predict", calibrated, path],
+    ]
+    predicted, watched, evaluated, refused = without_torch(*commands)
+    expected = Predictor(calibrated, device="cpu")(path)
+    assert (predicted[0], json.loads(predicted[1])[0]["answer"]) == (0, expected.answer)
+    windows = list(Predictor(calibrated, device="cpu").windows(path, length_s=0.4))
+    assert (watched[0], len(watched[1].splitlines())) == (0, len(windows))
+    loss = tiny.evaluate_checkpoint(calibrated, data, workers=0).loss()
+    assert (evaluated[0], json.loads(evaluated[1])["loss"]) == (0, pytest.approx(loss, abs=1e-5))
+    assert "confusion.png is not drawn: matplotlib is not installed" in evaluated[2]
+    assert evaluated[2].splitlines()[-1] == f"summary.json and predictions.csv are in {tmp_path / 'evaluation'}"
+    assert refused[0] == 1
+    assert re.fullmatch(r"error: predict needs (torch|safetensors) for this, which is not installed: .*\n", refused[2])
 
 
 def test_a_model_that_is_not_the_config_s_is_refused(onnx_folder: Path, tmp_path: Path):
@@ -142,6 +173,8 @@ def test_an_exported_folder_is_no_checkpoint_to_train_from(onnx_folder: Path):
         (["--format", "torch", "--precision", "int8"], "use --format onnx or openvino"),
         (["--format", "onnx", "--precision", "bf16"], "use --format openvino or torch"),
         (["--size", "[16,32]"], "allowed: 32 px or more a side"),
+        (["--size", "[32,64]", "--dynamic-size"], "allowed with --dynamic-size: 64 px or more a side"),
+        (["--size", "[64,72]", "--dynamic-size"], "allowed with --dynamic-size: multiples of 32 px"),
         (["--max-drop", "2"], "allowed: 0 to 1"),
     ],
 )
@@ -193,13 +226,13 @@ def test_what_is_not_near_enough_is_refused_with_what_to_do():
 
 
 def test_nothing_is_written_where_the_model_is_not_near_enough(
-    checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(sys.modules["morphmlp.export.verify"].MOST_DIFFERENCE, "fp32", -1.0)
-    result = tiny.run_command("export", checkpoint, tmp_path / "out", "--format", "torch", "--data", data / "val")
-    assert result.returncode == 1
-    assert "nothing is written" in result.stderr
-    assert not (tmp_path / "out").exists()
+    use_onnx_of(onnx_folder, monkeypatch)
+    monkeypatch.setitem(MOST_DIFFERENCE, "fp32", -1.0)
+    result = tiny.run_command("export", calibrated, tmp_path / "out", "--data", data / "val")
+    assert (result.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "nothing is written" in result.stderr.splitlines()[-1]
 
 
 def test_triton_s_config_has_the_shapes_without_the_batch(onnx_folder: Path):
@@ -209,7 +242,7 @@ def test_triton_s_config_has_the_shapes_without_the_batch(onnx_folder: Path):
 
 
 def test_the_examples_of_the_documentation_predict_what_the_checkpoint_does(
-    exported: Path, checkpoint: Path, data: Path, tmp_path: Path
+    exported: Path, calibrated: Path, data: Path, tmp_path: Path
 ):
     blocks = dict(re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.DOTALL))
     code = blocks["onnx"]
@@ -221,8 +254,15 @@ def test_the_examples_of_the_documentation_predict_what_the_checkpoint_does(
     command = [sys.executable, str(tmp_path / "example.py"), str(exported), str(path)]
     result = subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
     assert result.returncode == 0, result.stderr
-    ((label, probability),) = Predictor(checkpoint, device="cpu")(path).top(1)
+    ((label, probability),) = Predictor(calibrated, device="cpu")(path).top(1)
     assert result.stdout.split() == [label, pytest.approx(f"{probability:.4f}")]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96), (96, 32), (160, 128)])
+def test_the_model_that_is_exported_for_any_size_gives_the_same_outputs(checkpoint: Path, size: tuple[int, int]):
+    model, clips = load(checkpoint), torch.randn(2, 3, 4, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(for_any_size(model)(clips), model(clips), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -245,3 +285,16 @@ def test_int8_holds_the_classes_of_most_clips(checkpoint: Path, data: Path, tmp_
     result = tiny.run_command("export", checkpoint, tmp_path / "out", *options)
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "out" / "config.json").read_text())["export"]["precision"] == "int8"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino", "torch"])
+def test_an_export_for_any_size_takes_all_multiples_of_32_px(checkpoint: Path, data: Path, tmp_path: Path, format: str):
+    export(checkpoint, data, tmp_path / "out", "--format", format, "--dynamic-size")
+    runtime, model = load_runtime(tmp_path / "out"), load(checkpoint)
+    for size in ((64, 64), (96, 64), (64, 160), (128, 128)):
+        clips = np.random.default_rng(0).standard_normal((3, 3, 4, *size), dtype=np.float32)
+        with torch.no_grad():
+            np.testing.assert_allclose(runtime.logits(clips), model(torch.from_numpy(clips)).numpy(), atol=2e-5)
+    with pytest.raises(ConfigError, match=r"exported for 3 x 4 x any x any; any is a multiple of 32 px from 64 px on"):
+        runtime.logits(np.zeros((1, 3, 4, 64, 80), np.float32))

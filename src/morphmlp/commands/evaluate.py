@@ -113,5 +113,6 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
             print_all(report.evaluation_tables(result))
 
     write_and_show(lambda: report.write_evaluation(result, out), show)
-    *names, last = TIMELINE_FILES if options.timeline else task.output_files
+    files = TIMELINE_FILES if options.timeline else task.output_files
+    *names, last = [name for name in files if (out / name).exists()]
     tell(f"{', '.join(names)} and {last} are in {out}")

@@ -41,7 +41,9 @@ def run(arguments: list[str]) -> int:
         "--size", type=tuple[int, int] | None, help="height and width in px; default: the checkpoint's crop"
     )
     parser.add_argument(
-        "--dynamic_size", action="store_true", help="take any multiple of 32 px, where the model allows it"
+        "--dynamic_size",
+        action="store_true",
+        help="take all multiples of 32 px from 64 px on as height and width; a segmenter does without --size",
     )
     parser.add_argument(
         "--max_drop",

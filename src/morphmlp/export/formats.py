@@ -19,8 +19,9 @@ from torch._dynamo.exc import UserError as TraceError
 from torch.export import Dim, ExportedProgram
 
 from morphmlp.errors import ConfigError
-from morphmlp.inference.runtimes import MODEL_FILES, require_package
-from morphmlp.models.morphmlp import MIN_SIZE_PX, MorphMLP
+from morphmlp.export.sizes import for_any_size
+from morphmlp.inference.runtimes import LEAST_SIZE_PX, MODEL_FILES, SIZE_STEP_PX, require_package
+from morphmlp.models.morphmlp import MorphMLP
 
 OPSET = 20  # the first with GELU as one operator
 MOST_CLIPS, MOST_SIZE_PX = 4096, 8192
@@ -34,7 +35,7 @@ class Shape:
 
     Attributes:
         height, width: in px.
-        any_size: whether the export takes other sizes as well, of whole multiples of 32 px.
+        any_size: whether the export takes other sizes as well: whole multiples of 32 px from 64 px on.
     """
 
     height: int
@@ -48,7 +49,7 @@ class InPrecision(nn.Module):
     Their sums of squares overflow in fp16.
     """
 
-    def __init__(self, model: MorphMLP, dtype: torch.dtype):
+    def __init__(self, model: nn.Module, dtype: torch.dtype):
         super().__init__()
         self.dtype = dtype
         self.model = copy.deepcopy(model).to(dtype)
@@ -124,15 +125,17 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
     """The model's graph, for any number of clips.
 
     Raises:
-        ConfigError: any size is asked for, and the model's chunks are cut in a way that depends on the size.
+        ConfigError: any size is asked for, and a layer computes in a way that depends on the size.
     """
     frames = (model.config.frames,) if model.config.temporal else ()
     example = torch.zeros(2, 3, *frames, shape.height, shape.width)
     dims: dict[int, Any] = {0: Dim("batch", min=1, max=MOST_CLIPS)}
     if shape.any_size:
-        first, steps = example.dim() - 2, {"min": 1, "max": MOST_SIZE_PX // MIN_SIZE_PX}
-        dims |= {first: MIN_SIZE_PX * Dim("rows", **steps), first + 1: MIN_SIZE_PX * Dim("columns", **steps)}
-    module = model if precision == "fp32" else InPrecision(model, DTYPES[precision])
+        first = example.dim() - 2
+        steps = {"min": LEAST_SIZE_PX // SIZE_STEP_PX, "max": MOST_SIZE_PX // SIZE_STEP_PX}
+        dims |= {first: SIZE_STEP_PX * Dim("rows", **steps), first + 1: SIZE_STEP_PX * Dim("columns", **steps)}
+    module = for_any_size(model) if shape.any_size else model
+    module = module if precision == "fp32" else InPrecision(module, DTYPES[precision])
     with quiet(), torch.no_grad():
         try:
             return torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,), strict=False)
@@ -140,8 +143,8 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
             if not shape.any_size:
                 raise
             raise ConfigError(
-                f"{model.config.name} cannot be exported for any size, because its chunks are padded by as much as a "
-                "size asks for; leave out --dynamic-size, and choose one by --size '[HEIGHT,WIDTH]'"
+                f"{model.config.name} cannot be exported for any size, because one of its layers computes in a way "
+                "that depends on it; leave out --dynamic-size, and choose a size by --size '[HEIGHT,WIDTH]'"
             ) from error
 
 

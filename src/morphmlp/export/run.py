@@ -27,8 +27,10 @@ from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import as_json
 from morphmlp.inference.runtimes import (
     ENGINES,
+    LEAST_SIZE_PX,
     MODEL_FILES,
     PRECISIONS,
+    SIZE_STEP_PX,
     Runtime,
     file_digest,
     load_runtime,
@@ -52,8 +54,8 @@ class ExportOptions:
     Attributes:
         format: "onnx", "openvino" or "torch".
         precision: "fp32", "fp16", "bf16" or "int8".
-        size: height and width in px; None takes the checkpoint's crop.
-        any_size: whether the export takes other sizes as well, of whole multiples of 32 px.
+        size: height and width in px; None takes the checkpoint's crop, and any size where it shows whole frames.
+        any_size: whether the export takes other sizes as well, as `Shape` says.
         max_drop: share of the clips for which the best class may be another; None takes `verify.MOST_DROP`.
     """
 
@@ -110,7 +112,10 @@ def export_checkpoint(
     model, info = load_with_info(checkpoint)
     shape = _shape(options, info.input)
     stage("reading clips")
-    clips = read_clips(files, model.config, _verification_input(info.input, shape))
+    first, *others = [
+        read_clips(files, model.config, _verification_input(info.input, s)) for s in _shapes_to_verify(shape)
+    ]
+    clips = first + [clip for more in others for clip in more]
     with tempfile.TemporaryDirectory(prefix="morphmlp-export-") as work, replaced_folder(folder) as out:
         fp32 = Path(work)
         stage(f"exporting {model.config.name}")
@@ -160,12 +165,31 @@ def _computes_bf16() -> bool:
 
 
 def _shape(options: ExportOptions, config: InputConfig) -> Shape:
+    """The size that is asked for, else the checkpoint's, which is rounded up to one that an export for any size takes.
+
+    Whole frames have sizes of their own: an export for them takes any.
+    """
     height, width = options.size or config.crop
-    if min(height, width) < MIN_SIZE_PX:
-        raise ConfigError(f"--size is {height} x {width} px; allowed: {MIN_SIZE_PX} px or more a side")
-    if options.any_size and (height % MIN_SIZE_PX or width % MIN_SIZE_PX):
-        raise ConfigError(f"--size is {height} x {width} px; with --dynamic-size: multiples of {MIN_SIZE_PX} px")
-    return Shape(height, width, options.any_size)
+    any_size = options.any_size or (config.fit == "whole" and options.size is None)
+    if any_size and options.size is None:
+        height, width = (max(LEAST_SIZE_PX, -(-side // SIZE_STEP_PX) * SIZE_STEP_PX) for side in (height, width))
+    least = LEAST_SIZE_PX if any_size else MIN_SIZE_PX
+    if min(height, width) < least:
+        kind = " with --dynamic-size" if any_size else ""
+        raise ConfigError(f"--size is {height} x {width} px; allowed{kind}: {least} px or more a side")
+    if any_size and (height % SIZE_STEP_PX or width % SIZE_STEP_PX):
+        raise ConfigError(
+            f"--size is {height} x {width} px; allowed with --dynamic-size: multiples of {SIZE_STEP_PX} px"
+        )
+    return Shape(height, width, any_size)
+
+
+def _shapes_to_verify(shape: Shape) -> list[Shape]:
+    """The shape, and of an export for any size one that is higher and one that is wider: none may be built in."""
+    if not shape.any_size:
+        return [shape]
+    step = SIZE_STEP_PX
+    return [shape, replace(shape, height=shape.height + step), replace(shape, width=shape.width + 3 * step)]
 
 
 def _verification_input(config: InputConfig, shape: Shape) -> InputConfig:

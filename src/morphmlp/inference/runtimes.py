@@ -25,6 +25,8 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # What OpenVINO computes in, which it would choose by itself: bf16 wherever the processor has it.
 OPENVINO_PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 CLIPS_PER_RUN = 32
+# Height and width that an export for any size takes. Of one token a side, torch.export makes a case of its own.
+SIZE_STEP_PX, LEAST_SIZE_PX = 32, 64
 
 Compute = Callable[[np.ndarray], np.ndarray]
 
@@ -77,14 +79,22 @@ class Runtime:
     def _check(self, shape: Sequence[int]) -> None:
         frames = (self.config.frames,) if self.config.temporal else ()
         wanted = (3, *frames, self.export.height, self.export.width)
-        fits = len(shape) == 1 + len(wanted) and all(w in (None, s) for w, s in zip(wanted, shape[1:], strict=True))
-        if not fits or not shape[0]:
-            text = " x ".join("any" if side is None else str(side) for side in wanted)
-            hint = "" if self.export.height is None else "; for other sizes, export again with --dynamic-size or --size"
-            raise ConfigError(
-                f"input of {' x '.join(map(str, shape[1:]))} (channels, frames if any, height, width): the model in "
-                f"{self.folder} was exported for {text}{hint}"
-            )
+        if shape[0] and len(shape) == 1 + len(wanted) and all(map(_fits, shape[1:], wanted)):
+            return
+        text = " x ".join("any" if side is None else str(side) for side in wanted)
+        hint = "for other sizes, export again with --dynamic-size or --size"
+        if self.export.height is None:
+            hint = f"any is a multiple of {SIZE_STEP_PX} px from {LEAST_SIZE_PX} px on"
+        raise ConfigError(
+            f"input of {' x '.join(map(str, shape[1:]))} (channels, frames if any, height, width): the model in "
+            f"{self.folder} was exported for {text}; {hint}"
+        )
+
+
+def _fits(side: int, wanted: int | None) -> bool:
+    if wanted is None:
+        return side >= LEAST_SIZE_PX and side % SIZE_STEP_PX == 0
+    return side == wanted
 
 
 def is_exported(folder: str | Path) -> bool:

@@ -296,7 +296,7 @@ def test_soft_cross_entropy_is_the_hand_computed_one():
 
 
 def test_soft_cross_entropy_is_the_mean_over_the_batch_in_float32():
-    logits = np.array([[0.0, math.log(3)], [0.0, 0.0]]).bfloat16()
+    logits = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]).bfloat16()
     soft_labels = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     loss = soft_cross_entropy(logits, soft_labels, label_smoothing=0.0)
     first = math.log(1 + math.exp(logits[0, 1].item()))
