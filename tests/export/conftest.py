@@ -13,7 +13,7 @@ from morphmlp.checkpoints.folder import rewrite_info
 def calibrated(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny classifier with a temperature, and a threshold that some answers do not reach."""
     folder = tmp_path_factory.mktemp("calibrated") / "tiny"
-    rewrite_info(checkpoint, lambda info: replace(info, temperature=2.0, threshold=0.12), out=folder)
+    rewrite_info(checkpoint, lambda info: replace(info, temperature=2.0, threshold=0.32), out=folder)
     return folder
 
 

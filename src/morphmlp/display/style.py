@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ACCENT, INK, MUTED, FAINT = "#0b7285", "#1f2328", "#6b7280", "#e5e7eb"
 
 
-@contextmanager
 def can_draw() -> bool:
     """Whether matplotlib is installed: where exported models run without torch, it can be left out as well."""
     try:
@@ -32,6 +31,7 @@ def can_draw() -> bool:
     return True
 
 
+@contextmanager
 def figure(
     png_path: str | Path,
     size: tuple[float, float],
