@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import venv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,13 @@ import torch
 from exporting import export, use_onnx_of
 
 from morphmlp import Predictor, create_model, list_models, load
+from morphmlp.config import InputConfig
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.export import run
 from morphmlp.export.formats import Shape, exported_program
 from morphmlp.export.quantize import quantize_openvino
+from morphmlp.export.run import exported_input
 from morphmlp.export.sizes import for_any_size
 from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
 from morphmlp.inference.runtimes import file_digest, load_runtime
@@ -162,9 +167,39 @@ def test_another_precision_or_device_than_exported_is_refused(onnx_folder: Path)
         Predictor(onnx_folder, device="cuda")
 
 
-def test_an_exported_folder_is_no_checkpoint_to_train_from(onnx_folder: Path):
-    with pytest.raises(CheckpointError, match="is an exported model"):
-        load(onnx_folder)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["features", "{folder}", "{data}"],
+        ["calibrate", "{folder}", "{data}"],
+        ["visualize", "{folder}", "{data}"],
+        ["export", "{folder}", "{out}"],
+    ],
+)
+def test_what_needs_the_checkpoint_s_weights_says_so(onnx_folder: Path, data: Path, tmp_path: Path, command: list[str]):
+    texts = [text.format(folder=onnx_folder, data=data / "val", out=tmp_path / "out") for text in command]
+    result = tiny.run_command(*texts)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(f"error: {onnx_folder} is an exported model, .*; give the checkpoint .*\n", result.stderr)
+
+
+def test_bf16_is_refused_where_the_processor_has_none(
+    checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run, "_computes_bf16", lambda: False)
+    result = tiny.run_command("export", checkpoint, tmp_path / "out", "--format", "torch", "--precision", "bf16")
+    assert (result.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert result.stderr.startswith("error: this processor computes no bf16")
+
+
+def test_another_size_than_the_checkpoint_s_is_what_the_export_s_config_gives():
+    config = InputConfig(resize=256, crop=(224, 224), num_crops=3)
+    assert exported_input(config, Shape(224, 224)) == config
+    assert exported_input(config, Shape(96, 96)) == replace(config, resize=110, crop=(96, 96))
+    assert exported_input(config, Shape(96, 128)) == replace(config, fit="stretch", crop=(96, 128), num_crops=1)
+    whole = InputConfig(fit="whole", resize=512, crop=(512, 512))
+    assert exported_input(whole, Shape(512, 512, any_size=True)) == whole
+    assert exported_input(whole, Shape(480, 640)) == replace(whole, fit="stretch", crop=(480, 640))
 
 
 @pytest.mark.parametrize(
@@ -298,3 +333,26 @@ def test_an_export_for_any_size_takes_all_multiples_of_32_px(checkpoint: Path, d
             np.testing.assert_allclose(runtime.logits(clips), model(torch.from_numpy(clips)).numpy(), atol=2e-5)
     with pytest.raises(ConfigError, match=r"exported for 3 x 4 x any x any; any is a multiple of 32 px from 64 px on"):
         runtime.logits(np.zeros((1, 3, 4, 64, 80), np.float32))
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_without_torch_predicts_a_video(
+    onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path
+):
+    builder = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
+    wheel = next(builder.WheelBuilder(str(ROOT)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    environment = {name: value for name, value in tiny.environment().items() if name != "PYTHONPATH"}
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, env=environment)
+
+    for what in (["--no-deps", wheel], ["-r", ROOT / "docs/requirements-runtime.txt"]):
+        installed = call("-m", "pip", "install", "--quiet", *what)
+        assert installed.returncode == 0, installed.stderr
+    assert call("-c", "import torch").returncode == 1
+    result = call("-m", "morphmlp.cli", "predict", onnx_folder, video_of(data), "--json")
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads(result.stdout)
+    assert row["answer"] == Predictor(calibrated, device="cpu")(video_of(data)).answer

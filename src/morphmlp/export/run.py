@@ -111,6 +111,7 @@ def export_checkpoint(
     require_own_folder(folder, OUTPUT_FILES, what="an export")
     model, info = load_with_info(checkpoint)
     shape = _shape(options, info.input)
+    info = replace(info, input=exported_input(info.input, shape))
     stage("reading clips")
     first, *others = [
         read_clips(files, model.config, _verification_input(info.input, s)) for s in _shapes_to_verify(shape)
@@ -192,12 +193,24 @@ def _shapes_to_verify(shape: Shape) -> list[Shape]:
     return [shape, replace(shape, height=shape.height + step), replace(shape, width=shape.width + 3 * step)]
 
 
-def _verification_input(config: InputConfig, shape: Shape) -> InputConfig:
-    """The checkpoint's input, one view; frames are squeezed where it gives other sizes than the export takes."""
-    config = replace(config, num_clips=1, num_crops=1)
-    if config.fit == "crop" and config.crop == (shape.height, shape.width):
+def exported_input(config: InputConfig, shape: Shape) -> InputConfig:
+    """The checkpoint's input, changed to give the size that the export takes.
+
+    A square crop shows the same share of a frame as before; into another shape the whole frame is squeezed. An export
+    of 96 x 96 px of a checkpoint that resizes to 256 and crops 224 px resizes to 256 * 96 / 224 = 110 px.
+    """
+    if config.crop == (shape.height, shape.width) or (config.fit == "whole" and shape.any_size):
         return config
-    return replace(config, fit="stretch", crop=(shape.height, shape.width))
+    crop = (shape.height, shape.width)
+    if config.fit == "crop" and shape.height == shape.width:
+        return replace(config, crop=crop, resize=round(config.resize * shape.height / config.crop[0]))
+    return replace(config, fit="stretch", crop=crop, num_crops=1)
+
+
+def _verification_input(config: InputConfig, shape: Shape) -> InputConfig:
+    """One view of exactly this size."""
+    config = replace(exported_input(config, shape), num_clips=1, num_crops=1)
+    return replace(config, fit="stretch", crop=(shape.height, shape.width)) if config.fit == "whole" else config
 
 
 def read_clips(files: Sequence[Source], model: ModelConfig, config: InputConfig) -> list[np.ndarray]:
