@@ -233,7 +233,8 @@ def _curves_html(timeline: Timeline) -> str:
         y = 100 - 100 * timeline.threshold
         curves += f"<path class='threshold' d='M0,{y:.1f}H1000'/>"
     return (
-        "<h3>probability, 0 to 100%</h3><div class='curves'><svg viewBox='0 0 1000 100' preserveAspectRatio='none' role='img' "
+        "<h3>probability, 0 to 100%</h3><div class='curves'>"
+        "<svg viewBox='0 0 1000 100' preserveAspectRatio='none' role='img' "
         f"aria-label='Probability over time, 0 to 100%'>{curves}</svg></div>"
     )
 
@@ -316,7 +317,8 @@ TIMELINE_CSS = """
 .timeline .curves svg { display: block; width: 100%; height: 96px; }
 .timeline polyline, .timeline .threshold { fill: none; stroke-width: 1.6px; vector-effect: non-scaling-stroke; }
 .timeline .threshold { stroke: var(--muted); stroke-dasharray: 4 3; stroke-width: 1px; }
-.timeline .names { display: flex; flex-wrap: wrap; gap: 2px 16px; max-width: none; margin: 0 0 20px; font-size: .78rem; }
+.timeline .names { display: flex; flex-wrap: wrap; gap: 2px 16px; max-width: none; margin: 0 0 20px;
+  font-size: .78rem; }
 .timeline .names i { display: inline-block; width: 14px; height: 3px; margin-right: 6px; vertical-align: middle; }
 .timeline summary { cursor: pointer; font-size: .875rem; color: var(--muted); }
 .tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 24px; }
