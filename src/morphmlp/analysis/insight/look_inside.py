@@ -230,9 +230,9 @@ def branch_weights(model: MorphMLP, clip: Tensor) -> list[BlockBranches]:
     ]
     with evaluating(model), torch.no_grad(), _recorded(module for *_, module in weighted) as outputs:
         model(clip)
-    # [branches, 1, 1, 1, 1, C] -> [branches, C]
+    # branches of [1, 1, 1, 1, C] -> [branches, C]
     return [
-        BlockBranches(stage, block, _branch_names(spatial), outputs[module].flatten(0, -2).cpu().numpy())
+        BlockBranches(stage, block, _branch_names(spatial), torch.cat(outputs[module]).flatten(0, -2).cpu().numpy())
         for stage, block, spatial, module in weighted
     ]
 
@@ -276,15 +276,15 @@ def _branch_names(spatial: SpatialFC) -> list[str]:
 
 
 @contextmanager
-def _recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+def _recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Any]]:
     """The outputs of the modules while the body runs.
 
     We avoid hooks elsewhere. But only this file needs these intermediates, and returning them from every `forward`
     would burden the model, its compilation and its export.
     """
-    outputs: dict[nn.Module, Tensor] = {}
+    outputs: dict[nn.Module, Any] = {}
 
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         outputs[module] = output
 
     handles = [module.register_forward_hook(keep) for module in modules]
