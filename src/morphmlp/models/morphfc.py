@@ -141,6 +141,7 @@ class ChunkFC(nn.Module):
         tokens = padded(x, dim, num_chunks * self.chunk_length)
         num_inner = math.prod(x.shape[dim:][1:-1]) * (x.shape[-1] // self.group_width)  # the other places, and groups
         # Chunks of consecutive tokens lie one after the other; strided ones lie side by side, as the groups do.
+        # Columns of [2, 8, 56, 56, 112], dim=2, with L = 14 and D = 8: M = 4, 2 * 8 * 4 chunks, 56 * 14 groups in each.
         outer, inner = (1, num_chunks * num_inner) if self.strided else (num_chunks, num_inner)
         chunks = tokens.reshape(math.prod(x.shape[:dim]) * outer, self.chunk_length, inner, self.group_width)
         return self.mix(chunks).reshape(tokens.shape).narrow(dim, 0, num_tokens)
