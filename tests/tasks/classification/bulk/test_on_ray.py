@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from morphmlp.data.sets.find import find_media
-from morphmlp.errors import ConfigError, DataError
+from morphmlp.errors import ConfigError
 from morphmlp.tasks.classification.bulk import on_ray
 
 

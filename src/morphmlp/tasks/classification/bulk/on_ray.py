@@ -9,9 +9,9 @@ import logging
 import os
 import re
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from io import TextIOBase
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -20,17 +20,23 @@ from typing import Any, TypeVar
 
 from morphmlp.errors import ConfigError, DataError, UserError
 from morphmlp.formatting import first_line
+from morphmlp.output import tell
 from morphmlp.tasks.classification.bulk.shelf import Shelf
 from morphmlp.tasks.journal import Entry, dumped, loaded
 
 Item = TypeVar("Item")
+
+KEPT = "what is known is kept: the same command goes on"
+MOST_ALIKE, MOST_SHOWN = 40, 200  # characters of what Ray says
 
 CONNECT_S = 5.0  # for the head to answer
 JOIN_S = 90.0  # to join a cluster, or to start one
 HEAD_GONE_S = 20.0  # Ray itself ends this process, without a word, after 60
 WORKERS_GONE_S = 120.0  # without a machine that could hold the model
 LEAVE_S = 20.0
-RETRIES = 5  # of a batch whose actor is lost; a file that kills decoders must not do so for ever
+STALLED_S = (
+    1800.0  # without a row; Ray does the work of a lost actor again, and of one that each time dies of it for ever
+)
 MOST_BLOCKS = 4096  # of work in Ray's hands; each has several batches where there are more
 
 
@@ -56,8 +62,8 @@ class RayCluster:
             import ray.data
         except ImportError:
             raise ConfigError("--ray needs Ray: pip install 'morphmlp[ray]'") from None
-        for logger in ("ray", "ray.data"):
-            logging.getLogger(logger).setLevel(logging.ERROR)
+        for logger in ("ray", "ray.data"):  # what they log as an error is raised, too
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
         self.ray: Any = ray
         self.address, self.num_cpus, self.num_gpus = address, num_cpus, num_gpus
         self.head: tuple[str, int] | None = None
@@ -79,12 +85,14 @@ class RayCluster:
             return
         works = [json.dumps([shelf.names[number] for number in batch]) for batch in batches]
         maker = {"checkpoint": str(checkpoint.absolute()), "how": how, "top": top}
-        try:
-            with redirect_stdout(sys.stderr):  # Ray prints what its machines complain of
-                for line in in_background(lambda: self._lines(works, maker), check=self._watch()):
+        with redirect_stdout(Complaints()):
+            try:
+                watch = self._watch()
+                for line in in_background(lambda: self._lines(works, maker), check=watch.check):
+                    watch.row_came()
                     yield loaded(line)
-        finally:
-            within(self.ray.shutdown, seconds=LEAVE_S)
+            finally:
+                within(self.ray.shutdown, seconds=LEAVE_S)
 
     def _lines(self, works: list[str], maker: dict[str, Any]) -> Iterator[str]:
         """A line of rows for each work, from Ray."""
@@ -104,8 +112,6 @@ class RayCluster:
             compute=data.ActorPoolStrategy(min_size=1, max_size=copies),
             num_cpus=self.num_cpus,
             num_gpus=self.num_gpus,
-            max_restarts=-1,
-            max_task_retries=RETRIES,
         )
         for block in predicted.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
             yield from block["rows"].tolist()
@@ -136,34 +142,62 @@ class RayCluster:
             if node["Alive"]
         )
 
-    def _watch(self) -> Callable[[], None]:
-        """What is asked while nothing comes: raises DataError once the cluster is gone for too long."""
-        began_s, last_head_s, last_room_s = monotonic(), monotonic(), monotonic()
+    def _watch(self) -> "Watch":
+        return Watch(self.address, lambda: self.head if self.ray.is_initialized() else None, self._copies)
 
-        def check() -> None:
-            nonlocal last_head_s, last_room_s
-            now_s = monotonic()
-            if self.head is None or not self.ray.is_initialized():
-                if now_s - began_s > JOIN_S:
-                    raise DataError(f"the Ray cluster ({self.address}) cannot be joined within {JOIN_S:g} s")
-                last_head_s = last_room_s = now_s
-                return
-            if _answers(self.head):
-                last_head_s = now_s
-                if self._copies():
-                    last_room_s = now_s
-            host, port = self.head
-            if now_s - last_head_s > HEAD_GONE_S:
-                raise DataError(
-                    f"the Ray head at {host}:{port} is gone; what is known is kept: the same command goes on"
-                )
-            if now_s - last_room_s > WORKERS_GONE_S:
-                raise DataError(
-                    f"the Ray cluster at {host}:{port} has no machine left for the model; what is known is kept: the "
-                    "same command goes on"
-                )
 
-        return check
+class Watch:
+    """What is asked while nothing comes from a cluster: whether it may still come.
+
+    Args:
+        address: as the cluster was named.
+        head: where its head is; None until it is joined.
+        copies: of the model for which it has room.
+    """
+
+    def __init__(self, address: str, head: Callable[[], tuple[str, int] | None], copies: Callable[[], int]):
+        self.address, self.head, self.copies = address, head, copies
+        self.began_s = self.last_head_s = self.last_room_s = self.last_row_s = monotonic()
+
+    def row_came(self) -> None:
+        self.last_row_s = monotonic()
+
+    def check(self) -> None:
+        """Raises DataError once the cluster is gone for too long."""
+        now_s, head = monotonic(), self.head()
+        if head is None:
+            if now_s - self.began_s > JOIN_S:
+                raise DataError(f"the Ray cluster ({self.address}) cannot be joined within {JOIN_S:g} s")
+            self.last_head_s = self.last_room_s = now_s
+            return
+        name = f"{head[0]}:{head[1]}"
+        if _answers(head):
+            self.last_head_s = now_s
+            if self.copies():
+                self.last_room_s = now_s
+        if now_s - self.last_head_s > HEAD_GONE_S:
+            raise DataError(f"the Ray head at {name} is gone; {KEPT}")
+        if now_s - self.last_room_s > WORKERS_GONE_S:
+            raise DataError(f"the Ray cluster at {name} has no machine left for the model; {KEPT}")
+        if now_s - self.last_row_s > STALLED_S:
+            raise DataError(
+                f"no row has come from the Ray cluster at {name} for {STALLED_S / 60:g} minutes; perhaps a file ends "
+                f"the workers each time; {KEPT}"
+            )
+
+
+class Complaints(TextIOBase):
+    """Takes the place of standard output, to which Ray prints what its machines complain of: one line of each sort."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+
+    def write(self, text: str) -> int:
+        line = re.sub("\x1b\\[[0-9;]*m", "", text).strip().partition("\n")[0]
+        if line and line[:MOST_ALIKE] not in self.told:
+            self.told.add(line[:MOST_ALIKE])
+            tell(f"Ray says: {line[:MOST_SHOWN]}")
+        return len(text)
 
 
 class Model:
