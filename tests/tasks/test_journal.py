@@ -44,7 +44,9 @@ def test_names_that_are_no_text_and_files_that_are_gone_survive():
 
 
 @given(num_samples=st.integers(0, 50), size=st.integers(1, 8), processes=st.integers(1, 4), data=st.data())
-def test_shares_hold_each_sample_that_is_not_done_once(num_samples: int, size: int, processes: int, data: st.DataObject):
+def test_shares_hold_each_sample_that_is_not_done_once(
+    num_samples: int, size: int, processes: int, data: st.DataObject
+):
     done = data.draw(st.sets(st.integers(0, max(num_samples - 1, 0))))
     batches, found = cut_in_batches(num_samples, size), []
     with pytest.MonkeyPatch.context() as patch:

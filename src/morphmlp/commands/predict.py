@@ -164,13 +164,14 @@ def _write_table(options: Namespace, predictor: "Predictor") -> int:
     if options.csv:
         raise ConfigError(f"--csv {options.csv} is for a few files; --out {options.out} is written as rows come")
     file = row_file(options.out)
-    settings = what_rows_depend_on(predictor, Path(options.checkpoint), top=options.top)
+    checkpoint = Path(options.checkpoint)
+    settings = what_rows_depend_on(predictor, checkpoint, top=options.top)
     try:
         with counting(f"{predictor.kind}s", enabled=not options.json and is_main(), lines=True) as progress:
             predicted = predict_shelf(
                 lambda: _names(options, predictor.kind),
                 file,
-                compute=_computing(options, predictor),
+                compute=_computing(options, predictor, checkpoint),
                 batch_size=batch_size(predictor),
                 settings=settings,
                 share=_share(options.share),
@@ -204,7 +205,7 @@ def _share(text: str | None) -> "Share":
     return Share(int(match[1]), int(match[2]))
 
 
-def _computing(options: Namespace, predictor: "Predictor") -> "Compute":
+def _computing(options: Namespace, predictor: "Predictor", checkpoint: Path) -> "Compute":
     """What predicts the batches: this process, or a Ray cluster."""
     if options.ray == NOWHERE:
         from morphmlp.tasks.classification.bulk.computing import predict_batches
@@ -212,12 +213,15 @@ def _computing(options: Namespace, predictor: "Predictor") -> "Compute":
         return lambda shelf, batches: predict_batches(
             predictor, shelf, batches, top=options.top, workers=options.workers
         )
+    from morphmlp.distributed import world_size
     from morphmlp.tasks.classification.bulk.on_ray import RayCluster
 
+    if world_size() > 1:
+        raise ConfigError("the machines of --ray share the work already; leave out torchrun")
     cluster = RayCluster(options.ray, num_cpus=options.ray_cpus, num_gpus=options.ray_gpus)
     how = {**protocol(options), "threshold": options.threshold}
     return lambda shelf, batches: cluster.predict_batches(
-        shelf, batches, checkpoint=Path(options.checkpoint), how=how, top=options.top
+        shelf, batches, checkpoint=checkpoint, how=how, top=options.top
     )
 
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from morphmlp.data.sets.find import find_media
-from morphmlp.errors import ConfigError
+from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.tasks.classification.bulk import on_ray
 
 
@@ -49,7 +49,7 @@ def cluster(workers: int) -> Iterator[RunningCluster]:
         process.communicate(timeout=120)
 
 
-def predict(*arguments: object) -> subprocess.Popen[str]:
+def predict(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     texts = list(map(str, arguments))
     return subprocess.Popen(
         [sys.executable, "-m", "morphmlp.cli", "predict", *texts],
@@ -57,6 +57,7 @@ def predict(*arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=tiny.environment(),
+        cwd=cwd,
     )
 
 
@@ -80,11 +81,13 @@ def wait_for_rows(out: Path, number: int, process: subprocess.Popen[str]) -> Non
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_predicts_what_one_process_does(checkpoint: Path, shelf: Path, tmp_path: Path):
-    alone = predict(checkpoint, shelf, "--workers", 0, "--out", tmp_path / "alone.jsonl")
+    alone = predict(checkpoint, shelf.name, "--workers", 0, "--out", tmp_path / "alone.jsonl", cwd=shelf.parent)
     alone.communicate()
     assert alone.returncode == 1  # some files cannot be read
     with cluster(2) as ray:
-        process = predict(checkpoint, shelf, "--ray", ray.address, "--out", tmp_path / "ray.jsonl")
+        process = predict(
+            checkpoint, shelf.name, "--ray", ray.address, "--out", tmp_path / "ray.jsonl", cwd=shelf.parent
+        )
         wait_for_rows(tmp_path / "ray.jsonl", 100, process)
         ray.kill("worker")
         shown, told = process.communicate()
@@ -99,7 +102,7 @@ def test_a_cluster_that_loses_a_worker_predicts_what_one_process_does(checkpoint
 def test_a_head_that_goes_away_is_one_line_and_another_process_goes_on(checkpoint: Path, shelf: Path, tmp_path: Path):
     out = tmp_path / "rows.jsonl"
     with cluster(1) as ray:
-        process = predict(checkpoint, shelf, "--ray", ray.address, "--out", out)
+        process = predict(checkpoint, shelf.name, "--ray", ray.address, "--out", out, cwd=shelf.parent)
         wait_for_rows(out, 60, process)
         ray.kill("head")
         _, told = process.communicate(timeout=120)
@@ -107,7 +110,7 @@ def test_a_head_that_goes_away_is_one_line_and_another_process_goes_on(checkpoin
     assert told.splitlines()[-1].startswith(f"error: the Ray head at {ray.address} is gone; what is known is kept")
     known = out.read_bytes().count(b"\n")
     assert known >= 60
-    process = predict(checkpoint, shelf, "--workers", 0, "--out", out)
+    process = predict(checkpoint, shelf.name, "--workers", 0, "--out", out, cwd=shelf.parent)
     shown, _ = process.communicate()
     assert "490 of 500 videos predicted" in shown
     assert "of them by earlier runs" in shown
@@ -117,3 +120,86 @@ def test_a_head_that_goes_away_is_one_line_and_another_process_goes_on(checkpoin
 def test_what_is_no_address_is_refused(address: str):
     with pytest.raises(ConfigError, match="give host:port of its head"):
         on_ray.RayCluster(address)
+
+
+@pytest.mark.parametrize(
+    ("answers", "copies", "rows", "message"),
+    [
+        (lambda s: s < 100, 2, False, "the Ray head at host:1 is gone"),
+        (lambda s: True, 0, False, "has no machine left for the model"),
+        (lambda s: True, 2, False, "no row has come from the Ray cluster at host:1 for 30 minutes"),
+        (lambda s: s % 10 < 5, 1, True, None),  # it answers now and then
+    ],
+)
+def test_a_cluster_that_is_gone_is_told_in_time(
+    monkeypatch: pytest.MonkeyPatch, answers: Callable[[float], bool], copies: int, rows: bool, message: str | None
+):
+    clock = {"s": 0.0}
+    monkeypatch.setattr(on_ray, "monotonic", lambda: clock["s"])
+    monkeypatch.setattr(on_ray, "_answers", lambda head: answers(clock["s"]))
+    watch, told = on_ray.Watch("host:1", lambda: ("host", 1), lambda: copies), None
+    while clock["s"] < 3000 and told is None:
+        try:
+            watch.check()
+        except DataError as error:
+            told = str(error)
+        if rows:
+            watch.row_came()
+        clock["s"] += 2
+    assert message is None if told is None else message is not None and message in told
+    assert clock["s"] == {"the Ray head at host:1 is gone": 122, "has no machine left for the model": 124}.get(
+        message or "", 3000 if message is None else 1804
+    )
+
+
+def test_a_cluster_that_cannot_be_joined_is_told_in_time(monkeypatch: pytest.MonkeyPatch):
+    times_s = iter([0.0, 1.0, 91.0])
+    monkeypatch.setattr(on_ray, "monotonic", lambda: next(times_s))
+    watch = on_ray.Watch("auto", lambda: None, lambda: 0)
+    watch.check()
+    with pytest.raises(DataError, match=r"the Ray cluster \(auto\) cannot be joined within 90 s"):
+        watch.check()
+
+
+def test_the_cause_of_an_error_is_told_where_it_is_a_users_mistake():
+    class TaskError(Exception):
+        cause = CheckpointError("x is no checkpoint")
+
+    def fail(error: Exception) -> Iterator[int]:
+        yield 1
+        raise error
+
+    for error, kind, message in (
+        (TaskError("trace"), CheckpointError, "x is no checkpoint"),
+        (RuntimeError("lost\nlong"), DataError, "Ray has given up: RuntimeError: lost; what is known is kept"),
+    ):
+        items = on_ray.in_background(lambda error=error: fail(error), check=lambda: None)
+        assert next(items) == 1
+        with pytest.raises(kind, match=message):
+            next(items)
+
+
+def test_what_is_made_in_a_thread_that_hangs_is_not_waited_for():
+    def never() -> Iterator[int]:
+        time.sleep(3600)
+        yield 1
+
+    def gone() -> None:
+        raise DataError("gone")
+
+    with pytest.raises(DataError, match="gone"):
+        next(on_ray.in_background(never, check=gone, every_s=0.01))
+
+
+def test_of_what_ray_says_a_line_of_each_sort_is_told(capfd: pytest.CaptureFixture[str]):
+    said = on_ray.Complaints()
+    for node in ("1", "2"):
+        said.write(f"\x1b[33m(raylet)\x1b[0m A task of a lost actor is done again: {node}\nlong\nlonger")
+        said.write("\n")
+    assert capfd.readouterr().err == "Ray says: (raylet) A task of a lost actor is done again: 1\n"
+
+
+def test_another_version_of_the_package_on_a_worker_is_refused(checkpoint: Path):
+    model = on_ray.Model(str(checkpoint), {}, 5, ".", "0.0.1")
+    with pytest.raises(ConfigError, match=r"and the process that writes the rows 0\.0\.1"):
+        _ = model.predictor

@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from morphmlp.data.batches.loaders import BrokenSample, SampleClips, TestClips, make_loader
 from morphmlp.data.media.limits import DAMAGE_VARIABLE
 from morphmlp.data.media.sources import MediaKind, why_not_taken
@@ -20,7 +18,7 @@ from morphmlp.tasks.classification.report import as_row
 from morphmlp.tasks.journal import Entry
 
 
-class OneKind(Dataset):
+class OneKind:
     """The views of the sources of a kind; the others are refused before they are decoded."""
 
     def __init__(self, views: TestClips, kind: MediaKind):
@@ -54,7 +52,8 @@ def predict_batches(
             yield list(batch)
 
     views = OneKind(TestClips(shelf, predictor.config.frames, predictor.input), predictor.kind)  # type: ignore[arg-type]
-    loader = make_loader(views, batches=read(), workers=min(workers, sum(map(len, batches))))
+    workers = min(workers, sum(map(len, batches)))
+    loader = make_loader(views, batches=read(), workers=workers)  # type: ignore[arg-type]
     results = predict_samples(
         predictor.model, loader, precision=predictor.precision, temperature=predictor.info.temperature
     )

@@ -10,19 +10,24 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import cached_property
+from importlib.metadata import version
 from io import TextIOBase
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from morphmlp.errors import ConfigError, DataError, UserError
 from morphmlp.formatting import first_line
 from morphmlp.output import tell
 from morphmlp.tasks.classification.bulk.shelf import Shelf
 from morphmlp.tasks.journal import Entry, dumped, loaded
+
+if TYPE_CHECKING:
+    from morphmlp.tasks.classification.predictor import Predictor
 
 Item = TypeVar("Item")
 
@@ -84,7 +89,8 @@ class RayCluster:
         if not batches:
             return
         works = [json.dumps([shelf.names[number] for number in batch]) for batch in batches]
-        maker = {"checkpoint": str(checkpoint.absolute()), "how": how, "top": top}
+        maker = {"checkpoint": str(checkpoint.absolute()), "how": how, "top": top, "folder": os.getcwd()}
+        maker["version"] = version("morphmlp")
         with redirect_stdout(Complaints()):
             try:
                 watch = self._watch()
@@ -201,12 +207,16 @@ class Complaints(TextIOBase):
 
 
 class Model:
-    """What an actor holds; it is called with the names of a batch, and answers with a line of rows."""
+    """What an actor holds; it is called with the names of a batch, and answers with a line of rows.
 
-    def __init__(self, checkpoint: str, how: dict[str, Any], top: int):
-        from morphmlp.tasks.classification.predictor import Predictor
+    Args:
+        folder: from which relative names lead.
+        version: of the package, where the rows are written.
+    """
 
-        self.predictor, self.top = Predictor(checkpoint, **how), top
+    def __init__(self, checkpoint: str, how: dict[str, Any], top: int, folder: str, version: str):
+        self.checkpoint, self.how, self.top = checkpoint, how, top
+        self.folder, self.version = folder, version
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[str]]:
         from morphmlp.tasks.classification.bulk.computing import predict_batches
@@ -217,6 +227,20 @@ class Model:
             (entries,) = predict_batches(self.predictor, shelf, [range(len(shelf))], top=self.top, workers=0)
             lines.append(dumped(entries).decode("ascii"))
         return {"rows": lines}
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        """Made when it is first asked for: of what fails in its constructor, an actor hands no error on."""
+        from morphmlp.tasks.classification.predictor import Predictor
+
+        if version("morphmlp") != self.version:
+            raise ConfigError(
+                f"{socket.gethostname()} has morphmlp {version('morphmlp')}, and the process that writes the rows "
+                f"{self.version}; install one version on all machines of the cluster"
+            )
+        with suppress(OSError):  # it is not on this machine: absolute names can be read nevertheless
+            os.chdir(self.folder)
+        return Predictor(self.checkpoint, **self.how)
 
 
 def in_background(
