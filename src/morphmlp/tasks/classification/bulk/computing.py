@@ -7,12 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from morphmlp.data.batches.loaders import BrokenSample, SampleClips, TestClips, make_loader
+from morphmlp.data.batches.views import ArrayBatches, BrokenSample, SampleClips, TestViews
 from morphmlp.data.media.limits import DAMAGE_VARIABLE
 from morphmlp.data.media.sources import MediaKind, why_not_taken
 from morphmlp.errors import MediaError
+from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.bulk.shelf import Shelf, state_of_name
-from morphmlp.tasks.classification.prediction import predict_samples, videos_per_batch
+from morphmlp.tasks.classification.prediction import predict_samples, videos_per_batch, views_for
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 from morphmlp.tasks.classification.report import as_row
 from morphmlp.tasks.journal import Entry
@@ -21,7 +22,7 @@ from morphmlp.tasks.journal import Entry
 class OneKind:
     """The views of the sources of a kind; the others are refused before they are decoded."""
 
-    def __init__(self, views: TestClips, kind: MediaKind):
+    def __init__(self, views: TestViews, kind: MediaKind):
         self.views = views
         self.kind: MediaKind = kind
         self.samples, self.config = views.samples, views.config
@@ -51,9 +52,9 @@ def predict_batches(
             states.update((number, state_of_name(shelf.names[number])) for number in batch)
             yield list(batch)
 
-    views = OneKind(TestClips(shelf, predictor.config.frames, predictor.input), predictor.kind)  # type: ignore[arg-type]
-    workers = min(workers, sum(map(len, batches)))
-    loader = make_loader(views, batches=read(), workers=workers)  # type: ignore[arg-type]
+    make_views: Any = views_for(predictor.model)
+    views = OneKind(make_views(shelf, predictor.config.frames, predictor.input), predictor.kind)
+    loader = _loader(predictor, views, read(), workers=min(workers, sum(map(len, batches))))
     results = predict_samples(
         predictor.model, loader, precision=predictor.precision, temperature=predictor.info.temperature
     )
@@ -61,6 +62,15 @@ def predict_batches(
         found = dict(next(results) for _ in batch)
         rows = {number: as_row(_answer(predictor, shelf, number, found[number]), top) for number in batch}
         yield [Entry(shelf.names[number], states.pop(number), rows[number]) for number in batch]
+
+
+def _loader(predictor: Predictor, views: Any, batches: Iterator[list[int]], *, workers: int) -> Any:
+    """Batches of tensors, by processes; of arrays, by threads, for an exported model, which needs no torch."""
+    if isinstance(predictor.model, Runtime):
+        return ArrayBatches(views, batches, threads=workers)  # type: ignore[arg-type]
+    from morphmlp.data.batches.loaders import make_loader
+
+    return make_loader(views, batches=batches, workers=workers)
 
 
 def _answer(predictor: Predictor, shelf: Shelf, number: int, result: Any) -> Prediction | MediaError:
