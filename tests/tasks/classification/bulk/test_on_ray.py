@@ -43,7 +43,8 @@ def cluster(workers: int) -> Iterator[RunningCluster]:
     )
     assert process.stdout is not None
     try:
-        address = next(line.strip() for line in process.stdout if ":" in line)
+        address = next((line.strip() for line in process.stdout if ":" in line), None)
+        assert address, "the cluster has not started: Ray gives its own processes limited time for that"
         yield RunningCluster(process, address)
     finally:
         process.communicate(timeout=120)
