@@ -87,12 +87,7 @@ def predict_shelf(
     start_s, share = monotonic(), share or Share()
     work = WorkFolder(file.parts, settings, result=file.path, what="predictions", files=FILES)
     with process_group(), ExitStack() as stack:
-        listed: list[str] = []
-        with failing_together():
-            if is_main():
-                require_replaceable(file.path)
-                listed = Shelf(names()).names
-        shelf = Shelf(agreed(listed))
+        shelf = _agreed_shelf(names, file)
         batches = cut_in_batches(len(shelf), batch_size)[share.number - 1 :: share.count]
         journal, table, done = Journal(file.parts), None, set()
         with failing_together():
@@ -117,6 +112,16 @@ def predict_shelf(
         result = agreed(result)
     assert result is not None, "the main process has made it"
     return result
+
+
+def _agreed_shelf(names: Callable[[], Iterator[str]], file: RowFile) -> Shelf:
+    """The shelf as the main process finds it: for another one, a folder may have changed meanwhile."""
+    listed: list[str] = []
+    with failing_together():
+        if is_main():
+            require_replaceable(file.path)
+            listed = Shelf(names()).names
+    return Shelf(agreed(listed))
 
 
 def _nothing() -> None:
