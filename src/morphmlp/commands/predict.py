@@ -20,6 +20,7 @@ from morphmlp.commands.parsing import (
     write_and_show,
 )
 from morphmlp.errors import ConfigError, DataError
+from morphmlp.files import require_apart
 from morphmlp.output import tell, until_closed
 from morphmlp.signals import Terminated
 
@@ -124,6 +125,7 @@ def _show(options: Namespace, predictor: "Predictor") -> int:
     from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
     paths = list(dict.fromkeys(map(Path, _names(options, predictor.kind))))
+    require_apart([("--csv", options.csv)] if options.csv else [], paths)
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
@@ -133,7 +135,7 @@ def _show(options: Namespace, predictor: "Predictor") -> int:
     failures = [result for result in results if isinstance(result, MediaError)]
 
     def write() -> None:
-        if options.csv:
+        if options.csv and len(failures) < len(results):  # a source that is not there costs no earlier result
             write_csv(rows, options.csv)
 
     def show() -> None:
@@ -164,6 +166,7 @@ def _write_table(options: Namespace, predictor: "Predictor") -> int:
     if options.csv:
         raise ConfigError(f"--csv {options.csv} is for a few files; --out {options.out} is written as rows come")
     file = row_file(options.out)
+    require_apart([("--out", options.out)], [options.list] if options.list else [])
     checkpoint = Path(options.checkpoint)
     settings = what_rows_depend_on(predictor, checkpoint, top=options.top)
     try:

@@ -61,13 +61,19 @@ class RayCluster:
             raise ConfigError(f"--ray {address}: give host:port of its head, such as 10.0.0.5:6379, or the files first")
         # Before Ray is imported, which would report its use to its makers otherwise.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else a thread that is left to itself starts a cluster of its own
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             import ray
             import ray.data
         except ImportError:
             raise ConfigError("--ray needs Ray: pip install 'morphmlp[ray]'") from None
-        for logger in ("ray", "ray.data"):  # what they log as an error is raised, too
+        for logger in (
+            "ray",
+            "ray.data",
+            "ray._private.worker",
+            "ray._private.services",
+        ):  # what matters is raised, too
             logging.getLogger(logger).setLevel(logging.CRITICAL)
         self.ray: Any = ray
         self.address, self.num_cpus, self.num_gpus = address, num_cpus, num_gpus
