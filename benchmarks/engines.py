@@ -42,9 +42,11 @@ def main() -> None:
     options = _parse()
     if options.threads:
         torch.set_num_threads(options.threads)
-    machine = describe_machine(torch.device("cpu"))
-    print(machine_text(machine))
-    results: dict[str, Any] = {"machine": asdict(machine)}
+    results: dict[str, Any] = {}
+    if not options.transposes:
+        machine = describe_machine(torch.device("cpu"))
+        print(machine_text(machine))
+        results["machine"] = asdict(machine)
     for name in options.models.split(","):
         results[name] = measure_engines(name, options)
     if options.json:
