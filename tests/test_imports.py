@@ -21,7 +21,7 @@ ORDER = [
     ["inference", "export", "checkpoints", "timm_models"],
     ["tasks"],
     ["training", ""],
-    ["analysis", "demo", "serving"],
+    ["analysis", "demo", "serving", "sharing"],
     ["commands"],
     ["cli"],
 ]

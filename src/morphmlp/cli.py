@@ -30,6 +30,7 @@ VERBS = {
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
+    "push": "give a checkpoint to others: the Hugging Face Hub, with a card written from it",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
     "bench": "time a model on this machine: plain, optimized, and beside other models",
     "ablate": "train the rows of one of the paper's tables 6 to 10 side by side",
@@ -119,10 +120,13 @@ def _unknown_verb(verb: str) -> int:
 
 
 def _refuse_addresses(arguments: list[str]) -> None:
-    """Raises UserError where an argument or the value of an option is an address, which only some verbs read."""
+    """Raises UserError where an argument or the value of an option is an address, which only some verbs read.
+
+    A checkpoint of the hub is none of these: every verb that takes a checkpoint takes it.
+    """
     for argument in arguments:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
-        if "://" in value:
+        if "://" in value and not value.startswith("hf://"):
             refuse_address(value)
 
 

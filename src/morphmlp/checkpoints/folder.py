@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from morphmlp.checkpoints.hub import CONFIG_FILE, is_hub_name, local_checkpoint
 from morphmlp.checkpoints.pickles import require_weights
 from morphmlp.config import InputConfig, ModelConfig, default_input
 from morphmlp.errors import CheckpointError, ConfigError
@@ -23,7 +24,6 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
 
 WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 
 @dataclass
@@ -121,13 +121,16 @@ def rewrite_info(
         CheckpointError: `folder` is no checkpoint.
         OSError: a file cannot be written; the checkpoint stays as it was.
     """
+    if out is None and is_hub_name(folder):
+        raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
+    folder = local_checkpoint(folder)
     model, info = load_config(folder)
     values = _config_values(model, change(info))
     if out is None:
-        replace_json(Path(folder) / CONFIG_FILE, values)
+        replace_json(folder / CONFIG_FILE, values)
         return
     with replaced_folder(out) as temporary:
-        shutil.copyfile(Path(folder) / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
+        shutil.copyfile(folder / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
         replace_json(temporary / CONFIG_FILE, values)
 
 
@@ -164,18 +167,19 @@ def _info_of(model: MorphMLP) -> CheckpointInfo:
 
 
 def load(folder: str | Path) -> MorphMLP:
-    """Loads a checkpoint folder's model, in evaluation mode.
+    """Loads a model in evaluation mode: of a checkpoint folder, or of the hub as `hf://owner/name[@revision]`.
 
     Raises:
-        CheckpointError: the folder or a file in it is missing or damaged.
+        CheckpointError: the folder or a file in it is missing or damaged, or the hub's cannot be fetched.
     """
     return load_with_info(folder)[0]
 
 
 def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     """Loads a checkpoint folder's model, in evaluation mode, and what is written beside it."""
+    folder = local_checkpoint(folder)
     config, info = load_config(folder)
-    path = Path(folder) / WEIGHTS_FILE
+    path = folder / WEIGHTS_FILE
     try:
         require_file(path)  # to the library, a file that may not be read is a missing one
         weights = load_file(path)
@@ -195,8 +199,9 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
 
 def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     """Reads a checkpoint folder's `config.json`, without the weights."""
-    path = Path(folder) / CONFIG_FILE
-    _refuse_run(Path(folder))
+    folder = local_checkpoint(folder)
+    path = folder / CONFIG_FILE
+    _refuse_run(folder)
     if not path.exists():
         hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
         raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")

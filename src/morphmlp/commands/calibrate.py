@@ -74,7 +74,7 @@ def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
         "morphmlp calibrate runs/mine/best my_videos --unknown other_videos\n"
         "  morphmlp calibrate runs/mine/best my_videos --at_precision 0.95 --out careful --plots plots",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a classifier")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a classifier, or hf://owner/name of the hub")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")
     parser.add_argument(
         "--at_precision",

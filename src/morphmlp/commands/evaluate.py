@@ -1,6 +1,5 @@
 """`morphmlp evaluate`."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def run(arguments: list[str]) -> int:
         "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2\n"
         "  morphmlp evaluate runs/mine/best recordings --timeline --length 2 --step 0.5",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")
     parser.add_argument("--split", type=str | None, help="train, val, test or all")
     parser.add_argument("--shuffle_frames", action="store_true", help="destroy the order of a video's frames")
@@ -49,13 +48,14 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
     from morphmlp.checkpoints.folder import load_config
+    from morphmlp.checkpoints.hub import folder_name
     from morphmlp.data.media.limits import set_most_damage
 
     set_most_damage(options.max_damage)
     task = TASKS[load_config(options.checkpoint)[0].task]
     own_options = _own_options(task, given, options.checkpoint)
     kind, article, files = ("timeline", "a", set(TIMELINE_FILES)) if options.timeline else ("evaluation", "an", _FILES)
-    out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-{kind}")
+    out = Path(options.out or f"{folder_name(options.checkpoint)}-{kind}")
     require_own_folder(out, files, what=f"{article} {kind}")
     _evaluate(task, options, own_options, out)
     return 0

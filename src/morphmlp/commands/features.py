@@ -74,7 +74,7 @@ def _read_options(arguments: list[str]) -> Namespace:
         "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
         "  morphmlp features runs/mine/best long.mp4 --step 1 --length 2 --format npz",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
     parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")

@@ -15,7 +15,7 @@ def run(arguments: list[str]) -> int:
         "morphmlp predict runs/mine/best clip.mp4 more_clips --top 3 --csv predictions.csv\n"
         "  morphmlp predict runs/mine/best clip.mp4 --threshold 0.7",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("paths", type=str, nargs="+", help="files, folders or globs")
     parser.add_argument("--top", type=PositiveInt, default=5, help="classes to show")
     parser.add_argument(

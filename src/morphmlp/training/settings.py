@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.hub import pinned
 from morphmlp.checkpoints.inflation import carried_input, video_config
 from morphmlp.config import InputConfig, ModelConfig, RunConfig, TrainConfig, default_input
 from morphmlp.config.base import Config
@@ -69,7 +70,7 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
         model=model,
         input=InputConfig.from_dict(base_input.to_dict() | parts["input"]),
         train=TrainConfig.from_dict(recipe),
-        init=None if init is None else os.path.abspath(init),
+        init=None if init is None else pinned(init),
         **readings,
     )
 
