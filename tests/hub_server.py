@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 TOKEN = "hf_test_" + "x" * 26  # made up; no message may hold it
 LFS_FROM = 10_000  # bytes
@@ -158,8 +161,9 @@ def _create(handler: _Handler, body: bytes) -> None:
     values = json.loads(body)
     name = f"{values['organization']}/{values['name']}" if values.get("organization") else values["name"]
     if name in handler.hub.repos:
-        raise Refused(409, message="You already created this model repo")
-    repo = handler.hub.repos[name] = Repo(private=values.get("private") or False)
+        handler._send(409, json.dumps({"url": f"{handler.hub.address}/{name}", "error": "it exists"}).encode())
+        return
+    repo = handler.hub.repos[name] = Repo(private=bool(values.get("private")) or values.get("visibility") == "private")
     repo.commit("main", {".gitattributes": b"*.safetensors filter=lfs\n"})
     handler.send_json({"url": f"{handler.hub.address}/{name}"})
 
@@ -275,3 +279,31 @@ ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("PUT", "/lfs/([0-9a-f]+)", _store),
     ("GET HEAD", f"/{REPO}/resolve/{REVISION}/(.+)", _resolve),
 )
+
+
+def use(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, *, token: str | None = TOKEN) -> None:
+    """Lets this process take `hub` for the hub: huggingface_hub reads its environment when it is imported."""
+    from huggingface_hub import constants
+
+    from morphmlp.checkpoints import hub as ours
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    if token is None:
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+    else:
+        monkeypatch.setenv("HF_TOKEN", token)
+    ours._fetched.cache_clear()
+
+
+def forget() -> None:
+    """As a new process: branches are asked for again."""
+    from morphmlp.checkpoints import hub as ours
+
+    ours._fetched.cache_clear()

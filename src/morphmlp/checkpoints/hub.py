@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -173,7 +174,7 @@ def hub_errors(repository: Repository) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without huggingface_hub's log, and without its progress bars where nobody looks at them."""
+    """Without huggingface_hub's log and warnings, and without its progress bars where nobody looks at them."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     log = logging.getLogger("huggingface_hub")
@@ -183,7 +184,9 @@ def _quiet() -> Iterator[None]:
     if hide_bars:
         disable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         log.setLevel(level)
         if hide_bars:

@@ -13,9 +13,9 @@ def run(arguments: list[str]) -> int:
         "push",
         "CHECKPOINT OWNER/NAME --license LICENSE",
         "Pushes a checkpoint or an exported folder to the Hugging Face Hub, with a card that is written from it, in\n"
-        "one commit. The repository is made if there is none. Wherever a checkpoint is expected, hf://owner/name is then\n"
-        "taken, and hf://owner/name@revision for a branch, a tag or a commit. Log in with `hf auth login`, or set\n"
-        "HF_TOKEN.",
+        "one commit. The repository is made if there is none. Wherever a checkpoint is expected, hf://owner/name is\n"
+        "then taken, and hf://owner/name@revision for a branch, a tag or a commit. Log in with `hf auth login`, or\n"
+        "set HF_TOKEN.",
         "morphmlp push runs/mine/best me/my-gestures --license apache-2.0 --private\n"
         "  morphmlp predict hf://me/my-gestures clip.mp4",
     )

@@ -10,7 +10,7 @@ from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.checkpoints.hub import CONFIG_FILE, MODEL_FILES, Repository, hub_errors, local_checkpoint
 from morphmlp.errors import CheckpointError
 from morphmlp.files import read_text, require_file
-from morphmlp.formatting import as_json
+from morphmlp.formatting import as_json, one_line
 from morphmlp.sharing.card import model_card
 
 CARD_FILE = "README.md"
@@ -119,8 +119,12 @@ def _require_valid(card: Any, repository: Repository) -> None:
 
 
 def _header_errors(error: ValueError, license: str) -> str:
-    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip().startswith("-")]
-    return f"the hub does not take the card ({'; '.join(lines)[:200] or 'its header'}); --license is {license!r}"
+    """What the hub says of the header: its answer is JSON with a list of errors."""
+    try:
+        reasons = "; ".join(each["message"] for each in json.loads(str(error))["errors"])
+    except (ValueError, LookupError, TypeError):
+        reasons = "its header"
+    return f"the hub does not take the card ({one_line(reasons)[:200]}); --license is {license!r}"
 
 
 def shared_values(values: dict[str, Any]) -> dict[str, Any]:
