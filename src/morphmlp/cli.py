@@ -14,6 +14,7 @@ from importlib.metadata import version
 from morphmlp import signals
 from morphmlp.commands.parsing import INTERRUPTED, TERMINATED, USAGE_ERROR, USER_ERROR
 from morphmlp.data.media.formats import refuse_address
+from morphmlp.data.media.remote import REMOTE_SCHEMES
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 from morphmlp.output import discard, discard_closed_output, tell
@@ -38,7 +39,8 @@ VERBS = {
     "table": "print a table of the paper beside what is counted here",
 }
 
-READ_ADDRESSES = {"watch"}
+READ_ADDRESSES = {"watch"}  # streams, too
+READ_FILES_AT_ADDRESSES = {"calibrate", "check-data", "evaluate", "features", "predict", "train"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +95,7 @@ def _run(arguments: list[str]) -> int:
         return _unknown_verb(arguments[0])
     try:
         if arguments[0] not in READ_ADDRESSES:
-            _refuse_addresses(arguments[1:])
+            _refuse_addresses(arguments[1:], files_are_read=arguments[0] in READ_FILES_AT_ADDRESSES)
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
@@ -119,14 +121,15 @@ def _unknown_verb(verb: str) -> int:
     return USAGE_ERROR
 
 
-def _refuse_addresses(arguments: list[str]) -> None:
+def _refuse_addresses(arguments: list[str], *, files_are_read: bool) -> None:
     """Raises UserError where an argument or the value of an option is an address, which only some verbs read.
 
     A checkpoint of the hub is none of these: every verb that takes a checkpoint takes it.
     """
     for argument in arguments:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
-        if "://" in value and not value.startswith("hf://"):
+        taken = ("hf://", *(f"{scheme}://" for scheme in REMOTE_SCHEMES if files_are_read))
+        if "://" in value and not value.lower().startswith(taken):
             refuse_address(value)
 
 

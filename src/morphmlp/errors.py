@@ -4,11 +4,17 @@ Every other error is a defect of ours and keeps its traceback.
 """
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 
 class UserError(ValueError):
     """Something that the user gave cannot be used: the message names it, the allowed values and the next step."""
+
+    def __str__(self) -> str:
+        """The message, in which addresses have both slashes; `Path` leaves one of them."""
+        return re.sub(r"\b(https?|s3|gs):/(?=[^/])", r"\1://", super().__str__())
 
 
 class ConfigError(UserError):
@@ -40,3 +46,11 @@ class MediaError(UserError):
 
     def __reduce__(self) -> tuple:
         return type(self), (self._read, self.reason)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or came after."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

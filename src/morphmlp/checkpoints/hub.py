@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from morphmlp.errors import CheckpointError, UserError
+from morphmlp.errors import CheckpointError, UserError, causes
 from morphmlp.files import read_text
 from morphmlp.formatting import one_line
 
@@ -197,10 +197,10 @@ def _reason(error: BaseException) -> str | None:
     """Why the hub did not do what was asked, and what helps; None where the error is none of its."""
     from huggingface_hub import errors
 
-    causes = list(_causes(error))
+    chain = list(causes(error))
 
     def caused_by(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
+        return any(isinstance(cause, kinds) for cause in chain)
 
     if caused_by(errors.HFValidationError):
         return "is no name of a repository; expected owner/name of letters, digits, '-', '_' and '.'"
@@ -212,11 +212,11 @@ def _reason(error: BaseException) -> str | None:
         return f"the hub has no such repository, or it is private; check the name, or {_LOG_IN}"
     if caused_by(errors.RevisionNotFoundError):
         return "the repository has no such revision; give a branch, a tag or a commit that it has"
-    if status := next((status for cause in causes if (status := _status(cause))), None):
-        return _refused(status, causes)
-    if full := next((cause for cause in causes if isinstance(cause, OSError) and cause.errno in _FULL_DISK), None):
+    if status := next((status for cause in chain if (status := _status(cause))), None):
+        return _refused(status, chain)
+    if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in _FULL_DISK), None):
         return f"cannot be kept in {_cache_folder()}: {full.strerror}; free some space, or set HF_HOME to another disk"
-    if any(_is_of_network(cause) for cause in causes):
+    if any(_is_of_network(cause) for cause in chain):
         return f"the hub ({_host()}) cannot be reached, and the cache has no copy of it; check the network"
     if caused_by(errors.LocalEntryNotFoundError):
         return f"is not in the cache ({_cache_folder()}), and cannot be fetched; check the network"
@@ -226,21 +226,13 @@ def _reason(error: BaseException) -> str | None:
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it was raised from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
-
-
 def _status(error: BaseException) -> int | None:
     """The status of the HTTP answer that an error is about."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) and status >= 400 else None
 
 
-def _refused(status: int, causes: list[BaseException]) -> str:
+def _refused(status: int, chain: list[BaseException]) -> str:
     if status == 401:
         from huggingface_hub import get_token
 
@@ -248,15 +240,15 @@ def _refused(status: int, causes: list[BaseException]) -> str:
     if status == 403:
         return f"the token may not do this there; use one with the right to, or another owner ({_LOG_IN})"
     if status in (400, 409, 413, 422):
-        return f"the hub refuses it: {_said(causes) or f'status {status}'}"
+        return f"the hub refuses it: {_said(chain) or f'status {status}'}"
     return f"the hub ({_host()}) answers with status {status}; try again later"
 
 
-def _said(causes: list[BaseException]) -> str:
+def _said(chain: list[BaseException]) -> str:
     """What the hub itself says, in one line, without a token that it may repeat."""
     from huggingface_hub import get_token
 
-    message = next((text for cause in causes if (text := getattr(cause, "server_message", None))), "")
+    message = next((text for cause in chain if (text := getattr(cause, "server_message", None))), "")
     text = one_line(message)[:200]
     token = get_token()
     return text.replace(token, "***") if token else text

@@ -5,7 +5,15 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import Parser, add_protocol, add_segments, make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import (
+    Parser,
+    add_cache,
+    add_protocol,
+    add_segments,
+    make_parser,
+    print_json,
+    write_and_show,
+)
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
@@ -39,6 +47,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
+    add_cache(parser)
     _add_timeline(parser)
     for task in TASKS.values():
         parser.add_class_arguments(
@@ -49,9 +58,10 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.checkpoints.folder import load_config
     from morphmlp.checkpoints.hub import folder_name
-    from morphmlp.data.media.limits import set_most_damage
+    from morphmlp.data.media.limits import set_cache_size, set_most_damage
 
     set_most_damage(options.max_damage)
+    set_cache_size(options.cache_gb)
     task = TASKS[load_config(options.checkpoint)[0].task]
     own_options = _own_options(task, given, options.checkpoint)
     kind, article, files = ("timeline", "a", set(TIMELINE_FILES)) if options.timeline else ("evaluation", "an", _FILES)

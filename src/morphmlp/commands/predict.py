@@ -2,7 +2,15 @@
 
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol, write_and_show
+from morphmlp.commands.parsing import (
+    USER_ERROR,
+    add_cache,
+    add_protocol,
+    make_parser,
+    print_json,
+    protocol,
+    write_and_show,
+)
 from morphmlp.output import tell
 
 
@@ -27,10 +35,11 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=str | None, help="write a csv file too")
     add_protocol(parser)
+    add_cache(parser)
     options = parser.parse_args(arguments)
 
-    from morphmlp.data.media.limits import set_most_damage
-    from morphmlp.data.sets.find import expand_paths
+    from morphmlp.data.media.limits import set_cache_size, set_most_damage
+    from morphmlp.data.sets.find import expand_sources
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.errors import MediaError
@@ -38,8 +47,9 @@ def run(arguments: list[str]) -> int:
     from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
     set_most_damage(options.max_damage)
+    set_cache_size(options.cache_gb)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
-    paths = expand_paths(options.paths, predictor.kind)
+    paths = expand_sources(options.paths, predictor.kind)
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
