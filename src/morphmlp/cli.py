@@ -6,6 +6,7 @@ A verb's module is imported when it is asked for, and imports torch after its op
 import difflib
 import importlib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ VERBS = {
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
+    "export": "write a model for ONNX Runtime, OpenVINO or torch.export, checked against its checkpoint",
     "push": "give a checkpoint to others: the Hugging Face Hub, with a card written from it",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
     "bench": "time a model on this machine: plain, optimized, and beside other models",
@@ -39,7 +41,10 @@ VERBS = {
     "table": "print a table of the paper beside what is counted here",
 }
 
+# Dependencies that `docs/requirements-runtime.txt` leaves out.
+LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
 READ_ADDRESSES = {"watch"}  # streams, too
+NO_ADDRESSES = {"--out", "--csv", "--config", "--recipe"}  # options whose values are files and folders here
 READ_FILES_AT_ADDRESSES = {"calibrate", "check-data", "evaluate", "features", "predict", "train"}
 
 
@@ -101,6 +106,13 @@ def _run(arguments: list[str]) -> int:
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
         tell(f"error{process}: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        tell(
+            f"error: {arguments[0]} needs {error.name} for this, which is not installed: pip install {error.name}; "
+            "without torch, predict takes what `morphmlp export` wrote"
+        )
     except OSError as error:
         if is_closed_pipe(error):
             raise
@@ -126,10 +138,10 @@ def _refuse_addresses(arguments: list[str], *, files_are_read: bool) -> None:
 
     A checkpoint of the hub is none of these: every verb that takes a checkpoint takes it.
     """
-    for argument in arguments:
-        value = argument.partition("=")[2] if argument.startswith("--") else argument
-        taken = ("hf://", *(f"{scheme}://" for scheme in REMOTE_SCHEMES if files_are_read))
-        if "://" in value and not value.lower().startswith(taken):
+    taken = ("hf://", *(f"{scheme}://" for scheme in REMOTE_SCHEMES if files_are_read))
+    for before, argument in itertools.pairwise(["", *arguments]):
+        option, _, value = argument.partition("=") if argument.startswith("--") else (before, "", argument)
+        if "://" in value and (option in NO_ADDRESSES or not value.lower().startswith(taken)):
             refuse_address(value)
 
 

@@ -17,6 +17,7 @@ import torch
 from hub_server import Hub, Repo
 
 import morphmlp
+from morphmlp.checkpoints import hub
 from morphmlp.checkpoints.folder import load_with_info, rewrite_info
 from morphmlp.checkpoints.hub import folder_name, hub_repository, is_hub_name, local_checkpoint, pinned
 from morphmlp.errors import CheckpointError
@@ -253,6 +254,12 @@ def test_an_exported_model_is_fetched_by_its_format(shelf: Shelf):
     with_export(shelf, "openvino", model_xml=b"<xml/>", model_bin=b"bin", model_onnx=b"of before")
     names = {path.name for path in local_checkpoint(NAME).iterdir()}
     assert names == {"config.json", "model.xml", "model.bin"}
+
+
+def test_the_files_of_each_format_are_those_that_an_export_has():
+    from morphmlp.inference import runtimes
+
+    assert {**runtimes.MODEL_FILES, None: ("model.safetensors",)} == hub.MODEL_FILES
 
 
 def test_a_pickle_of_a_stranger_is_not_fetched(shelf: Shelf):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import CheckpointError, UserError, causes
 from morphmlp.files import read_text
 from morphmlp.formatting import one_line
@@ -57,7 +58,14 @@ def local_checkpoint(name: str | Path) -> Path:
     Raises:
         CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched.
     """
-    return _fetched(hub_repository(name)) if is_hub_name(name) else Path(name)
+    if is_hub_name(name):
+        return _fetched(hub_repository(name))
+    if "://" in os.fspath(name) and not os.path.exists(name):
+        raise CheckpointError(
+            f"{shown_address(os.fspath(name))} is an address; a checkpoint is a folder, or hf://owner/name of the hub: "
+            "download it and give its path"
+        )
+    return Path(name)
 
 
 def is_hub_name(name: str | Path) -> bool:

@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
 
 def _require_place(options: Namespace) -> None:
     """Finds out before all the work whether its result can be written."""
-    from morphmlp.checkpoints.folder import CONFIG_FILE, WEIGHTS_FILE, load_config
+    from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, load_config
 
     load_config(options.checkpoint)
     if options.out:

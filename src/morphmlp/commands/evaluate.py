@@ -56,8 +56,8 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
-    from morphmlp.checkpoints.folder import load_config
     from morphmlp.checkpoints.hub import folder_name
+    from morphmlp.checkpoints.info import load_config
     from morphmlp.data.media.limits import set_cache_size, set_most_damage
 
     set_most_damage(options.max_damage)
@@ -123,5 +123,6 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
             print_all(report.evaluation_tables(result))
 
     write_and_show(lambda: report.write_evaluation(result, out), show)
-    *names, last = TIMELINE_FILES if options.timeline else task.output_files
+    files = TIMELINE_FILES if options.timeline else task.output_files
+    *names, last = [name for name in files if (out / name).exists()]
     tell(f"{', '.join(names)} and {last} are in {out}")
