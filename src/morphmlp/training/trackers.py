@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from accelerate.tracking import (
     AimTracker,
     ClearMLTracker,
     CometMLTracker,
     DVCLiveTracker,
-    GeneralTracker,
     MLflowTracker,
     SwanLabTracker,
     TensorBoardTracker,
@@ -30,6 +29,9 @@ from morphmlp.training.run_folder import RunFolder
 
 PROJECT = "morphmlp"
 EXTRAS = ("tensorboard", "wandb")  # of this package
+
+
+Tracked: TypeAlias = Any  # one of accelerate's trackers, whose base class declares neither `name` nor `tracker`
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Start:
         return hashlib.sha256(self.folder.first_start().encode()).hexdigest()
 
 
-def _clearml(start: Start) -> GeneralTracker:
+def _clearml(start: Start) -> Tracked:
     # 0: steps count from the start of the run already.
     again = {"reuse_last_task_id": start.earlier, "continue_last_task": 0} if start.earlier else {}
     return ClearMLTracker(PROJECT, task_name=start.name, **again)
 
 
-def _tensorboard(start: Start) -> GeneralTracker:
+def _tensorboard(start: Start) -> Tracked:
     """TensorBoard drops what was sent of later steps."""
     board = start.folder.tensorboard
     return TensorBoardTracker(board.name, logging_dir=board.parent, purge_step=start.step + 1 if start.step else None)
@@ -69,7 +71,7 @@ def _tensorboard(start: Start) -> GeneralTracker:
 
 # By accelerate's names, which are those of the modules. Most go on with a run that they are given the id of; those of
 # `OWN_IDS` give it an id themselves. Weights & Biases takes no steps below its last.
-MAKERS: dict[str, Callable[[Start], GeneralTracker]] = {
+MAKERS: dict[str, Callable[[Start], Tracked]] = {
     "aim": lambda start: AimTracker(start.name, logging_dir=start.folder.path, run_hash=start.earlier),
     "clearml": _clearml,
     "comet_ml": lambda start: CometMLTracker(PROJECT, experiment_key=start.run_id[:32]),
@@ -104,9 +106,7 @@ def require_trackers(names: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def started_trackers(
-    config: RunConfig, folder: RunFolder, *, step: int, enabled: bool
-) -> Iterator[list[GeneralTracker]]:
+def started_trackers(config: RunConfig, folder: RunFolder, *, step: int, enabled: bool) -> Iterator[list[Tracked]]:
     """The trackers that the configuration names, finished when the run ends; none where they are not enabled.
 
     Args:
@@ -115,7 +115,7 @@ def started_trackers(
     Raises:
         ConfigError: a tracker cannot be started, such as for a missing login.
     """
-    trackers: list[GeneralTracker] = []
+    trackers: list[Tracked] = []
     try:
         for name in config.train.trackers if enabled else ():
             trackers.append(_started(name, folder, step, flat(config.to_dict())))
@@ -128,7 +128,7 @@ def started_trackers(
                 tell(f"the tracker {tracker.name} cannot be finished: {_shown(error)}")
 
 
-def send(trackers: list[GeneralTracker], figures: dict[str, Any], *, step: int) -> None:
+def send(trackers: list[Tracked], figures: dict[str, Any], *, step: int) -> None:
     """Sends figures; a tracker that fails is left out from then on, as a run must not end for one."""
     for tracker in list(trackers):
         try:
@@ -138,7 +138,7 @@ def send(trackers: list[GeneralTracker], figures: dict[str, Any], *, step: int) 
             tell(f"the tracker {tracker.name} gets no more figures from step {step} on: {_shown(error)}")
 
 
-def _started(name: str, folder: RunFolder, step: int, values: dict[str, Any]) -> GeneralTracker:
+def _started(name: str, folder: RunFolder, step: int, values: dict[str, Any]) -> Tracked:
     ids = _known_ids(folder)
     try:
         tracker = MAKERS[name](Start(folder, step, ids.get(name)))

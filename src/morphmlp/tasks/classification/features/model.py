@@ -117,12 +117,8 @@ class FeatureExtractor:
         precision: str = "fp32",
     ):
         model, self.info = load_classifier(checkpoint)
-        self.checkpoint, self.layer, self.pooling, self.precision = (
-            local_checkpoint(checkpoint),
-            layer,
-            pooling,
-            precision,
-        )
+        self.checkpoint = local_checkpoint(checkpoint)
+        self.layer, self.pooling, self.precision = layer, pooling, precision
         self.config = model.config
         self.kind: MediaKind = model_kind(model)
         self.input: InputConfig = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops)
