@@ -1,5 +1,7 @@
 """`morphmlp predict`."""
 
+from pathlib import Path
+
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from morphmlp.commands.parsing import (
@@ -11,6 +13,7 @@ from morphmlp.commands.parsing import (
     protocol,
     write_and_show,
 )
+from morphmlp.files import require_apart
 from morphmlp.output import tell
 
 
@@ -50,6 +53,8 @@ def run(arguments: list[str]) -> int:
     set_cache_size(options.cache_gb)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     paths = expand_sources(options.paths, predictor.kind)
+    here = [path for path in paths if isinstance(path, Path)]
+    require_apart([("--csv", options.csv)] if options.csv else [], here)
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
@@ -59,7 +64,7 @@ def run(arguments: list[str]) -> int:
     failures = [result for result in results if isinstance(result, MediaError)]
 
     def write() -> None:
-        if options.csv:
+        if options.csv and len(failures) < len(results):  # a source that is not there costs no earlier result
             write_csv(rows, options.csv)
 
     def show() -> None:

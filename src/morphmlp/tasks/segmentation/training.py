@@ -1,6 +1,7 @@
 """Training a segmenter: the task that `training/run.py` runs on images with masks (Sec. 4.4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ class SegmentationTask:
 
     unit = "images"
     metric, figures = Segmentation.metric, Segmentation.figures
+    summary: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: RunConfig, sets: tuple[MaskSet, MaskSet]):
         self.config = config
