@@ -191,7 +191,6 @@ class TrainingTask(Protocol):
         num_val: validation samples.
         notes: what to say of the data before training starts.
         fingerprint: tells whether a resumed run sees the samples that it was started with.
-        summary: what a checkpoint's summary of its training says of the samples, beside their number.
     """
 
     unit: str
@@ -204,8 +203,9 @@ class TrainingTask(Protocol):
     notes: list[str]
     fingerprint: str
 
-    @property
-    def summary(self) -> Mapping[str, Any]: ...
+    def summary(self) -> Mapping[str, Any]:
+        """What a checkpoint's summary of its training says of the samples, beside their number."""
+        ...
 
     def loader(self, batches: "Sampler[list[int]]") -> "DataLoader":
         """Batches with `indices` and `broken`, of the items `pass_number * len(train_paths) + index` in `batches`."""

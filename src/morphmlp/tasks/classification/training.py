@@ -53,12 +53,14 @@ class ClassificationTask:
             num_processes=world_size(),
         )
 
-    @cached_property
     def summary(self) -> dict[str, Any]:
         """How long the samples are, which is how long a window of a recording should be."""
+        return {} if self._median_s is None else {MEDIAN_DURATION: round(self._median_s, 3)}
+
+    @cached_property
+    def _median_s(self) -> float | None:
         samples = [sample for sample in self.train_set.samples if self.classes[sample.label] != NOTHING]
-        median_s = median_duration_s([sample.path for sample in samples]) if self.unit == "videos" else None
-        return {} if median_s is None else {MEDIAN_DURATION: round(median_s, 3)}
+        return median_duration_s([sample.path for sample in samples]) if self.unit == "videos" else None
 
     def loader(self, batches: Sampler[list[int]]) -> DataLoader:
         settings = self.config.train
