@@ -44,7 +44,7 @@ VERBS = {
 # Dependencies that `docs/requirements-runtime.txt` leaves out.
 LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
 READ_ADDRESSES = {"watch"}  # streams, too
-NO_ADDRESSES = {"--out", "--csv", "--config", "--recipe"}  # options whose values are files and folders here
+NO_ADDRESSES = {"--out", "--csv", "--list", "--config", "--recipe"}  # options whose values are files and folders here
 READ_FILES_AT_ADDRESSES = {"calibrate", "check-data", "evaluate", "features", "predict", "train"}
 
 

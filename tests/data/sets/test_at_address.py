@@ -186,3 +186,15 @@ def test_a_host_that_is_down_is_one_line_on_the_command_line(checkpoint: Path, t
     result = tiny.run_command("train", "http://127.0.0.1:9/set", "--out", tmp_path / "run")
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "127.0.0.1:9/set/train.csv: the host cannot be reached; is the address right" in result.stderr
+
+
+def test_a_shelf_may_have_files_at_addresses(files: Files, checkpoint: Path, tmp_path: Path):
+    videos = sorted((files.folder / "set" / "videos").glob("val-*"))
+    addresses = [f"{files.address}/set/videos/{video.name}" for video in videos]
+    options = ("--out", tmp_path / "rows.jsonl", "--workers", 0)
+    result = tiny.run_command("predict", checkpoint, *addresses, f"{files.address}/none.mp4", *options)
+    assert result.returncode == 1, result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["path"] for row in rows} == {*addresses, f"{files.address}/none.mp4"}
+    (broken,) = [row for row in rows if "none.mp4" in row["path"]]
+    assert "there is no such file; is the address right?" in str(broken)
