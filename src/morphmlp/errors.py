@@ -14,7 +14,7 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         """The message, in which addresses have both slashes; `Path` leaves one of them."""
-        return re.sub(r"\b(https?|s3|gs):/(?=[^/])", r"\1://", super().__str__())
+        return with_both_slashes(super().__str__())
 
 
 class ConfigError(UserError):
@@ -44,8 +44,22 @@ class MediaError(UserError):
         self.path, self._read = Path(path), path
         self.reason = reason
 
+    @property
+    def name(self) -> str:
+        """The file as text, which is an address where it was one."""
+        return with_both_slashes(str(self.path))
+
     def __reduce__(self) -> tuple:
         return type(self), (self._read, self.reason)
+
+
+def with_both_slashes(text: str) -> str:
+    """A text whose addresses have lost a slash in a `Path`, with it.
+
+    >>> with_both_slashes("s3:/bucket/a.mp4: is empty")
+    's3://bucket/a.mp4: is empty'
+    """
+    return re.sub(r"\b(https?|s3|gs):/(?=[^/])", r"\1://", text)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
