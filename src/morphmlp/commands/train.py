@@ -5,9 +5,10 @@ import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
+from jsonargparse.typing import PositiveFloat
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
 from morphmlp.config import InputConfig, SplitConfig, TrainConfig
@@ -108,6 +109,13 @@ def _parser() -> Parser:
         metavar="SHARE",
         help="the same as --lists.background: share of clips from between labelled stretches, of class (nothing)",
     )
+    parser.add_argument(
+        "--window",
+        type=Literal["auto"] | PositiveFloat | None,
+        metavar="auto|SECONDS",
+        help="the same as --lists.window: clips of stretches are windows with their middle in them, as `watch` sees; "
+        "auto: twice the median stretch",
+    )
     parser.add_class_arguments(TrainConfig, as_group=True)
     parser.add_class_arguments(
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
@@ -195,6 +203,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     plain, named = options.as_dict(), given.as_dict()
     if options.background is not None:
         plain["lists"]["background"] = options.background
+    if options.window is not None:
+        plain["lists"]["window"] = 0.0 if options.window == "auto" else options.window
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
