@@ -5,10 +5,9 @@ import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, Namespace
-from jsonargparse.typing import PositiveFloat
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
 from morphmlp.config import InputConfig, SplitConfig, TrainConfig
@@ -111,7 +110,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--window",
-        type=Literal["auto"] | PositiveFloat | None,
+        type=float | str | None,
         metavar="auto|SECONDS",
         help="the same as --lists.window: clips of stretches are windows with their middle in them, as `watch` sees; "
         "auto: twice the median stretch",
@@ -204,7 +203,7 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     if options.background is not None:
         plain["lists"]["background"] = options.background
     if options.window is not None:
-        plain["lists"]["window"] = 0.0 if options.window == "auto" else options.window
+        plain["lists"]["window"] = _window(options.window)
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
@@ -213,6 +212,15 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
+
+
+def _window(value: float | str) -> float:
+    """As `lists.window` has it, where 0 is auto."""
+    if value == "auto":
+        return 0.0
+    if not isinstance(value, float) or not value > 0:
+        raise ConfigError(f"--window is {value}; allowed: auto, or seconds above 0, such as 1.5")
+    return value
 
 
 def _refuse_beside_resume(given: Namespace) -> None:

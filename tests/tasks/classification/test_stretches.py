@@ -94,6 +94,15 @@ def rows_of(path: Path) -> list[tuple]:
         ]
 
 
+@pytest.mark.parametrize("value", ["often", "0", "-1", "nan"])
+def test_a_window_that_is_no_length_is_one_line(recordings: Path, tmp_path: Path, value: str):
+    process = run_command("train", recordings / "list.csv", "--out", tmp_path / "run", f"--window={value}")
+    assert process.returncode == 1
+    assert f"--window is {value}" in process.stderr.replace(".0", "")
+    assert "allowed: auto, or seconds above 0, such as 1.5" in process.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_windows_of_a_checkpoint_to_start_from_are_not_those_of_the_training(recordings: Path, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run_command("train", recordings / "list.csv", "--out", first, *OPTIONS, "--window", "1").returncode == 0
