@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from morphmlp.data.clips.windows import usual_windows
+from morphmlp.data.sets.background import NOTHING
 from morphmlp.display.page import inline
 from morphmlp.formatting import as_json, one_line
 from morphmlp.serving import openapi
@@ -186,7 +187,8 @@ async def _window_rows(
     thumbnails: bool,
 ) -> AsyncIterator[dict[str, Any]]:
     """What the file is, a row for each window, and the segments."""
-    finder = SegmentFinder(service.predictor.labels, threshold=service.predictor.threshold, shortest_s=SHORTEST_S)
+    predictor = service.predictor
+    finder = SegmentFinder(predictor.labels, threshold=predictor.threshold, shortest_s=SHORTEST_S, background=[NOTHING])
     yield {"file": upload.name, "duration_s": round(duration_s, 6)}
     segments = []
     async for answer in answers:
@@ -231,7 +233,7 @@ async def _unless_gone(request: Request, work: "Coroutine[Any, Any, Result] | as
         gone.cancel()
         if not working.done():
             working.cancel()
-            await asyncio.wait([working])
+            await asyncio.gather(working, return_exceptions=True)
 
 
 async def _hung_up(request: Request) -> None:

@@ -64,7 +64,11 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._task: asyncio.Task | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Lets the model answer once, which takes longer than later, and begins to collect."""
+        config = self._predictor.input
+        num_views, frames = config.num_clips * config.num_crops, self._predictor.config.frames
+        await self.run(predict_clips, self._predictor, [np.zeros((num_views, 3, frames, *config.crop), np.float32)])
         self._task = asyncio.create_task(self._serve())
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """What the decoding processes do: a file becomes the views that the model takes, or the reason why it does not.
 
 Nothing of a file is opened anywhere else: a file that crashes a decoder, hangs it or fills the memory ends one of these
-processes. `lanes` runs them.
+processes. `lanes` runs them, each forked from a process that has imported this module: all imports are at its top.
 """
 
 import os
@@ -14,20 +14,26 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
+from PIL import Image
 
 from morphmlp.config import InputConfig
+from morphmlp.data.batches.loaders import BrokenSample, TestClips, refuse_strips
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips.cutting import CutWindow, WindowCutter
+from morphmlp.data.clips.protocol import views_of
 from morphmlp.data.clips.windows import num_windows
 from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.counted import VideoInfo, is_image
 from morphmlp.data.media.limits import PIXELS_VARIABLE, WINDOW_VARIABLE, refuse_giant_window
 from morphmlp.data.media.sources import MediaKind, why_not_taken
-from morphmlp.data.media.streams import Stream, TimedFrame
+from morphmlp.data.media.streams import Run, Stream, TimedFrame
 from morphmlp.data.media.video import probe
+from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.serving.limits import MEGABYTE, Limits
 from morphmlp.system import limit_memory
+from morphmlp.tasks.classification.timeline.watching import sampled_pictures
 
 Result = TypeVar("Result")
 
@@ -84,8 +90,6 @@ _windows: Iterator[DecodedWindow] = iter(())
 def prepare(how: HowToRead) -> None:
     """The first that a decoding process does."""
     global _how
-    import torch
-
     _how = how
     leave_signals_to_main_process()
     torch.set_num_threads(1)
@@ -136,8 +140,8 @@ def _or_refused(read: Callable[[HowToRead], Result]) -> Result | Refused:
     try:
         return read(_how)
     except MediaError as error:
-        # The variables of the environment are for who runs the server.
-        reason = re.sub(r",? or set MORPHMLP_\w+.*", "", error.reason)
+        # What can be set is for who runs the server.
+        reason = re.sub(r"(,? or set MORPHMLP_|; --max_damage ).*", "", error.reason)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
@@ -148,9 +152,6 @@ def _or_refused(read: Callable[[HowToRead], Result]) -> Result | Refused:
 
 
 def _read(path: Path, how: HowToRead) -> Decoded:
-    from morphmlp.data.batches.loaders import BrokenSample, TestClips
-    from morphmlp.data.sets.labelled import Sample
-
     info = _require_taken(path, how)
     views = TestClips([Sample(path, label=-1)], how.frames, how.input)[0]
     if isinstance(views, BrokenSample):
@@ -176,24 +177,30 @@ def _require_taken(path: Path, how: HowToRead) -> VideoInfo:
 
 
 def _cut(path: Path, length_s: float, step_s: float, how: HowToRead) -> Iterator[DecodedWindow]:
-    """The windows of a file, whose frames are one run, as `Watch` has them."""
-    stream = Stream(path, short_side=how.input.decoded_short_side)
-    cutter: WindowCutter[TimedFrame] = WindowCutter(length_s=length_s, step_s=step_s)
-    end_s = 0.0
+    """The windows of a file as `Watch` has them: where its clock jumps, they start anew."""
+    stream = Stream(path, short_side=how.input.decoded_short_side, say=lambda line: None)
+    cutter: WindowCutter[TimedFrame] | None = None
+    run: Run | None = None
     for frame in stream.frames():
+        if cutter is None or run is not frame.run:
+            yield from _rest(cutter, run, path, how)
+            run = frame.run
+            cutter = WindowCutter(length_s=length_s, step_s=step_s, start_s=run.start_s)
         for window in cutter.add(frame):
             yield _decoded(window, path, how)
         refuse_giant_window(path, len(cutter.frames), len(cutter.frames) * frame.num_bytes)
-        end_s = frame.run.end_s
-    for window in cutter.finish(end_s):
-        yield _decoded(window, path, how)
+    yield from _rest(cutter, run, path, how)
+
+
+def _rest(
+    cutter: WindowCutter[TimedFrame] | None, run: Run | None, path: Path, how: HowToRead
+) -> Iterator[DecodedWindow]:
+    """The windows that are left of a run that is over."""
+    if cutter is not None and run is not None:
+        yield from (_decoded(window, path, how) for window in cutter.finish(run.end_s))
 
 
 def _decoded(window: CutWindow[TimedFrame], path: Path, how: HowToRead) -> DecodedWindow:
-    from morphmlp.data.batches.loaders import refuse_strips
-    from morphmlp.data.clips.protocol import views_of
-    from morphmlp.tasks.classification.timeline.watching import sampled_pictures
-
     pictures = sampled_pictures(window, frames=how.frames, config=how.input)
     if how.input.fit != "stretch":
         refuse_strips(path, pictures.shape[1:3])
@@ -203,8 +210,6 @@ def _decoded(window: CutWindow[TimedFrame], path: Path, how: HowToRead) -> Decod
 
 def _thumbnail(picture: np.ndarray) -> bytes:
     """A JPEG file of a picture `[H, W, 3]`, 96 pixels high."""
-    from PIL import Image
-
     width = max(1, round(THUMBNAIL_HEIGHT * picture.shape[1] / picture.shape[0]))
     buffer = BytesIO()
     Image.fromarray(picture).resize((width, THUMBNAIL_HEIGHT)).save(buffer, "JPEG", quality=80)

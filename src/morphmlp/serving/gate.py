@@ -95,7 +95,7 @@ class Gate:
         if self._hosts is not None and _name_of(host) not in self._hosts:
             raise Refusal(421, "the server is not addressed by this name; use localhost, or set a token")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other origins may not use this server")
         if scope["path"] not in OPEN:
             self._require_token(headers.get("authorization", ""))
@@ -187,9 +187,13 @@ def refusal_headers(refusal: Refusal) -> dict[str, str]:
 
 
 def _name_of(host: str) -> str:
-    """The name in a Host header, without its port.
+    """The name in a Host header, without its port; "" where it is none.
 
     >>> _name_of("localhost:8000"), _name_of("[::1]:8000")
     ('localhost', '::1')
     """
-    return (urlsplit(f"//{host}").hostname or "") if "@" not in host else ""
+    try:
+        parts = urlsplit(f"//{host}")
+    except ValueError:
+        return ""
+    return "" if parts.username is not None else parts.hostname or ""

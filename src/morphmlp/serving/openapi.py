@@ -71,7 +71,7 @@ LABELS: dict[str, Any] = {
                 "labels": ["pouring tea", "washing a cup"],
                 "model": "morphmlp_video_s",
                 "kind": "video",
-                "threshold": None,
+                "threshold": 0.62,
                 "shows_where_it_looked": True,
                 "limits": {"upload_mb": 100.0, "duration_s": 600.0, "files": 16},
                 "windows": {"length_s": 2.0, "step_s": 1.0},

@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const PALETTE = ["#0b7285", "#c2410c", "#5f3dc4", "#2b8a3e", "#a61e4d", "#1864ab", "#7c5e10", "#495057", "#862e9c",
   "#087f5b"];
 const CLIP_MS = 1200; // of the camera: what is sent at a time
+const MOST_FAILED_CLIPS = 3; // in a row: a browser that has much to do gives one without a picture now and then
 let model = null;
 
 function make(tag, className, text) {
@@ -173,7 +174,8 @@ async function* lines(stream) {
 
 function draw(box, duration, windows, segments) {
   const scroll = make("div", "scroll"), wide = make("div", "wide"), strip = make("div", "thumbnails");
-  const detail = make("p", "moment", segments.length ? "" : "Nothing was found.");
+  const hint = segments.length ? "Point at a bar, or reach it with the Tab key." : "Nothing was found.";
+  const detail = make("p", "moment", hint);
   detail.setAttribute("aria-live", "polite");
   const shown = Math.min(windows.length, 12);
   for (let i = 0; i < shown; i++) {
@@ -277,7 +279,7 @@ function stopCamera(note) {
 
 async function watch(own) {
   const next = () => (model.kind === "video" ? clip(own) : still());
-  let recording = next();
+  let recording = next(), failed = 0;
   while (stream === own) {
     try {
       const recorded = await recording;
@@ -285,9 +287,9 @@ async function watch(own) {
       recording = next();
       const reply = await (await ask("/predict?top=3&name=camera", recorded)).json();
       if (stream === own) $("live-result").replaceChildren(bars(reply.results[0].top));
+      failed = 0;
     } catch (error) {
-      if (stream === own) stopCamera(error.message);
-      return;
+      if (stream === own && ++failed === MOST_FAILED_CLIPS) stopCamera(error.message);
     }
   }
 }

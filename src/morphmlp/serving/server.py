@@ -65,6 +65,8 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         UserError: the address is taken, may not be used, or is none of this machine.
     """
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port is {port}; give 0 to 65535, where 0 is any that is free")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)

@@ -86,7 +86,7 @@ class Service:
             UserError: a process cannot be started.
         """
         await self.lanes.start()
-        self.batcher.start()
+        await self.batcher.start()
 
     async def stop(self) -> None:
         self.lanes.stop()

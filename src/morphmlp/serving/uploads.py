@@ -68,7 +68,8 @@ async def _receive(request: Body, folder: Path, limits: Limits, name: str) -> li
             async for part in request.stream():
                 if (num_bytes := num_bytes + len(part)) > most:
                     raise too_large
-                writer.write(part)
+                if part:
+                    writer.write(part)
         return writer.finish()
     except TimeoutError:
         raise Refusal(408, f"the request did not arrive within {limits.upload_s:g} s") from None
