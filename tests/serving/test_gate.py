@@ -100,6 +100,22 @@ def test_no_more_requests_are_in_work_than_are_allowed():
     asyncio.run(run())
 
 
+def test_a_client_that_has_its_answer_finds_its_place_free():
+    async def run() -> None:
+        gate = gate_of(queue=1)
+        found: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                found.append(gate.num_in_work)
+
+        await gate({"type": "http", "method": "POST", "path": "/predict", "headers": []}, None, send)  # type: ignore[arg-type]
+        assert found == [0]
+        assert gate.num_in_work == 0
+
+    asyncio.run(run())
+
+
 def test_work_that_is_cut_off_is_told_so():
     async def run() -> None:
         gate = gate_of(never_answers)

@@ -42,9 +42,11 @@ def test_a_task_whose_process_dies_is_tried_once_more(tmp_path: Path):
     async def use(lane: Lane) -> None:
         assert await lane.run(dying.be_killed_once, tmp_path / "mark") == "done"
         assert lane.num_restarts == 1
-        with pytest.raises(ProcessEnded, match=r"^ended the decoding process \(SIGKILL\)$"):
-            await lane.run(dying.be_killed)
-        assert lane.num_restarts == 3
+        for number, status in ((signal.SIGKILL, 503), (signal.SIGSEGV, 422)):
+            with pytest.raises(ProcessEnded, match=rf"^ended the decoding process \({number.name}\)$") as ended:
+                await lane.run(dying.be_sent, number)
+            assert ended.value.status == status
+        assert lane.num_restarts == 5
         assert await lane.run(dying.process_id) > 0
 
     with_lane(use)

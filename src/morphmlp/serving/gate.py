@@ -119,8 +119,15 @@ class Gate:
         if scope["path"] not in WORK:
             await self._app(scope, receive, send)
             return
-        self.num_in_work += 1
-        work = asyncio.ensure_future(self._app(scope, receive, send))
+        place = _Place(self)
+
+        async def send_and_leave(message: Message) -> None:
+            """Leaves before the client has its answer, so that its next request finds the place free."""
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                place.leave()
+            await send(message)
+
+        work = asyncio.ensure_future(self._app(scope, receive, send_and_leave))
         cut = asyncio.ensure_future(self._cut.wait())
         try:
             await asyncio.wait([work, cut], return_when=asyncio.FIRST_COMPLETED)
@@ -131,7 +138,20 @@ class Gate:
             cut.cancel()
             work.cancel()
             await asyncio.wait([work])
-            self.num_in_work -= 1
+            place.leave()
+
+
+class _Place:
+    """A request among those in work, until it leaves."""
+
+    def __init__(self, gate: Gate):
+        self._gate = gate
+        self._is_taken = True
+        gate.num_in_work += 1
+
+    def leave(self) -> None:
+        self._gate.num_in_work -= self._is_taken
+        self._is_taken = False
 
 
 class _SlowReader(Exception):

@@ -85,7 +85,9 @@ class Lane:
             except asyncio.CancelledError:  # nobody waits for it any more
                 self._renew()
                 raise
-        raise ProcessEnded(422, f"ended the decoding process ({cause})")
+        # No file makes its decoder send itself this signal: somebody else did, such as a system that lacks memory.
+        status = 503 if cause == "SIGKILL" else 422
+        raise ProcessEnded(status, f"ended the decoding process ({cause})")
 
     async def _result(self, function: Callable[..., Result], arguments: Iterable[Any], timeout_s: float) -> Result:
         future: Future[Result] = await asyncio.to_thread(self._schedule, function, arguments, timeout_s)
