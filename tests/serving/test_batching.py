@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morphmlp.data.batches.loaders import TestClips
+from morphmlp.data.batches.views import TestViews
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.serving import batching
 from morphmlp.serving.batching import Batcher, predict_clips
@@ -21,8 +21,8 @@ def predictor(checkpoint: Path) -> Predictor:
 @pytest.fixture(scope="module")
 def views(predictor: Predictor, data: Path) -> list[np.ndarray]:
     videos = [Sample(path, label=-1) for path in sorted((data / "val").rglob("*.mp4"))[:5]]
-    clips = TestClips(videos, predictor.config.frames, predictor.input)
-    return [clips[i].clips.numpy() for i in range(5)]  # type: ignore[union-attr]
+    clips = TestViews(videos, predictor.config.frames, predictor.input)
+    return [clips[i].clips for i in range(5)]  # type: ignore[union-attr]
 
 
 def batched(predictor: Predictor, views: list[np.ndarray]) -> tuple[list[np.ndarray | BaseException], list[int]]:

@@ -95,4 +95,4 @@ def test_the_views_are_those_that_the_predictor_reads(data: Path, checkpoint: Pa
     clips = TestClips([Sample(video_of(data), label=-1)], predictor.config.frames, predictor.input)[0]
     decoded = read_file(video_of(data))
     assert isinstance(decoded, Decoded)
-    np.testing.assert_array_equal(decoded.clips, clips.clips)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(decoded.clips, clips.clips.numpy())  # type: ignore[union-attr]

@@ -4,50 +4,37 @@ All that uses the model runs in one thread, so that requests never compete for i
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from morphmlp.data.batches.loaders import Batch, SampleClips, TestClips, collate
-from morphmlp.data.sets.labelled import Sample
-from morphmlp.tasks.classification.prediction import predict_samples, videos_per_batch
+from morphmlp.inference.device import evaluating
+from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
 from morphmlp.tasks.classification.predictor import Predictor
 
 Result = TypeVar("Result")
+THIS_FILE = "this file"  # whatever it is called, in messages about the model
 Waiting = tuple[np.ndarray, "asyncio.Future[np.ndarray]"]
 
 
-@dataclass(frozen=True)
-class ReadyBatch:
-    """One batch of views that are decoded already, in the place of a loader that decodes."""
-
-    dataset: TestClips
-    batch: Batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        yield self.batch
-
-
-def predict_clips(predictor: Predictor, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Probabilities `[classes]` of each video, whose views are float32 `[views, 3, T, h, w]`.
+def predict_clips(predictor: Predictor, clips: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities `[videos, classes]` of videos whose views are float32 `[views, 3, T, h, w]` each.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
     """
-    import torch
-
-    samples = [Sample(Path("an upload"), label=-1)] * len(clips)
-    batch = collate([SampleClips(torch.from_numpy(views), [-1], i) for i, views in enumerate(clips)])
-    loader: Any = ReadyBatch(TestClips(samples, predictor.config.frames, predictor.input), batch)
-    results = predict_samples(
-        predictor.model, loader, precision=predictor.precision, temperature=predictor.info.temperature
+    names = [THIS_FILE] * len(clips)
+    with evaluating(predictor.model):
+        logits = clip_logits(predictor.model, np.concatenate(clips), names, precision=predictor.precision)
+    return join_views(
+        logits,
+        num_videos=len(clips),
+        aggregation=predictor.input.aggregation,
+        temperature=predictor.info.temperature,
     )
-    return [result.joined for _, result in results]  # type: ignore[union-attr]
 
 
 class Batcher:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import BrokenSample, TestClips, refuse_strips
+from morphmlp.data.batches.views import BrokenSample, TestViews, refuse_strips
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips.cutting import CutWindow, WindowCutter
 from morphmlp.data.clips.protocol import views_of
@@ -92,7 +91,6 @@ def prepare(how: HowToRead) -> None:
     global _how
     _how = how
     leave_signals_to_main_process()
-    torch.set_num_threads(1)
     os.environ[PIXELS_VARIABLE] = str(how.limits.pixels)
     os.environ[WINDOW_VARIABLE] = str(int(how.limits.decode_mb * MEGABYTE / 2))
     limit_memory(int(how.limits.decode_mb * MEGABYTE))
@@ -153,10 +151,10 @@ def _or_refused(read: Callable[[HowToRead], Result]) -> Result | Refused:
 
 def _read(path: Path, how: HowToRead) -> Decoded:
     info = _require_taken(path, how)
-    views = TestClips([Sample(path, label=-1)], how.frames, how.input)[0]
+    views = TestViews([Sample(path, label=-1)], how.frames, how.input)[0]
     if isinstance(views, BrokenSample):
         raise MediaError(path, views.reason)
-    return Decoded(np.asarray(views.clips), info.duration_s, views.note)
+    return Decoded(views.clips, info.duration_s, views.note)
 
 
 def _require_taken(path: Path, how: HowToRead) -> VideoInfo:
@@ -204,7 +202,7 @@ def _decoded(window: CutWindow[TimedFrame], path: Path, how: HowToRead) -> Decod
     pictures = sampled_pictures(window, frames=how.frames, config=how.input)
     if how.input.fit != "stretch":
         refuse_strips(path, pictures.shape[1:3])
-    clips = np.asarray(views_of(pictures, how.input))
+    clips = views_of(pictures, how.input)
     return DecodedWindow(window.start_s, window.end_s, clips, _thumbnail(pictures[len(pictures) // 2]))
 
 

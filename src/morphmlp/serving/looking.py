@@ -9,6 +9,7 @@ from morphmlp.data.clips.seen import seen_frames
 from morphmlp.display.film_strip import film_strip
 from morphmlp.display.heat import heated
 from morphmlp.display.page import inline
+from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 
 if TYPE_CHECKING:
@@ -25,10 +26,8 @@ class Looker:
     """
 
     def __init__(self, predictor: Predictor, checkpoint: str | Path):
-        from torch import nn
-
         self._predictor, self._checkpoint = predictor, checkpoint
-        self.can_look = isinstance(predictor.model, nn.Module)
+        self.can_look = not isinstance(predictor.model, Runtime)
         self._model: MorphMLP | None = None
 
     def strip(self, clip: np.ndarray) -> str:

@@ -168,7 +168,7 @@ class Service:
         try:
             return await self.batcher.predict(clips)
         except UserError as error:  # of the model, such as outputs that are not finite
-            raise Refusal(500, f"the model failed: {str(error).replace('an upload', 'this file')}") from None
+            raise Refusal(500, f"the model failed: {error}") from None
 
     def _prediction(self, upload: Upload, probabilities: np.ndarray, note: str | None) -> Prediction:
         return Prediction(
