@@ -4,7 +4,8 @@ const $ = (id) => document.getElementById(id);
 const PALETTE = ["#0b7285", "#c2410c", "#5f3dc4", "#2b8a3e", "#a61e4d", "#1864ab", "#7c5e10", "#495057", "#862e9c",
   "#087f5b"];
 const CLIP_MS = 1200; // of the camera: what is sent at a time
-const MOST_FAILED_CLIPS = 3; // in a row: a browser that has much to do gives one without a picture now and then
+const LONGEST_CLIP_MS = 5000; // where a browser that has much to do gives short ones without a picture
+const MOST_FAILED_CLIPS = 5; // in a row
 let model = null;
 
 function make(tag, className, text) {
@@ -278,8 +279,10 @@ function stopCamera(note) {
 }
 
 async function watch(own) {
-  const next = () => (model.kind === "video" ? clip(own) : still());
-  let recording = next(), failed = 0;
+  let failed = 0;
+  const next = () =>
+    model.kind === "video" ? clip(own, Math.min(CLIP_MS * 2 ** failed, LONGEST_CLIP_MS)) : still();
+  let recording = next();
   while (stream === own) {
     try {
       const recorded = await recording;
@@ -294,7 +297,7 @@ async function watch(own) {
   }
 }
 
-function clip(own) {
+function clip(own, milliseconds) {
   return new Promise((resolve, reject) => {
     const kind = ["video/webm;codecs=vp8", "video/webm", "video/mp4"].find((k) => MediaRecorder.isTypeSupported(k));
     const recorder = new MediaRecorder(own, { mimeType: kind }), parts = [];
@@ -302,7 +305,7 @@ function clip(own) {
     recorder.onstop = () => resolve(new Blob(parts, { type: "application/octet-stream" }));
     recorder.onerror = () => reject(new Error("the browser cannot record"));
     recorder.start();
-    setTimeout(() => recorder.state !== "inactive" && recorder.stop(), CLIP_MS);
+    setTimeout(() => recorder.state !== "inactive" && recorder.stop(), milliseconds);
   });
 }
 

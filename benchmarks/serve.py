@@ -1,6 +1,6 @@
 """Load on `morphmlp serve` on this machine: rate, latency, memory, and what becomes of requests when things go wrong.
 
-    python benchmarks/serving.py CHECKPOINT FOLDER_OF_VIDEOS [--requests 400] [--memory_requests 10000]
+    python benchmarks/serve.py CHECKPOINT FOLDER_OF_VIDEOS [--requests 400] [--memory_requests 10000]
 
 Server and clients share the machine, and talk over the loopback address only. A section ends after its number of
 requests or `--seconds`, whichever comes first. The fault sections have to end with as many answers as requests.
