@@ -105,7 +105,7 @@ def under_load(
     run(8, 32)  # the first ones load what the others have
     results = {f"{clients} clients": run(clients, options.requests).row() for clients in CLIENTS}
     results["four times the queue"] = run(4 * QUEUE, 4 * QUEUE * 4).row()
-    damaged = [body if number % 10 else _damaged(body, seed=number) for number, body in enumerate(bodies * 10)]
+    damaged = [body if number % 10 else _damaged(body, seed=number) for number, body in enumerate([*bodies] * 10)]
     results["a tenth damaged"] = run(8, options.requests, damaged).row()
     with killing_decoders(process.pid) as killed:
         results["decoders killed"] = run(8, options.requests).row()

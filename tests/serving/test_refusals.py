@@ -265,3 +265,12 @@ def test_a_server_that_has_waited_long_enough_says_so_to_those_in_work(strict_en
 def strict_end(checkpoint: Path, tmp_path: Path):
     with running(checkpoint, tmp_path / "uploads", drain_s=0.1) as found:
         yield found
+
+
+def test_a_connection_on_which_nothing_is_asked_is_closed(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("morphmlp.serving.server.SILENT_S", 0.2)
+    with running(checkpoint, tmp_path / "uploads") as served, connected(served) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: ")  # and then nothing
+        assert client.recv(100) == b""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +29,6 @@ from morphmlp.serving.looking import Looker
 from morphmlp.serving.metrics import Metrics
 from morphmlp.serving.uploads import Upload
 from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
-
-Result = TypeVar("Result")
 
 WINDOWS_AT_ONCE = 8  # that a decoding process hands over, a part of what a model takes at once
 
@@ -194,7 +192,7 @@ class Service:
         self.metrics.observe("batch_seconds", seconds)
 
 
-def _taken(result: Result | Refused) -> Any:
+def _taken(result: Any) -> Any:
     """What a process read; raises Refusal where it refused."""
     if isinstance(result, Refused):
         raise Refusal(422, result.reason)
