@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from morphmlp.files import replaced_file, replaced_folder, require_replaceable
+from morphmlp.errors import ConfigError
+from morphmlp.files import replaced_file, replaced_folder, require_apart, require_replaceable
 
 
 class Stopped(BaseException):
@@ -186,6 +187,18 @@ def test_where_no_file_can_be_is_known_before_and_nothing_is_made(tmp_path: Path
     with pytest.raises(NotADirectoryError):
         require_replaceable(tmp_path / "file" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_results_of_one_name_and_those_that_would_replace_a_source_are_refused(tmp_path: Path):
+    (tmp_path / "source.mp4").touch()
+    (tmp_path / "link.csv").symlink_to("x.csv")
+    csv, link, source = tmp_path / "x.csv", tmp_path / "link.csv", tmp_path / "source.mp4"
+    require_apart([("--out", csv), ("--render", tmp_path / "y.mp4")], [source])
+    require_apart([("--out", os.devnull), ("--csv", os.devnull)])
+    with pytest.raises(ConfigError, match=r"--render \S+link\.csv is also written by --out; give each result a name"):
+        require_apart([("--out", csv), ("--render", link)])
+    with pytest.raises(ConfigError, match=r"--csv \S+source\.mp4 is the source itself; give another name"):
+        require_apart([("--csv", source)], [tmp_path / "." / "source.mp4"])
 
 
 def test_a_link_to_a_file_stays_a_link_to_the_new_content(tmp_path: Path):

@@ -6,12 +6,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from morphmlp.errors import DataError
+from morphmlp.errors import ConfigError, DataError
 from morphmlp.formatting import as_json
 from morphmlp.signals import end_if_asked
 
@@ -169,6 +169,25 @@ def require_replaceable(path: str | Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if not path.exists() and not os.access(parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def require_apart(outputs: Iterable[tuple[str, str | Path]], inputs: Iterable[str | Path] = ()) -> None:
+    """Raises ConfigError where two outputs are one file, or an output is an input, which it would replace.
+
+    Args:
+        outputs: the option and the path of each, such as `("--out", "x.csv")`. Devices and pipes are not replaced.
+    """
+    sources = {os.path.normcase(os.path.realpath(path)) for path in inputs}
+    taken: dict[str, str] = {}
+    for option, path in outputs:
+        place = os.path.normcase(os.path.realpath(path))
+        if os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place):
+            continue
+        if place in sources:
+            raise ConfigError(f"{option} {path} is the source itself; give another name")
+        if place in taken:
+            raise ConfigError(f"{option} {path} is also written by {taken[place]}; give each result a name of its own")
+        taken[place] = option
 
 
 def replace_json(path: str | Path, values: Any) -> None:

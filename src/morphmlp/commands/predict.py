@@ -3,6 +3,7 @@
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, add_protocol, make_parser, print_json, protocol, write_and_show
+from morphmlp.files import require_apart
 from morphmlp.output import tell
 
 
@@ -40,6 +41,7 @@ def run(arguments: list[str]) -> int:
     set_most_damage(options.max_damage)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     paths = expand_paths(options.paths, predictor.kind)
+    require_apart([("--csv", options.csv)] if options.csv else [], paths)
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
@@ -49,7 +51,7 @@ def run(arguments: list[str]) -> int:
     failures = [result for result in results if isinstance(result, MediaError)]
 
     def write() -> None:
-        if options.csv:
+        if options.csv and len(failures) < len(results):  # a source that is not there costs no earlier result
             write_csv(rows, options.csv)
 
     def show() -> None:

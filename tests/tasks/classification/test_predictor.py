@@ -241,6 +241,14 @@ def test_predict_shows_the_answer_everywhere(checkpoint: Path, data: Path, tmp_p
     assert row["answer"] == row["top"][0]["label"]
 
 
+def test_predictions_of_nothing_cost_no_earlier_csv(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "out.csv").write_text("earlier")
+    missing = tmp_path / "missing.mp4"
+    shown = tiny.run_command("predict", checkpoint, missing, "--csv", tmp_path / "out.csv", "--workers", 0)
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert (tmp_path / "out.csv").read_text() == "earlier"
+
+
 def test_equal_probabilities_keep_the_order_of_the_classes():
     prediction = Prediction(Path("a.mp4"), ["c", "a", "b"], np.array([0.3, 0.4, 0.3]))
     assert [label for label, _ in prediction.top(3)] == ["a", "c", "b"]

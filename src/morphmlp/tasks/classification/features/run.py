@@ -37,7 +37,6 @@ from morphmlp.tasks.classification.features.sources import (
     digest_of_files,
     refuse_windows,
     survey,
-    window_length,
 )
 
 OUTPUT_FILES = (vectors_file("safetensors"), vectors_file("npz"), TABLE_FILE, INFO_FILE, PARTS_FOLDER)
@@ -89,7 +88,7 @@ def write_features(
     computed. All processes call it, and all get the same result or the same error.
 
     Args:
-        length_s: of a window; by default what a densely sampled clip spans, else a step.
+        length_s: of a window; by default that of `usual_windows`, as in `watch`.
         classes: names of the files' labels.
         fresh: forget what is in `out`.
 
@@ -100,13 +99,15 @@ def write_features(
     """
     if step_s is not None and extractor.kind == "image":
         raise ConfigError("images have no windows: leave out --step, or give a checkpoint that takes videos")
-    out, length_s = Path(out), window_length(length_s, step_s, extractor.clip_length_s)
+    out, length_s = Path(out), extractor.window_length_s(length_s, step_s)
     require_own_folder(out, (*OUTPUT_FILES, *NEAREST_FILES), what="features")
     with process_group():
         surveyed: list[FeatureFile] = []
         with failing_together():
             if is_main():
                 surveyed = _surveyed(files, extractor, windows=step_s is not None, workers=workers)
+                if all(file.reason is not None for file in surveyed):
+                    raise _nothing_to_read(surveyed, surveyed[0].source, surveyed[0].reason)
         spans = Spans(agreed(surveyed), length_s=length_s, step_s=step_s)
         settings = _settings(extractor, spans, format=format, classes=classes)
         parts = PartsFolder(out / PARTS_FOLDER, settings)
@@ -138,6 +139,10 @@ def _surveyed(
     return [
         file if reason is None else replace(file, reason=reason) for file, reason in zip(found, refused, strict=True)
     ]
+
+
+def _nothing_to_read(files: Sequence[FeatureFile], path: object, reason: str | None) -> DataError:
+    return DataError(f"none of the {len(files)} files can be read; {path}: {reason}")
 
 
 def _settings(extractor: FeatureExtractor, spans: Spans, *, format: Format, classes: Sequence[str]) -> dict[str, Any]:
@@ -216,7 +221,7 @@ def _join(out: Path, parts: PartsFolder, spans: Spans, classes: Sequence[str]) -
     info = _info(settings, spans, known, rows)
     if not len(rows):
         example = info["broken"][0]
-        raise DataError(f"none of the {len(spans.files)} files can be read; {example['path']}: {example['reason']}")
+        raise _nothing_to_read(spans.files, example["path"], example["reason"])
     info["shape"] = [len(rows), *read_rows(in_order[0]).shape[1:]]
     arrays = _arrays(in_order, spans, rows, shape=tuple(info["shape"]), labelled=bool(classes))
     out_file = out / vectors_file(settings["format"])
