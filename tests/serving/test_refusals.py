@@ -274,3 +274,13 @@ def test_a_connection_on_which_nothing_is_asked_is_closed(
     with running(checkpoint, tmp_path / "uploads") as served, connected(served) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: ")  # and then nothing
         assert client.recv(100) == b""
+
+
+def test_a_client_that_hangs_up_while_lines_come_frees_the_process(served: Running, video: Path):
+    body = video.read_bytes()
+    head = HEAD.replace(b"/predict", b"/windows?length_s=0.1&step_s=0.01").replace(b"90000", str(len(body)).encode())
+    with connected(served) as client:
+        client.sendall(head.replace(b"Host: x", b"Host: x\r\nAccept: application/x-ndjson") + body)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+    wait_until(lambda: served.service.lanes.num_busy == 0)
+    assert_alive_and_empty(served, video)
