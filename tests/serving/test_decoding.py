@@ -81,6 +81,8 @@ def test_windows_go_on_where_they_were(data: Path):
         return found
 
     whole, rest = windows_from(0), windows_from(11)
+    decoding.end_windows()
+    assert next_windows() is None  # as in a process that has begun nothing
     assert len(whole) == 16
     assert [window.start_s for window in rest] == [window.start_s for window in whole[11:]]
     assert all(np.array_equal(left.clips, right.clips) for left, right in zip(rest, whole[11:], strict=True))

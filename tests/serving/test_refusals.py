@@ -1,16 +1,25 @@
 """What the server refuses, with which status and line; afterwards it answers as before, and keeps nothing."""
 
+import asyncio
+import os
 import re
+import signal
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import httpx
 import pytest
 from served import Running, running
 from serving import sends
 from serving import served as http_served
+
+from morphmlp.serving.decoding import begin_windows, next_windows
+from morphmlp.serving.lanes import Lane
 
 
 def assert_alive_and_empty(served: Running, video: Path) -> None:
@@ -283,4 +292,38 @@ def test_a_client_that_hangs_up_while_lines_come_frees_the_process(served: Runni
         client.sendall(head.replace(b"Host: x", b"Host: x\r\nAccept: application/x-ndjson") + body)
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
     wait_until(lambda: served.service.lanes.num_busy == 0)
+    assert_alive_and_empty(served, video)
+
+
+@contextmanager
+def killed_before(calls_of_next: set[int], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Ends the process before these of its calls for the next windows; yields the functions that were called."""
+    calls, run = [], Lane.run
+
+    async def run_and_kill(self: Lane, function: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append(function)
+        if function is next_windows and calls.count(next_windows) in calls_of_next:
+            (process,) = self._pool._pool_manager.worker_manager.workers
+            os.kill(process, signal.SIGKILL)
+            await asyncio.sleep(0.3)
+        return await run(self, function, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lane, "run", run_and_kill)
+        yield calls
+
+
+def test_a_process_that_is_killed_between_windows_costs_none_and_no_window_is_left_out_in_silence(
+    served: Running, video: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = {"length_s": 0.2, "step_s": 0.05}
+    expected = served.post("/windows", video, **options).json()["windows"]
+    assert len(expected) > 3 * 8  # of which eight come at a time
+    with killed_before({3}, monkeypatch) as calls:
+        assert served.post("/windows", video, **options).json()["windows"] == expected
+    assert calls.count(begin_windows) == 2
+    with killed_before({3, 4}, monkeypatch):
+        answer = served.post("/windows", video, **options)
+    assert answer.status_code == 503
+    assert set(answer.json()) == {"error", "file"}
     assert_alive_and_empty(served, video)

@@ -83,7 +83,7 @@ class DecodedWindow:
 
 
 _how: HowToRead | None = None
-_windows: Iterator[DecodedWindow] = iter(())
+_windows: Iterator[DecodedWindow] | None = None  # of the file that was begun
 
 
 def prepare(how: HowToRead) -> None:
@@ -122,15 +122,19 @@ def begin_windows(path: Path, length_s: float, step_s: float, skip: int) -> Vide
     return _or_refused(begin)
 
 
-def next_windows() -> list[DecodedWindow] | Refused:
-    """The next windows, in order; none are left at the end of the file."""
-    return _or_refused(lambda how: list(islice(_windows, how.windows_at_once)))
+def next_windows() -> list[DecodedWindow] | Refused | None:
+    """The next windows, in order; none are left at the end of the file; None where no file was begun.
+
+    A process that took the place of one that died has begun none.
+    """
+    windows = _windows
+    return None if windows is None else _or_refused(lambda how: list(islice(windows, how.windows_at_once)))
 
 
 def end_windows() -> None:
     """Closes the file, if it is open still."""
     global _windows
-    _windows = iter(())
+    _windows = None
 
 
 def _or_refused(read: Callable[[HowToRead], Result]) -> Result | Refused:

@@ -147,12 +147,15 @@ class Service:
 
     async def _next(self, lane: Lane, upload: Upload, length_s: float, step_s: float, done: int) -> list[DecodedWindow]:
         """The next windows; a process that has died is replaced once, and goes on where it was."""
-        try:
-            return _taken(await lane.run(next_windows, tries=1))
-        except ProcessEnded:
-            pass
+        with suppress(ProcessEnded):
+            windows = _taken(await lane.run(next_windows, tries=1))
+            if windows is not None:
+                return windows
         _taken(await lane.run(begin_windows, upload.path, length_s, step_s, done))
-        return _taken(await lane.run(next_windows, tries=1))
+        windows = _taken(await lane.run(next_windows, tries=1))
+        if windows is None:
+            raise Refusal(503, "the decoding process was ended twice; try again")
+        return windows
 
     async def strip(self, answer: Answer) -> str:
         """The frames that the model saw as a picture, a data URL."""
