@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from morphmlp.errors import ConfigError
-from morphmlp.files import replaced_file, replaced_folder, require_apart, require_replaceable
+from morphmlp.files import (
+    AppendedFile,
+    end_of_records,
+    replaced_file,
+    replaced_folder,
+    require_apart,
+    require_replaceable,
+)
 
 
 class Stopped(BaseException):
@@ -215,3 +222,35 @@ def test_line_ends_and_bytes_of_file_names_are_written_as_they_are(tmp_path: Pat
     with replaced_file(tmp_path / "b") as file:
         file.write(f"{name}\r\nüñ\n")
     assert (tmp_path / "b").read_bytes() == b"clip-\xff.mp4\r\n" + "üñ\n".encode()
+
+
+@pytest.mark.parametrize(("there", "whole"), [(b"", 0), (b"one", 0), (b"one\n", 4), (b"one\ntw", 4), (b"a\n" * 9, 18)])
+@pytest.mark.parametrize("block", [1, 3, 2**16])
+def test_records_end_with_the_last_line_end(tmp_path: Path, there: bytes, whole: int, block: int):
+    (tmp_path / "f").write_bytes(there)
+    with open(tmp_path / "f", "rb") as file:
+        assert end_of_records(file.fileno(), block=block) == whole
+
+
+def test_half_a_record_is_cut_off_when_a_file_is_opened_and_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "f"
+    path.write_bytes(b"one\ntw")
+    file, write = AppendedFile(path), os.write
+
+    def write_two_bytes(descriptor: int, data: bytes) -> int:
+        if len(data) < 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data[:2])
+
+    file.append(b"two\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_two_bytes)
+        with pytest.raises(OSError, match="No space left") as raised:
+            file.append(b"lost\n")
+    assert raised.value.filename == str(path)
+    assert path.read_bytes() == b"one\ntwo\n"
+    file.append(b"three\n")
+    file.close()
+    assert path.read_bytes() == b"one\ntwo\nthree\n"

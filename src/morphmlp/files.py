@@ -202,6 +202,56 @@ def replace_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+class AppendedFile:
+    """A file that grows by whole records, each of which ends a line: a reader or a later run finds no half of one.
+
+    What a killed process has left of a record is cut off when the file is opened, and what a full disk has taken of one
+    when that fails.
+
+    Raises:
+        OSError: it names the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with _naming(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            self.num_bytes = end_of_records(self._descriptor)
+            self._cut()
+
+    def append(self, record: bytes) -> None:
+        """Adds a record, or several; other processes can read it from now on."""
+        with _naming(self.path):
+            try:
+                written = 0
+                while written < len(record):
+                    written += os.write(self._descriptor, record[written:])
+            except OSError:
+                self._cut()
+                raise
+        self.num_bytes += len(record)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._descriptor, self.num_bytes)
+        os.lseek(self._descriptor, self.num_bytes, os.SEEK_SET)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def end_of_records(descriptor: int, *, block: int = 2**16) -> int:
+    """Bytes up to the last line end of an open file, and with it: 4 where it holds `one`, a line end, and `tw`."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        last = os.read(descriptor, end - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
+        end = start
+    return 0
+
+
 @contextmanager
 def _replaced(path: str | Path) -> Iterator[Path]:
     """Yields the name of a new file that takes the place of `path` if the body succeeds."""

@@ -30,6 +30,7 @@ from morphmlp.tasks.classification.prediction import (
     run_views,
     videos_per_batch,
 )
+from morphmlp.tasks.shared_work import cut_in_batches
 
 
 class FeatureModel(MorphMLP):
@@ -151,11 +152,10 @@ class FeatureExtractor:
 
     def batches_of(self, num_samples: int) -> list[range]:
         """Which samples are computed together; always the same, as rounding depends on it."""
-        size = videos_per_batch(self.input)
-        return [range(start, min(start + size, num_samples)) for start in range(0, num_samples, size)]
+        return cut_in_batches(num_samples, videos_per_batch(self.input))
 
     def batches(
-        self, samples: Sequence[Sample], batches: Sequence[range], *, workers: int
+        self, samples: Sequence[Sample], batches: Sequence[Sequence[int]], *, workers: int
     ) -> Iterator[list[SampleFeatures | BrokenSample]]:
         """The features of the samples of each batch, or why they cannot be read.
 

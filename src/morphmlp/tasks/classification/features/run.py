@@ -15,21 +15,14 @@ from typing import Any
 import numpy as np
 
 from morphmlp.data.media.sources import file_of, part_of
-from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
+from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replace_json, require_own_folder
 from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.features import outputs
 from morphmlp.tasks.classification.features.model import FeatureExtractor
 from morphmlp.tasks.classification.features.outputs import INFO_FILE, NAME, TABLE_FILE, Streamed, vectors_file
-from morphmlp.tasks.classification.features.parts import (
-    PARTS_FOLDER,
-    Known,
-    PartsFolder,
-    Rows,
-    read_rows,
-    require_same_settings,
-)
+from morphmlp.tasks.classification.features.parts import Known, PartsFolder, Rows, read_rows
 from morphmlp.tasks.classification.features.settings import Format
 from morphmlp.tasks.classification.features.sources import (
     FeatureFile,
@@ -38,6 +31,7 @@ from morphmlp.tasks.classification.features.sources import (
     refuse_windows,
     survey,
 )
+from morphmlp.tasks.shared_work import PARTS_FOLDER, share_of
 
 OUTPUT_FILES = (vectors_file("safetensors"), vectors_file("npz"), TABLE_FILE, INFO_FILE, PARTS_FOLDER)
 NEAREST_FILES = ("nearest.csv", "nearest.png", "nearest.html")
@@ -170,7 +164,7 @@ def _prepare(out: Path, parts: PartsFolder, *, fresh: bool) -> dict[str, Any] | 
             (out / name).unlink(missing_ok=True)
         parts.clear()
     if info := outputs.finished_info(out):
-        require_same_settings(info["settings"], parts.settings, where=out)
+        parts.require_same(info["settings"])
         parts.clear()
         return info
     parts.begin()
@@ -190,8 +184,7 @@ def _compute(
     with failing_together():
         done = parts.read().done() if is_main() else set()
     done = agreed(done)
-    todo = [batch for batch in extractor.batches_of(len(spans)) if not done.issuperset(batch)]
-    mine = todo[rank() :: world_size()]
+    mine = share_of(extractor.batches_of(len(spans)), done=done)
     total = sum(map(len, mine)) + len(done)
     progress(len(done), total)
     with failing_together():
