@@ -48,7 +48,9 @@ def _parser() -> Parser:
         "Answers over HTTP what videos or images show, and has a page for people at /. See docs/serve.md.",
         "morphmlp serve runs/mine/best --port 8000\n  curl -F file=@clip.mp4 http://127.0.0.1:8000/predict",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or an exported folder")
+    parser.add_argument(
+        "checkpoint", type=str, help="checkpoint folder, exported folder, or hf://owner/name of the hub"
+    )
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen at; 0.0.0.0: all of them")
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
     parser.add_argument("--threshold", type=ClosedUnitInterval, help="as that of `morphmlp predict`")
