@@ -19,6 +19,7 @@ from torch._dynamo.exc import UserError as TraceError
 from torch.export import Dim, ExportedProgram
 
 from morphmlp.errors import ConfigError
+from morphmlp.export.layout import for_engines
 from morphmlp.export.sizes import for_any_size
 from morphmlp.inference.runtimes import LEAST_SIZE_PX, MODEL_FILES, SIZE_STEP_PX, require_package
 from morphmlp.models.morphmlp import MorphMLP
@@ -78,7 +79,7 @@ class Float32LayerNorm(nn.Module):
 def write_onnx(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> dict[str, Any]:
     """Writes `model.onnx`, weights and all."""
     require_package("onnxscript", why="--format onnx and openvino export through ONNX")
-    program = exported_program(model, shape, precision)
+    program = exported_program(for_engines(model), shape, precision)
     with quiet():
         onnx = torch.onnx.export(
             program, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], dynamo=True, opset_version=OPSET

@@ -20,7 +20,7 @@ from morphmlp.inference.allocator import keep_freed_memory
 from morphmlp.inference.device import Execution, evaluating, resolve_device
 from morphmlp.models.block import MLP
 from morphmlp.models.branch_mean import KeepsMeanFCs, mean_weights
-from morphmlp.models.morphfc import ChunkFC, to_chunks, to_tokens
+from morphmlp.models.morphfc import ChunkFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.stem import Stem
 
@@ -206,15 +206,13 @@ class FusedChunkFC(ChunkFC, KeepsMeanFCs):
         # Without the kept FCs: another thread may be adding one while this is copied.
         return self.__dict__ | {"_modules": self._modules | {"_mean_fcs": nn.ModuleDict()}}
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`[..., N, C]` -> `[..., N, C]`."""
-        num_bytes = self.group_width * tokens.element_size()
-        dtype = next((wide for wide in WIDE_DTYPES if num_bytes % wide.itemsize == 0), tokens.dtype)
-        shape = self.chunk_length, num_bytes // dtype.itemsize
-        vectors = to_chunks(tokens.view(dtype), *shape, strided=self.strided).contiguous()
-        vectors = self.fc(vectors.view(tokens.dtype)).view(dtype)
-        mixed = to_tokens(vectors, tokens.shape[-2], *shape, strided=self.strided)
-        return mixed.contiguous().view(tokens.dtype)
+    def mix(self, chunks: Tensor) -> Tensor:
+        """`[chunks, L, groups, D]` -> the same shape."""
+        num_bytes = self.group_width * chunks.element_size()
+        dtype = next((wide for wide in WIDE_DTYPES if num_bytes % wide.itemsize == 0), chunks.dtype)
+        vectors = chunks.view(dtype).transpose(1, 2).contiguous().view(chunks.dtype)  # [chunks, groups, L, D]
+        mixed = self.fc(vectors.flatten(2)).view_as(vectors)
+        return mixed.view(dtype).transpose(1, 2).contiguous().view(chunks.dtype)
 
     def mean_fc(self, num_slots: int) -> nn.Module:
         """The FC from `[..., slots * D]` to `[..., D]`, the mean over the slots."""
