@@ -1,0 +1,23 @@
+"""Cells of commands look like commands: `%%bash`, which has them run, is not shown."""
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+_MAGIC = "%%bash\n"
+
+
+class ShownCommands(SphinxPostTransform):
+    default_priority = 1
+
+    def run(self, **_: object) -> None:
+        for block in self.document.findall(nodes.literal_block):
+            if block.rawsource.startswith(_MAGIC) or block.astext().startswith(_MAGIC):
+                text = block.astext().removeprefix(_MAGIC)
+                block.rawsource, block["language"] = text, "sh"
+                block.children = [nodes.Text(text)]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_post_transform(ShownCommands)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
