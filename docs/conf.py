@@ -31,7 +31,7 @@ nitpicky = True
 # Types of other packages; their inventories are on the network, where a build must not depend on it.
 # The same for sources of samples that only lists and shards make.
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|numpy|np|pathlib|PIL|collections|av|typing)\..*"),
+    ("py:.*", r"(torch|numpy|np|pathlib|PIL|collections|av|typing|os)\..*"),
     ("py:class", r"morphmlp\.data\..*\.(FrameFolder|TarMember|Sample|BrokenSample)"),
 ]
 highlight_language = "none"

@@ -1,4 +1,4 @@
-"""Docstrings as the house writes them, for napoleon: two names that share an explanation become one entry."""
+"""Docstrings and signatures as the house writes them, for napoleon and autodoc."""
 
 import re
 
@@ -8,7 +8,7 @@ _NAMES = re.compile(r"^( {4,})((?:\w+, )+\w+): ")
 
 
 def joined_names(line: str) -> str:
-    """A line of an explanation with the names before its colon as one word.
+    """A line with the names before its colon as one word: two that share an explanation are one entry.
 
     >>> joined_names("    mean, std: a channel")
     '    mean,std: a channel'
@@ -20,6 +20,14 @@ def _process(app: Sphinx, what: str, name: str, found: object, options: object, 
     lines[:] = [joined_names(line) for line in lines]
 
 
+def _sign(
+    app: Sphinx, what: str, name: str, found: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Shows defaults that are made anew each time as `...`: `<factory>` is no Python, and no type would be read."""
+    return signature and signature.replace("<factory>", "..."), returns
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _process, priority=100)  # before napoleon, 500
+    app.connect("autodoc-process-signature", _sign)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

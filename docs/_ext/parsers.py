@@ -1,13 +1,15 @@
-"""The parsers of the verbs, for the page of all commands and for the test of the commands that the documents show.
+"""What the parsers of the verbs know: for the page of all commands, and to check those that the documents show.
 
 A verb makes its parser in `run`, and asks it for the options at once: there it is stopped, before anything is done.
 """
 
 import importlib
+import re
 from argparse import SUPPRESS, Action
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from unittest.mock import patch
 
 from morphmlp.commands.parsing import Parser
@@ -84,3 +86,58 @@ def _option(parser: Parser, action: Action) -> Option:
         text=" ".join(formatter._expand_help(action).split()),
         on_first_screen=not parser.first_screen or action.dest in parser.first_screen,
     )
+
+
+def section(verb: str, summary: str) -> str:
+    """What is said of a verb, in Markdown."""
+    parser = parser_of(verb)
+    lines = [
+        f"## morphmlp {verb}",
+        "",
+        f"{summary[0].upper()}{summary[1:]}.",
+        "",
+        "```text",
+        f"{parser.usage}",
+        "```",
+        "",
+    ]
+    lines += [*_description(str(parser.description)), "", "```sh", *_examples(str(parser.epilog)), "```", ""]
+    lines += [f"```{{program}} morphmlp {verb}", "```", ""]
+    for title, options in options_of(verb):
+        if title not in ("positional arguments", "options"):
+            lines += [f"**{title[0].upper()}{title[1:]}**", ""]
+        for option in options:
+            lines += _entry(option)
+    return "\n".join(lines)
+
+
+def _description(text: str) -> list[str]:
+    """The description, whose indented lines are a table."""
+    lines = []
+    for is_table, part in groupby(text.splitlines(), key=lambda line: line.startswith("  ")):
+        found = [line.strip() for line in part]
+        lines += ["```text", *found, "```"] if is_table else [_escaped(line) for line in found]
+    return lines
+
+
+def _examples(epilog: str) -> list[str]:
+    """The commands of `example:`, without their indentation."""
+    return [line.strip() for line in epilog.removeprefix("example:").strip().splitlines()]
+
+
+def _entry(option: Option) -> list[str]:
+    """An entry that can be linked to and is in the index; positional arguments cannot."""
+    if not option.names[0].startswith("-"):
+        return [f"`{option.names[0]}`", f": {_escaped(option.text)}", ""]
+    written = ", ".join(f"{name} {option.value}".strip() for name in option.names)
+    return [f"````{{option}} {written}", _escaped(option.text), "````", ""]
+
+
+def _escaped(text: str) -> str:
+    """Text outside of `code` without what Markdown would take for markup.
+
+    >>> _escaped("DIR/<class>/*.mp4 and `a*b`")
+    'DIR/\\\\<class>/\\\\*.mp4 and `a*b`'
+    """
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([<*\[{$])", r"\\\1", part) for part in parts)

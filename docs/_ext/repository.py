@@ -1,7 +1,4 @@
-"""The repository in the manual: the source as pages, links to them, and links of texts that are read on other places too.
-
-The Markdown files are also read in the repository itself, with links such as `docs/data.md` and `../src/morphmlp/recipes`.
-"""
+"""The repository in the manual: the source as pages, and links to them."""
 
 import ast
 import importlib
@@ -13,49 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from links import ROOT, relinked, with_others
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from sphinx.application import Sphinx
 
-ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "morphmlp"
-_PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "README.md": "index.md"}
-
-
-def relinked(text: str, folder: Path) -> str:
-    """The text of a file in `folder` with its links as they are from the pages in `docs`.
-
-    What is no page of the manual loses its link and keeps its words.
-
-    >>> relinked("[data](docs/data.md#labels), [recipes](src/morphmlp/recipes)", ROOT)
-    '[data](data.md#labels), recipes'
-    """
-
-    def replace(link: re.Match[str]) -> str:
-        words, path, anchor = link.groups()
-        file = (folder / path).resolve()
-        if file.is_relative_to(ROOT / "docs"):
-            return f"[{words}]({file.relative_to(ROOT / 'docs').as_posix()}{anchor or ''})"
-        page = _PAGES.get(file.relative_to(ROOT).as_posix()) if file.is_relative_to(ROOT) else None
-        return f"[{words}]({page}{anchor or ''})" if page else words
-
-    return re.sub(r"\[([^\[\]]+)\]\((?!\w+:|#)([^()\s#]+)(#[^()\s]+)?\)", replace, text)
-
-
-def with_others(index: str, pages: list[str]) -> str:
-    """The index with the pages that it does not name in place of its line "(others)".
-
-    >>> with_others("train\\n(others)", ["serve", "train", "deploy"])
-    'train\\ndeploy\\nserve'
-    """
-    named = set(index.splitlines())
-    return index.replace("(others)", "\n".join(page for page in sorted(pages) if page not in named))
 
 
 def _relink_page(app: Sphinx, docname: str, content: list[str]) -> None:
     if docname == "index":
-        content[0] = with_others(content[0], [page.stem for page in (ROOT / "docs").glob("*.md") if page.stem != "index"])
+        content[0] = with_others(content[0], [page.stem for page in (ROOT / "docs").glob("*.md")])
     if "/" not in docname:
         content[0] = relinked(content[0], ROOT / "docs")
 
