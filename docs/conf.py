@@ -23,6 +23,7 @@ extensions = [
     "sphinx_copybutton",
     "cells",
     "docstrings",
+    "formulas",
     "repository",
     "verbs",
 ]
