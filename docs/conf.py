@@ -58,6 +58,7 @@ napoleon_use_ivar = True
 default_role = "code"
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"morphmlp {release}"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
