@@ -26,7 +26,7 @@ from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
 VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "features", "segment", "convert"]
-VERBS += ["visualize", "bench", "ablate", "models", "table"]
+VERBS += ["export", "visualize", "bench", "ablate", "models", "table"]
 
 
 @pytest.fixture

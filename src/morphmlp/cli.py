@@ -30,6 +30,7 @@ VERBS = {
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
+    "export": "write a model for ONNX Runtime, OpenVINO or torch.export, checked against its checkpoint",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
     "bench": "time a model on this machine: plain, optimized, and beside other models",
     "ablate": "train the rows of one of the paper's tables 6 to 10 side by side",
@@ -37,6 +38,8 @@ VERBS = {
     "table": "print a table of the paper beside what is counted here",
 }
 
+# Dependencies that `docs/requirements-runtime.txt` leaves out.
+LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
 READ_ADDRESSES = {"watch"}
 
 
@@ -98,6 +101,13 @@ def _run(arguments: list[str]) -> int:
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
         tell(f"error{process}: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        tell(
+            f"error: {arguments[0]} needs {error.name} for this, which is not installed: pip install {error.name}; "
+            "without torch, predict takes what `morphmlp export` wrote"
+        )
     except OSError as error:
         if is_closed_pipe(error):
             raise

@@ -39,9 +39,12 @@ def is_main() -> bool:
 @contextmanager
 def process_group() -> Iterator[None]:
     """Connects the processes for the body, to gather results on the CPU; a single process needs nothing."""
+    if world_size() == 1:
+        yield
+        return
     from torch import distributed
 
-    if world_size() == 1 or distributed.is_initialized():
+    if distributed.is_initialized():
         yield
         return
     distributed.init_process_group("gloo")

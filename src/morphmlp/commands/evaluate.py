@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
-    from morphmlp.checkpoints.folder import load_config
+    from morphmlp.checkpoints.info import load_config
     from morphmlp.data.media.limits import set_most_damage
 
     set_most_damage(options.max_damage)
@@ -113,5 +113,6 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
             print_all(report.evaluation_tables(result))
 
     write_and_show(lambda: report.write_evaluation(result, out), show)
-    *names, last = TIMELINE_FILES if options.timeline else task.output_files
+    files = TIMELINE_FILES if options.timeline else task.output_files
+    *names, last = [name for name in files if (out / name).exists()]
     tell(f"{', '.join(names)} and {last} are in {out}")

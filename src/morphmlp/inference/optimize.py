@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from morphmlp.errors import ConfigError, UserError
 from morphmlp.inference.allocator import keep_freed_memory
-from morphmlp.inference.device import DTYPES, Execution, evaluating, resolve_device
+from morphmlp.inference.device import Execution, evaluating, resolve_device
 from morphmlp.models.block import MLP
 from morphmlp.models.branch_mean import KeepsMeanFCs, mean_weights
 from morphmlp.models.morphfc import ChunkFC, to_chunks, to_tokens
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.stem import Stem
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOKENS_PER_PASS = 25_088  # those of one clip of 16 x 224 x 224: what a CPU computes at a time
 ROWS_HINT = 1568  # of a product, for which oneDNN orders the weights; any other number works as well
 WIDE_DTYPES = (torch.complex128, torch.complex64, torch.float32)  # only moved, never computed with

@@ -14,7 +14,7 @@ import numpy as np
 
 from morphmlp.analysis.data_check.examine import HEAD_BYTES, Facts
 from morphmlp.analysis.data_check.inventory import Inventory, SetFile
-from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.errors import MediaError
 

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.batches.views import BrokenSample
 from morphmlp.data.clips.windows import usual_windows
 from morphmlp.data.media.sources import MediaKind, Source, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
-from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.classification.prediction import (
     answer_of,
     chosen_threshold,
     input_for_test,
-    load_classifier,
+    load_ready_classifier,
     make_test_loader,
     model_kind,
     predict_samples,
+    views_for,
 )
 
 
@@ -79,7 +79,7 @@ class Window:
 
 
 class Predictor:
-    """A checkpoint, ready for videos, or for images if its model takes those.
+    """A checkpoint or an exported model, ready for videos, or for images if its model takes those.
 
     Example:
         >>> predict = Predictor("runs/demo/run/best")
@@ -87,7 +87,7 @@ class Predictor:
         [('moving_up', 0.97)]
 
     Args:
-        checkpoint: a checkpoint folder.
+        checkpoint: a checkpoint folder, or one that `morphmlp export` wrote; ONNX and OpenVINO need no torch then.
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
             always answers.
@@ -98,7 +98,7 @@ class Predictor:
     memory from then on: see `optimize`.
 
     Raises:
-        CheckpointError: the folder is no checkpoint of a classifier.
+        CheckpointError: the folder is no checkpoint of a classifier, nor exported from one.
         ConfigError: the protocol does not fit the model, or the threshold is not within 0 and 1.
     """
 
@@ -113,11 +113,12 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
     ):
-        model, self.info = load_classifier(checkpoint)
-        self.config = model.config
-        self.model, self._execution = for_inference(model, Execution(device, precision))
-        self.kind: MediaKind = model_kind(model)
-        self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self.model, self.info, self._execution = load_ready_classifier(checkpoint, Execution(device, precision))
+        self.config = self.model.config
+        self.kind: MediaKind = model_kind(self.model)
+        self.input = input_for_test(
+            self.model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation
+        )
         self.threshold = chosen_threshold(self.info, threshold)
         self.labels = self.info.class_names(self.config.num_classes)
 
@@ -144,7 +145,8 @@ class Predictor:
                 yield MediaError(source, refusal)
         if not samples:
             return
-        loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
+        views = views_for(self.model)(samples, self.config.frames, self.input)
+        loader = make_test_loader(views, workers=workers)
         results = predict_samples(
             self.model, loader, precision=self._execution.precision, temperature=self.info.temperature
         )

@@ -12,11 +12,12 @@ import numpy as np
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import stretch_columns
 from morphmlp.display.confusion import draw_confusion
-from morphmlp.display.style import INK
+from morphmlp.display.style import INK, can_draw
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
 from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
+from morphmlp.output import tell
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
 
@@ -91,10 +92,15 @@ def _file_rows(file: str, answer: str, top: Sequence[tuple[str, float]]) -> "lis
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Writes `summary.json`, `predictions.csv` and `confusion.png` into a folder."""
+    """Writes `summary.json`, `predictions.csv` and, where matplotlib is installed, `confusion.png` into a folder."""
     write_summary(evaluation, folder / "summary.json")
     write_predictions(evaluation, folder / "predictions.csv")
-    plot_confusion(evaluation, folder / "confusion.png")
+    picture = folder / "confusion.png"
+    if can_draw():
+        plot_confusion(evaluation, picture)
+        return
+    picture.unlink(missing_ok=True)  # of an earlier evaluation
+    tell(f"{picture.name} is not drawn: matplotlib is not installed (pip install matplotlib)")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution, evaluating
-from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.segmentation.crops import whole_image
 from morphmlp.tasks.segmentation.overlays import area_shares
 from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable
@@ -38,7 +37,7 @@ class SegmentedImage:
 
 
 class SegmentPredictor:
-    """A segmenter's checkpoint, ready for image files.
+    """A segmenter's checkpoint, or what `morphmlp export` made of it, ready for image files.
 
     Example:
         >>> segment = SegmentPredictor("runs/camvid/best")
@@ -57,9 +56,8 @@ class SegmentPredictor:
     """
 
     def __init__(self, checkpoint: str | Path, *, device: str = "auto", precision: str = "fp32"):
-        model, self.info = load_segmenter(checkpoint)
-        self.config = model.config
-        self.model, self._execution = for_inference(model, Execution(device, precision))
+        self.model, self.info, self._execution = load_segmenter(checkpoint, Execution(device, precision))
+        self.config = self.model.config
         self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Path) -> SegmentedImage:

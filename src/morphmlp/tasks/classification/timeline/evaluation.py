@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.batches.views import BrokenSample
 from morphmlp.data.clips.windows import require_windows, usual_windows, window_times
 from morphmlp.data.media.sources import Source, file_of
 from morphmlp.data.media.stretches import Stretch, past_end
@@ -26,16 +24,16 @@ from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import agreed, failing_together, is_main, process_group, rank, world_size
 from morphmlp.errors import DataError, MediaError
 from morphmlp.inference.device import AS_USUAL, Execution
-from morphmlp.inference.optimize import for_inference
-from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     in_order,
     input_for_test,
-    load_classifier,
+    load_ready_classifier,
     make_test_loader,
     predict_samples,
+    views_for,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import (
@@ -45,6 +43,11 @@ from morphmlp.tasks.classification.timeline.segments import (
     WindowScores,
     find_segments,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from morphmlp.models.morphmlp import MorphMLP
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class TimelineSettings:
 
 
 def settings_for(
-    model: MorphMLP,
+    model: "MorphMLP | Runtime",
     info: CheckpointInfo,
     *,
     length_s: float | None = None,
@@ -146,16 +149,15 @@ def evaluate_timelines(
         CheckpointError, ConfigError, DataError: the data is of another kind than the model's, has other classes, or not
             one recording can be read.
     """
-    model, info = load_classifier(checkpoint)
+    model, info, execution = load_ready_classifier(checkpoint, execution)
     rule = settings_for(model, info, **settings)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     if labelled.kind != "video":
         raise DataError(f"{data} holds {labelled.unit}, which have no timeline; leave out --timeline")
-    fast, execution = for_inference(model, execution)
     with process_group():
         return watch_labelled(
-            fast,
+            model,
             labelled,
             rule,
             config,
@@ -166,7 +168,7 @@ def evaluate_timelines(
 
 
 def watch_labelled(
-    model: nn.Module,
+    model: "nn.Module | Runtime",
     labelled: LabelledSet,
     settings: TimelineSettings,
     config: InputConfig,
@@ -187,7 +189,7 @@ def watch_labelled(
     """
     truths, broken = _truths(labelled)
     windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
-    clips = TestClips(windows, num_frames, config)
+    clips = views_for(model)(windows, num_frames, config)
     loader = make_test_loader(clips, workers=execution.workers, rank=rank(), num_processes=world_size())
     share = partial(predict_samples, model, loader, precision=execution.precision, temperature=temperature)
     results = in_order(share, loader, progress=execution.progress)

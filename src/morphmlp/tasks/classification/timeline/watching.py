@@ -9,10 +9,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.clips.cutting import CutWindow, WindowCutter
 from morphmlp.data.clips.protocol import clip_indices, views_of
 from morphmlp.data.clips.windows import require_windows
@@ -155,18 +154,17 @@ class Watch:
     def _probabilities(self, windows: Sequence[CutWindow[TimedFrame]]) -> np.ndarray:
         """`[windows, classes]`."""
         predictor = self.predictor
-        clips = torch.cat([self._views(window) for window in windows])
+        clips = np.concatenate([self._views(window) for window in windows])
         names = [f"{self.stream.name}, {window.start_s:g} to {window.end_s:g} s" for window in windows]
         logits = clip_logits(predictor.model, clips, names, precision=predictor.precision)
-        joined = join_views(
+        return join_views(
             logits,
             num_videos=len(windows),
             aggregation=predictor.input.aggregation,
             temperature=predictor.info.temperature,
         )
-        return joined.cpu().numpy()
 
-    def _views(self, window: CutWindow[TimedFrame]) -> torch.Tensor:
+    def _views(self, window: CutWindow[TimedFrame]) -> np.ndarray:
         pictures = sampled_pictures(window, frames=self.predictor.config.frames, config=self.predictor.input)
         if self.predictor.input.fit != "stretch":
             refuse_strips(self.stream.name, pictures.shape[1:3])
