@@ -95,6 +95,7 @@ def test_commands_are_found_in_every_kind_of_block():
     assert found["data.md"] == 3  # indented
     assert found["first_model.md"] == 6  # in cells
     assert found["train_evaluate_look.ipynb"] == 4
+    assert found["deploy.ipynb"] == 3
     assert found["training.md"] >= 4  # continued
     assert len(EXAMPLES) >= len(VERBS)
 

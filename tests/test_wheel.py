@@ -72,7 +72,11 @@ def test_the_sdist_holds_what_builds_tests_and_explains_the_package(built: tuple
     with tarfile.open(built[1]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
-    docs = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").iterdir()}
+    docs = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "docs").rglob("*")
+        if path.is_file() and not {"_build", "__pycache__"} & set(path.parts)
+    }
     assert {f"src/morphmlp/{name}" for name in FILES} | tests | docs <= names
     root_files = {
         "pyproject.toml",
