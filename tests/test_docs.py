@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -146,6 +147,13 @@ def options_in_help(verb: str) -> list[str]:
     text = tiny.run_command(verb, "--help-all" if parser_of(verb).first_screen else "--help").stdout
     told = re.findall(r"^  (?:-\w, )?(--[\w.-]+)(?!.*\n? *Path to a configuration file)", text, flags=re.MULTILINE)
     return [name for name in told if name not in ("--help", "--help-all")]
+
+
+def test_every_extra_is_on_the_page_of_the_installation():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (DOCS / "install.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)`", "\n".join(line for line in text.splitlines() if line.startswith("| `")))
+    assert sorted(set(project["optional-dependencies"]) - set(named)) == []
 
 
 def test_an_option_is_told_with_its_type_and_default():

@@ -4,7 +4,7 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,16 @@ def _page(name: str) -> str:
 
 
 def address_of_object(name: str) -> str | None:
-    """Where a public class or function of the package, or a method, is defined, from a page in `docs`."""
+    """Where a public class or function of the package, or a method, is defined, from a page in `docs`.
+
+    >>> str(address_of_object("MorphMLP.forward")).partition("#")[0]
+    'source/models/morphmlp.html'
+    """
     found: Any = importlib.import_module("morphmlp")
     try:
         for part in name.split("."):
             found = getattr(found, part)
-        found = inspect.unwrap(found.fget if isinstance(found, property) else found)
+        found = inspect.unwrap(getattr(found, "fget", found))
         path, line = inspect.getsourcefile(found), inspect.getsourcelines(found)[1]
     except (AttributeError, TypeError, OSError):
         return None  # a field of a dataclass, which has no place of its own
@@ -74,29 +78,44 @@ def _lines(name: str) -> dict[str, int]:
             found[node.name] = node.lineno
         elif isinstance(node, ast.Assign):
             found |= {target.id: node.lineno for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = node.lineno
     return found
 
 
 def _link_code(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Makes links of `models/block.py` and of the names after it: "`models/block.py`: `Block`"."""
+    """Makes links of names in `code`: of pages, of files of the package, and of what is in the file named before."""
     if app.builder.format != "html":
         return
     for parent in {id(node.parent): node.parent for node in doctree.findall(nodes.literal)}.values():
-        file = None
-        for child in list(parent.children):
-            if not isinstance(child, nodes.literal) or isinstance(parent, nodes.reference):
-                continue
-            text = child.astext()
-            name = text.removeprefix("src/morphmlp/")
-            anchor = ""
-            if re.fullmatch(r"[\w/]+\.py", name) and (SOURCE / name).is_file():
-                file = name
-            elif file and (identifier := re.match(r"\w+", text)) and identifier[0] in _lines(file):
-                anchor = f"#L-{_lines(file)[identifier[0]]}"
-            else:
-                continue
-            address = app.builder.get_relative_uri(docname, _page(file)) + anchor
-            parent.replace(child, nodes.reference("", "", child.deepcopy(), refuri=address, internal=True))
+        if isinstance(parent, nodes.reference):
+            continue
+        file = ""
+        for literal in [child for child in parent.children if isinstance(child, nodes.literal)]:
+            page, anchor, file = _meant(literal.astext(), file, pages=app.env.found_docs)
+            if page and page != docname:
+                address = app.builder.get_relative_uri(docname, page) + anchor
+                parent.replace(literal, nodes.reference("", "", literal.deepcopy(), refuri=address, internal=True))
+
+
+def _meant(text: str, file: str, *, pages: Collection[str]) -> tuple[str, str, str]:
+    """The page and the anchor that a name stands for, "" for none, and the file that names after it are in.
+
+    >>> _meant("models/block.py", "", pages=[])
+    ('source/models/block', '', 'models/block.py')
+    >>> _meant("docs/data.md", "models/block.py", pages=["data"])
+    ('data', '', 'models/block.py')
+    """
+    name = text.removeprefix("src/morphmlp/")
+    if re.fullmatch(r"[\w/]+\.py", name) and (SOURCE / name).is_file():
+        return _page(name), "", name
+    page = text.removeprefix("docs/").removesuffix(".md")
+    if text.endswith(".md") and page in pages:
+        return page, "", file
+    identifier = re.match(r"\w*", text)
+    if file and identifier and identifier[0] in _lines(file):
+        return _page(file), f"#L-{_lines(file)[identifier[0]]}", file
+    return "", "", file
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
