@@ -1,6 +1,7 @@
 """The wheel and the sdist carry all that the package reads: its modules, the recipes, the class names, `py.typed`."""
 
 import email
+import re
 import shutil
 import subprocess
 import tarfile
@@ -66,6 +67,18 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert {"dev", "heif", "tensorboard", "wandb"} <= set(metadata.get_all("Provides-Extra"))
     assert "Typing :: Typed" in metadata.get_all("Classifier")
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_what_pypi_shows_has_no_link_that_leads_nowhere_there(built: tuple[Path, Path]):
+    with zipfile.ZipFile(built[0]) as wheel:
+        text = wheel.read(next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))).decode()
+    shown = text.partition("\n\n")[2]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "](docs/" in readme
+    assert re.findall(r"\]\((?!https?:|#)", shown) == []
+    assert "docs/overview.png in the source distribution" in shown
+    assert len(shown.splitlines()) == len(readme.splitlines())
 
 
 def test_the_sdist_holds_what_builds_tests_and_explains_the_package(built: tuple[Path, Path]):
