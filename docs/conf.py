@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+from nbclient import NotebookClient
+
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "morphmlp"
 sys.path.insert(0, str(DOCS / "_ext"))
@@ -45,7 +47,9 @@ nb_execution_cache_path = str(DOCS / "_build" / "cells" / _digest[:16])
 nb_execution_in_temp = True
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
-nb_merge_streams = True
+NotebookClient.coalesce_streams.default_value = (
+    True  # as Jupyter shows it; myst-nb's own way breaks lines where it joins
+)
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3

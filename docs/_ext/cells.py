@@ -1,10 +1,10 @@
-"""Cells of commands look like commands: `%%bash`, which has them run, is not shown."""
+"""Cells of commands look like commands: what has them run, and their two streams joined, is not shown."""
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-_MAGIC = "%%bash\n"
+_MAGIC = "%%bash\nexec 2>&1\n"
 
 
 class ShownCommands(SphinxPostTransform):

@@ -335,6 +335,17 @@ def test_an_export_for_any_size_takes_all_multiples_of_32_px(checkpoint: Path, d
         runtime.logits(np.zeros((1, 3, 4, 64, 80), np.float32))
 
 
+def test_rows_of_many_files_are_written_without_torch(onnx_folder: Path, data: Path, tmp_path: Path):
+    command = ["predict", onnx_folder, data / "val"]
+    (_, shown, _), (status, told, errors) = without_torch(
+        [*command, "--json"], [*command, "--out", tmp_path / "rows.jsonl"]
+    )
+    assert status == 0, errors
+    assert "10 of 10 videos predicted" in told
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert rows == json.loads(shown)
+
+
 @pytest.mark.slow
 def test_a_fresh_environment_without_torch_predicts_a_video(
     onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path

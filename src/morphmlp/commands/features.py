@@ -79,7 +79,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")
     parser.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next")
-    parser.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or a step")
+    parser.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: as `morphmlp watch`")
     parser.add_argument(
         "--layer",
         type=Layer,

@@ -107,7 +107,8 @@ def add_segments(parser: Parser, title: str) -> Any:
     group.add_argument(
         "--length",
         type=PositiveFloat,
-        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else 2",
+        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else the median "
+        "length of the clips that it was trained on, up to 10, or 2 where that is not known",
     )
     group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
     group.add_argument(

@@ -9,6 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import USER_ERROR, add_protocol, add_segments, make_parser, protocol, write_and_show
 from morphmlp.errors import ConfigError, MediaError
+from morphmlp.files import require_apart
 from morphmlp.formatting import as_json
 from morphmlp.output import tell
 from morphmlp.signals import Terminated, take_note
@@ -24,9 +25,7 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.data.media.limits import set_most_damage
     from morphmlp.tasks.classification.predictor import Predictor
-    from morphmlp.tasks.classification.timeline.pictures import require_timeline
     from morphmlp.tasks.classification.timeline.recorder import Recorder
-    from morphmlp.tasks.classification.timeline.rendering import require_render
     from morphmlp.tasks.classification.timeline.segments import SHORTEST_S
 
     set_most_damage(options.max_damage)
@@ -34,12 +33,7 @@ def run(arguments: list[str]) -> int:
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
     sources = _sources(options.sources)
-    if options.timeline is not None:
-        require_timeline(options.timeline, num_sources=len(sources))
-    if options.render is not None:
-        if len(sources) != 1 or not isinstance(sources[0], Path):
-            raise ConfigError(f"--render {options.render} is for one file; {len(sources)} source(s) are given")
-        require_render(sources[0], options.render)
+    _require_places(options, sources)
     recorder = Recorder(
         [_name(source) for source in sources],
         predictor.labels,
@@ -78,7 +72,7 @@ def _parser():
     segments = add_segments(parser, "windows and segments")
     segments.add_argument("--out", type=str, nargs="+", help="files of segments: csv, json, vtt, srt, activitynet.json")
     segments.add_argument("--every", type=PositiveFloat, default=60.0, help="seconds after which --out is written anew")
-    segments.add_argument("--timeline", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
+    segments.add_argument("--picture", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
     segments.add_argument("--render", type=str | None, help="write the video with its labels in it; for one file")
     streams = parser.add_argument_group("streams")
     streams.add_argument("--duration", type=PositiveFloat, help="seconds of each source after which to stop")
@@ -94,6 +88,22 @@ def _parser():
     )
     add_protocol(parser, workers=False)
     return parser
+
+
+def _require_places(options: Namespace, sources: "list[str | Path]") -> None:
+    """Finds out before all the work whether its results can be written, each to a place of its own."""
+    from morphmlp.tasks.classification.timeline.pictures import require_picture
+    from morphmlp.tasks.classification.timeline.rendering import require_render
+
+    outputs = [("--out", path) for path in options.out or []]
+    outputs += [(f"--{name}", options[name]) for name in ("picture", "render") if options[name] is not None]
+    require_apart(outputs, [source for source in sources if isinstance(source, Path)])
+    if options.picture is not None:
+        require_picture(options.picture, num_sources=len(sources))
+    if options.render is not None:
+        if len(sources) != 1 or not isinstance(sources[0], Path):
+            raise ConfigError(f"--render {options.render} is for one file; {len(sources)} source(s) are given")
+        require_render(sources[0], options.render)
 
 
 def _sources(texts: list[str]) -> "list[str | Path]":
@@ -125,8 +135,13 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         retries=options.retries,
         timeout_s=options.timeout,
     )
-    frames = predictor.config.frames
-    length_s, step_s = usual_windows(options.length, options.step, config=predictor.input, frames=frames)
+    length_s, step_s = usual_windows(
+        options.length,
+        options.step,
+        config=predictor.input,
+        frames=predictor.config.frames,
+        training=predictor.info.training,
+    )
     watch = Watch(
         predictor,
         stream,
@@ -156,12 +171,12 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
 
 
 def _write(recorder: "Recorder", options: Namespace) -> None:
-    from morphmlp.tasks.classification.timeline.pictures import write_timelines
+    from morphmlp.tasks.classification.timeline.pictures import write_pictures
 
     recorder.write()
-    if options.timeline is not None:
-        write_timelines(
-            options.timeline, recorder.recordings, recorder.seen, labels=recorder.labels, threshold=recorder.threshold
+    if options.picture is not None:
+        write_pictures(
+            options.picture, recorder.recordings, recorder.seen, labels=recorder.labels, threshold=recorder.threshold
         )
 
 

@@ -203,6 +203,10 @@ class TrainingTask(Protocol):
     notes: list[str]
     fingerprint: str
 
+    def summary(self) -> Mapping[str, Any]:
+        """What a checkpoint's summary of its training says of the samples, beside their number."""
+        ...
+
     def loader(self, batches: "Sampler[list[int]]") -> "DataLoader":
         """Batches with `indices` and `broken`, of the items `pass_number * len(train_paths) + index` in `batches`."""
         ...

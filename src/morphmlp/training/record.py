@@ -62,6 +62,7 @@ class RunRecord:
         summary: dict[str, Any] = {
             "data": config.data,
             task.unit: len(task.train_paths),
+            **task.summary(),
             "epochs": round(progress.step / self.steps_per_epoch, 3),
             "init": config.init,
             **{name: getattr(config, name).to_dict() for name in READINGS},

@@ -74,15 +74,25 @@ class Packets:
 
         MP4 and AVI state the number, Matroska the stream's length in time.
         """
-        if stream.frames:
-            missing = stream.frames - self.num_read
-            return stream.frames if missing > max(1, _MOST_MISSING * stream.frames) else None
+        if num_frames := _num_in_header(stream):
+            missing = num_frames - self.num_read
+            return num_frames if missing > max(1, _MOST_MISSING * num_frames) else None
         stated_s = _stated_seconds(stream.metadata.get("DURATION", ""))
         if stated_s is None or self.end is None or stream.time_base is None:
             return None
         there_s = float(self.end * stream.time_base)
         missing = (stated_s - there_s) * fps
         return round(stated_s * fps) if missing > max(1.5, _MOST_MISSING_TIME * stated_s * fps) else None
+
+
+def _num_in_header(stream: av.VideoStream) -> int:
+    """The number of packets by the header; 0 where it states none.
+
+    Of an MP4 file, those that the edit list hides are counted in `frames`, and are not in the index.
+    """
+    if stream.frames and stream.container.format.name.startswith("mov"):
+        return min(stream.frames, len(stream.index_entries) or stream.frames)
+    return stream.frames
 
 
 def _stated_seconds(text: str) -> float | None:

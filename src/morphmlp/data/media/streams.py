@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -27,6 +28,7 @@ from morphmlp.data.media.addresses import (
     opened_address,
     shown_address,
 )
+from morphmlp.data.media.beginnings import Beginning
 from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.numbering import has_times_of_its_own
 from morphmlp.data.media.open_video import OpenVideo, opened
@@ -150,6 +152,7 @@ class Stream:
     Attributes:
         name: as messages and results call it.
         is_live: it does not wait for its reader, so frames may have to be dropped. Known once it is open.
+        may_be_recording: nobody has said that it is live, and its address does not: HTTP without a length.
         num_lost: connections that broke so far.
 
     Args:
@@ -180,12 +183,14 @@ class Stream:
         self.retries = 0 if self.is_file else retries
         self.name = str(source) if self.is_file else shown_address(str(source))
         self.path = Path(source) if self.is_file else Path(self.name)  # of an address, with one slash only
-        self.is_live = bool(live)
+        self.is_live, self.may_be_recording = bool(live), False
         self._live, self._options, self._say = live, options, say
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
         self._newest: Run | None = None
         self._newest_arrived_s = 0.0
+        self._beginning = Beginning()  # of the connection that brought the first of the frames that are counted here
+        self._num_given = 0
         self.num_lost = 0
 
     def stop(self) -> None:
@@ -194,6 +199,9 @@ class Stream:
 
     def frames(self) -> Generator[TimedFrame, None, None]:
         """The frames, in the order of their times, until the source ends.
+
+        Where a live source ends, it is tried again. If it then sends the same from its beginning, it is a recording:
+        the frames that have come are left out, and where there are no others, it has ended.
 
         Raises:
             MediaError: it cannot be opened or read, or its connection broke and could not be made again.
@@ -208,7 +216,7 @@ class Stream:
                         yield frame
                     if self.is_file:
                         video.require_little_damage()
-                if not self.is_live or not self.retries or self._stopped.is_set():
+                if not self.is_live or not self.retries or self._stopped.is_set() or self._ends_again(video, was_read):
                     return
                 error = MediaError(self.name, "the stream has ended")
             except NoPictureError:
@@ -221,6 +229,10 @@ class Stream:
             failures += 1
             if not self._may_try_again(error, failures):
                 return
+
+    def _ends_again(self, video: OpenVideo, was_read: bool) -> bool:
+        """Whether a recording that was sent from its beginning again had no frame more than before."""
+        return _is_repeated(video) and not was_read and video.num_decoded == self._num_given
 
     def _may_try_again(self, error: MediaError, failures: int) -> bool:
         """Says what happened and waits; false where the stream is stopped meanwhile.
@@ -247,21 +259,27 @@ class Stream:
         with opened_address(address, timeout_s=self.timeout_s, options=self._options) as container:
             if self._live is None:
                 self.is_live = _is_live(address, container)
+                self.may_be_recording = self.is_live and not is_always_live(address)
             stream = video_stream(self.name, container)
-            yield _StreamVideo(self.name, container, stream, self), None
+            yield _StreamVideo(self.name, container, stream, self, after=self._beginning), None
 
     def _timed(self, video: OpenVideo, counted_fps: float | None) -> Iterator[TimedFrame]:
         run: Run | None = None
         is_jumpy = self.is_live or bool(video.container.format.flags & Flags.ts_discont.value)
         most_s = _JUMP_S if is_jumpy else _JUMP_IN_FILE_S
-        for frame in video.frames():
+        for number, frame in enumerate(video.frames()):
             video.packets.forget()
+            if _is_repeated(video) and number < self._num_given:
+                continue
             if run is None:
                 run = self._first_run(video, counted_fps, frame)
             elif not 0 <= (gap_s := run.gap_s(frame)) <= most_s:
                 self._say(f"{self.name}: its clock jumps by {gap_s:+.6g} s after {run.end_s:.6g} s; windows start anew")
                 run = self._next_run(video, frame, run.end_s)
             self._newest, self._newest_arrived_s = run, time.monotonic()
+            self._num_given = number + 1
+            if isinstance(video, _StreamVideo):
+                self._beginning = video.beginning
             yield run.add(frame)
         if run is not None and self.is_file:
             run.is_whole_file = run.num_frames == video.num_decoded
@@ -272,6 +290,10 @@ class Stream:
             return Run(video, 0.0, 0.0, counted_fps)
         if self._newest is None:
             return self._next_run(video, frame, 0.0)
+        if _is_repeated(video):
+            self._say(f"{self.name}: sends the same from its beginning; read on after {self._newest.end_s:.6g} s")
+            self._newest.video = video
+            return self._newest
         return self._next_run(video, frame, self._newest.end_s + time.monotonic() - self._newest_arrived_s)
 
     def _next_run(self, video: OpenVideo, frame: av.VideoFrame, start_s: float) -> Run:
@@ -280,13 +302,32 @@ class Stream:
 
 
 class _StreamVideo(OpenVideo):
-    """A video that is read from an address, without end; its errors say so."""
+    """A video that is read from an address, without end; its errors say so.
 
-    def __init__(self, name: str, container: InputContainer, stream: av.VideoStream, owner: Stream):
+    Attributes:
+        beginning: its first packets.
+        is_repeated: they are those of the earlier connection. Known once the first packet is out.
+
+    Args:
+        after: the beginning of the earlier connection; an empty one where there was none.
+    """
+
+    def __init__(
+        self, name: str, container: InputContainer, stream: av.VideoStream, owner: Stream, *, after: Beginning
+    ):
         super().__init__(name, container, stream, short_side=owner.short_side)
-        self._owner, self._ticks = owner, (0, 0)
+        self._owner, self._earlier, self._ticks = owner, after, (0, 0)
+        self.beginning = Beginning()
 
     def _demuxed(self) -> Iterator[av.Packet]:
+        """The packets; after another connection, the first ones only once they have been compared."""
+        packets = self._received()
+        first, self.is_repeated = self._earlier.compare(packets)
+        for packet in chain(first, packets):
+            self.beginning.add(packet)
+            yield packet
+
+    def _received(self) -> Iterator[av.Packet]:
         packets = super()._demuxed()
         while not self._owner._stopped.is_set():
             try:
@@ -329,8 +370,12 @@ class _StreamVideo(OpenVideo):
             )
 
 
+def _is_repeated(video: OpenVideo) -> bool:
+    return isinstance(video, _StreamVideo) and video.is_repeated
+
+
 def _is_live(address: str, container: InputContainer) -> bool:
-    """Whether a source cannot wait. What has a length, in bytes or in time, is a file, or a recording in parts."""
+    """Whether a source may not wait. What has a length, in bytes or in time, is a file, or a recording in parts."""
     if address == STANDARD_INPUT or not is_always_live(address):
         return address != STANDARD_INPUT and container.size <= 0 and container.duration is None
     return True

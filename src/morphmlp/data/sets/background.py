@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from morphmlp.data.media.stretches import Stretch, StretchUnit
+from morphmlp.data.media.tar_members import TarMember
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.recordings import by_recording, end_of
 from morphmlp.errors import DataError, MediaError
@@ -29,7 +30,7 @@ _MANY = 200  # recordings, whose headers take a while
 class Gap:
     """Part of a recording without a label, in its unit; the end is exclusive."""
 
-    file: Path
+    file: Path | TarMember
     start: float
     end: float
     unit: StretchUnit
@@ -97,8 +98,6 @@ def find_gaps(
         if len(parts) < len(sources) or len({source.unit for source in parts}) != 1:
             continue  # all of it has a label, or times and frames cannot be compared
         file, unit = next(sample.path.file for sample in group if isinstance(sample.path, Stretch)), parts[0].unit
-        if not isinstance(file, Path):
-            continue
         try:
             end = end_of(file, unit)
         except MediaError:

@@ -171,7 +171,7 @@ class Predictor:
 
         Args:
             source: a path, an address such as `rtsp://host/1`, `camera:0`, or `-`.
-            length_s: seconds of a window; by default what a densely sampled clip spans, else 2.
+            length_s: seconds of a window; by default what a clip spans, see `docs/watch.md`.
             step_s: from one window to the next; by default half a window.
             stream: `live`, `retries` and `timeout_s`, see `morphmlp.data.media.streams.Stream`.
 
@@ -183,7 +183,9 @@ class Predictor:
         from morphmlp.data.media.streams import Stream
         from morphmlp.tasks.classification.timeline.watching import Watch
 
-        length_s, step_s = usual_windows(length_s, step_s, config=self.input, frames=self.config.frames)
+        length_s, step_s = usual_windows(
+            length_s, step_s, config=self.input, frames=self.config.frames, training=self.info.training
+        )
         opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
         watch = Watch(self, opened, length_s=length_s, step_s=step_s)
         return watch.windows()

@@ -189,15 +189,25 @@ def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
     return {"path": str(result.path), "answer": result.answer, "top": top} | note
 
 
+CSV_COLUMNS = ("path", "rank", "label", "probability", "error", "answer", "incomplete")
+
+
 def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
-    """Rows of `as_row` as a csv file: path, rank, label, probability, error, and the answer for the path."""
+    """Rows of `as_row` as a csv file, see `csv_lines`."""
     with replaced_file(path) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "rank", "label", "probability", "error", "answer"])
+        writer.writerow(CSV_COLUMNS)
         for row in rows:
-            path_cell = csv_path(row["path"])
-            if "error" in row:
-                writer.writerow([path_cell, "", "", "", csv_text(row["error"]), ""])
-            for rank, entry in enumerate(row.get("top", []), start=1):
-                label, answer = csv_text(entry["label"]), csv_text(row["answer"])
-                writer.writerow([path_cell, rank, label, entry["probability"], "", answer])
+            writer.writerows(csv_lines(row))
+
+
+def csv_lines(row: dict[str, Any]) -> list[list[object]]:
+    """The lines of a row of `as_row`: one for each of its classes, best first, or one with the error."""
+    path = csv_path(row["path"])
+    if "error" in row:
+        return [[path, "", "", "", csv_text(row["error"]), "", ""]]
+    answer, note = csv_text(row["answer"]), csv_text(row.get("incomplete", ""))
+    return [
+        [path, rank, csv_text(entry["label"]), entry["probability"], "", answer, note]
+        for rank, entry in enumerate(row["top"], start=1)
+    ]

@@ -166,7 +166,7 @@ def test_a_file_shorter_than_a_window_has_the_features_of_the_file(
     checkpoint: Path, videos: list[Path], tmp_path: Path
 ):
     features(checkpoint, *videos, out=tmp_path / "files")
-    features(checkpoint, *videos, "--step", 100, out=tmp_path / "windows")
+    features(checkpoint, *videos, "--step", 100, "--length", 100, out=tmp_path / "windows")
     found = [load_file(tmp_path / name / "features.safetensors")["features"] for name in ("files", "windows")]
     assert np.array_equal(found[0], found[1])
 
@@ -339,6 +339,15 @@ def test_unreadable_files_are_listed_and_the_rest_is_written(checkpoint: Path, v
     assert all(entry["reason"] and entry["path"] in done.stderr for entry in broken)
 
 
+def test_a_file_that_is_not_there_costs_no_earlier_features(checkpoint: Path, videos: list[Path], tmp_path: Path):
+    assert features(checkpoint, videos[0], out=tmp_path / "out").returncode == 0
+    before = contents(tmp_path / "out")
+    done = features(checkpoint, tmp_path / "missing.mp4", "--fresh", out=tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: none of the 1 files can be read; ")
+    assert contents(tmp_path / "out") == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -383,10 +392,11 @@ def test_a_second_run_in_the_same_folder_is_refused(checkpoint: Path, videos: li
 
 def test_two_processes_share_the_work_and_write_the_same_bytes(checkpoint: Path, data: Path, tmp_path: Path):
     videos = [*find_media(data / "val"), *find_media(data / "train")]
-    alone = features(checkpoint, *videos, "--step", 0.5, out=tmp_path / "alone")
+    windows = ["--step", 0.5, "--length", 0.5]
+    alone = features(checkpoint, *videos, *windows, out=tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "morphmlp.cli"]
-    texts = ["features", checkpoint, *videos, "--step", 0.5, "--workers", 0, "--out", tmp_path / "shared"]
+    texts = ["features", checkpoint, *videos, *windows, "--workers", 0, "--out", tmp_path / "shared"]
     shared = subprocess.run(
         [sys.executable, *torchrun, *map(str, texts)], capture_output=True, text=True, env=tiny.environment()
     )

@@ -20,7 +20,7 @@ from morphmlp.data.media.sources import MediaKind, Source, file_of, state_of, un
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
-from morphmlp.errors import ConfigError, MediaError
+from morphmlp.errors import MediaError
 
 
 @dataclass(frozen=True)
@@ -159,19 +159,6 @@ class Spans(Sequence[Sample]):
 
     def places(self) -> Iterator[Span]:
         return map(self.place, range(len(self)))
-
-
-def window_length(length_s: float | None, step_s: float | None, clip_length_s: float | None) -> float | None:
-    """Seconds of a window: as asked for, else what a densely sampled clip spans, else a step.
-
-    Raises:
-        ConfigError: a length without a step.
-    """
-    if step_s is None:
-        if length_s is not None:
-            raise ConfigError(f"--length {length_s:g} is that of windows; give --step too, or leave it out")
-        return None
-    return length_s or clip_length_s or step_s
 
 
 def digest_of_files(files: Iterable[FeatureFile]) -> str:

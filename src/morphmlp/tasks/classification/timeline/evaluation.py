@@ -89,7 +89,9 @@ def settings_for(
 
     The windows are those of `usual_windows`. The threshold is that of the calibration; segments last half a second.
     """
-    length_s, step_s = usual_windows(length_s, step_s, config=info.input, frames=model.config.frames)
+    length_s, step_s = usual_windows(
+        length_s, step_s, config=info.input, frames=model.config.frames, training=info.training
+    )
     return TimelineSettings(
         length_s=length_s,
         step_s=step_s,

@@ -71,12 +71,19 @@ class Recorder:
         self.recordings[self._name] += self._finder.finish()
         self._finder = self._new_finder()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any window has come."""
+        return any(seen.end_s > 0 for seen in self.seen.values())
+
     def write(self, *, open_ones: Sequence[Segment] = ()) -> None:
-        """Writes all files.
+        """Writes all files; none before the first window of all, as that would replace an earlier result by nothing.
 
         Args:
             open_ones: segments of the source that still go on.
         """
+        if not self.has_begun:
+            return
         self._written_s = self._clock()
         recordings = self.recordings
         if open_ones:

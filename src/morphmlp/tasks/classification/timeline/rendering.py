@@ -35,7 +35,7 @@ def require_render(source: Path, path: str | Path) -> None:
     if Path(path).suffix.lower() not in FORMATS:
         raise ConfigError(f"--render {path}: its ending names no video; give one of {', '.join(FORMATS)}")
     if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-        raise ConfigError(f"--render {path} is the video itself; give another name")
+        raise ConfigError(f"--render {path} is the source itself; give another name")
     require_replaceable(path)
 
 

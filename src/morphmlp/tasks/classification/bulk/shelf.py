@@ -1,0 +1,80 @@
+"""The files of a shelf: named by folders, globs and lists, and opened one by one, so that there may be very many."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import overload
+
+from morphmlp.data.media.sources import MediaKind, state_of
+from morphmlp.data.sets.find import expand_paths
+from morphmlp.data.sets.labelled import Sample
+from morphmlp.errors import DataError
+
+
+class Shelf(Sequence[Sample]):
+    """A sample for each name, made when it is asked for; a name that comes twice counts once.
+
+    Attributes:
+        numbers: the number of each name, from 0.
+    """
+
+    def __init__(self, names: Iterable[str]):
+        self.names: list[str] = []
+        self.numbers: dict[str, int] = {}
+        for name in names:
+            if self.numbers.setdefault(name, len(self.names)) == len(self.names):
+                self.names.append(name)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Sample(Path(self.names[index]), label=-1)
+
+
+def state_of_name(name: str) -> tuple[int, int] | None:
+    """Two numbers that change when the file does; None where there is none."""
+    try:
+        return state_of(Path(name))
+    except (OSError, ValueError):
+        return None
+
+
+def names_of(patterns: Iterable[str], kind: MediaKind) -> Iterator[str]:
+    """Files as they are, and what is in folders and what globs match, see `expand_paths`.
+
+    Raises:
+        DataError: a pattern without a file, or a folder without one of the kind.
+    """
+    for pattern in patterns:
+        yield from map(str, expand_paths([pattern], kind))
+
+
+def lines_of(list_file: str) -> Iterator[str]:
+    """The lines of a list of files, a path in each, without empty ones; "-" is standard input.
+
+    Raises:
+        DataError: it has no lines.
+        OSError: it cannot be read.
+    """
+    empty = True
+    with _opened(list_file) as lines:
+        for line in lines:
+            if path := line.rstrip("\r\n"):
+                empty = False
+                yield path
+    if empty:
+        raise DataError(f"--list {list_file} names no file; give a path in each line")
+
+
+def _opened(list_file: str) -> AbstractContextManager[Iterable[str]]:
+    if list_file == "-":
+        return nullcontext(sys.stdin)
+    return open(list_file, encoding="utf-8", errors="surrogateescape", newline="\n")  # names need not be text

@@ -1,0 +1,337 @@
+"""`predict --out`: rows as they come, each once, whatever happens in between."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from morphmlp.data.sets.find import find_media
+from morphmlp.tasks import journal
+from morphmlp.tasks.classification.bulk.shelf import Shelf
+
+
+@pytest.fixture(scope="module")
+def shelf(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 videos: two batches, of 32 and of 8; one cannot be read, and one is an image."""
+    folder, videos = tmp_path_factory.mktemp("shelf"), find_media(data)
+    for number in range(39):
+        shutil.copy(videos[number % len(videos)], folder / f"{number:02d}.mp4")
+    (folder / "05.mp4").write_text("no video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(checkpoint: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The rows of a run that nobody disturbs."""
+    out = tmp_path_factory.mktemp("alone") / "rows.jsonl"
+    assert predict(checkpoint, shelf, out=out).returncode == 1
+    return out.read_bytes()
+
+
+def predict(checkpoint: Path, *arguments: object, out: Path) -> subprocess.CompletedProcess[str]:
+    return tiny.run_command("predict", checkpoint, *arguments, "--workers", 0, "--out", out)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def smaller_batches(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("morphmlp.tasks.classification.bulk.computing.videos_per_batch", lambda config: size)
+
+
+def stop_after(batches: int, monkeypatch: pytest.MonkeyPatch, action: Any) -> list[list[journal.Entry]]:
+    """Does something in the place of writing down batch number `batches` + 1; returns those that were."""
+    add, written = journal.JournalWriter.add, []
+
+    def add_or_stop(self: journal.JournalWriter, entries: list[journal.Entry]) -> None:
+        if len(written) == batches:
+            action()
+        add(self, entries)
+        written.append(entries)
+
+    monkeypatch.setattr(journal.JournalWriter, "add", add_or_stop)
+    return written
+
+
+def test_a_row_of_each_file_and_one_of_what_cannot_be_read(checkpoint: Path, shelf: Path, tmp_path: Path):
+    (tmp_path / "list").write_text(f"{shelf / '03.mp4'}\n\n{shelf / '05.mp4'}\r\n{tmp_path / 'gone.mp4'}\n")
+    (tmp_path / "still.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    files = [shelf / "03.mp4", tmp_path / "still.png", "--list", tmp_path / "list"]
+    done = predict(checkpoint, *files, "--top", 2, out=tmp_path / "rows.csv")
+    assert done.returncode == 1
+    with open(tmp_path / "rows.csv", newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["path", "rank", "label", "probability", "error", "answer", "incomplete"]
+    found = {(Path(path).name, rank, error.split(" (")[0]) for path, rank, _, _, error, _, _ in table[1:]}
+    assert found == {
+        ("03.mp4", "1", ""),
+        ("03.mp4", "2", ""),
+        ("05.mp4", "", "cannot be opened as a video"),
+        ("gone.mp4", "", "cannot be opened"),
+        ("still.png", "", "is an image, but the checkpoint takes videos"),
+    }
+    assert len(table) == 6
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error"] * 3
+    assert done.stdout.startswith("1 of 4 videos predicted (")
+
+
+def test_rows_are_those_that_json_shows(checkpoint: Path, shelf: Path, tmp_path: Path):
+    videos = sorted(shelf.iterdir())[:3]
+    shown = tiny.run_command("predict", checkpoint, *videos, "--workers", 0, "--json")
+    predict(checkpoint, *videos, out=tmp_path / "rows.jsonl")
+    assert rows(tmp_path / "rows.jsonl") == json.loads(shown.stdout)
+
+
+def test_the_same_command_goes_on_to_the_same_bytes(
+    checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "rows.jsonl"
+    with monkeypatch.context() as patch:
+        stop_after(1, patch, lambda: signal.raise_signal(signal.SIGINT))
+        stopped = predict(checkpoint, shelf, "--ordered", out=out)
+    assert stopped.returncode == 130
+    assert f"what was predicted so far is in {out}.parts; the same command goes on" in stopped.stderr
+    assert out.read_bytes() == b"".join(alone.splitlines(keepends=True)[:32])
+    written = stop_after(9, monkeypatch, lambda: None)
+    done = predict(checkpoint, shelf, "--ordered", out=out)
+    assert out.read_bytes() == alone
+    assert [[Path(entry.name).name for entry in batch] for batch in written] == [
+        ["05.mp4"],  # it could not be read, which may be otherwise now
+        [f"{number:02d}.mp4" for number in range(32, 39)],
+    ]
+    assert "38 of 39 videos predicted, 31 of them by earlier runs" in done.stdout
+
+
+def test_half_a_line_of_a_killed_run_is_done_again(checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path):
+    out = tmp_path / "rows.jsonl"
+    predict(checkpoint, shelf, out=out)
+    known = Path(f"{out}.parts") / "rows-0.jsonl"
+    first, second = known.read_bytes().splitlines(keepends=True)
+    known.write_bytes(first + second[:-100])
+    out.write_bytes(alone[:-50])
+    predict(checkpoint, shelf, "--ordered", out=out)
+    assert out.read_bytes() == alone
+    lines = known.read_bytes().splitlines(keepends=True)
+    assert (lines[0], lines[-1]) == (first, second)
+
+
+def test_a_damaged_line_is_told_and_done_again(checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path):
+    out = tmp_path / "rows.jsonl"
+    predict(checkpoint, shelf, out=out)
+    known = Path(f"{out}.parts") / "rows-0.jsonl"
+    known.write_bytes(known.read_bytes().replace(b'"row', b"\0\0\0\0", 1).replace(b'[["', b"[[\0", 1))
+    done = predict(checkpoint, shelf, "--ordered", out=out)
+    assert f"{known}: a line is damaged" in done.stderr
+    assert out.read_bytes() == alone
+
+
+def test_what_is_added_or_changed_is_all_that_is_looked_at(
+    checkpoint: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, out = tmp_path / "folder", tmp_path / "rows.jsonl"
+    folder.mkdir()
+    videos = [shelf / f"{number:02d}.mp4" for number in range(4)]
+    for name, video in zip("bdf", videos, strict=False):
+        shutil.copy(video, folder / f"{name}.mp4")
+    predict(checkpoint, folder, out=out)
+    shutil.copy(videos[3], folder / "a.mp4")
+    shutil.copy(videos[0], folder / "d.mp4")
+    os.utime(folder / "d.mp4", (1, 1))
+    (folder / "f.mp4").unlink()
+    written = stop_after(9, monkeypatch, lambda: None)
+    assert predict(checkpoint, folder, "--ordered", out=out).returncode == 0
+    assert [[Path(entry.name).name for entry in batch] for batch in written] == [["a.mp4", "d.mp4"]]
+    found = rows(out)
+    assert [Path(row["path"]).name for row in found] == ["a.mp4", "b.mp4", "d.mp4"]
+    assert found[1]["top"] == found[2]["top"]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_rows_of_other_processes_are_shown_as_they_come_or_in_order(
+    checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path, ordered: bool
+):
+    """The journal of another process has the second batch already; the first comes now."""
+    out, lines = tmp_path / "rows.jsonl", alone.splitlines(keepends=True)
+    predict(checkpoint, shelf, out=out)
+    parts = Path(f"{out}.parts")
+    first, second = (parts / "rows-0.jsonl").read_bytes().splitlines(keepends=True)
+    (parts / "rows-0.jsonl").unlink()
+    (parts / "rows-7.jsonl").write_bytes(second)
+    predict(checkpoint, shelf, *["--ordered"] * ordered, out=out)
+    assert (parts / "rows-0.jsonl").read_bytes() == first
+    assert out.read_bytes() == (alone if ordered else b"".join(lines[32:] + lines[:32]))
+
+
+@pytest.mark.parametrize("where", ["parts", "rows"])
+def test_a_full_disk_is_one_line_and_what_is_there_is_whole(
+    checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    out, write, room = tmp_path / "rows.jsonl", os.write, {"bytes": 12_000 if where == "parts" else 5_000}
+    grows = out if where == "rows" else Path(f"{out}.parts") / "rows-0.jsonl"
+
+    def write_while_there_is_room(descriptor: int, data: bytes) -> int:
+        if not os.path.samestat(os.fstat(descriptor), os.stat(grows)):
+            return write(descriptor, data)
+        if room["bytes"] <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, data[: room["bytes"]])
+        room["bytes"] -= written
+        return written
+
+    with monkeypatch.context() as patch:
+        smaller_batches(patch, 8)
+        patch.setattr(os, "write", write_while_there_is_room)
+        full = predict(checkpoint, shelf, out=out)
+    assert full.returncode == 1
+    assert len(full.stderr.splitlines()) == 1
+    assert "No space left on device; what is known is kept: make room, and the same command goes on" in full.stderr
+    assert 0 < len(rows(out)) < 39
+    with monkeypatch.context() as patch:
+        smaller_batches(patch, 8)
+        done = predict(checkpoint, shelf, "--ordered", out=out)
+    assert "of them by earlier runs" in done.stdout
+    assert [row["path"] for row in rows(out)] == [json.loads(line)["path"] for line in alone.splitlines()]
+
+
+def test_shares_are_disjoint_and_together_all(checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path):
+    shares = [tmp_path / f"{number}.jsonl" for number in (1, 2)]
+    for number, out in enumerate(shares, start=1):
+        predict(checkpoint, shelf, "--share", f"{number}/2", out=out)
+    assert b"".join(out.read_bytes() for out in shares) == alone
+
+
+def test_parquet_has_the_same_rows(checkpoint: Path, shelf: Path, alone: bytes, tmp_path: Path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    predict(checkpoint, shelf, out=tmp_path / "rows.parquet")
+    found = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [{name: value for name, value in row.items() if value is not None} for row in found] == [
+        json.loads(line) for line in alone.splitlines()
+    ]
+
+
+def test_parquet_without_its_library_is_one_line(checkpoint: Path, shelf: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    done = predict(checkpoint, shelf, out=tmp_path / "rows.parquet")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: --out {tmp_path / 'rows.parquet'} needs pyarrow: pip install")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{shelf}", "--out", "{tmp}/rows.txt"], "its ending names no format of rows; give one of .csv, .jsonl"),
+        (["{shelf}", "--out", "{tmp}/mine.csv"], "is there, but not"),
+        (["{shelf}", "--out", "{tmp}/x.csv", "--csv", "y.csv"], "--csv y.csv is for a few files"),
+        (["{shelf}", "--out", "{tmp}/x.csv", "--share", "0/2"], "give K/N with K from 1 to N"),
+        (["{shelf}", "--ordered"], "--ordered is for results that are written as they come; give --out too"),
+        (["{shelf}", "--ray"], "--ray is for results that are written as they come; give --out too"),
+        (["--list", "{tmp}/empty", "--out", "{tmp}/x.csv"], "names no file; give a path in each line"),
+        (["--list", "{tmp}/mine.csv", "--out", "{tmp}/mine.csv", "--fresh"], "is the source itself; give another name"),
+        (["--list", "{tmp}/gone", "--out", "{tmp}/x.csv"], "gone: No such file or directory"),
+        (["{shelf}", "--out", "{tmp}/mine.csv/x.csv"], "Not a directory"),
+        (["{shelf}", "--out", "{tmp}/x.csv", "--ray", "127.0.0.1:1"], "no Ray head answers at 127.0.0.1:1"),
+    ],
+)
+def test_a_mistake_is_one_line(checkpoint: Path, shelf: Path, tmp_path: Path, arguments: list[str], message: str):
+    (tmp_path / "mine.csv").write_text("mine")
+    (tmp_path / "empty").write_text("\n")
+    texts = [text.format(shelf=shelf, tmp=tmp_path) for text in arguments]
+    done = tiny.run_command("predict", checkpoint, *texts, "--workers", 0)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert message in done.stderr
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_rows_of_other_settings_are_refused_by_name_until_fresh(checkpoint: Path, shelf: Path, tmp_path: Path):
+    out, video = tmp_path / "rows.jsonl", shelf / "00.mp4"
+    predict(checkpoint, video, out=out)
+    before = out.read_bytes()
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    with open(other / "model.safetensors", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    for refused, name in ((predict(checkpoint, video, "--top", 1, out=out), "top 5 then, 1 now"),
+                          (predict(other, video, out=out), "weights_sha256")):  # fmt: skip
+        assert refused.returncode == 1
+        assert name in refused.stderr
+        assert f"{out} holds predictions with other settings" in refused.stderr
+        assert out.read_bytes() == before
+    assert predict(checkpoint, video, "--top", 1, "--fresh", out=out).returncode == 0
+    assert len(rows(out)[0]["top"]) == 1
+
+
+def test_a_second_run_of_the_same_result_is_refused(
+    checkpoint: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, second = tmp_path / "rows.jsonl", []
+    stop_after(0, monkeypatch, lambda: second.append(predict(checkpoint, shelf / "00.mp4", out=out)))
+    predict(checkpoint, shelf / "00.mp4", out=out)
+    assert "another run is at work in" in second[0].stderr
+
+
+def test_the_summary_as_json_and_names_that_are_no_text(checkpoint: Path, shelf: Path, tmp_path: Path):
+    odd = tmp_path / "odd \udcff.mp4"
+    shutil.copy(shelf / "00.mp4", odd)
+    (tmp_path / "list").write_bytes(os.fsencode(odd) + b"\n")
+    for ending in ("jsonl", "csv", "parquet"):
+        done = predict(checkpoint, "--list", tmp_path / "list", "--json", out=tmp_path / f"rows.{ending}")
+        summary = json.loads(done.stdout)
+        assert (summary["files"], summary["known_before"], summary["unreadable"]) == (1, 0, 0)
+        again = predict(checkpoint, "--list", tmp_path / "list", "--json", out=tmp_path / f"rows.{ending}")
+        assert json.loads(again.stdout)["known_before"] == 1
+    assert rows(tmp_path / "rows.jsonl")[0]["path"] == str(odd)
+    assert os.fsencode(odd) in (tmp_path / "rows.csv").read_bytes()
+
+
+def test_a_shelf_makes_its_samples_when_they_are_asked_for():
+    shelf = Shelf(f"{number}.mp4" for number in [*range(100_000), 5, 7])
+    assert len(shelf) == 100_000
+    assert shelf[99_999].path == Path("99999.mp4")
+    assert [sample.path.name for sample in shelf[3:5]] == ["3.mp4", "4.mp4"]
+    assert shelf.numbers["7.mp4"] == 7
+
+
+def torchrun(killed: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Two processes of `shelf_process.py`."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = Path(tiny.__file__).with_name("shelf_process.py")
+    return subprocess.run(
+        [*start, *map(str, (script, killed, *arguments))], capture_output=True, text=True, env=tiny.environment()
+    )
+
+
+def test_two_processes_share_the_files_and_after_one_is_killed_none_is_lost_and_none_comes_twice(
+    checkpoint: Path, data: Path, shelf: Path, tmp_path: Path
+):
+    """128 videos: four batches, two for each process."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    for number in range(128):
+        os.symlink(shelf / f"{number % 39:02d}.mp4", folder / f"{number:03d}.mp4")
+    alone, out = tmp_path / "alone.jsonl", tmp_path / "rows.jsonl"
+    predict(checkpoint, folder, out=alone)
+    command = ("predict", checkpoint, folder, "--workers", 0, "--out", out)
+    killed = torchrun(1, *command)
+    assert killed.returncode == 1
+    lines = b"".join(path.read_bytes() for path in Path(f"{out}.parts").glob("rows-*")).splitlines()
+    known = [len(json.loads(line)) for line in lines]
+    assert 2 <= len(known) <= 3
+    assert set(known) == {32}
+    shown = rows(out)
+    assert len({row["path"] for row in shown}) == len(shown)
+    resumed = torchrun(-1, *command)
+    assert f"124 of 128 videos predicted, {sum(known) - len(known)} of them by earlier runs" in resumed.stdout
+    assert sorted(out.read_bytes().splitlines()) == sorted(alone.read_bytes().splitlines())
