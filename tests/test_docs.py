@@ -68,7 +68,8 @@ def complaint(words: list[str]) -> str:
     """What the parser of a verb says of a command that is wrong; "" if it is right. Nothing is run."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as told:
         try:
-            parser_of(words[0]).parse_args([*without_files_and_variables(words[1:])])
+            arguments = [*without_files_and_variables(words[1:])]
+            parser_of(words[0], tuple(arguments)).parse_args(arguments)
         except SystemExit as stop:  # also of `--print_config`, but without an error
             return told.getvalue() if stop.code else ""
     return ""

@@ -20,8 +20,8 @@ class _Made(Exception):
 
 
 @cache
-def parser_of(verb: str) -> Parser:
-    """The parser of a verb.
+def parser_of(verb: str, arguments: tuple[str, ...] = ()) -> Parser:
+    """The parser that a verb makes for some arguments.
 
     >>> parser_of("models").prog
     'morphmlp models'
@@ -33,7 +33,7 @@ def parser_of(verb: str) -> Parser:
     module = importlib.import_module(f"morphmlp.commands.{verb.replace('-', '_')}")
     try:
         with patch.object(Parser, "parse_args", stop):
-            module.run([])
+            module.run([*arguments])
     except _Made as made:
         return made.args[0]
     raise RuntimeError(f"morphmlp {verb} reads no options")
