@@ -47,9 +47,8 @@ nb_execution_cache_path = str(DOCS / "_build" / "cells" / _digest[:16])
 nb_execution_in_temp = True
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
-NotebookClient.coalesce_streams.default_value = (
-    True  # as Jupyter shows it; myst-nb's own way breaks lines where it joins
-)
+# Streams are joined as Jupyter does; `nb_merge_streams` would break lines where it joins them.
+NotebookClient.coalesce_streams.default_value = True
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
