@@ -132,6 +132,16 @@ def add_max_damage(parser: Parser) -> None:
     )
 
 
+def add_cache(parser: Parser) -> None:
+    """The verb hands the value to `data.media.limits.set_cache_size`."""
+    parser.add_argument(
+        "--cache_gb",
+        type=PositiveFloat,
+        help="GB of copies of files at addresses that the disk keeps (default: 50, or what MORPHMLP_CACHE_GB says; "
+        "MORPHMLP_CACHE is their folder)",
+    )
+
+
 def protocol(options: Namespace) -> dict[str, Any]:
     return {
         "num_clips": options.clips,

@@ -49,7 +49,7 @@ def _read_options(arguments: list[str]) -> Namespace:
         "apart by their folders.",
         "morphmlp segment runs/camvid/best street.jpg more_streets --out masks",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a segmenter")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a segmenter, or hf://owner/name of the hub")
     parser.add_argument("paths", type=str, nargs="+", help="image files, folders or globs")
     parser.add_argument("--out", type=str, required=True, help="folder for the pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace pictures of the same names in --out")

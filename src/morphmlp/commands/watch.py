@@ -65,7 +65,7 @@ def _parser():
         "morphmlp watch runs/mine/best long.mp4 --length 2 --step 0.5 --out segments.csv long.vtt\n"
         "  morphmlp watch runs/mine/best rtsp://10.0.0.5/1 --json --out today.json",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="+", help="files, folders, globs, addresses, camera:0 or -")
     parser.add_argument("--top", type=PositiveInt, default=3, help="classes to show")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each window")

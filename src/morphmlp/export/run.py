@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from morphmlp.checkpoints.folder import CheckpointInfo, load_with_info
+from morphmlp.checkpoints.hub import local_checkpoint
 from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, config_values
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.data.batches.views import BrokenSample, TestViews
@@ -136,7 +137,7 @@ def export_checkpoint(
         verified = compare(_reference(model), runtime.logits, clips)
         require_near(verified, options.precision, max_drop=options.max_drop)
         speeds = ms_per_clip([runtime.logits, baseline.logits], clips[0])
-        weights = {"checkpoint_sha256": file_digest(Path(checkpoint) / WEIGHTS_FILE)}
+        weights = {"checkpoint_sha256": file_digest(local_checkpoint(checkpoint) / WEIGHTS_FILE)}
         figures = {"source": source, **verified.values(), "ms_per_clip": speeds[0], "fp32_ms_per_clip": speeds[1]}
         _write_config(out, model, info, options=options, shape=shape, export=details | weights | {"verified": figures})
         if options.format == "onnx":

@@ -53,6 +53,7 @@ def load_ready(checkpoint: str | Path, name: str, execution: "Execution") -> "tu
         CheckpointError: it cannot be read, or is of another task.
         ConfigError, UserError: an exported model does not run on the device, or its engine is not installed.
     """
+    from morphmlp.checkpoints.hub import local_checkpoint
     from morphmlp.checkpoints.info import load_config
 
     config, info = load_config(checkpoint)
@@ -60,7 +61,7 @@ def load_ready(checkpoint: str | Path, name: str, execution: "Execution") -> "tu
         from morphmlp.inference.runtimes import load_runtime
 
         _require_task(checkpoint, config, name)
-        return load_runtime(checkpoint, execution), info, execution
+        return load_runtime(local_checkpoint(checkpoint), execution), info, execution
     from morphmlp.inference.optimize import for_inference
 
     model, info = load_for_task(checkpoint, name)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from morphmlp.data.media.remote import RemoteFile
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError, UserError
 
@@ -30,7 +31,7 @@ class Stretch:
         UserError: the two are no finite numbers, the start is negative or not before the end, or a frame is no integer.
     """
 
-    file: Path | TarMember
+    file: Path | TarMember | RemoteFile
     start: float
     end: float
     unit: StretchUnit = "seconds"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from morphmlp.data.media.remote import RemoteFile
 from morphmlp.data.media.stretches import Stretch, StretchUnit
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
@@ -30,7 +31,7 @@ _MANY = 200  # recordings, whose headers take a while
 class Gap:
     """Part of a recording without a label, in its unit; the end is exclusive."""
 
-    file: Path | TarMember
+    file: Path | RemoteFile | TarMember
     start: float
     end: float
     unit: StretchUnit

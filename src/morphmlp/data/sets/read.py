@@ -6,6 +6,7 @@ The layouts are told apart by what the folder holds, as are videos (shown here) 
     DIR/train.csv, DIR/val.csv                           lists, also .txt, .json ...: see `list_rows`
     DIR/train/*.tar, DIR/val/*.tar                       shards, also DIR/train-*.tar: see `shards`
     DIR/<class>/*.mp4                                    split here, by a seeded fraction
+    s3://bucket/DIR, https://host/train.csv              lists and shards at an address: see `at_address`
 
 Other spellings of the parts are known, too: see `split_names`.
 """
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from morphmlp.config import ListConfig, SplitConfig
+from morphmlp.data.media.remote import remote_file
 from morphmlp.data.media.sources import Source
+from morphmlp.data.sets.at_address import AtAddress
 from morphmlp.data.sets.background import with_background
 from morphmlp.data.sets.class_folders import ClassFolders
 from morphmlp.data.sets.labelled import LabelledSet, joined_notes
@@ -31,7 +34,7 @@ from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 # The first that finds a set reads it. `Lists` takes any file that is left, and `ClassFolders` any folder.
-LAYOUTS: tuple[Layout[Any], ...] = (Lists(), Shards(), ClassFolders())
+LAYOUTS: tuple[Layout[Any], ...] = (AtAddress(), Lists(), Shards(), ClassFolders())
 
 
 def read_training_sets(
@@ -153,6 +156,6 @@ def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str |
 
 def _existing(root: str | Path) -> Path:
     root = Path(root)
-    if not root.exists():
+    if not root.exists() and not remote_file(root):
         raise DataError(f"{root}: no such file or folder")
     return root

@@ -6,7 +6,6 @@ Under torchrun each process takes its share of the batches, and all get the whol
 single process, so the result is the same to the last bit on the same kind of device.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.views import ArrayBatches, BrokenSample
+from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
@@ -247,7 +247,7 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
 
     Of other data than the training's, numbers still count from where the training's did, unless `lists` says otherwise.
     """
-    trained_on = info.training.get("data") == os.path.abspath(data)
+    trained_on = info.training.get("data") == place_of(data)
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
     reading = ListConfig.from_dict(known | lists)
