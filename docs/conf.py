@@ -6,8 +6,6 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-from nbclient import NotebookClient
-
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "morphmlp"
 sys.path.insert(0, str(DOCS / "_ext"))
@@ -47,8 +45,6 @@ nb_execution_cache_path = str(DOCS / "_build" / "cells" / _digest[:16])
 nb_execution_in_temp = True
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
-# Streams are joined as Jupyter does; `nb_merge_streams` would break lines where it joins them.
-NotebookClient.coalesce_streams.default_value = True
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
