@@ -25,8 +25,8 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
-VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "features", "segment", "convert"]
-VERBS += ["export", "push", "visualize", "bench", "ablate", "models", "table"]
+VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "serve", "features", "segment"]
+VERBS += ["convert", "export", "push", "visualize", "bench", "ablate", "models", "table"]
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ VERBS = {
     "calibrate": "teach a checkpoint when not to answer: a temperature and a threshold from held-out data",
     "predict": "say what videos or images show",
     "watch": "say what happens when: in recordings, streams and cameras, as it comes",
+    "serve": "answer over HTTP, with a page for people: drop a video, or use the camera",
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",

@@ -107,10 +107,15 @@ def add_segments(parser: Parser, title: str) -> Any:
     group.add_argument(
         "--length",
         type=PositiveFloat,
-        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else the median "
-        "length of the clips that it was trained on, up to 10, or 2 where that is not known",
+        help="seconds of a window; default: that of the training's windows (`train --window`), what a densely sampled "
+        "clip of the checkpoint spans, the median length of the clips that it was trained on, up to 10, or 2 where "
+        "that is not known",
     )
-    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
+    group.add_argument(
+        "--step",
+        type=PositiveFloat,
+        help="seconds from one window to the next; default: half a window, an eighth where the training had windows",
+    )
     group.add_argument(
         "--threshold",
         type=ClosedUnitInterval,
@@ -118,7 +123,9 @@ def add_segments(parser: Parser, title: str) -> Any:
         "calibrate` has set it; 0: the best class, whatever its probability",
     )
     group.add_argument("--low", type=ClosedUnitInterval, help="probability that closes it; default: 0.8 of --threshold")
-    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5")
+    group.add_argument(
+        "--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5, or less"
+    )
     return group
 
 

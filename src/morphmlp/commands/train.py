@@ -111,6 +111,13 @@ def _parser() -> Parser:
         metavar="SHARE",
         help="the same as --lists.background: share of clips from between labelled stretches, of class (nothing)",
     )
+    parser.add_argument(
+        "--window",
+        type=float | str | None,
+        metavar="auto|SECONDS",
+        help="the same as --lists.window: clips of stretches are windows with their middle in them, as `watch` sees; "
+        "auto: twice the median stretch",
+    )
     add_cache(parser)
     parser.add_class_arguments(TrainConfig, as_group=True)
     parser.add_class_arguments(
@@ -199,6 +206,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     plain, named = options.as_dict(), given.as_dict()
     if options.background is not None:
         plain["lists"]["background"] = options.background
+    if options.window is not None:
+        plain["lists"]["window"] = _window(options.window)
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
@@ -207,6 +216,15 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
+
+
+def _window(value: float | str) -> float:
+    """As `lists.window` has it, where 0 is auto."""
+    if value == "auto":
+        return 0.0
+    if not isinstance(value, float) or not value > 0:
+        raise ConfigError(f"--window is {value}; allowed: auto, or seconds above 0, such as 1.5")
+    return value
 
 
 def _refuse_beside_resume(given: Namespace) -> None:

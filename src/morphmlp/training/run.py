@@ -77,6 +77,7 @@ def train(
             folder.check(overwrite=overwrite)
         join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         sets = sets or read_sets(config)
+        config = TASKS[config.model.task].completed(config, sets)
         return _start(config, folder, sets, overwrite=overwrite)
 
 

@@ -85,6 +85,31 @@ class Stretch:
         return microseconds(time_s) >= microseconds(self.end)
 
 
+@dataclass(frozen=True, slots=True)
+class StretchWindow:
+    """The windows of one length that lie within a recording: `length` and `end` are in the unit of its stretches."""
+
+    length: float
+    end: float
+
+    def around(self, stretch: Stretch, *, share: float) -> Stretch:
+        """The window whose middle is at a share of the stretch; where the recording does not go on, it is moved.
+
+        A window of 2 s around the middle of 0.2 to 1 s would start at -0.4 s, and is that from 0 to 2 s:
+
+        >>> window = StretchWindow(length=2.0, end=10.0)
+        >>> window.around(Stretch(Path("x.mp4"), 4, 5), share=0.5).part
+        '3.5 to 5.5 s'
+        >>> window.around(Stretch(Path("x.mp4"), 0.2, 1), share=0.5).part
+        '0 to 2 s'
+        """
+        middle, half = stretch.start + share * (stretch.end - stretch.start), self.length / 2
+        if stretch.unit == "frames":
+            middle, half = float(math.floor(middle)), float(self.length // 2)
+        start = max(0.0, min(middle - half, self.end - self.length))
+        return Stretch(stretch.file, start, min(start + self.length, self.end), stretch.unit)
+
+
 def stretch_columns(sources: Iterable[object]) -> dict[str, Callable[[object], float | str]]:
     """The columns of a table that say which part a row is, and what gives their cells: none where all are whole files.
 

@@ -250,7 +250,7 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
     trained_on = info.training.get("data") == place_of(data)
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
-    reading = ListConfig.from_dict(known | lists)
+    reading = ListConfig.from_dict(known | {"window": info.input.window_s} | lists)
 
     def draw() -> tuple[LabelledSet, LabelledSet]:
         return read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)

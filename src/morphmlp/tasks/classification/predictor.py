@@ -171,8 +171,8 @@ class Predictor:
 
         Args:
             source: a path, an address such as `rtsp://host/1`, `camera:0`, or `-`.
-            length_s: seconds of a window; by default what a clip spans, see `docs/watch.md`.
-            step_s: from one window to the next; by default half a window.
+            length_s: seconds of a window; by default what the training's windows or a clip span, see `docs/watch.md`.
+            step_s: from one window to the next; by default an eighth of the training's window, or half a window.
             stream: `live`, `retries` and `timeout_s`, see `morphmlp.data.media.streams.Stream`.
 
         Raises:
