@@ -108,10 +108,10 @@ def without_files_and_variables(words: list[str]) -> Iterator[str]:
 def test_commands_are_found_in_every_kind_of_block():
     found = {path.name: sum(1 for other, _ in SHOWN if other == path) for path, _ in SHOWN}
     assert found["README.md"] > 25  # with comments after them, and torchrun before them
-    assert found["data.md"] == 3  # indented
-    assert found["first_model.md"] == 6  # in cells
-    assert found["train_evaluate_look.ipynb"] == 4
-    assert found["deploy.ipynb"] == 3
+    assert found["data.md"] >= 3  # indented
+    assert found["first_model.md"] >= 6  # in cells
+    assert found["train_evaluate_look.ipynb"] >= 4
+    assert found["deploy.ipynb"] >= 3
     assert found["training.md"] >= 4  # continued
     assert len(EXAMPLES) >= len(VERBS)
 
