@@ -216,9 +216,9 @@ def _near_options(unknown: str, known: Iterable[str]) -> str:
 
 
 def _usage_reason(message: str) -> str:
-    """The parser's message in one line, and in the user's words.
+    r"""The parser's message in one line, and in the user's words.
 
-    >>> _usage_reason("Parser key \"epochs\":\\n  Expected a <class 'int'>. Got value: x")
+    >>> _usage_reason("Parser key \"epochs\":\n  Expected a <class 'int'>. Got value: x")
     '--epochs: expected int; got x'
     """
     text = " ".join(message.split())
