@@ -1,6 +1,7 @@
 """Models that leave PyTorch: their files, what is checked before they are written, and their use without torch."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.run import exported_input
 from morphmlp.export.sizes import for_any_size
 from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
-from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime
+from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime, require_package
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +143,34 @@ def test_a_model_that_is_not_the_config_s_is_refused(onnx_folder: Path, tmp_path
     (folder / "model.onnx").unlink()
     with pytest.raises(CheckpointError, match="is missing"):
         load_runtime(folder)
+
+
+def test_a_file_that_the_engine_cannot_read_is_one_line(onnx_folder: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(onnx_folder, tmp_path / "garbage"))
+    (folder / "model.onnx").write_bytes(b"of a later version")
+    values = json.loads((folder / "config.json").read_text())
+    values["export"]["files"]["model.onnx"] = file_digest(folder / "model.onnx")
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"garbage cannot be opened by onnxruntime: .*; export again$"):
+        load_runtime(folder)
+
+
+def test_a_config_of_other_frames_than_exported_is_refused(onnx_folder: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(onnx_folder, tmp_path / "longer"))
+    values = json.loads((folder / "config.json").read_text())
+    values["model"]["frames"] = 8
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="the model takes 8 frames, but was exported for 4; export again"):
+        load_runtime(folder)
+
+
+def test_onnx_runtime_is_told_to_send_nothing_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    require_package("json", why="a test")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    require_package("json", why="a test")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
 
 
 def test_an_unknown_format_is_named(onnx_folder: Path, tmp_path: Path):
