@@ -23,12 +23,13 @@ from morphmlp.data.media.stretches import Stretch
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.export import run
 from morphmlp.export.cache import entry_folder
-from morphmlp.export.formats import Shape, exported_program
+from morphmlp.export.formats import Shape, exported_program, write_torch
 from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.run import exported_input
 from morphmlp.export.sizes import for_any_size
 from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
 from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime, require_package
+from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
@@ -382,6 +383,17 @@ def test_an_export_for_any_size_takes_all_multiples_of_32_px(checkpoint: Path, d
             np.testing.assert_allclose(runtime.logits(clips), model(torch.from_numpy(clips)).numpy(), atol=2e-5)
     with pytest.raises(ConfigError, match=r"exported for 3 x 4 x any x any; any is a multiple of 32 px from 64 px on"):
         runtime.logits(np.zeros((1, 3, 4, 64, 80), np.float32))
+
+
+def test_torch_takes_sizes_whose_chunks_need_padding_from_a_graph_made_without(tmp_path: Path):
+    config = tiny.model_config(3, temporal=False, frames=1, chunk_lengths=(4, 8, 8, 4))
+    model, info = MorphMLP(config).eval(), ExportInfo("torch", "fp32", {}, None, None)
+    write_torch(model, tmp_path, Shape(64, 64, any_size=True), "fp32")
+    compute = OPENERS["torch"](torch, tmp_path, info)
+    for size in ((64, 64), (96, 96), (64, 160)):
+        images = np.random.default_rng(0).standard_normal((2, 3, *size), dtype=np.float32)
+        with torch.no_grad():
+            np.testing.assert_allclose(compute(images), model(torch.from_numpy(images)).numpy(), atol=2e-5)
 
 
 def test_rows_of_many_files_are_written_without_torch(onnx_folder: Path, data: Path, tmp_path: Path):

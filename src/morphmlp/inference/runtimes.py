@@ -240,7 +240,9 @@ def _open_openvino(openvino: Any, folder: Path, export: ExportInfo) -> Compute:
 def _open_torch(torch: Any, folder: Path, export: ExportInfo) -> Compute:
     import torch.export
 
-    module = torch.export.load(folder / "model.pt2").module()
+    # Of an export for any size, torch's guards also ask whether maps need padding as those did that it was made with;
+    # the graph computes the padding, and `Runtime` checks the size.
+    module = torch.export.load(folder / "model.pt2").module(check_guards=export.height is not None)
 
     def compute(clips: np.ndarray) -> np.ndarray:
         with torch.no_grad():
