@@ -136,7 +136,7 @@ def _description(service: Service) -> dict[str, Any]:
         "kind": predictor.kind,
         "threshold": predictor.threshold,
         "shows_where_it_looked": service.looker.can_look,
-        "limits": {"upload_mb": limits.upload_mb, "duration_s": limits.duration_s, "files": limits.files},
+        "limits": {name: getattr(limits, name) for name in ("upload_mb", "duration_s", "files", "windows")},
     }
     if predictor.kind == "video":
         length_s, step_s = usual_windows(None, None, config=predictor.input, frames=predictor.config.frames)
