@@ -189,7 +189,7 @@ class _Answer:
         if not is_last or self.status < 400 or self._is_body_read:
             await self._pass_on(message)
             return
-        await self._pass_on(message | {"more_body": True})
+        await self._pass_on({**message, "more_body": True})
         try:
             await self._read_rest()
         finally:

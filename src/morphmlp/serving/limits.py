@@ -45,7 +45,9 @@ class Limits:
         for field in fields(self):
             value, may_be_0 = getattr(self, field.name), field.name in ("batch_ms", "drain_s")
             if not math.isfinite(value) or not (value >= 0 if may_be_0 else value > 0):
-                raise ConfigError(f"{field.name} is {value}; give a number {'of 0 or more' if may_be_0 else 'above 0'}")
+                raise ConfigError(
+                    f"{field.name} is {value}; give a finite one {'of 0 or more' if may_be_0 else 'above 0'}"
+                )
 
 
 class Refusal(Exception):
