@@ -188,8 +188,8 @@ def test_a_disk_that_is_full(files: Files, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(remote_cache, "fetch", full)
     assert refusal(at(files, "1.bin")) == (
-        f"cannot be kept in {cache_folder('files')}: No space left on device; free some space, give a smaller --cache-gb, or "
-        "name another disk by MORPHMLP_CACHE"
+        f"cannot be kept in {cache_folder('files')}: No space left on device; free some space, give a smaller "
+        "--cache-gb, or name another disk by MORPHMLP_CACHE"
     )
 
 
