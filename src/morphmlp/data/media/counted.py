@@ -11,6 +11,7 @@ from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames
 from morphmlp.data.media.images import describe_image, read_image
 from morphmlp.data.media.open_video import UNKNOWN_FPS
+from morphmlp.data.media.packets import of_stated
 from morphmlp.data.media.sources import media_kind
 from morphmlp.errors import MediaError
 
@@ -33,6 +34,11 @@ class VideoInfo:
     duration_s: float
     codec: str
     num_missing: int = 0
+
+    @property
+    def incomplete(self) -> str | None:
+        """What the header states and is not there, in words; None where all is there."""
+        return of_stated(self.num_frames, self.num_frames + self.num_missing) if self.num_missing else None
 
 
 def is_counted(path: str | os.PathLike[str]) -> bool:

@@ -85,6 +85,11 @@ class Packets:
         return round(stated_s * fps) if missing > max(1.5, _MOST_MISSING_TIME * stated_s * fps) else None
 
 
+def of_stated(num_frames: int, num_stated: int) -> str:
+    """What is said of a file that is cut off or damaged."""
+    return f"{num_frames} of {num_stated} frames can be read"
+
+
 def _num_in_header(stream: av.VideoStream) -> int:
     """The number of packets by the header; 0 where it states none.
 

@@ -26,7 +26,8 @@ from morphmlp.data.media.counted import (
 from morphmlp.data.media.frame_folders import is_frame_folder, list_frames, read_frame_files
 from morphmlp.data.media.numbering import Numbered, number_frames
 from morphmlp.data.media.open_video import UNKNOWN_FPS, OpenVideo, opened, turn_of
-from morphmlp.data.media.seeking import Plan, all_come_out, of_stated, pictures_at, plan
+from morphmlp.data.media.packets import of_stated
+from morphmlp.data.media.seeking import Plan, all_come_out, pictures_at, plan
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.errors import MediaError
 
@@ -204,15 +205,14 @@ def read_clip(
     if frames is not None:
         return frames
     info = probe(path)
-    num_stated = info.num_frames + info.num_missing
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps), short_side)
     if frames is None:
         frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
         if frames is None:
             raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
-        incomplete(of_stated(num_decoded, num_stated))
-    elif info.num_missing:
-        incomplete(of_stated(info.num_frames, num_stated))
+        incomplete(of_stated(num_decoded, info.num_frames + info.num_missing))
+    elif info.incomplete:
+        incomplete(info.incomplete)
     return frames
 
 

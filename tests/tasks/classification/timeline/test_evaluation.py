@@ -89,6 +89,14 @@ def test_a_stretch_in_frames_and_one_past_the_end_are_true_in_seconds(
     assert recording.note == "5 to 8.9 s: its video ends at 8.66667 s, 0.233 s before the end of the stretch"
 
 
+def test_a_recording_that_is_cut_off_says_so(recorded: tuple[Path, list[Action]], checkpoint: Path, tmp_path: Path):
+    whole, half = tmp_path / "whole.mkv", tmp_path / "half.mkv"
+    encode(whole, render_recording(0, num_actions=2)[0], key_frame_every=12)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    [recording] = watch([Sample(Stretch(half, 0, 1), 0)], checkpoint, TimelineSettings(8, 8, None, 0)).recordings
+    assert recording.note == f"{probe(half).num_frames} of 104 frames can be read"
+
+
 @pytest.mark.parametrize(
     ("stretch", "reason"),
     [

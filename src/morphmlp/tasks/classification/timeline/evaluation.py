@@ -222,7 +222,8 @@ def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]
         for source, samples in by_source.items() if is_main() else ():
             try:
                 info = probe(source)
-                notes = [note for sample in samples if (note := _note_past_end(sample, info))]
+                notes = [info.incomplete] if info.incomplete else []
+                notes += [note for sample in samples if (note := _note_past_end(sample, info))]
             except MediaError as error:
                 broken.append((Path(source), error.reason))
                 continue
