@@ -50,7 +50,7 @@ class Run:
         self.num_frames += 1
         packets = self._packets
         packets.num_shown, packets.times = self.num_frames, [*packets.times[:1], tick]
-        packets.end = max(packets.end or tick, tick + duration)
+        packets.end = tick + duration
         if self.counted_fps is not None:
             self.end_s = time_s + 1 / self.counted_fps
         else:

@@ -78,7 +78,7 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
         if kind == "image":
             return file
         info = probe(file_of(source))
-        return replace(file, fps=info.fps, note=info.incomplete, **_span(source, info.fps, info.duration_s))
+        return replace(file, fps=info.fps, note=info.incomplete, **_span(source, info.fps, info.end_s))
     except MediaError as error:
         return replace(file, reason=error.reason)
     except (OSError, ValueError) as error:

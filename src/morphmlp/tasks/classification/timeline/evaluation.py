@@ -208,7 +208,7 @@ class _Truth:
     notes: list[str]
 
     def stretches(self, settings: TimelineSettings) -> list[Stretch]:
-        times = window_times(self.info.duration_s, length_s=settings.length_s, step_s=settings.step_s)
+        times = window_times(self.info.end_s, length_s=settings.length_s, step_s=settings.step_s)
         return [Stretch(self.source, start_s, end_s) for start_s, end_s in times]
 
 
@@ -243,7 +243,7 @@ def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
     if not isinstance(sample.path, Stretch):
         return None
     try:
-        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.duration_s, fps=info.fps)
+        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.end_s, fps=info.fps)
     except MediaError as error:
         raise MediaError(sample.path.file, f"its stretch {sample.path.part} {error.reason}") from None
     return f"{sample.path.part}: {note}" if note else None
@@ -251,7 +251,7 @@ def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
 
 def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment:
     """A labelled stretch in seconds; its frames are counted at the recording's average rate."""
-    start, end = 0.0, info.duration_s
+    start, end = 0.0, info.end_s
     if isinstance(sample.path, Stretch):
         scale = info.fps if sample.path.unit == "frames" else 1
         start, end = sample.path.start / scale, min(sample.path.end / scale, end)
@@ -312,7 +312,7 @@ def _watched(
     name = str(truth.source)
     return WatchedRecording(
         name,
-        truth.info.duration_s,
+        truth.info.end_s,
         truth.segments,
         found,
         source=truth.source,
