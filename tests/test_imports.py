@@ -22,7 +22,7 @@ ORDER = [
     ["export"],
     ["tasks"],
     ["training", ""],
-    ["analysis", "demo", "serving"],
+    ["analysis", "demo", "serving", "sharing"],
     ["commands"],
     ["cli"],
 ]

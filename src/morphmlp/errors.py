@@ -4,11 +4,17 @@ Every other error is a defect of ours and keeps its traceback.
 """
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 
 class UserError(ValueError):
     """Something that the user gave cannot be used: the message names it, the allowed values and the next step."""
+
+    def __str__(self) -> str:
+        """The message, in which addresses have both slashes; `Path` leaves one of them."""
+        return with_both_slashes(super().__str__())
 
 
 class ConfigError(UserError):
@@ -38,5 +44,27 @@ class MediaError(UserError):
         self.path, self._read = Path(path), path
         self.reason = reason
 
+    @property
+    def name(self) -> str:
+        """The file as text, which is an address where it was one."""
+        return with_both_slashes(str(self.path))
+
     def __reduce__(self) -> tuple:
         return type(self), (self._read, self.reason)
+
+
+def with_both_slashes(text: str) -> str:
+    """A text whose addresses have lost a slash in a `Path`, with it.
+
+    >>> with_both_slashes("s3:/bucket/a.mp4: is empty")
+    's3://bucket/a.mp4: is empty'
+    """
+    return re.sub(r"\b(https?|s3|gs):/(?=[^/])", r"\1://", text)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or came after."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from morphmlp.checkpoints.hub import is_hub_name, local_checkpoint
 from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, CheckpointInfo, config_values, load_config
 from morphmlp.checkpoints.pickles import require_weights
 from morphmlp.config import default_input
@@ -68,13 +69,16 @@ def rewrite_info(
         CheckpointError: `folder` is no checkpoint.
         OSError: a file cannot be written; the checkpoint stays as it was.
     """
+    if out is None and is_hub_name(folder):
+        raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
+    folder = local_checkpoint(folder)
     model, info = load_config(folder)
     values = config_values(model, change(info))
     if out is None:
-        replace_json(Path(folder) / CONFIG_FILE, values)
+        replace_json(folder / CONFIG_FILE, values)
         return
     with replaced_folder(out) as temporary:
-        shutil.copyfile(Path(folder) / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
+        shutil.copyfile(folder / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
         replace_json(temporary / CONFIG_FILE, values)
 
 
@@ -86,18 +90,19 @@ def _info_of(model: MorphMLP) -> CheckpointInfo:
 
 
 def load(folder: str | Path) -> MorphMLP:
-    """Loads a checkpoint folder's model, in evaluation mode.
+    """Loads a model in evaluation mode: of a checkpoint folder, or of the hub as `hf://owner/name[@revision]`.
 
     Raises:
-        CheckpointError: the folder or a file in it is missing or damaged.
+        CheckpointError: the folder or a file in it is missing or damaged, or the hub's cannot be fetched.
     """
     return load_with_info(folder)[0]
 
 
 def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     """Loads a checkpoint folder's model, in evaluation mode, and what is written beside it."""
+    folder = local_checkpoint(folder)
     config, info = load_config(folder)
-    path = Path(folder) / WEIGHTS_FILE
+    path = folder / WEIGHTS_FILE
     if info.exported and not path.exists():
         raise CheckpointError(
             f"{folder} is an exported model, which predict, evaluate, watch and segment take; give the checkpoint that "

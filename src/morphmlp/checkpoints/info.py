@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from morphmlp.checkpoints.hub import CONFIG_FILE, local_checkpoint
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.files import read_text
 
 WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 
 @dataclass
@@ -70,8 +70,9 @@ def _is_number(value: Any) -> bool:
 
 def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     """Reads a checkpoint folder's `config.json`, without the weights."""
-    path = Path(folder) / CONFIG_FILE
-    _refuse_run(Path(folder))
+    folder = local_checkpoint(folder)
+    path = folder / CONFIG_FILE
+    _refuse_run(folder)
     if not path.exists():
         hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
         raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")

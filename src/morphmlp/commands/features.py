@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_execution, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_cache, add_execution, make_parser, print_json
 from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -23,13 +23,14 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_most_damage
+    from morphmlp.data.media.limits import set_cache_size, set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.features.run import write_features
 
     set_most_damage(options.max_damage)
+    set_cache_size(options.cache_gb)
     extractor = FeatureExtractor(
         options.checkpoint,
         layer=options.layer,
@@ -74,7 +75,7 @@ def _read_options(arguments: list[str]) -> Namespace:
         "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
         "  morphmlp features runs/mine/best long.mp4 --step 1 --length 2 --format npz",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
     parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")
@@ -95,6 +96,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     group.add_argument("--clips", type=PositiveInt, help="views of a video in time")
     group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
     add_execution(parser)
+    add_cache(parser)
     parser.add_class_arguments(ListConfig, "lists", help="How --data is read")
     options = parser.parse_args(arguments)
     if bool(options.sources) == bool(options.data):
@@ -105,11 +107,11 @@ def _read_options(arguments: list[str]) -> Namespace:
 def _files(options: Namespace, kind: Literal["video", "image"]) -> "tuple[list[FeatureFile], list[str]]":
     """What there is to look at, and the names of its classes."""
     from morphmlp.analysis.data_check.inventory import WHOLE, take_inventory
-    from morphmlp.data.sets.find import expand_paths
+    from morphmlp.data.sets.find import expand_sources
     from morphmlp.tasks.classification.features.sources import FeatureFile
 
     if options.sources:
-        return [FeatureFile(path) for path in expand_paths(options.sources, kind)], []
+        return [FeatureFile(path) for path in expand_sources(options.sources, kind)], []
     lists = ListConfig.from_dict(options.as_dict()["lists"])
     found = take_inventory(options.data, readings={"lists": lists})
     files = [

@@ -80,7 +80,7 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
 
 
 def add_protocol(parser: Parser, *, workers: bool = True) -> None:
-    """The options of the test protocol, and those of `add_execution`."""
+    """The options of the test protocol, those of `add_execution`, and `--engine`."""
     group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=int | None, help="views of a video in time")
     group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
@@ -90,6 +90,7 @@ def add_protocol(parser: Parser, *, workers: bool = True) -> None:
         help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
     add_execution(parser, workers=workers)
+    add_engine(parser)
 
 
 def add_execution(parser: Parser, *, workers: bool = True) -> None:
@@ -101,16 +102,31 @@ def add_execution(parser: Parser, *, workers: bool = True) -> None:
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
 
 
+def add_engine(parser: Parser) -> None:
+    """What computes; `auto` is described in `docs/deploy.md`."""
+    parser.add_argument(
+        "--engine",
+        type=Literal["auto", "torch", "optimized", "onnxruntime", "openvino"],
+        default="auto",
+        help="what computes; auto: the fastest by known figures, with an export only where that pays",
+    )
+
+
 def add_segments(parser: Parser, title: str) -> Any:
     """The options of windows, and of the segments that are found in them; returns their group."""
     group = parser.add_argument_group(title)
     group.add_argument(
         "--length",
         type=PositiveFloat,
-        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else the median "
-        "length of the clips that it was trained on, up to 10, or 2 where that is not known",
+        help="seconds of a window; default: that of the training's windows (`train --window`), what a densely sampled "
+        "clip of the checkpoint spans, the median length of the clips that it was trained on, up to 10, or 2 where "
+        "that is not known",
     )
-    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
+    group.add_argument(
+        "--step",
+        type=PositiveFloat,
+        help="seconds from one window to the next; default: half a window, an eighth where the training had windows",
+    )
     group.add_argument(
         "--threshold",
         type=ClosedUnitInterval,
@@ -118,7 +134,9 @@ def add_segments(parser: Parser, title: str) -> Any:
         "calibrate` has set it; 0: the best class, whatever its probability",
     )
     group.add_argument("--low", type=ClosedUnitInterval, help="probability that closes it; default: 0.8 of --threshold")
-    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5")
+    group.add_argument(
+        "--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5, or less"
+    )
     return group
 
 
@@ -132,6 +150,16 @@ def add_max_damage(parser: Parser) -> None:
     )
 
 
+def add_cache(parser: Parser) -> None:
+    """The verb hands the value to `data.media.limits.set_cache_size`."""
+    parser.add_argument(
+        "--cache_gb",
+        type=PositiveFloat,
+        help="GB of copies of files at addresses that the disk keeps (default: 50, or what MORPHMLP_CACHE_GB says; "
+        "MORPHMLP_CACHE is their folder)",
+    )
+
+
 def protocol(options: Namespace) -> dict[str, Any]:
     return {
         "num_clips": options.clips,
@@ -139,6 +167,7 @@ def protocol(options: Namespace) -> dict[str, Any]:
         "aggregation": options.aggregation,
         "device": options.device,
         "precision": options.precision,
+        "engine": options.engine,
     }
 
 
@@ -187,13 +216,13 @@ def _near_options(unknown: str, known: Iterable[str]) -> str:
 
 
 def _usage_reason(message: str) -> str:
-    """The parser's message in one line, and in the user's words.
+    r"""The parser's message in one line, and in the user's words.
 
-    >>> _usage_reason("Parser key \"epochs\":\\n  Expected a <class 'int'>. Got value: x")
+    >>> _usage_reason("Parser key \"epochs\":\n  Expected a <class 'int'>. Got value: x")
     '--epochs: expected int; got x'
     """
     text = " ".join(message.split())
-    text = re.sub(r'Parser key "([\w.]+)": ', r"--\1: ", text)
+    text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?: ', r"--\1: ", text)
     text = re.sub(r"<class '(\w+)'>|typing\.", lambda match: match[1] or "", text)
     if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
         text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"

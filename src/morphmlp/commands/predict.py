@@ -13,6 +13,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFl
 from morphmlp.commands.parsing import (
     USER_ERROR,
     Parser,
+    add_cache,
     add_protocol,
     make_parser,
     print_json,
@@ -38,10 +39,11 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_most_damage
+    from morphmlp.data.media.limits import set_cache_size, set_most_damage
     from morphmlp.tasks.classification import predictor as prediction
 
     set_most_damage(options.max_damage)
+    set_cache_size(options.cache_gb)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     return _write_table(options, predictor) if options.out else _show(options, predictor)
 
@@ -75,7 +77,7 @@ def _parser(*, paths: str) -> Parser:
         "  morphmlp predict runs/mine/best clip.mp4 --threshold 0.7\n"
         "  morphmlp predict runs/mine/best --list files.txt --out results.csv",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("paths", type=str, nargs=paths, help="files, folders or globs")
     parser.add_argument("--list", type=str | None, help="file with a path in each line; -: standard input")
     parser.add_argument("--top", type=PositiveInt, default=5, help="classes to show")
@@ -88,6 +90,7 @@ def _parser(*, paths: str) -> Parser:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=str | None, help="write a csv file too")
     add_protocol(parser)
+    add_cache(parser)
     _add_shelf(parser)
     return parser
 
@@ -119,13 +122,15 @@ def _names(options: Namespace, kind: "MediaKind") -> Iterator[str]:
 
 def _show(options: Namespace, predictor: "Predictor") -> int:
     """Predicts some files and shows what they are."""
+    from morphmlp.data.media.remote import remote_file
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.errors import MediaError
     from morphmlp.tasks.classification.report import as_row, prediction_table, write_csv
 
-    paths = list(dict.fromkeys(map(Path, _names(options, predictor.kind))))
-    require_apart([("--csv", options.csv)] if options.csv else [], paths)
+    names = dict.fromkeys(_names(options, predictor.kind))
+    require_apart([("--csv", options.csv)] if options.csv else [], names)
+    paths = [remote_file(name) or Path(name) for name in names]
     results = []
     with counting(f"{predictor.kind}s", enabled=not options.json) as progress:
         for result in predictor.many(paths, workers=options.workers):
@@ -157,6 +162,7 @@ def _show(options: Namespace, predictor: "Predictor") -> int:
 
 def _write_table(options: Namespace, predictor: "Predictor") -> int:
     """Predicts very many files, row by row into a file."""
+    from morphmlp.checkpoints.hub import local_checkpoint
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification.bulk.computing import batch_size, what_rows_depend_on
@@ -167,7 +173,7 @@ def _write_table(options: Namespace, predictor: "Predictor") -> int:
         raise ConfigError(f"--csv {options.csv} is for a few files; --out {options.out} is written as rows come")
     file = row_file(options.out)
     require_apart([("--out", options.out)], [options.list] if options.list else [])
-    checkpoint = Path(options.checkpoint)
+    checkpoint = local_checkpoint(options.checkpoint)
     settings = what_rows_depend_on(predictor, checkpoint, top=options.top)
     try:
         with counting(f"{predictor.kind}s", enabled=not options.json and is_main(), lines=True) as progress:

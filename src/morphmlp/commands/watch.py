@@ -23,10 +23,11 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _parser().parse_args(arguments)
 
+    from morphmlp.data.clips.windows import usual_core_s, usual_windows
     from morphmlp.data.media.limits import set_most_damage
     from morphmlp.tasks.classification.predictor import Predictor
     from morphmlp.tasks.classification.timeline.recorder import Recorder
-    from morphmlp.tasks.classification.timeline.segments import SHORTEST_S
+    from morphmlp.tasks.classification.timeline.segments import usual_shortest_s
 
     set_most_damage(options.max_damage)
     predictor = Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
@@ -34,13 +35,22 @@ def run(arguments: list[str]) -> int:
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
     sources = _sources(options.sources)
     _require_places(options, sources)
+    options.length, options.step = usual_windows(
+        options.length,
+        options.step,
+        config=predictor.input,
+        frames=predictor.config.frames,
+        training=predictor.info.training,
+    )
+    core_s = usual_core_s(options.length, options.step, config=predictor.input)
     recorder = Recorder(
         [_name(source) for source in sources],
         predictor.labels,
         options.out or [],
         threshold=predictor.threshold,
         low=options.low,
-        shortest_s=SHORTEST_S if options.shortest is None else options.shortest,
+        shortest_s=usual_shortest_s(core_s) if options.shortest is None else options.shortest,
+        core_s=core_s,
         every_s=options.every,
     )
     try:
@@ -65,7 +75,7 @@ def _parser():
         "morphmlp watch runs/mine/best long.mp4 --length 2 --step 0.5 --out segments.csv long.vtt\n"
         "  morphmlp watch runs/mine/best rtsp://10.0.0.5/1 --json --out today.json",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="+", help="files, folders, globs, addresses, camera:0 or -")
     parser.add_argument("--top", type=PositiveInt, default=3, help="classes to show")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each window")
@@ -123,7 +133,6 @@ def _name(source: "str | Path") -> str:
 
 def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", options: Namespace) -> bool:
     """Watches one source to its end; whether it could be read to there."""
-    from morphmlp.data.clips.windows import usual_windows
     from morphmlp.data.media.streams import Stream
     from morphmlp.tasks.classification.timeline.lines import window_line, window_row
     from morphmlp.tasks.classification.timeline.watching import Watch
@@ -135,18 +144,11 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         retries=options.retries,
         timeout_s=options.timeout,
     )
-    length_s, step_s = usual_windows(
-        options.length,
-        options.step,
-        config=predictor.input,
-        frames=predictor.config.frames,
-        training=predictor.info.training,
-    )
     watch = Watch(
         predictor,
         stream,
-        length_s=length_s,
-        step_s=step_s,
+        length_s=options.length,
+        step_s=options.step,
         duration_s=options.duration,
         show=recorder.seen[stream.name].add_frame,
     )

@@ -79,7 +79,7 @@ class TrainingClips(Dataset):
         generator, notes = np.random.default_rng([self.seed, pass_number, index]), []
         try:
             frames = read_clip(
-                sample.path,
+                sample.shown(generator),
                 lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
                 stills=self.frames == 1,
                 short_side=self.config.decode_size,

@@ -80,7 +80,7 @@ class TestViews:
         sample, notes = self.samples[index], []
         try:
             frames = read_clip(
-                sample.path,
+                sample.shown(),
                 self._indices,
                 stills=self.frames == 1,
                 short_side=self.config.decoded_short_side,
@@ -89,7 +89,7 @@ class TestViews:
             if self.config.fit != "stretch":
                 refuse_strips(sample.path, frames.shape[1:3])
         except MediaError as error:
-            return BrokenSample(index, error.path, error.reason)
+            return BrokenSample(index, sample.path, error.reason)
         if self.shuffle_frames:
             clips = np.split(frames, self.config.num_clips)
             frames = np.concatenate([clip[np.random.default_rng(index).permutation(len(clip))] for clip in clips])

@@ -34,15 +34,15 @@ def clip_length_s(config: InputConfig, *, frames: int) -> float | None:
 def usual_length_s(config: InputConfig, *, frames: int, training: Mapping[str, Any] = NOTHING_KNOWN) -> float:
     """The length of a window where none is given.
 
-    With dense sampling it is what a clip spans. A sparsely sampled clip spans all of its video, so that it is the
-    median length of those that the model was trained on, to a tenth of a second and up to 10 s; 2 s where that is not
-    known.
+    It is that of the windows that the model was trained on. Without these, with dense sampling, it is what a clip
+    spans. A sparsely sampled clip spans all of its video, so that it is the median length of those that the model was
+    trained on, to a tenth of a second and up to 10 s; 2 s where that is not known.
 
     Args:
         training: the summary of the checkpoint's training.
     """
-    if (dense_s := clip_length_s(config, frames=frames)) is not None:
-        return dense_s
+    if (known_s := config.window_s or clip_length_s(config, frames=frames)) is not None:
+        return known_s
     median_s = training.get(MEDIAN_DURATION)
     if not isinstance(median_s, int | float) or not median_s > 0:
         return USUAL_LENGTH_S
@@ -57,9 +57,24 @@ def usual_windows(
     frames: int,
     training: Mapping[str, Any] = NOTHING_KNOWN,
 ) -> tuple[float, float]:
-    """The length and step of windows, where one is not given: `usual_length_s`, and half of the length."""
+    """The length and step of windows, where one is not given: `usual_length_s`, and half of the length.
+
+    Windows that a model has learned the middle of (`InputConfig.window_s`) come eight to a length.
+    """
     length_s = usual_length_s(config, frames=frames, training=training) if length_s is None else length_s
-    return length_s, length_s / 2 if step_s is None else step_s
+    return length_s, length_s / (8 if config.window_s else 2) if step_s is None else step_s
+
+
+def usual_core_s(length_s: float, step_s: float, *, config: InputConfig) -> float | None:
+    """The seconds around the middle of a window that its answer is about; None where that is all of it.
+
+    A model that has learned what happens in the middle (`InputConfig.window_s`) speaks for a quarter of the window, so
+    that neighbouring windows are averaged a little; with a longer step, for as much as leaves no gap.
+
+    >>> usual_core_s(1.2, 0.15, config=InputConfig(window_s=1.2)), usual_core_s(2, 1, config=InputConfig())
+    (0.3, None)
+    """
+    return max(length_s / 4, step_s) if config.window_s else None
 
 
 def window_start(number: int, step_s: float) -> float:

@@ -14,8 +14,8 @@ import av.device
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError, InvalidDataError
 
-from morphmlp.data.media.formats import web_address
 from morphmlp.data.media.opening import read_formats, reading_options
+from morphmlp.data.media.remote import web_address
 from morphmlp.errors import MediaError
 
 STANDARD_INPUT = "-"

@@ -12,13 +12,13 @@ from morphmlp.errors import MediaError
 MOST_LOOKED_AT = 64
 
 
-def median_duration_s(sources: Sequence[Source]) -> float | None:
+def median_duration_s(sources: Sequence[Source], *, most: int = MOST_LOOKED_AT) -> float | None:
     """The median length of videos and stretches; of many, of some that are evenly spaced over all of them.
 
     What has no times, as folders of frames and images, and what cannot be read is left out; None where nothing is left.
     """
-    step = max(len(sources) / MOST_LOOKED_AT, 1)
-    looked_at = [sources[int(number * step)] for number in range(min(len(sources), MOST_LOOKED_AT))]
+    step = max(len(sources) / most, 1)
+    looked_at = [sources[int(number * step)] for number in range(min(len(sources), most))]
     durations = [duration for source in looked_at if (duration := _duration_s(source)) is not None]
     return statistics.median(durations) if durations else None
 

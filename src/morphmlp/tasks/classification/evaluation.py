@@ -6,7 +6,6 @@ Under torchrun each process takes its share of the batches, and all get the whol
 single process, so the result is the same to the last bit on the same kind of device.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.views import ArrayBatches, BrokenSample
+from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
@@ -31,10 +31,10 @@ from morphmlp.tasks.classification.prediction import (
     in_order,
     input_for_test,
     is_answered,
-    load_ready_classifier,
     make_test_loader,
     model_kind,
     predict_samples,
+    ready_classifier,
     views_for,
 )
 
@@ -183,9 +183,11 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
     """
-    model, info, execution = load_ready_classifier(checkpoint, execution)
+    ready = ready_classifier(checkpoint, execution)
+    model, info = ready.model, ready.info
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
+    model, execution = ready.for_clips(len(labelled.samples) * config.num_clips * config.num_crops)
     dataset = views_for(model)(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
     with process_group():
@@ -247,10 +249,10 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
 
     Of other data than the training's, numbers still count from where the training's did, unless `lists` says otherwise.
     """
-    trained_on = info.training.get("data") == os.path.abspath(data)
+    trained_on = info.training.get("data") == place_of(data)
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
-    reading = ListConfig.from_dict(known | lists)
+    reading = ListConfig.from_dict(known | {"window": info.input.window_s} | lists)
 
     def draw() -> tuple[LabelledSet, LabelledSet]:
         return read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)

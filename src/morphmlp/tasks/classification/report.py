@@ -183,7 +183,7 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
 def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
     """Plain values of a result: path, answer and its k best classes, what is missing of the file, or path and error."""
     if isinstance(result, MediaError):
-        return {"path": str(result.path), "error": result.reason}
+        return {"path": result.name, "error": result.reason}
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
     note = {"incomplete": result.note} if result.note else {}
     return {"path": str(result.path), "answer": result.answer, "top": top} | note

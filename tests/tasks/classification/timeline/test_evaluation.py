@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from morphmlp.tasks.classification.timeline.evaluation import (
     watch_labelled,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
+from morphmlp.tasks.classification.timeline.segments import Segment
 
 RULE = TimelineSettings(length_s=2.0, step_s=0.5, threshold=None, shortest_s=0.5)
 
@@ -135,10 +137,8 @@ def test_background_is_neither_true_nor_found(recorded: tuple[Path, list[Action]
     [favourite, *_] = sorted({segment.label for segment in everything.recordings[0].predicted})
     classes = [NOTHING if name == favourite else name for name in CLASSES]
     [recording] = watch(samples, checkpoint, classes=classes).recordings
-    assert {segment.label for segment in recording.predicted} == {
-        segment.label for segment in everything.recordings[0].predicted
-    } - {favourite}
-    assert NOTHING not in {segment.label for segment in recording.truth}
+    assert NOTHING not in {segment.label for segment in [*recording.truth, *recording.predicted, *recording.ranked]}
+    assert recording.predicted  # as no class of random weights has half of the probability
 
 
 def test_recordings_that_cannot_be_read_are_kept_apart(
@@ -164,10 +164,35 @@ def test_settings_that_are_not_given_suit_the_checkpoint(checkpoint: Path):
     assert settings_for(model, info) == TimelineSettings(2.0, 1.0, None, 0.5)
     assert settings_for(model, info, length_s=1, threshold=0.7) == TimelineSettings(1, 0.5, 0.7, 0.5)
     assert settings_for(model, info, threshold=0.7, low=0.3).low == 0.3
+    learned = replace(info, input=replace(info.input, window_s=1.2))
+    assert settings_for(model, learned) == TimelineSettings(1.2, 0.15, None, 0.3, core_s=0.3)
+    assert settings_for(model, learned, step_s=0.5, shortest_s=0.1).core_s == 0.5
+    assert settings_for(model, learned, length_s=4).shortest_s == 0.5
     with pytest.raises(ConfigError, match=r"low=0\.3 closes what a threshold opens, and there is none"):
         settings_for(model, info, low=0.3)
     with pytest.raises(ConfigError, match="step of a window is 0 s"):
         settings_for(model, info, step_s=0)
+
+
+def test_the_mean_average_precision_ranks_every_label_of_a_segment(watched: TimelineEvaluation):
+    [recording] = watched.recordings
+    assert recording.ranked is not None
+    assert len(recording.ranked) == len(CLASSES) * len(recording.predicted)
+    assert list(recording.ranked[: len(recording.predicted)]) == list(recording.predicted)
+    wrong = replace(watched, recordings=[replace(recording, truth=[_renamed(s) for s in recording.predicted])])
+    assert report.summary(wrong)["map"] > 0
+    assert report.summary(wrong)["map_of_answers"] == 0
+    assert report.summary(wrong)["segment_f1_at"]["10"] == 0
+
+
+def _renamed(segment: Segment) -> Segment:
+    """With the label after its own."""
+    return replace(segment, label=CLASSES[(CLASSES.index(segment.label) + 1) % len(CLASSES)])
+
+
+def test_segments_of_a_threshold_are_ranked_as_they_are(recorded, checkpoint: Path):
+    [recording] = watch(samples_of(recorded), checkpoint, replace(RULE, threshold=0.01)).recordings
+    assert recording.ranked == recording.predicted
 
 
 def perfect(watched: TimelineEvaluation) -> TimelineEvaluation:
@@ -182,7 +207,13 @@ def test_the_report_has_every_figure_and_a_picture_of_each_recording(watched: Ti
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TIMELINE_FILES)
     figures = json.loads((tmp_path / "summary.json").read_text())
     assert (figures["recordings"], figures["evaluated"], figures["true_segments"]) == (1, 1, 2)
-    assert figures["map"] == figures["frame_accuracy"] == figures["frame_accuracy_labelled"] == 1
+    assert (
+        figures["map"]
+        == figures["map_of_answers"]
+        == figures["frame_accuracy"]
+        == figures["frame_accuracy_labelled"]
+        == 1
+    )
     assert figures["map_at_tiou"] == dict.fromkeys(["0.3", "0.4", "0.5", "0.6", "0.7"], 1.0)
     assert figures["segment_f1_at"] == {"10": 1.0, "25": 1.0, "50": 1.0}
     assert figures["of_recordings"][0]["segment_f1_at_50"] == 1

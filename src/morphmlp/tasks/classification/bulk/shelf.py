@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import overload
 
+from morphmlp.data.media.remote import RemoteFile, remote_file
 from morphmlp.data.media.sources import MediaKind, state_of
-from morphmlp.data.sets.find import expand_paths
+from morphmlp.data.sets.find import expand_sources
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import DataError
 
@@ -36,25 +37,26 @@ class Shelf(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return Sample(Path(self.names[index]), label=-1)
+        return Sample(remote_file(self.names[index]) or Path(self.names[index]), label=-1)
 
 
 def state_of_name(name: str) -> tuple[int, int] | None:
     """Two numbers that change when the file does; None where there is none."""
     try:
-        return state_of(Path(name))
+        return state_of(remote_file(name) or Path(name))
     except (OSError, ValueError):
         return None
 
 
 def names_of(patterns: Iterable[str], kind: MediaKind) -> Iterator[str]:
-    """Files as they are, and what is in folders and what globs match, see `expand_paths`.
+    """Files as they are, and what is in folders and what globs match, see `expand_sources`.
 
     Raises:
         DataError: a pattern without a file, or a folder without one of the kind.
     """
     for pattern in patterns:
-        yield from map(str, expand_paths([pattern], kind))
+        for source in expand_sources([pattern], kind):
+            yield source.address if isinstance(source, RemoteFile) else str(source)
 
 
 def lines_of(list_file: str) -> Iterator[str]:

@@ -13,9 +13,10 @@ from torch import nn
 
 from morphmlp.checkpoints.folder import CheckpointInfo, rewrite_info
 from morphmlp.config import InputConfig, ListConfig, SplitConfig
+from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.background import NOTHING
-from morphmlp.data.sets.find import expand_paths
+from morphmlp.data.sets.find import expand_sources
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError, DataError, UserError
@@ -138,7 +139,7 @@ def calibrate_checkpoint(
     model, info = load_classifier(checkpoint)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     _refuse_trained(labelled, info, data)
-    others = [Sample(path, label=-1) for path in (expand_paths(list(unknown), model_kind(model)) if unknown else [])]
+    others = [Sample(path, label=-1) for path in (expand_sources(list(unknown), model_kind(model)) if unknown else [])]
     fast, execution = for_inference(model, execution)
     config, frames = input_for_test(model, info), model.config.frames
     views = read_logits(fast, [*labelled.samples, *others], frames=frames, config=config, execution=execution)
@@ -169,7 +170,7 @@ def write_calibration(checkpoint: str | Path, calibration: Calibration, out: str
     """Writes temperature and threshold into the checkpoint's `config.json`, or into a copy of the checkpoint, `out`."""
     after = calibration.after
     record = {
-        "data": os.path.abspath(calibration.data),
+        "data": place_of(calibration.data),
         calibration.unit: calibration.num_samples,
         "unknown": calibration.num_unknown,
         "at_precision": calibration.wanted_precision,

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import numpy as np
 from torch import Tensor, nn
 
+from morphmlp.checkpoints.hub import local_checkpoint
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
 from morphmlp.data.clips.windows import clip_length_s, usual_windows
@@ -117,7 +118,8 @@ class FeatureExtractor:
         precision: str = "fp32",
     ):
         model, self.info = load_classifier(checkpoint)
-        self.checkpoint, self.layer, self.pooling, self.precision = Path(checkpoint), layer, pooling, precision
+        self.checkpoint = local_checkpoint(checkpoint)
+        self.layer, self.pooling, self.precision = layer, pooling, precision
         self.config = model.config
         self.kind: MediaKind = model_kind(model)
         self.input: InputConfig = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops)

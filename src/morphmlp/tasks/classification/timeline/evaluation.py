@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.views import BrokenSample
-from morphmlp.data.clips.windows import require_windows, usual_windows, window_times
+from morphmlp.data.clips.windows import require_windows, usual_core_s, usual_windows, window_times
 from morphmlp.data.media.sources import Source, file_of
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.video import VideoInfo, probe
@@ -30,18 +30,19 @@ from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     in_order,
     input_for_test,
-    load_ready_classifier,
     make_test_loader,
     predict_samples,
+    ready_classifier,
     views_for,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import (
-    SHORTEST_S,
     Segment,
     SegmentFinder,
     WindowScores,
     find_segments,
+    usual_shortest_s,
+    with_other_labels,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class TimelineSettings:
         length_s, step_s: of the windows.
         threshold: see `SegmentFinder`; None or 0 takes the most probable label at every moment.
         shortest_s: segments that are shorter are dropped.
-        low: see `SegmentFinder`.
+        low, core_s: see `SegmentFinder`.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -69,6 +70,7 @@ class TimelineSettings:
     threshold: float | None
     shortest_s: float
     low: float | None = None
+    core_s: float | None = None
 
     def __post_init__(self):
         require_windows(self.length_s, self.step_s)
@@ -87,17 +89,20 @@ def settings_for(
 ) -> TimelineSettings:
     """The settings that are given, and for the others what suits the checkpoint.
 
-    The windows are those of `usual_windows`. The threshold is that of the calibration; segments last half a second.
+    The windows are those of `usual_windows`, what they are about is `usual_core_s`, and the shortest segment is
+    `usual_shortest_s`. The threshold is that of the calibration.
     """
     length_s, step_s = usual_windows(
         length_s, step_s, config=info.input, frames=model.config.frames, training=info.training
     )
+    core_s = usual_core_s(length_s, step_s, config=info.input)
     return TimelineSettings(
         length_s=length_s,
         step_s=step_s,
         threshold=info.threshold if threshold is None else threshold,
-        shortest_s=SHORTEST_S if shortest_s is None else shortest_s,
+        shortest_s=usual_shortest_s(core_s) if shortest_s is None else shortest_s,
         low=low,
+        core_s=core_s,
     )
 
 
@@ -151,7 +156,8 @@ def evaluate_timelines(
         CheckpointError, ConfigError, DataError: the data is of another kind than the model's, has other classes, or not
             one recording can be read.
     """
-    model, info, execution = load_ready_classifier(checkpoint, execution)
+    ready = ready_classifier(checkpoint, execution)
+    model, info, execution = ready.model, ready.info, ready.execution
     rule = settings_for(model, info, **settings)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
@@ -305,7 +311,9 @@ def _watched(
         low=settings.low,
         shortest_s=settings.shortest_s,
         background=[NOTHING],
+        core_s=settings.core_s,
     )
+    ranked = found if settings.threshold else with_other_labels(found, windows, labels, background=[NOTHING])
     notes = [*truth.notes]
     if failures:
         notes.append(f"{len(failures)} of {len(results)} windows cannot be read: {failures[0].reason}")
@@ -315,6 +323,7 @@ def _watched(
         truth.info.end_s,
         truth.segments,
         found,
+        ranked,
         source=truth.source,
         windows=windows,
         note="; ".join(notes) or None,

@@ -23,7 +23,7 @@ class Recorder:
     Args:
         names: of all sources.
         files: to write to, each in the format that its ending names.
-        threshold, low, shortest_s: see `SegmentFinder`.
+        threshold, low, shortest_s, core_s: see `SegmentFinder`.
         clock: seconds that pass.
 
     Raises:
@@ -40,6 +40,7 @@ class Recorder:
         threshold: float | None = None,
         low: float | None = None,
         shortest_s: float = 0.0,
+        core_s: float | None = None,
         every_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -51,7 +52,7 @@ class Recorder:
         self.seen: dict[str, Seen] = {name: Seen() for name in names}
         self._files, self._every_s, self._clock, self._written_s = files, every_s, clock, clock()
         self._new_finder = lambda: SegmentFinder(
-            labels, threshold=threshold, low=low, shortest_s=shortest_s, background=[NOTHING]
+            labels, threshold=threshold, low=low, shortest_s=shortest_s, background=[NOTHING], core_s=core_s
         )
         self._name, self._finder = "", self._new_finder()
 
