@@ -19,12 +19,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from morphmlp.data.media.limits import cache_folder, most_cache_bytes
+from morphmlp.data.media.limits import most_cache_bytes
 from morphmlp.data.media.remote_store import RemoteError, Stamp, fetch, shown_address, stamp_of
 from morphmlp.files import UNFINISHED, replace_json, replaced_folder
+from morphmlp.system import cache_folder
 
 _CHECK_AFTER_S = 3600
 _KEPT = 0.9  # share of the bound that is left when it is reached, so that not every file makes others go
+_FILES = "files"
 _STAMP, _TOTAL, _LOCKS = "stamp.json", "num_bytes", "locks"
 _OLD_S = 86_400  # what a killed process left is of no use to anyone after a day
 
@@ -57,7 +59,7 @@ def _fresh_copy(address: str) -> tuple[Path, float]:
 
     folder = _folder(address)
     try:
-        lock = cache_folder() / _LOCKS / f"{folder.parent.name}.lock"
+        lock = cache_folder(_FILES) / _LOCKS / f"{folder.parent.name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             found = _read_stamp(folder) if _content(folder, address).exists() else None
@@ -107,7 +109,7 @@ def _fetch_into(folder: Path, address: str, stamp: Stamp) -> None:
 
 def _folder(address: str) -> Path:
     digest = hashlib.sha256(address.encode()).hexdigest()[:32]
-    return cache_folder() / digest[:2] / digest
+    return cache_folder(_FILES) / digest[:2] / digest
 
 
 def _content(folder: Path, address: str) -> Path:
@@ -145,7 +147,7 @@ def _make_room(address: str, num_bytes: int) -> None:
             f"has {num_bytes / 1e9:.3g} GB, more than the cache may hold ({bound / 1e9:.3g} GB): give a larger "
             "--cache-gb, or set MORPHMLP_CACHE_GB",
         )
-    with FileLock(cache_folder() / _LOCKS / "room.lock"):
+    with FileLock(cache_folder(_FILES) / _LOCKS / "room.lock"):
         total = _total()
         if total is None or total + num_bytes > bound:
             _set_total(_evict(_KEPT * bound - num_bytes))
@@ -154,7 +156,7 @@ def _make_room(address: str, num_bytes: int) -> None:
 def _evict(most: float) -> int:
     """Removes copies, the longest unused first, until the rest has at most so many bytes; returns how many it has."""
     copies = []
-    for folder in cache_folder().glob("??/*"):
+    for folder in cache_folder(_FILES).glob("??/*"):
         try:
             if folder.name.endswith(UNFINISHED):
                 if time.time() - folder.stat().st_mtime > _OLD_S:
@@ -175,13 +177,13 @@ def _evict(most: float) -> int:
 
 def _total() -> int | None:
     try:
-        return int((cache_folder() / _TOTAL).read_text(encoding="ascii"))
+        return int((cache_folder(_FILES) / _TOTAL).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
 
 
 def _set_total(num_bytes: int) -> None:
-    (cache_folder() / _TOTAL).write_text(str(num_bytes), encoding="ascii")
+    (cache_folder(_FILES) / _TOTAL).write_text(str(num_bytes), encoding="ascii")
 
 
 def _why_not_kept(error: OSError) -> str:
@@ -190,4 +192,4 @@ def _why_not_kept(error: OSError) -> str:
         reason = f"{reason}; free some space, give a smaller --cache-gb, or name another disk by MORPHMLP_CACHE"
     else:
         reason = f"{reason}; name another folder by MORPHMLP_CACHE"
-    return f"cannot be kept in {cache_folder()}: {reason}"
+    return f"cannot be kept in {cache_folder(_FILES)}: {reason}"
