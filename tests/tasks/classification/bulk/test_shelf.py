@@ -314,14 +314,15 @@ def torchrun(killed: int, *arguments: object) -> subprocess.CompletedProcess[str
 
 
 def test_two_processes_share_the_files_and_after_one_is_killed_none_is_lost_and_none_comes_twice(
-    checkpoint: Path, data: Path, shelf: Path, tmp_path: Path
+    checkpoint: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """128 videos: four batches, two for each process."""
+    """16 videos: four batches, two for each process."""
     folder = tmp_path / "shelf"
     folder.mkdir()
-    for number in range(128):
-        os.symlink(shelf / f"{number % 39:02d}.mp4", folder / f"{number:03d}.mp4")
+    for number in range(16):
+        os.symlink(shelf / f"{number:02d}.mp4", folder / f"{number:02d}.mp4")
     alone, out = tmp_path / "alone.jsonl", tmp_path / "rows.jsonl"
+    smaller_batches(monkeypatch, 4)
     predict(checkpoint, folder, out=alone)
     command = ("predict", checkpoint, folder, "--workers", 0, "--out", out)
     killed = torchrun(1, *command)
@@ -329,9 +330,10 @@ def test_two_processes_share_the_files_and_after_one_is_killed_none_is_lost_and_
     lines = b"".join(path.read_bytes() for path in Path(f"{out}.parts").glob("rows-*")).splitlines()
     known = [len(json.loads(line)) for line in lines]
     assert 2 <= len(known) <= 3
-    assert set(known) == {32}
+    assert set(known) == {4}
     shown = rows(out)
     assert len({row["path"] for row in shown}) == len(shown)
     resumed = torchrun(-1, *command)
-    assert f"124 of 128 videos predicted, {sum(known) - len(known)} of them by earlier runs" in resumed.stdout
+    before = sum("error" not in row for line in lines for _, _, row in json.loads(line))
+    assert f"15 of 16 videos predicted, {before} of them by earlier runs" in resumed.stdout
     assert sorted(out.read_bytes().splitlines()) == sorted(alone.read_bytes().splitlines())
