@@ -71,6 +71,7 @@ def test_it_is_named_without_its_secrets():
     assert "123" not in unique_name(source)
     assert repr(source) != repr(RemoteFile("https://host/a.mp4?signature=124"))
     assert source.why_not_listed() == "https://host/a.mp4 has a password or a query in its name"
+    assert shown_address("https://me:p@ss@host/a@b.mp4?x=@y") == "https://host/a@b.mp4"
     assert shown_address("s3://bucket/a@b.mp4") == "s3://bucket/a@b.mp4"
     assert pickle.loads(pickle.dumps(source)) == source
 
@@ -88,11 +89,13 @@ def test_after_an_hour_the_host_is_asked_and_what_has_not_changed_is_kept(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ):
     source = at(files, "1.bin")
+    local_path(source)
     before = state_of(source)
     later(monkeypatch)
     files.asked.clear()
     assert state_of(source) == before
-    assert files.asked == ["HEAD 1.bin"]
+    assert local_path(source).read_bytes() == bytes([1]) * 1_000
+    assert files.asked == ["HEAD 1.bin"] * 2
     (files.folder / "1.bin").write_bytes(b"new")
     assert local_path(source).read_bytes() == bytes([1]) * 1_000, "within the hour"
     later(monkeypatch)
@@ -102,10 +105,12 @@ def test_after_an_hour_the_host_is_asked_and_what_has_not_changed_is_kept(
 
 def test_a_copy_that_is_fetched_again_is_the_same_file_to_those_who_remember_it(files: Files):
     source = at(files, "1.bin")
-    before = state_of(source)
+    before, status = state_of(source), local_path(source).stat()
+    assert before == (status.st_size, status.st_mtime_ns)
     shutil.rmtree(local_path(source).parent)
     remote_cache._known.clear()
     assert state_of(source) == before
+    assert local_path(source).stat().st_mtime_ns == status.st_mtime_ns
     assert files.fetched() == ["1.bin", "1.bin"]
 
 

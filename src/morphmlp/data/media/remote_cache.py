@@ -52,6 +52,23 @@ def known_size(address: str) -> int | None:
     return stamp[0].size if stamp else None
 
 
+def state_at(address: str) -> tuple[int, int]:
+    """Two numbers that change when the file does: of what the host states, so that the file need not be fetched.
+
+    Only where the host states nothing but a size, they are of a copy.
+
+    Raises:
+        RemoteError: the host does not answer, or the file cannot be fetched.
+    """
+    folder = _folder(address)
+    found = _read_stamp(folder) if _content(folder, address).exists() else None
+    stamp = found[0] if found and time.time() - found[1] <= _CHECK_AFTER_S else stamp_of(address)
+    if stamp.tag:
+        return stamp.size or 0, _time_ns(stamp)
+    status = cached_copy(address).stat()
+    return status.st_size, status.st_mtime_ns
+
+
 def _fresh_copy(address: str) -> tuple[Path, float]:
     from filelock import FileLock
 
@@ -71,7 +88,7 @@ def _fresh_copy(address: str) -> tuple[Path, float]:
 def _asked_copy(folder: Path, address: str, known: Stamp | None) -> Path:
     """The copy after the host was asked for the file as it is now."""
     stamp = stamp_of(address)
-    if known != stamp:
+    if known != stamp or not stamp.tag:
         for last in (False, True):
             _make_room(address, stamp.size or 0)
             _fetch_into(folder, address, stamp)
@@ -99,10 +116,19 @@ def _fetch_into(folder: Path, address: str, stamp: Stamp) -> None:
                 reason = "changes while it is fetched; try again when it is complete"
             raise RemoteError(shown_address(address), reason)
         # Of the tag: a copy that is fetched again is the same file to all that remember files by size and time.
-        time_ns = int.from_bytes(hashlib.sha256(repr(stamp).encode()).digest()[:7])
+        time_ns = _time_ns(stamp if stamp.tag else _digest(content))
         os.utime(content, ns=(time_ns, time_ns))
         replace_json(new / _STAMP, {"size": stamp.size, "tag": stamp.tag, "asked_s": time.time()})
     _set_total((_total() or 0) + size)
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _time_ns(what: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:7])
 
 
 def _folder(address: str) -> Path:

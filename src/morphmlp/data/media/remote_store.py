@@ -30,7 +30,7 @@ def shown_address(address: str) -> str:
     >>> shown_address("https://me:secret@host/a.mp4?token=123")
     'https://host/a.mp4'
     """
-    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/@]*@", r"\1", address).partition("?")[0].partition("#")[0]
+    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1", address).partition("?")[0].partition("#")[0]
 
 
 def stamp_of(address: str) -> Stamp:

@@ -2,18 +2,24 @@
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import file_server
+import hub_server
 import pytest
 import tiny
+from file_server import Files
 
+from morphmlp.data.media import remote_cache
 from morphmlp.data.sets.find import find_media
 from morphmlp.tasks import journal
 from morphmlp.tasks.classification.bulk.shelf import Shelf
@@ -154,6 +160,69 @@ def test_what_is_added_or_changed_is_all_that_is_looked_at(
     found = rows(out)
     assert [Path(row["path"]).name for row in found] == ["a.mp4", "b.mp4", "d.mp4"]
     assert found[1]["top"] == found[2]["top"]
+
+
+@pytest.fixture
+def served(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
+    """A server with a video, one with spaces in its name, and one that cannot be read; and an empty cache."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    for name, video in (("a.mp4", "00.mp4"), ("b é,'.mp4", "01.mp4"), ("bad.mp4", "05.mp4")):
+        shutil.copy(shelf / video, folder / name)
+    monkeypatch.setenv("MORPHMLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote_cache, "_known", {})
+    with file_server.served_files(folder) as files:
+        yield files
+
+
+def test_no_secret_of_an_address_is_written_and_rows_are_found_again(checkpoint: Path, served: Files, tmp_path: Path):
+    base = served.address.replace("//", "//me:p@ss-hush@")
+    names = [f"{base}/a.mp4?token=hush1", f"{base}/a.mp4?token=hush2", f"{base}/bad.mp4?token=hush1"]
+    names += [f"{base}/gone.mp4#hush", f"{served.address}/b é,'.mp4"]
+    (tmp_path / "list").write_text("\n".join(names))
+    out = tmp_path / "out" / "rows.jsonl"
+    first = predict(checkpoint, "--list", tmp_path / "list", out=out)
+    again = predict(checkpoint, "--list", tmp_path / "list", "--json", out=out)
+    assert json.loads(again.stdout)["known_before"] == 3
+    assert [row["path"] for row in rows(out)].count(f"{served.address}/a.mp4") == 2
+    written = b"".join(path.read_bytes() for path in out.parent.rglob("*") if path.is_file())
+    for text in (first.stdout + first.stderr + again.stdout + again.stderr, written.decode()):
+        assert "hush" not in text
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_remote_file_that_has_changed_is_looked_at_again_and_the_others_are_not_fetched(
+    checkpoint: Path, shelf: Path, served: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tagged: bool
+):
+    served.tagged = tagged
+    names, out = [f"{served.address}/a.mp4", f"{served.address}/b é,'.mp4"], tmp_path / "rows.jsonl"
+    predict(checkpoint, *names, "--ordered", out=out)
+    before = rows(out)
+    shutil.rmtree(tmp_path / "cache")
+    remote_cache._known.clear()
+    served.asked.clear()
+    assert "2 of them by earlier runs" in predict(checkpoint, *names, out=out).stdout
+    assert bool(served.fetched()) is not tagged  # where the host states nothing, only a copy tells
+    shutil.copy(shelf / "01.mp4", served.folder / "a.mp4")
+    now = remote_cache.time.time
+    monkeypatch.setattr(remote_cache.time, "time", lambda: now() + 4_000)
+    assert "1 of them by earlier runs" in predict(checkpoint, *names, "--ordered", out=out).stdout
+    after = rows(out)
+    assert before[0]["top"] != after[0]["top"] == after[1]["top"] == before[1]["top"]
+
+
+def test_a_name_of_the_hub_is_written_with_the_digest_of_its_weights(
+    checkpoint: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with hub_server.running_hub() as hub:
+        hub.repos["me/model"] = hub_server.Repo()
+        hub.repos["me/model"].commit("main", {path.name: path.read_bytes() for path in checkpoint.iterdir()})
+        hub_server.use(hub, tmp_path / "cache", monkeypatch)
+        out = tmp_path / "rows.jsonl"
+        assert predict(Path("hf://me/model"), shelf / "00.mp4", out=out).returncode == 0
+        settings = json.loads((tmp_path / "rows.jsonl.parts" / "settings.json").read_text())
+        assert settings["weights_sha256"] == hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+        assert "1 of them by earlier runs" in predict(checkpoint, shelf / "00.mp4", out=out).stdout
 
 
 @pytest.mark.parametrize("ordered", [True, False])
