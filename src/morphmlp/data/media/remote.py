@@ -81,9 +81,8 @@ def remote_file(path: str | os.PathLike[str]) -> RemoteFile | None:
     """
     if isinstance(path, RemoteFile):
         return path
-    address = web_address(path)
-    scheme = address.partition("://")[0].lower() if address else ""
-    return RemoteFile(address) if address and scheme in REMOTE_SCHEMES else None
+    scheme, _, rest = (web_address(path) or "").partition("://")
+    return RemoteFile(f"{scheme.lower()}://{rest}") if scheme.lower() in REMOTE_SCHEMES else None
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:

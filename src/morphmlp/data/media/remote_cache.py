@@ -16,8 +16,9 @@ import os
 import re
 import shutil
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 from morphmlp.data.media.limits import cache_folder, most_cache_bytes
 from morphmlp.data.media.remote_store import RemoteError, Stamp, fetch, shown_address, stamp_of
@@ -108,7 +109,7 @@ def _fetch_into(folder: Path, address: str, stamp: Stamp) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replaced_folder(folder) as new:
         content = new / _content(folder, address).name
-        fetch(address, os.fspath(content))
+        fetch(address, os.fspath(content), check=lambda num_bytes: _require_room(address, num_bytes))
         size = content.stat().st_size
         if stamp.size not in (None, size):
             reason = f"the connection broke off after {size} of {stamp.size} bytes; try again"
@@ -119,7 +120,8 @@ def _fetch_into(folder: Path, address: str, stamp: Stamp) -> None:
         time_ns = _time_ns(stamp if stamp.tag else _digest(content))
         os.utime(content, ns=(time_ns, time_ns))
         replace_json(new / _STAMP, {"size": stamp.size, "tag": stamp.tag, "asked_s": time.time()})
-    _set_total((_total() or 0) + size)
+    with _room():
+        _set_total((_total() or 0) + size)
 
 
 def _digest(file: Path) -> str:
@@ -139,7 +141,7 @@ def _folder(address: str) -> Path:
 def _content(folder: Path, address: str) -> Path:
     """The copy, under the file's own name, as messages show it, and its ending says of what kind it is."""
     name = shown_address(address).rstrip("/").rpartition("/")[2]
-    return folder / (re.sub(r"[^\w.-]", "_", name)[-100:] or "content")
+    return folder / (re.sub(r"[^\w.-]", "_", name)[-100:].lstrip(".") or "content")
 
 
 def _read_stamp(folder: Path) -> tuple[Stamp, float] | None:
@@ -162,19 +164,30 @@ def _make_room(address: str, num_bytes: int) -> None:
     Raises:
         RemoteError: the file is larger than the cache may be.
     """
-    from filelock import FileLock
+    _require_room(address, num_bytes)
+    bound = most_cache_bytes()
+    with _room():
+        total = _total()
+        if total is None or total + num_bytes > bound:
+            _set_total(_evict(_KEPT * bound - num_bytes))
 
+
+def _require_room(address: str, num_bytes: int) -> None:
+    """Raises RemoteError where a file is larger than the cache may be."""
     bound = most_cache_bytes()
     if num_bytes > bound:
         raise RemoteError(
             shown_address(address),
-            f"has {num_bytes / 1e9:.3g} GB, more than the cache may hold ({bound / 1e9:.3g} GB): give a larger "
+            f"has {num_bytes / 1e9:.3g} GB or more, but the cache may hold {bound / 1e9:.3g} GB: give a larger "
             "--cache-gb, or set MORPHMLP_CACHE_GB",
         )
-    with FileLock(cache_folder() / _LOCKS / "room.lock"):
-        total = _total()
-        if total is None or total + num_bytes > bound:
-            _set_total(_evict(_KEPT * bound - num_bytes))
+
+
+def _room() -> AbstractContextManager[Any]:
+    """Held by the process that changes how many bytes the copies have."""
+    from filelock import FileLock
+
+    return FileLock(cache_folder() / _LOCKS / "room.lock")
 
 
 def _evict(most: float) -> int:
