@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -228,6 +229,8 @@ def _reason(error: BaseException) -> str | None:
         return f"the hub ({_host()}) cannot be reached, and the cache has no copy of it; check the network"
     if caused_by(errors.LocalEntryNotFoundError):
         return f"is not in the cache ({_cache_folder()}), and cannot be fetched; check the network"
+    if isinstance(error, ValueError | LookupError | TypeError | AttributeError) and _is_raised_by_library(error):
+        return f"{_host()} does not answer as a hub does; is HF_ENDPOINT right, and no login page in between?"
     return None
 
 
@@ -266,6 +269,12 @@ def _is_of_network(error: BaseException) -> bool:
     """Whether an error is one of the connection: of the standard library, or of what huggingface_hub fetches with."""
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, ConnectionError | TimeoutError) or library in ("httpx", "httpx2", "httpcore", "requests")
+
+
+def _is_raised_by_library(error: BaseException) -> bool:
+    """Whether huggingface_hub, or what it reads JSON with, raised an error."""
+    frames = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1] in ("huggingface_hub", "httpx", "json") and "huggingface_hub" in frames
 
 
 def _host() -> str:
