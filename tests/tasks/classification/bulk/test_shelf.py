@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from file_server import Files
 from morphmlp.data.media import remote_cache
 from morphmlp.data.sets.find import find_media
 from morphmlp.tasks import journal
-from morphmlp.tasks.classification.bulk.shelf import Shelf
+from morphmlp.tasks.classification.bulk.shelf import Shelf, lines_of
 
 
 @pytest.fixture(scope="module")
@@ -363,6 +364,27 @@ def test_the_summary_as_json_and_names_that_are_no_text(checkpoint: Path, shelf:
         assert json.loads(again.stdout)["known_before"] == 1
     assert rows(tmp_path / "rows.jsonl")[0]["path"] == str(odd)
     assert os.fsencode(odd) in (tmp_path / "rows.csv").read_bytes()
+
+
+@pytest.mark.parametrize("piped", [True, False])
+def test_a_list_may_begin_with_a_mark_and_have_names_that_are_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piped: bool
+):
+    lines = b"\xef\xbb\xbfa, b.mp4\r\n  \n\n'q\xff\".mp4\nc\rd.mp4 "
+    (tmp_path / "list").write_bytes(lines)
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(lines), encoding="ascii"))
+    assert list(lines_of("-" if piped else str(tmp_path / "list"))) == ["a, b.mp4", "'q\udcff\".mp4", "c\rd.mp4 "]
+
+
+def test_damaged_settings_are_told_with_what_helps(checkpoint: Path, shelf: Path, tmp_path: Path):
+    out = tmp_path / "rows.jsonl"
+    predict(checkpoint, shelf / "00.mp4", out=out)
+    for text in ("{", "[]"):
+        (tmp_path / "rows.jsonl.parts" / "settings.json").write_text(text)
+        refused = predict(checkpoint, shelf / "00.mp4", out=out)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert "--fresh begins again" in refused.stderr
+    assert predict(checkpoint, shelf / "00.mp4", "--fresh", out=out).returncode == 0
 
 
 def test_a_shelf_makes_its_samples_when_they_are_asked_for():

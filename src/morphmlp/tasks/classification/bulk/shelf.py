@@ -85,14 +85,14 @@ def lines_of(list_file: str) -> Iterator[str]:
     empty = True
     with _opened(list_file) as lines:
         for line in lines:
-            if path := line.rstrip("\r\n"):
+            # Names of files need not be text; editors of Windows begin one with a mark of the encoding.
+            path = line.decode("utf-8-sig", "surrogateescape").rstrip("\r\n")
+            if path.strip():
                 empty = False
                 yield path
     if empty:
         raise DataError(f"--list {list_file} names no file; give a path in each line")
 
 
-def _opened(list_file: str) -> AbstractContextManager[Iterable[str]]:
-    if list_file == "-":
-        return nullcontext(sys.stdin)
-    return open(list_file, encoding="utf-8", errors="surrogateescape", newline="\n")  # names need not be text
+def _opened(list_file: str) -> AbstractContextManager[Iterable[bytes]]:
+    return nullcontext(sys.stdin.buffer) if list_file == "-" else open(list_file, "rb")
