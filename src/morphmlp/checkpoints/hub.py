@@ -3,7 +3,6 @@
 The files go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no network.
 """
 
-import errno
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 
 from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import CheckpointError, UserError, causes
-from morphmlp.files import read_text
+from morphmlp.files import DISK_FULL, read_text
 from morphmlp.formatting import one_line
 
 CONFIG_FILE = "config.json"
@@ -34,7 +33,6 @@ MODEL_FILES: dict[str | None, tuple[str, ...]] = {
 }
 _CONFIG_PARTS = {"version", "model", "input", "labels", "training"}  # which every `config.json` of ours has
 _NAME = re.compile(r"hf:/+([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(.+))?")  # `Path` leaves one slash of two
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Repository(NamedTuple):
@@ -223,7 +221,7 @@ def _reason(error: BaseException) -> str | None:
         return "the repository has no such revision; give a branch, a tag or a commit that it has"
     if status := next((status for cause in chain if (status := _status(cause))), None):
         return _refused(status, chain)
-    if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in _FULL_DISK), None):
+    if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in DISK_FULL), None):
         return f"cannot be kept in {_cache_folder()}: {full.strerror}; free some space, or set HF_HOME to another disk"
     if any(_is_of_network(cause) for cause in chain):
         return f"the hub ({_host()}) cannot be reached, and the cache has no copy of it; check the network"

@@ -9,7 +9,6 @@ A copy is complete or not there. The folder of a copy has the time of its last u
 go first. After an hour, the host is asked whether the file has changed.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from typing import Any
 
 from morphmlp.data.media.limits import cache_folder, most_cache_bytes
 from morphmlp.data.media.remote_store import RemoteError, Stamp, fetch, shown_address, stamp_of
-from morphmlp.files import UNFINISHED, replace_json, replaced_folder
+from morphmlp.files import DISK_FULL, UNFINISHED, replace_json, replaced_folder
 
 _CHECK_AFTER_S = 3600
 _KEPT = 0.9  # share of the bound that is left when it is reached, so that not every file makes others go
@@ -225,7 +224,7 @@ def _set_total(num_bytes: int) -> None:
 
 def _why_not_kept(error: OSError) -> str:
     reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in DISK_FULL:
         reason = f"{reason}; free some space, give a smaller --cache-gb, or name another disk by MORPHMLP_CACHE"
     else:
         reason = f"{reason}; name another folder by MORPHMLP_CACHE"
