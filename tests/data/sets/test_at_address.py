@@ -201,12 +201,10 @@ def test_a_shelf_may_have_files_at_addresses(files: Files, checkpoint: Path, tmp
 
 
 def test_a_check_and_a_calibration_keep_no_secret_of_the_address(checkpoint: Path, files: Files, tmp_path: Path):
-    secret = files.address.replace("//", "//me:hush@") + "/set"
-    checked = tiny.run_command("check-data", secret, "--out", tmp_path / "check", "--json")
-    done = tiny.run_command(
-        "calibrate", checkpoint, f"{secret}/val.csv?hush", "--out", tmp_path / "out", "--workers", 0
-    )
+    secret, folders = files.address.replace("//", "//me:hush@") + "/set", (tmp_path / "check", tmp_path / "calibrated")
+    checked = tiny.run_command("check-data", secret, "--out", folders[0], "--json")
+    done = tiny.run_command("calibrate", checkpoint, f"{secret}/val.csv?hush", "--out", folders[1], "--workers", 0)
     assert (checked.returncode, done.returncode) == (0, 0), checked.stderr + done.stderr
-    written = b"".join(path.read_bytes() for path in tmp_path.glob("[co]*[kt]/*.[jct]*"))
+    written = b"".join(path.read_bytes() for folder in folders for path in folder.iterdir())
     assert f"{files.address}/set".encode() in written
     assert b"hush" not in written + (checked.stdout + done.stdout + checked.stderr + done.stderr).encode()
