@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
@@ -22,6 +22,14 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/pyright
 
+# The manual, in docs/_build/html. What its pages run is kept in docs/_build for as long as the package is the same.
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m sphinx -b html --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+# Asks every address that the pages link to: it needs the network.
+docs-links: $(VENV)/installed-dev
+	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off docs docs/_build/links
+
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/loader.py
@@ -38,4 +46,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) docs/_build .pytest_cache .hypothesis .ruff_cache

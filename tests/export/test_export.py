@@ -8,6 +8,7 @@ import sys
 import venv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,12 +21,13 @@ from morphmlp.config import InputConfig
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.export import run
+from morphmlp.export.cache import entry_folder
 from morphmlp.export.formats import Shape, exported_program
 from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.run import exported_input
 from morphmlp.export.sizes import for_any_size
 from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
-from morphmlp.inference.runtimes import file_digest, load_runtime
+from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
@@ -105,18 +107,22 @@ def test_the_config_has_all_of_the_checkpoint_s_and_what_was_verified(exported: 
 
 
 def test_exported_models_predict_watch_and_are_evaluated_without_torch(
-    onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path
+    onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = video_of(data)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    shutil.copytree(onnx_folder, entry_folder(calibrated, "onnxruntime", "fp32"))
     commands: list[list[object]] = [
         ["predict", onnx_folder, path, "--json"],
         ["watch", onnx_folder, path, "--json", "--length", "0.4"],
         ["evaluate", onnx_folder, data, "--json", "--out", tmp_path / "evaluation"],
+        ["predict", calibrated, path, "--json", "--engine", "onnxruntime"],  # whose export is kept
         ["predict", calibrated, path],
     ]
-    predicted, watched, evaluated, refused = without_torch(*commands)
+    predicted, watched, evaluated, kept, refused = without_torch(*commands)
     expected = Predictor(calibrated, device="cpu")(path)
     assert (predicted[0], json.loads(predicted[1])[0]["answer"]) == (0, expected.answer)
+    assert (kept[0], json.loads(kept[1])[0]["answer"]) == (0, expected.answer), kept
     windows = list(Predictor(calibrated, device="cpu").windows(path, length_s=0.4))
     assert (watched[0], len(watched[1].splitlines())) == (0, len(windows))
     loss = tiny.evaluate_checkpoint(calibrated, data, workers=0).loss()
@@ -200,6 +206,20 @@ def test_another_size_than_the_checkpoint_s_is_what_the_export_s_config_gives():
     whole = InputConfig(fit="whole", resize=512, crop=(512, 512))
     assert exported_input(whole, Shape(512, 512, any_size=True)) == whole
     assert exported_input(whole, Shape(480, 640)) == replace(whole, fit="stretch", crop=(480, 640))
+
+
+@pytest.mark.parametrize(("precision", "told"), [("bf16", True), ("fp32", False), ("int8", False)])
+def test_another_precision_than_openvino_was_told_is_named_when_a_folder_is_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: str, told: bool
+):
+    """As on a processor without bf16, where it computes in float32."""
+    taken = SimpleNamespace(get_type_name=lambda: "f32")
+    compiled = SimpleNamespace(get_property=lambda name: {"INFERENCE_PRECISION_HINT": taken}[name])
+    core = SimpleNamespace(compile_model=lambda *arguments: compiled)
+    info = ExportInfo("openvino", precision, {}, 32, 32)
+    OPENERS["openvino"](SimpleNamespace(Core=lambda: core), tmp_path, info)
+    expected = f"{tmp_path}: this processor computes no bf16, so OpenVINO takes f32\n"
+    assert capsys.readouterr().err == (expected if told else "")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
     from morphmlp.inference.device import Execution
 
     with counting(task.unit, enabled=not options.json and is_main()) as progress:
-        execution = Execution(options.device, options.precision, options.workers, progress)
+        execution = Execution(options.device, options.precision, options.workers, progress, options.engine)
         result = task.evaluate(
             options.checkpoint, options.data, split=options.split, options=own_options, execution=execution
         )

@@ -80,7 +80,7 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
 
 
 def add_protocol(parser: Parser, *, workers: bool = True) -> None:
-    """The options of the test protocol, and those of `add_execution`."""
+    """The options of the test protocol, those of `add_execution`, and `--engine`."""
     group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=int | None, help="views of a video in time")
     group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
@@ -90,6 +90,7 @@ def add_protocol(parser: Parser, *, workers: bool = True) -> None:
         help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
     add_execution(parser, workers=workers)
+    add_engine(parser)
 
 
 def add_execution(parser: Parser, *, workers: bool = True) -> None:
@@ -99,6 +100,16 @@ def add_execution(parser: Parser, *, workers: bool = True) -> None:
     add_max_damage(parser)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+
+
+def add_engine(parser: Parser) -> None:
+    """What computes; `auto` is described in `docs/deploy.md`."""
+    parser.add_argument(
+        "--engine",
+        type=Literal["auto", "torch", "optimized", "onnxruntime", "openvino"],
+        default="auto",
+        help="what computes; auto: the fastest by known figures, with an export only where that pays",
+    )
 
 
 def add_segments(parser: Parser, title: str) -> Any:
@@ -156,6 +167,7 @@ def protocol(options: Namespace) -> dict[str, Any]:
         "aggregation": options.aggregation,
         "device": options.device,
         "precision": options.precision,
+        "engine": options.engine,
     }
 
 
@@ -204,13 +216,13 @@ def _near_options(unknown: str, known: Iterable[str]) -> str:
 
 
 def _usage_reason(message: str) -> str:
-    """The parser's message in one line, and in the user's words.
+    r"""The parser's message in one line, and in the user's words.
 
-    >>> _usage_reason("Parser key \"epochs\":\\n  Expected a <class 'int'>. Got value: x")
+    >>> _usage_reason("Parser key \"epochs\":\n  Expected a <class 'int'>. Got value: x")
     '--epochs: expected int; got x'
     """
     text = " ".join(message.split())
-    text = re.sub(r'Parser key "([\w.]+)": ', r"--\1: ", text)
+    text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?: ', r"--\1: ", text)
     text = re.sub(r"<class '(\w+)'>|typing\.", lambda match: match[1] or "", text)
     if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
         text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"

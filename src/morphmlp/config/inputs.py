@@ -64,7 +64,7 @@ class InputConfig(Config):
 
     @property
     def decoded_short_side(self) -> int | None:
-        """The short side to decode test clips at: `decode_size`, or with several crops their size, as released."""
+        """The short side to decode test clips at, `decode_size`, or with several crops their size, as released."""
         return self.decode_size and (self.decode_size if self.num_crops == 1 else min(self.decode_size, *self.crop))
 
     def validate(self) -> None:

@@ -72,6 +72,7 @@ class Timeline:
 def lanes(bars: Iterable[Bar]) -> list[list[Bar]]:
     """Bars in as few lanes as there are bars at one time, so that none lies on another.
 
+    >>> from morphmlp.tasks.classification.timeline.segments import Segment
     >>> [[bar.label for bar in lane] for lane in lanes([Segment(0, 4, "a"), Segment(3, 6, "b"), Segment(4, 5, "c")])]
     [['a', 'c'], ['b']]
     """
@@ -267,7 +268,7 @@ def ticks(duration_s: float, *, most: int = 8) -> list[float]:
     """Round times from 0 on, at most so many, and none in the last twentieth, where its text would leave the row.
 
     >>> ticks(20), ticks(3600)
-    ([0.0, 5.0, 10.0, 15.0], [0.0, 600.0, 1200.0, 1800.0, 2400.0, 3000.0])
+    ([0, 5, 10, 15], [0, 600, 1200, 1800, 2400, 3000])
     """
     steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200]
     step = next((step for step in steps if duration_s / step <= most), duration_s / most)

@@ -19,6 +19,7 @@ from torch._dynamo.exc import UserError as TraceError
 from torch.export import Dim, ExportedProgram
 
 from morphmlp.errors import ConfigError
+from morphmlp.export.layout import for_engines
 from morphmlp.export.sizes import for_any_size
 from morphmlp.inference.runtimes import LEAST_SIZE_PX, MODEL_FILES, SIZE_STEP_PX, require_package
 from morphmlp.models.morphmlp import MorphMLP
@@ -78,14 +79,24 @@ class Float32LayerNorm(nn.Module):
 def write_onnx(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> dict[str, Any]:
     """Writes `model.onnx`, weights and all."""
     require_package("onnxscript", why="--format onnx and openvino export through ONNX")
-    program = exported_program(model, shape, precision)
+    _save_onnx(exported_program(for_engines(model), shape, precision), folder / "model.onnx")
+    return {"opset": OPSET}
+
+
+def write_onnx_file(model: nn.Module, clips: Tensor, path: Path) -> None:
+    """Writes any model as ONNX, for exactly the shape of these clips."""
+    with quiet(), torch.no_grad():
+        program = torch.export.export(model, (clips,), strict=False)
+    _save_onnx(program, path)
+
+
+def _save_onnx(program: ExportedProgram, path: Path) -> None:
     with quiet():
         onnx = torch.onnx.export(
             program, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], dynamo=True, opset_version=OPSET
         )
     assert onnx is not None
-    onnx.save(folder / "model.onnx", external_data=False)
-    return {"opset": OPSET}
+    onnx.save(path, external_data=False)
 
 
 def write_openvino(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from morphmlp.inference.runtimes import (
 from morphmlp.models.morphmlp import MIN_SIZE_PX, MorphMLP
 
 MOST_CLIPS = 64  # of those for calibration and verification
+NOISE_CLIPS = 4
 REFUSED = {
     ("torch", "int8"): "torch has no int8 export here; use --format onnx or openvino",
     ("onnx", "bf16"): "ONNX Runtime computes no bf16 on a CPU; use --format openvino or torch",
@@ -89,7 +90,7 @@ def export_checkpoint(
     folder: str | Path,
     options: ExportOptions,
     *,
-    files: Sequence[Source],
+    files: Sequence[Source] | None,
     source: str,
     stage: Callable[[str], None] = lambda text: None,
 ) -> Exported:
@@ -97,7 +98,7 @@ def export_checkpoint(
 
     Args:
         files: videos or images, of which the first `MOST_CLIPS` that can be read are used to verify, and for int8 to
-            calibrate.
+            calibrate; None verifies on noise, which says whether the export computes the same.
         source: where they come from, for `config.json`.
         stage: is told what is being done.
 
@@ -115,7 +116,10 @@ def export_checkpoint(
     info = replace(info, input=exported_input(info.input, shape))
     stage("reading clips")
     first, *others = [
-        read_clips(files, model.config, _verification_input(info.input, s)) for s in _shapes_to_verify(shape)
+        noise_clips(model.config, s)
+        if files is None
+        else read_clips(files, model.config, _verification_input(info.input, s))
+        for s in _shapes_to_verify(shape)
     ]
     clips = first + [clip for more in others for clip in more]
     with tempfile.TemporaryDirectory(prefix="morphmlp-export-") as work, replaced_folder(folder) as out:
@@ -231,6 +235,14 @@ def read_clips(files: Sequence[Source], model: ModelConfig, config: InputConfig)
     if not clips:
         raise DataError(f"none of the {len(files)} files for verification can be read{broken}; give others as --data")
     return clips
+
+
+def noise_clips(model: ModelConfig, shape: Shape) -> list[np.ndarray]:
+    """Clips `[1, 3, T, h, w]`, or images `[1, 3, h, w]`, of random values: normal, as normalised pixels nearly are."""
+    frames = (model.frames,) if model.temporal else ()
+    generator = np.random.default_rng(0)
+    clip_shape = (1, 3, *frames, shape.height, shape.width)
+    return [generator.standard_normal(clip_shape, dtype=np.float32) for _ in range(NOISE_CLIPS)]
 
 
 def _spread(num_files: int, most: int) -> list[int]:

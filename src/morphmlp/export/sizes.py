@@ -38,7 +38,7 @@ class AnySizeSpatialFC(nn.Module):
         if self.vertical is not None:
             branches.insert(0, over_columns(self.vertical, x))
         total = sum(branches[1:], branches[0])
-        weights = self.branch_weights(total.mean(dim=(1, 2, 3))).unbind()
+        weights = self.branch_weights(total.mean(dim=(1, 2, 3)))
         return self.proj(sum(w * b for w, b in zip(weights[1:], branches[1:], strict=True)) + weights[0] * branches[0])
 
 

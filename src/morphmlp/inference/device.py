@@ -37,12 +37,14 @@ class Execution:
         precision: "fp32", "bf16" or "fp16".
         workers: processes that decode; with 0, this one does.
         progress: called with the samples done and the samples in all, of this process.
+        engine: what computes, of `engines.ENGINES`; "auto" is the one that is fastest by the figures known.
     """
 
     device: str = "auto"
     precision: str = "fp32"
     workers: int = 2
     progress: Callable[[int, int], None] = show_nothing
+    engine: str = "auto"
 
 
 AS_USUAL = Execution()

@@ -56,15 +56,15 @@ def step_frames(config: ModelConfig) -> list[int]:
 
 
 @contextmanager
-def recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+def recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Any]]:
     """The outputs of the modules while the body runs.
 
     We avoid hooks elsewhere. But only Grad-CAM and `visualize` need these intermediates, and returning them from every
     `forward` would burden the model, its compilation and its export.
     """
-    outputs: dict[nn.Module, Tensor] = {}
+    outputs: dict[nn.Module, Any] = {}
 
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         outputs[module] = output
 
     handles = [module.register_forward_hook(keep) for module in modules]

@@ -17,6 +17,7 @@ from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.files import read_text, require_file
 from morphmlp.inference.device import Execution
+from morphmlp.output import tell
 
 CONFIG_FILE = "config.json"  # as of a checkpoint
 MODEL_FILES = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin"), "torch": ("model.pt2",)}
@@ -215,6 +216,10 @@ def _open_onnx(onnxruntime: Any, folder: Path, export: ExportInfo) -> Compute:
 def _open_openvino(openvino: Any, folder: Path, export: ExportInfo) -> Compute:
     options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[export.precision], "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(str(folder / "model.xml"), "CPU", options)
+    # Without a word it takes another precision where the processor has not the one it was told: bf16 for fp16, say.
+    asked, taken = options["INFERENCE_PRECISION_HINT"], compiled.get_property("INFERENCE_PRECISION_HINT")
+    if taken.get_type_name() != asked:
+        tell(f"{folder}: this processor computes no {asked}, so OpenVINO takes {taken.get_type_name()}")
     return lambda clips: compiled([clips])[0]
 
 

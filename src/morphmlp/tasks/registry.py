@@ -1,7 +1,7 @@
 """The one table of the tasks. It loads no torch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError
@@ -11,7 +11,6 @@ from morphmlp.tasks.task import Task
 
 if TYPE_CHECKING:
     from morphmlp.checkpoints.info import CheckpointInfo
-    from morphmlp.inference.device import Execution
     from morphmlp.models.morphmlp import MorphMLP
 
 # By `ModelConfig.task`. Any folder may hold class folders, so of the tasks that recognise it the last one is meant.
@@ -37,39 +36,12 @@ def load_for_task(checkpoint: str | Path, name: str) -> "tuple[MorphMLP, Checkpo
     from morphmlp.checkpoints.folder import load_with_info
 
     model, info = load_with_info(checkpoint)
-    _require_task(checkpoint, model.config, name)
+    require_task(checkpoint, model.config, name)
     return model, info
 
 
-def load_ready(checkpoint: str | Path, name: str, execution: "Execution") -> "tuple[Any, CheckpointInfo, Execution]":
-    """What computes the logits of a checkpoint, or of an exported folder: a module for inference, or a `Runtime`.
-
-    An exported folder is loaded without torch, unless its format is torch's.
-
-    Returns:
-        It, what is written beside the model, and the execution, whose precision is left to autocast.
-
-    Raises:
-        CheckpointError: it cannot be read, or is of another task.
-        ConfigError, UserError: an exported model does not run on the device, or its engine is not installed.
-    """
-    from morphmlp.checkpoints.hub import local_checkpoint
-    from morphmlp.checkpoints.info import load_config
-
-    config, info = load_config(checkpoint)
-    if info.exported:
-        from morphmlp.inference.runtimes import load_runtime
-
-        _require_task(checkpoint, config, name)
-        return load_runtime(local_checkpoint(checkpoint), execution), info, execution
-    from morphmlp.inference.optimize import for_inference
-
-    model, info = load_for_task(checkpoint, name)
-    fast, execution = for_inference(model, execution)
-    return fast, info, execution
-
-
-def _require_task(checkpoint: str | Path, config: ModelConfig, name: str) -> None:
+def require_task(checkpoint: str | Path, config: ModelConfig, name: str) -> None:
+    """Raises CheckpointError where a checkpoint's model is of another task."""
     if config.task != name:
         found = TASKS[config.task]
         raise CheckpointError(f"{checkpoint} is a {found.model_noun} ({config.name}); use `morphmlp {found.verb}`")

@@ -547,13 +547,26 @@ def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: P
 )
 def test_a_model_is_optimized_for_its_precision(checkpoint: Path, precision: str, dtype: torch.dtype | None, left: str):
     model = load(checkpoint)
-    fast, execution = for_inference(model, Execution("cpu", precision))
+    engine = "auto" if dtype is None else "optimized"
+    fast, execution = for_inference(model, Execution("cpu", precision, engine=engine))
     assert execution.precision == left  # what autocast has to do
     if dtype is None:
         assert fast is model
     else:
         assert isinstance(fast, InferenceModel)
         assert fast.dtype == dtype
+
+
+@pytest.mark.parametrize(("engine", "processor"), [("torch", "intel amx"), ("auto", "intel amx"), ("auto", "arm64")])
+def test_a_small_model_that_optimize_would_slow_down_stays_as_it_is(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, engine: str, processor: str
+):
+    monkeypatch.setattr("morphmlp.inference.engines.processor_kind", lambda: processor)
+    model = load(checkpoint)
+    assert for_inference(model, Execution("cpu", "bf16", engine=engine)) == (
+        model,
+        Execution("cpu", "bf16", engine=engine),
+    )
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -220,9 +220,9 @@ def branch_weights(model: MorphMLP, clip: Tensor) -> list[BlockBranches]:
     ]
     with evaluating(model), torch.no_grad(), recorded(module for *_, module in weighted) as outputs:
         model(clip)
-    # [branches, 1, 1, 1, 1, C] -> [branches, C]
+    # branches of [1, 1, 1, 1, C] -> [branches, C]
     return [
-        BlockBranches(stage, block, _branch_names(spatial), outputs[module].flatten(0, -2).cpu().numpy())
+        BlockBranches(stage, block, _branch_names(spatial), torch.cat(outputs[module]).flatten(0, -2).cpu().numpy())
         for stage, block, spatial, module in weighted
     ]
 

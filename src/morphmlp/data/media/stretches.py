@@ -54,7 +54,7 @@ class Stretch:
 
     @property
     def part(self) -> str:
-        """As people read it: `12.5 to 17 s`, or `frames 0 to 99`, whose last one is part of it."""
+        """As people read it, `12.5 to 17 s`, or `frames 0 to 99`, whose last one is part of it."""
         if self.unit == "frames":
             return f"frames {self.start:.0f} to {self.end - 1:.0f}"
         return f"{self.start:.10g} to {self.end:.10g} s"

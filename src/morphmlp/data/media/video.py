@@ -189,6 +189,7 @@ def read_clip(
     Raises:
         MediaError: the file cannot be decoded up to the last wanted frame, or holds no frame.
 
+    >>> from morphmlp.data.clips.sampling import sparse_indices
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
     """

@@ -31,10 +31,10 @@ from morphmlp.tasks.classification.prediction import (
     in_order,
     input_for_test,
     is_answered,
-    load_ready_classifier,
     make_test_loader,
     model_kind,
     predict_samples,
+    ready_classifier,
     views_for,
 )
 
@@ -183,9 +183,11 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
     """
-    model, info, execution = load_ready_classifier(checkpoint, execution)
+    ready = ready_classifier(checkpoint, execution)
+    model, info = ready.model, ready.info
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
+    model, execution = ready.for_clips(len(labelled.samples) * config.num_clips * config.num_crops)
     dataset = views_for(model)(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
     with process_group():

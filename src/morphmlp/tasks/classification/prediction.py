@@ -15,7 +15,8 @@ from morphmlp.distributed import failing_together, gather
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating, require_finite
 from morphmlp.inference.runtimes import Runtime
-from morphmlp.tasks.registry import load_for_task, load_ready
+from morphmlp.tasks.ready import Ready
+from morphmlp.tasks.registry import load_for_task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -187,9 +188,9 @@ def load_classifier(checkpoint: str | Path) -> "tuple[MorphMLP, CheckpointInfo]"
     return load_for_task(checkpoint, "classification")
 
 
-def load_ready_classifier(checkpoint: str | Path, execution: "Execution") -> "tuple[Any, CheckpointInfo, Execution]":
-    """Loads a checkpoint or an exported folder that names classes, as `registry.load_ready` does."""
-    return load_ready(checkpoint, "classification", execution)
+def ready_classifier(checkpoint: str | Path, execution: "Execution") -> Ready:
+    """A checkpoint or an exported folder that names classes."""
+    return Ready(checkpoint, "classification", execution)
 
 
 def model_kind(model: "MorphMLP | Runtime") -> MediaKind:

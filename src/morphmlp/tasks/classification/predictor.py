@@ -17,10 +17,10 @@ from morphmlp.tasks.classification.prediction import (
     answer_of,
     chosen_threshold,
     input_for_test,
-    load_ready_classifier,
     make_test_loader,
     model_kind,
     predict_samples,
+    ready_classifier,
     views_for,
 )
 
@@ -92,10 +92,13 @@ class Predictor:
         threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
             always answers.
         device: "auto", "cpu", "cuda", "mps" or "xpu".
-        precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
+        precision: "fp32", "bf16", or "fp16" by autocast.
+        engine: what computes: "auto", "torch", "optimized", "onnxruntime" or "openvino". The last two export the model
+            once, and keep that in the user's cache. "auto" takes the fastest by the figures that are known
+            (`docs/deploy.md`), and makes an export only for so many files that it pays.
 
-    It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed
-    memory from then on: see `optimize`.
+    It neither uses nor changes torch's random state, default dtype and default device. Where `optimize` computes, the
+    process keeps freed memory from then on: see there.
 
     Raises:
         CheckpointError: the folder is no checkpoint of a classifier, nor exported from one.
@@ -112,8 +115,10 @@ class Predictor:
         threshold: float | None = None,
         device: str = "auto",
         precision: str = "fp32",
+        engine: str = "auto",
     ):
-        self.model, self.info, self._execution = load_ready_classifier(checkpoint, Execution(device, precision))
+        self._ready = ready_classifier(checkpoint, Execution(device, precision, engine=engine))
+        self.model, self.info, self._execution = self._ready.model, self._ready.info, self._ready.execution
         self.config = self.model.config
         self.kind: MediaKind = model_kind(self.model)
         self.input = input_for_test(
@@ -145,11 +150,10 @@ class Predictor:
                 yield MediaError(source, refusal)
         if not samples:
             return
-        views = views_for(self.model)(samples, self.config.frames, self.input)
+        model, execution = self._ready.for_clips(len(samples) * self.input.num_clips * self.input.num_crops)
+        views = views_for(model)(samples, self.config.frames, self.input)
         loader = make_test_loader(views, workers=workers)
-        results = predict_samples(
-            self.model, loader, precision=self._execution.precision, temperature=self.info.temperature
-        )
+        results = predict_samples(model, loader, precision=execution.precision, temperature=self.info.temperature)
         for index, result in results:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
@@ -189,6 +193,11 @@ class Predictor:
         opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
         watch = Watch(self, opened, length_s=length_s, step_s=step_s)
         return watch.windows()
+
+    @property
+    def engine(self) -> str:
+        """As it was asked for, so that "auto" stays "auto"."""
+        return self._ready.asked.engine
 
     @property
     def precision(self) -> str:

@@ -34,7 +34,7 @@ from morphmlp.tasks.segmentation.annotations import (
 )
 from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader
 from morphmlp.tasks.segmentation.crops import IGNORED
-from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable, total_cross_entropy
+from morphmlp.tasks.segmentation.prediction import image_logits, most_probable, ready_segmenter, total_cross_entropy
 
 
 @dataclass
@@ -120,7 +120,8 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError, DataError: no segmenter, or other classes than those of the data.
     """
-    model, info, execution = load_segmenter(checkpoint, execution)
+    ready = ready_segmenter(checkpoint, execution)
+    info = ready.info
     reading = MaskConfig.from_dict((info.training.get("masks") or {}) | (masks or {}))
     annotated = _annotated_images(data, split, reading, info)
     if info.labels and annotated.classes != info.labels:
@@ -128,6 +129,7 @@ def evaluate_checkpoint(
             f"{data} names the classes {shortened(annotated.classes)}, but {checkpoint} has {shortened(info.labels)}: "
             "a mask holds numbers, so names and order must be the same"
         )
+    model, execution = ready.for_clips(len(annotated.samples))
     share = share_of(len(annotated.samples), rank=rank(), num_processes=world_size())
     loader = make_image_loader(TestMasks(annotated, info.input), workers=execution.workers, share=share)
     with process_group():

@@ -7,30 +7,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.errors import CheckpointError
 from morphmlp.inference.device import AS_USUAL, Execution, autocast, require_finite
-from morphmlp.inference.optimize import InferenceModel
 from morphmlp.inference.runtimes import Runtime
-from morphmlp.models.morphmlp import MorphMLP
-from morphmlp.tasks.registry import load_ready
+from morphmlp.tasks.ready import Ready
 from morphmlp.tasks.segmentation.annotations import MOST_CLASSES
 from morphmlp.tasks.segmentation.crops import IGNORED
 
 VALUES_AT_ONCE = 2**26  # logits at the size of a picture: 256 MB
 
 
-def load_segmenter(
-    checkpoint: str | Path, execution: Execution = AS_USUAL
-) -> tuple[MorphMLP | InferenceModel | Runtime, CheckpointInfo, Execution]:
-    """Loads a checkpoint or an exported folder, ready for use, and makes sure that it gives the classes of pixels."""
-    model, info, execution = load_ready(checkpoint, "segmentation", execution)
+def ready_segmenter(checkpoint: str | Path, execution: Execution = AS_USUAL) -> Ready:
+    """A checkpoint or an exported folder that gives the classes of pixels."""
+    ready = Ready(checkpoint, "segmentation", execution)
+    model = ready.model
     if model.config.num_classes > MOST_CLASSES:
         raise CheckpointError(
             f"{checkpoint} has {model.config.num_classes} classes; a mask of 8 bits a pixel, {IGNORED} of which means "
             f"no class, holds {MOST_CLASSES} at most"
         )
-    return model, info, execution
+    return ready
 
 
 def image_logits(model: nn.Module | Runtime, image: Tensor, *, path: str | Path, precision: str) -> Tensor:

@@ -96,6 +96,7 @@ def what_rows_depend_on(predictor: Predictor, checkpoint: Path, *, top: int) -> 
         "temperature": predictor.info.temperature,
         "threshold": predictor.threshold,
         "precision": predictor.precision,
+        "engine": predictor.engine,
         "top": top,
         "max_damage": os.environ.get(DAMAGE_VARIABLE),
     }

@@ -30,9 +30,9 @@ from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     in_order,
     input_for_test,
-    load_ready_classifier,
     make_test_loader,
     predict_samples,
+    ready_classifier,
     views_for,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
@@ -156,7 +156,8 @@ def evaluate_timelines(
         CheckpointError, ConfigError, DataError: the data is of another kind than the model's, has other classes, or not
             one recording can be read.
     """
-    model, info, execution = load_ready_classifier(checkpoint, execution)
+    ready = ready_classifier(checkpoint, execution)
+    model, info, execution = ready.model, ready.info, ready.execution
     rule = settings_for(model, info, **settings)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
