@@ -125,10 +125,12 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def cache_folder(name: str) -> Path:
-    """Where the package keeps what it can make again: a folder of the user's caches, `~/.cache/morphmlp/name`.
+    """Where the package keeps what it can make again: a folder of that name in `~/.cache/morphmlp`.
 
-    `XDG_CACHE_HOME` says where the caches are, in place of `~/.cache`.
+    `MORPHMLP_CACHE` names another place for all of them; `XDG_CACHE_HOME` stands for `~/.cache`.
     """
+    if folder := os.environ.get("MORPHMLP_CACHE"):
+        return Path(folder, name)
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(caches, "morphmlp", name)
 

@@ -14,7 +14,6 @@ import pytest
 from file_server import Files
 
 from morphmlp.data.media import remote_cache
-from morphmlp.data.media.limits import cache_folder
 from morphmlp.data.media.remote import RemoteFile, local_path, place_of, remote_file, web_address
 from morphmlp.data.media.remote_store import shown_address
 from morphmlp.data.media.sources import num_bytes, overlaps, state_of, unique_name
@@ -22,6 +21,7 @@ from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.data.media.video import probe, read_frames
 from morphmlp.errors import ConfigError, DataError, MediaError
+from morphmlp.system import cache_folder
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def refusal(source: RemoteFile) -> str:
         local_path(source)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{source}: ")
-    assert not [path for path in cache_folder().rglob("*") if path.name == Path(str(source)).name], "half a copy"
+    assert not [path for path in cache_folder("files").rglob("*") if path.name == Path(str(source)).name], "half a copy"
     return caught.value.reason
 
 
@@ -137,11 +137,11 @@ def test_the_cache_does_not_grow_beyond_its_bound_and_keeps_what_was_used_last(
         os.utime(copy.parent, (i, i))
     os.utime(local_path(at(files, "0.bin")).parent, (9, 9))
     local_path(at(files, "3.bin"))
-    kept = {path.name for path in cache_folder().rglob("*.bin")}
+    kept = {path.name for path in cache_folder("files").rglob("*.bin")}
     assert "3.bin" in kept
     assert "0.bin" in kept
     assert "1.bin" not in kept
-    assert sum(path.stat().st_size for path in cache_folder().glob("??/*/*")) <= 3_600
+    assert sum(path.stat().st_size for path in cache_folder("files").glob("??/*/*")) <= 3_600
     assert local_path(at(files, "1.bin")).read_bytes() == bytes([1]) * 1_000
 
 
@@ -206,8 +206,8 @@ def test_a_disk_that_is_full(files: Files, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(remote_cache, "fetch", full)
     assert refusal(at(files, "1.bin")) == (
-        f"cannot be kept in {cache_folder()}: No space left on device; free some space, give a smaller --cache-gb, or "
-        "name another disk by MORPHMLP_CACHE"
+        f"cannot be kept in {cache_folder('files')}: No space left on device; free some space, give a smaller "
+        "--cache-gb, or name another disk by MORPHMLP_CACHE"
     )
 
 

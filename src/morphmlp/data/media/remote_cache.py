@@ -19,12 +19,14 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from morphmlp.data.media.limits import cache_folder, most_cache_bytes
+from morphmlp.data.media.limits import most_cache_bytes
 from morphmlp.data.media.remote_store import RemoteError, Stamp, fetch, shown_address, stamp_of
 from morphmlp.files import DISK_FULL, UNFINISHED, replace_json, replaced_folder
+from morphmlp.system import cache_folder
 
 _CHECK_AFTER_S = 3600
 _KEPT = 0.9  # share of the bound that is left when it is reached, so that not every file makes others go
+_FILES = "files"
 _STAMP, _TOTAL, _LOCKS = "stamp.json", "num_bytes", "locks"
 _OLD_S = 86_400  # what a killed process left is of no use to anyone after a day
 
@@ -74,7 +76,7 @@ def _fresh_copy(address: str) -> tuple[Path, float]:
 
     folder = _folder(address)
     try:
-        lock = cache_folder() / _LOCKS / f"{folder.parent.name}.lock"
+        lock = cache_folder(_FILES) / _LOCKS / f"{folder.parent.name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             found = _read_stamp(folder) if _content(folder, address).exists() else None
@@ -134,7 +136,7 @@ def _time_ns(what: object) -> int:
 
 def _folder(address: str) -> Path:
     digest = hashlib.sha256(address.encode()).hexdigest()[:32]
-    return cache_folder() / digest[:2] / digest
+    return cache_folder(_FILES) / digest[:2] / digest
 
 
 def _content(folder: Path, address: str) -> Path:
@@ -186,13 +188,13 @@ def _room() -> AbstractContextManager[Any]:
     """Held by the process that changes how many bytes the copies have."""
     from filelock import FileLock
 
-    return FileLock(cache_folder() / _LOCKS / "room.lock")
+    return FileLock(cache_folder(_FILES) / _LOCKS / "room.lock")
 
 
 def _evict(most: float) -> int:
     """Removes copies, the longest unused first, until the rest has at most so many bytes; returns how many it has."""
     copies = []
-    for folder in cache_folder().glob("??/*"):
+    for folder in cache_folder(_FILES).glob("??/*"):
         try:
             if folder.name.endswith(UNFINISHED):
                 if time.time() - folder.stat().st_mtime > _OLD_S:
@@ -213,13 +215,13 @@ def _evict(most: float) -> int:
 
 def _total() -> int | None:
     try:
-        return int((cache_folder() / _TOTAL).read_text(encoding="ascii"))
+        return int((cache_folder(_FILES) / _TOTAL).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
 
 
 def _set_total(num_bytes: int) -> None:
-    (cache_folder() / _TOTAL).write_text(str(num_bytes), encoding="ascii")
+    (cache_folder(_FILES) / _TOTAL).write_text(str(num_bytes), encoding="ascii")
 
 
 def _why_not_kept(error: OSError) -> str:
@@ -228,4 +230,4 @@ def _why_not_kept(error: OSError) -> str:
         reason = f"{reason}; free some space, give a smaller --cache-gb, or name another disk by MORPHMLP_CACHE"
     else:
         reason = f"{reason}; name another folder by MORPHMLP_CACHE"
-    return f"cannot be kept in {cache_folder()}: {reason}"
+    return f"cannot be kept in {cache_folder(_FILES)}: {reason}"
