@@ -201,6 +201,8 @@ class _Form(_Writer):
         from python_multipart.multipart import parse_options_header
 
         options = parse_options_header(self._disposition)[1]
+        if b"filename" not in options and b"filename*=" in self._disposition.lower():
+            raise Refusal(422, "the form names its file by filename*=, which forms may not (RFC 7578); use filename=")
         if b"filename" not in options:
             field = one_line(options.get(b"name", b"").decode("utf-8", "replace"))[:LONGEST_NAME]
             raise Refusal(422, f"the form's field {field!r} is no file; options belong into the address, as ?top=3")
