@@ -1,7 +1,6 @@
 """The files of a request: they go to the disk as they come, under names of our own, and go when it is answered."""
 
 import asyncio
-import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from morphmlp.data.media.sources import SUFFIXES
+from morphmlp.files import DISK_FULL
 from morphmlp.formatting import one_line
 from morphmlp.serving.limits import MEGABYTE, Limits, Refusal
 
@@ -74,7 +74,7 @@ async def _receive(request: Body, folder: Path, limits: Limits, name: str) -> li
     except TimeoutError:
         raise Refusal(408, f"the request did not arrive within {limits.upload_s:g} s") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in DISK_FULL:
             raise
         raise Refusal(507, "there is no room on the server's disk; try again later") from None
     finally:

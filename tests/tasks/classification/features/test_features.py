@@ -398,6 +398,15 @@ def test_a_folder_that_holds_something_else_is_refused_and_kept(checkpoint: Path
     assert tiny.files_below(tmp_path / "out") == ["diary.txt"]
 
 
+def test_a_log_gets_a_line_now_and_then(
+    checkpoint: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("morphmlp.display.progress_bar.LINE_EVERY_S", 0.0)
+    told = features(checkpoint, *videos[:2], out=tmp_path / "features").stderr
+    assert "2 of 2 videos, " in told
+    assert "2 of 2 videos, " not in features(checkpoint, *videos[:2], "--json", out=tmp_path / "others").stderr
+
+
 def test_a_second_run_in_the_same_folder_is_refused(checkpoint: Path, videos: list[Path], tmp_path: Path):
     with parts.PartsFolder(tmp_path / "out" / "parts", {}).locked():
         done = features(checkpoint, *videos, out=tmp_path / "out")

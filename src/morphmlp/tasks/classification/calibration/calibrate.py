@@ -13,7 +13,7 @@ from torch import nn
 
 from morphmlp.checkpoints.folder import CheckpointInfo, rewrite_info
 from morphmlp.config import InputConfig, ListConfig, SplitConfig
-from morphmlp.data.media.remote import place_of
+from morphmlp.data.media.remote import place_of, remote_file
 from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.find import expand_sources
@@ -180,7 +180,7 @@ def write_calibration(checkpoint: str | Path, calibration: Calibration, out: str
     """Writes temperature and threshold into the checkpoint's `config.json`, or into a copy of the checkpoint, `out`."""
     after = calibration.after
     record = {
-        "data": place_of(calibration.data),
+        "data": place_of(remote_file(calibration.data) or calibration.data),
         calibration.unit: calibration.num_samples,
         "unknown": calibration.num_unknown,
         "at_precision": calibration.wanted_precision,
