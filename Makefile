@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint types docs docs-links bench clean
+.PHONY: demo test test-demo test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What the demo must reach, and what it must not without the order of the frames.
+test-demo: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow tests/demo
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow

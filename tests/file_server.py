@@ -17,6 +17,7 @@ class Files:
     Attributes:
         statuses: that files are answered with, by their names.
         break_after: bytes of a body after which the connection is closed.
+        endless: files that go on until the reader leaves, and whose length is not said.
         changing: files that have another content at each request.
         tagged: whether answers say an ETag.
     """
@@ -26,6 +27,7 @@ class Files:
     asked: list[str] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
     break_after: int | None = None
+    endless: set[str] = field(default_factory=set)
     changing: set[str] = field(default_factory=set)
     tagged: bool = True
 
@@ -42,6 +44,13 @@ def served_files(folder: Path) -> Iterator[Files]:
             name = unquote(urlsplit(self.path).path).lstrip("/")
             files.asked.append(f"{self.command} {name}")
             path = files.folder / name
+            if name in files.endless:
+                self.send_response(200)
+                self.end_headers()
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    while self.command == "GET":
+                        self.wfile.write(bytes(2**20))
+                return
             status = files.statuses.get(name, 200 if path.is_file() else 404)
             content = path.read_bytes() if status == 200 else b""
             if name in files.changing:

@@ -44,7 +44,7 @@ class Hub:
 
     Attributes:
         refuse: the status of every answer; None answers.
-        message: what a refusal says.
+        message: what a refusal says, and `body` what comes with it.
         break_after: bytes of a file after which the connection is closed.
         licenses: that the card's header may name.
     """
@@ -55,6 +55,7 @@ class Hub:
     asked: list[str] = field(default_factory=list)
     refuse: int | None = None
     message: str = "refused"
+    body: bytes = b"{}"
     break_after: int | None = None
     licenses: tuple[str, ...] = ("apache-2.0", "mit", "other")
 
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(404, "EntryNotFound")
         except Refused as error:
             headers = {"X-Error-Code": error.code, "X-Error-Message": error.message, "X-Request-Id": "request-7"}
-            self._send(error.status, b"{}", {name: value for name, value in headers.items() if value})
+            self._send(error.status, self.hub.body, {name: value for name, value in headers.items() if value})
 
     do_GET = do_HEAD = do_POST = do_PUT = _answer
 

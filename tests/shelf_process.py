@@ -1,7 +1,7 @@
 """A process of `predict --out` that may be killed: `python shelf_process.py KILLED ARGUMENT...`.
 
 KILLED is the number of the process that dies, in the place of writing down its second batch; once the first process has
-written one.
+written one. Batches are of four files.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from morphmlp import cli
 from morphmlp.distributed import rank
+from morphmlp.tasks.classification.bulk import computing
 from morphmlp.tasks.journal import Entry, JournalWriter
 
 
@@ -27,6 +28,7 @@ def main() -> int:
         add(self, entries)
         written.append(entries)
 
+    computing.videos_per_batch = lambda _: 4  # type: ignore[assignment]
     JournalWriter.add = add_or_die  # type: ignore[method-assign]
     return cli.main(arguments)
 

@@ -181,6 +181,9 @@ def test_a_processor_s_kind_is_its_maker_and_its_widest_products(maker: str, fla
 
 
 def test_caches_are_where_the_user_has_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MORPHMLP_CACHE", "own")
+    assert system.cache_folder("exports") == Path("own", "exports")
+    monkeypatch.delenv("MORPHMLP_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "caches")
     assert system.cache_folder("exports") == Path("caches", "morphmlp", "exports")
     monkeypatch.delenv("XDG_CACHE_HOME")

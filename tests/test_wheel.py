@@ -23,7 +23,7 @@ DATA_FILES = [name for name in FILES if not name.endswith(".py")]
 
 
 def test_recipes_and_class_names_are_data_of_the_package():
-    assert {Path(name).parts[0] for name in DATA_FILES} == {"recipes", "data", "serving", "py.typed"}
+    assert {Path(name).parts[0] for name in DATA_FILES} == {"recipes", "data", "inference", "serving", "py.typed"}
     assert "recipes/k400_s16.yaml" in DATA_FILES
     assert "data/sets/labels/k400.txt" in DATA_FILES
     for name in set(DATA_FILES) - {"py.typed"}:  # which is empty

@@ -13,8 +13,8 @@ class UserError(ValueError):
     """Something that the user gave cannot be used: the message names it, the allowed values and the next step."""
 
     def __str__(self) -> str:
-        """The message, in which addresses have both slashes; `Path` leaves one of them."""
-        return with_both_slashes(super().__str__())
+        """The message, without secrets of addresses; see `plain_addresses`."""
+        return plain_addresses(super().__str__())
 
 
 class ConfigError(UserError):
@@ -47,19 +47,21 @@ class MediaError(UserError):
     @property
     def name(self) -> str:
         """The file as text, which is an address where it was one."""
-        return with_both_slashes(str(self.path))
+        return plain_addresses(str(self.path))
 
     def __reduce__(self) -> tuple:
         return type(self), (self._read, self.reason)
 
 
-def with_both_slashes(text: str) -> str:
-    """A text whose addresses have lost a slash in a `Path`, with it.
+def plain_addresses(text: str) -> str:
+    """A text whose addresses have both slashes, one of which `Path` takes, and neither a password nor a query.
 
-    >>> with_both_slashes("s3:/bucket/a.mp4: is empty")
-    's3://bucket/a.mp4: is empty'
+    >>> plain_addresses("https:/me:secret@host/a.csv?token=1: is empty")
+    'https://host/a.csv: is empty'
     """
-    return re.sub(r"\b(https?|s3|gs):/(?=[^/])", r"\1://", text)
+    text = re.sub(r"\b(https?|s3|gs):/(?=[^/])", r"\1://", text)
+    text = re.sub(r"\b(?!hf:)([a-z][a-z0-9+.-]*://)[^\s/?#]*@", r"\1", text)  # hf://owner has a revision after its @
+    return re.sub(r"\b((?:https?|s3|gs)://[^\s?#]*)[?#]\S*?(?=[:;,.)'\"]*(?:\s|$))", r"\1", text)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -15,6 +15,7 @@ from morphmlp.errors import ConfigError, DataError
 from morphmlp.formatting import as_json
 from morphmlp.signals import end_if_asked
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # or the quota, or the largest file of the file system
 UNFINISHED = ".unfinished"  # how temporary names end
 _NEW, _OLD, _LOCK = "new", "old", "lock"  # in a folder of that name
 

@@ -72,6 +72,16 @@ def limit_memory(num_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit if highest < 0 else min(limit, highest), highest))
 
 
+def most_open_files() -> int:
+    """How many files and connections this process may have open; a large number where the system has no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return 1_000_000
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if 0 <= soft < 1_000_000 else 1_000_000
+
+
 @cache
 def c_function(name: str) -> Callable[..., int] | None:
     """A function of the C library of this process; None where the library has none of the name, or cannot be asked."""
@@ -125,10 +135,12 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def cache_folder(name: str) -> Path:
-    """Where the package keeps what it can make again: a folder of the user's caches, `~/.cache/morphmlp/name`.
+    """Where the package keeps what it can make again: a folder of that name in `~/.cache/morphmlp`.
 
-    `XDG_CACHE_HOME` says where the caches are, in place of `~/.cache`.
+    `MORPHMLP_CACHE` names another place for all of them; `XDG_CACHE_HOME` stands for `~/.cache`.
     """
+    if folder := os.environ.get("MORPHMLP_CACHE"):
+        return Path(folder, name)
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(caches, "morphmlp", name)
 

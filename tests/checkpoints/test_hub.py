@@ -161,6 +161,13 @@ def test_a_hub_that_refuses(shelf: Shelf, status: int, wanted: str):
     assert wanted in refusal()
 
 
+@pytest.mark.parametrize("body", [b"{}", b"[1]", b"<html>log in</html>"])
+def test_a_host_that_is_no_hub(shelf: Shelf, body: bytes):
+    shelf.hub.refuse, shelf.hub.body = 200, body
+    wanted = "127.0.0.1 does not answer as a hub does; is HF_ENDPOINT right, and no login page in between?"
+    assert refusal() == f"{NAME}: {wanted}"
+
+
 def test_no_network_and_nothing_in_the_cache(shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert refusal() == f"{NAME}: the hub (127.0.0.1) cannot be reached, and the cache has no copy of it; " + (

@@ -27,7 +27,7 @@ from morphmlp.tasks import ready
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, onnx_folder: Path) -> list[Path]:
     """The exports that were made, which are copies of one: PyTorch's exporter takes 15 s."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("MORPHMLP_CACHE", str(tmp_path / "caches"))
     folders: list[Path] = []
 
     def export(checkpoint: Any, folder: Path, *arguments: Any, **options: Any) -> None:

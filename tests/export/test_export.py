@@ -112,7 +112,7 @@ def test_exported_models_predict_watch_and_are_evaluated_without_torch(
     onnx_folder: Path, calibrated: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = video_of(data)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("MORPHMLP_CACHE", str(tmp_path / "caches"))
     shutil.copytree(onnx_folder, entry_folder(calibrated, "onnxruntime", "fp32"))
     commands: list[list[object]] = [
         ["predict", onnx_folder, path, "--json"],

@@ -109,8 +109,8 @@ def test_an_unknown_engine_is_named():
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The user's file, in a cache of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "morphmlp" / "engines" / "speeds.json"
+    monkeypatch.setenv("MORPHMLP_CACHE", str(tmp_path))
+    return tmp_path / "engines" / "speeds.json"
 
 
 def test_the_package_s_figures_can_be_read_and_lose_nothing_on_nano():

@@ -85,6 +85,15 @@ def test_pictures_of_what_the_model_saw_and_where_it_looked_come_with_the_answer
     assert window["thumbnail"].startswith("data:image/jpeg;base64,")
 
 
+def test_a_file_keeps_its_place_in_memory_until_its_pictures_are_made(
+    served: Running, video: Path, monkeypatch: pytest.MonkeyPatch
+):
+    places, free = served.service._in_memory, []
+    monkeypatch.setattr(served.service.looker, "look", lambda *_: free.append(places._value))
+    assert served.post("/predict", video, look=True).json()["results"][0]["look"] is None
+    assert free == [places._value - 1]
+
+
 def test_the_labels_and_what_a_client_needs_to_know_are_told(served: Running):
     described = served.client.get("/labels").json()
     assert described["labels"] == served.predictor.labels
@@ -155,12 +164,14 @@ def test_prometheus_reads_what_was_counted(served: Running, video: Path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/predict", 405), ("GET", "/nothing", 404), ("GET", "/docs", 404)]
+    ("method", "path", "status"),
+    [("GET", "/predict", 405), ("GET", "/nothing", 404), ("GET", "/docs", 404), ("POST", "/predict/", 404)],
 )
 def test_a_wrong_path_or_method_is_one_line_too(served: Running, method: str, path: str, status: int):
     answer = served.client.request(method, path)
     assert answer.status_code == status
     assert "/openapi.json" in answer.json()["error"]
+    assert answer.headers.get("allow") == ("POST" if status == 405 else None)
 
 
 def test_every_answer_forbids_the_browser_what_the_page_does_not_need(served: Running):

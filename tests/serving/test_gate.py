@@ -16,6 +16,10 @@ async def answers(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"{}"})
 
 
+async def nothing_more() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 async def never_answers(scope: Any, receive: Any, send: Any) -> None:
     await asyncio.sleep(600)
 
@@ -34,7 +38,7 @@ async def ask(gate: Gate, path: str = "/predict", *, method: str = "POST", **hea
         sent.append(message)
 
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    await gate({"type": "http", "method": method, "path": path, "headers": pairs}, None, send)  # type: ignore[arg-type]
+    await gate({"type": "http", "method": method, "path": path, "headers": pairs}, nothing_more, send)
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
@@ -109,7 +113,7 @@ def test_a_client_that_has_its_answer_finds_its_place_free():
             if message["type"] == "http.response.body":
                 found.append(gate.num_in_work)
 
-        await gate({"type": "http", "method": "POST", "path": "/predict", "headers": []}, None, send)  # type: ignore[arg-type]
+        await gate({"type": "http", "method": "POST", "path": "/predict", "headers": []}, nothing_more, send)
         assert found == [0]
         assert gate.num_in_work == 0
 
@@ -139,8 +143,91 @@ def test_a_client_that_does_not_take_its_answer_is_given_up():
             await asyncio.sleep(600)
 
         scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
-        await gate(scope, None, send)  # type: ignore[arg-type]
+        await gate(scope, nothing_more, send)
         assert gate.num_in_work == 0
         assert 'status="499"' in gate._metrics.text()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_takes_its_answer_too_slowly_as_a_whole_is_given_up():
+    async def trickles(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def run() -> None:
+        gate = gate_of(trickles, upload_s=0.05)
+
+        async def send(message: Any) -> None:
+            await asyncio.sleep(0.01)  # each is taken well within the time
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+        await asyncio.wait_for(gate(scope, nothing_more, send), 20)
+        assert gate.num_in_work == 0
+
+    asyncio.run(run())
+
+
+async def refused(receive: Any, **limits: Any) -> list[Any]:
+    """What is sent to a client without a token."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    gate = gate_of(token="open-sesame", **limits)
+    await gate({"type": "http", "method": "POST", "path": "/predict", "headers": []}, receive, send)
+    return sent
+
+
+def test_the_rest_of_a_refused_body_is_read_after_the_answer_and_before_its_end():
+    async def run() -> None:
+        parts = [b"a", b"b", b"c"]
+
+        async def receive() -> Any:
+            part = parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        start, answer, end = await refused(receive)
+        assert parts == []
+        assert start["status"] == 401
+        assert b"the token is missing" in answer["body"]
+        assert answer["more_body"]
+        assert (end["body"], end.get("more_body", False)) == (b"", False)
+
+    asyncio.run(run())
+
+
+def test_a_refused_client_that_sends_nothing_more_or_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    async def silent() -> Any:
+        await asyncio.sleep(600)
+
+    async def endless() -> Any:
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    monkeypatch.setattr("morphmlp.serving.gate._PAUSE_S", 0.05)
+    for receive in (silent, endless):
+        assert len(asyncio.run(refused(receive, upload_s=0.2))) == 3
+
+
+def test_an_answer_that_has_begun_breaks_off_without_an_error():
+    async def begins(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(600)
+
+    async def run() -> None:
+        gate, sent = gate_of(begins), []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/windows", "headers": []}
+        held = asyncio.ensure_future(gate(scope, nothing_more, send))
+        await asyncio.sleep(0)
+        await gate.cut()
+        await held  # raises nothing, which would be a traceback in the server's log
+        assert len(sent) == 1
 
     asyncio.run(run())

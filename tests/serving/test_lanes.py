@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,35 @@ def test_the_process_of_a_client_that_has_gone_is_ended():
         assert await lane.run(dying.process_id) != first
 
     with_lane(use)
+
+
+def test_a_client_that_goes_while_its_task_is_handed_over_leaves_no_task_to_the_next_file(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    begun, go_on, handed_over = (threading.Event() for _ in range(3))
+    schedule = Lane._schedule
+
+    def slowly(self: Lane, *arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        try:
+            return schedule(self, *arguments)
+        finally:
+            handed_over.set()
+
+    async def use(lane: Lane) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Lane, "_schedule", slowly)
+            gone = asyncio.ensure_future(lane.run(dying.sleep, 600))
+            await asyncio.to_thread(begun.wait, 20)
+            gone.cancel()
+            await asyncio.wait([gone], timeout=0.1)
+            go_on.set()
+            await asyncio.wait([gone])
+            await asyncio.to_thread(handed_over.wait, 20)
+        assert await asyncio.wait_for(lane.run(dying.process_id), 20) > 0
+
+    with_lane(use, decode_s=600)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not count the memory of a process")

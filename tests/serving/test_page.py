@@ -125,20 +125,39 @@ def test_the_camera_is_answered_live_and_by_the_keyboard(browser: Any, served: R
         assert page.evaluate("document.getElementById('camera').srcObject") is None
 
 
-def test_a_token_is_asked_for_and_kept_for_the_visit(browser: Any, checkpoint: Path, tmp_path: Path, data: Path):
-    video = next((data / "val").rglob("*.mp4"))
+def test_a_token_is_asked_for_and_the_limits_of_the_server_are_kept(
+    browser: Any, checkpoint: Path, tmp_path: Path, recording: Path
+):
     with (
-        running(checkpoint, tmp_path / "uploads", token="open-sesame") as served,
+        running(checkpoint, tmp_path / "uploads", token="open-sesame", upload_mb=0.1, windows=3) as served,
         opened(browser, served, complaints=2) as page,
     ):
         expect(page.locator("#access")).to_be_visible()
         expect(page.locator("#drop")).to_be_hidden()
+        page.fill("#token", "öffne dich")  # which no header can hold
+        page.keyboard.press("Enter")
+        assert not page.evaluate("document.getElementById('token').checkValidity()")
         page.fill("#token", "wrong-token")
         page.keyboard.press("Enter")
         expect(page.locator("#access-error")).to_have_text(re.compile("^the token is wrong"))
         page.fill("#token", "open-sesame")
         page.click("#access button")
         expect(page.locator("#drop")).to_be_visible()
+        page.set_input_files("#files", recording)
+        expect(page.locator("#status")).to_have_text(f"{recording.name} is done.")
+        expect(page.locator(".thumbnails img")).to_have_count(3)  # of five windows with the usual step
+        large = {"name": "large.mp4", "mimeType": "video/mp4", "buffer": bytes(200_000)}
+        page.set_input_files("#files", large)  # is not sent at all
+        expect(page.locator(".result .failed")).to_have_text("it has 0.2 MB; the server takes 0.1 MB")
+
+
+def test_a_page_whose_server_was_away_asks_it_again(browser: Any, served: Running, data: Path):
+    video = next((data / "val").rglob("*.mp4"))
+    with opened(browser, served, complaints=1) as page:
+        page.route("**/labels", lambda route: route.abort())
+        page.reload()
+        expect(page.locator("#about")).to_have_text("the server cannot be reached; is it running?")
+        page.unroute("**/labels")
         page.set_input_files("#files", video)
         expect(page.locator("#status")).to_have_text(f"{video.name} is done.")
 

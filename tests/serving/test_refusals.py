@@ -1,16 +1,19 @@
 """What the server refuses, with which status and line; afterwards it answers as before, and keeps nothing."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import httpx
 import pytest
@@ -114,6 +117,11 @@ def test_damaged_files_are_refused_in_a_line(served: Running, video: Path, conte
             "the form is cut off: its last boundary is missing",
         ),
         (
+            b"--b\r\nContent-Disposition: form-data; name=file; filename*=UTF-8''%C3%BC.mp4\r\n\r\n3\r\n--b--\r\n",
+            "multipart/form-data; boundary=b",
+            r"the form names its file by filename\*=, which forms may not \(RFC 7578\); use filename=",
+        ),
+        (
             b'--b\r\nContent-Disposition: form-data; name="top"\r\n\r\n3\r\n--b--\r\n',
             "multipart/form-data; boundary=b",
             "the form's field 'top' is no file; options belong into the address, as .top=3",
@@ -130,6 +138,8 @@ def test_a_body_without_a_file_is_refused(served: Running, content: bytes, kind:
 @pytest.mark.parametrize(
     ("path", "options", "error"),
     [
+        ("/predict", {"tpo": 3}, "'tpo' is no option; they are in /openapi.json"),
+        ("/windows", {"top": 101}, "top='101': Input should be less than or equal to 100"),
         ("/predict", {"top": 0}, "top='0': Input should be greater than or equal to 1"),
         ("/predict", {"strip": "x"}, "strip='x': Input should be a valid boolean, unable to interpret input"),
         ("/windows", {"length_s": 0}, "length of a window is 0 s; give 0.01 s or more, such as 2"),
@@ -161,6 +171,16 @@ def test_a_large_body_is_refused_before_and_while_it_comes(strict: Running):
             {"error": "the request is larger than the 0.1 MB that are taken"},
         )
     assert list(strict.folder.iterdir()) == []
+
+
+def test_a_client_that_sends_its_whole_body_first_has_its_refusal(strict: Running):
+    """Such as urllib and browsers: a connection that is closed under them is an error of the network to them."""
+    request = Request(f"{strict.address}/predict", data=bytes(20_000_000))
+    with pytest.raises(HTTPError) as refused:
+        urlopen(request, timeout=20)
+    with refused.value as answer:
+        assert answer.code == 413
+        assert json.load(answer) == {"error": "the request is larger than the 0.1 MB that are taken"}
 
 
 def test_many_files_and_many_pixels_are_refused(strict: Running, video: Path):
@@ -283,6 +303,17 @@ def test_a_connection_on_which_nothing_is_asked_is_closed(
     with running(checkpoint, tmp_path / "uploads") as served, connected(served) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: ")  # and then nothing
         assert client.recv(100) == b""
+
+
+def test_connections_that_are_too_many_are_turned_away_with_an_answer(served: Running, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(served.server.config, "backlog", 3)
+    with ExitStack() as held:
+        clients = [held.enter_context(connected(served)) for _ in range(4)]
+        answer = b"".join(iter(lambda: clients[-1].recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b'{"error": "too many connections are open; try again"}')
+    wait_until(lambda: len(served.server.server_state.connections) < 3)
+    assert served.client.get("/health").status_code == 200
 
 
 def test_a_client_that_hangs_up_while_lines_come_frees_the_process(served: Running, video: Path):

@@ -1,5 +1,6 @@
 """The verb: its mistakes in one line, and its end."""
 
+import math
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import tiny
 
 from morphmlp.errors import ConfigError
 from morphmlp.serving.limits import Limits
-from morphmlp.serving.server import TOKEN_VARIABLE, chosen_token, is_loopback, listening
+from morphmlp.serving.server import TOKEN_VARIABLE, chosen_token, is_loopback, listening, most_connections
 
 
 def test_a_port_in_use_is_one_line_before_the_checkpoint_is_read(tmp_path: Path):
@@ -76,7 +77,17 @@ def test_a_server_listens_at_any_free_port():
         assert first.getsockname()[1] != second.getsockname()[1]
 
 
-@pytest.mark.parametrize(("field", "value"), [("upload_mb", 0), ("queue", -1), ("decode_s", float("nan"))])
+@pytest.mark.parametrize(("files", "connections"), [(1024, 448), (256, 64), (20, 16), (1_000_000, 1000)])
+def test_connections_leave_room_for_the_files_that_a_process_may_open(
+    files: int, connections: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("morphmlp.serving.server.most_open_files", lambda: files)
+    assert most_connections() == connections
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("upload_mb", 0), ("queue", -1), ("decode_s", float("nan")), ("upload_mb", math.inf)]
+)
 def test_a_limit_is_above_0(field: str, value: float):
     with pytest.raises(ConfigError, match=f"{field} is "):
         Limits(**{field: value})  # type: ignore[arg-type]

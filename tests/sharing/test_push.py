@@ -38,6 +38,8 @@ def trained(checkpoint: Path, tmp_path: Path) -> Path:
         "epochs": 30.0,
         "init": "/home/someone/runs/k400/best",
         "lists": {"train": "/home/someone/lists/train.csv", "first_label": None},
+        "calibration": {"data": "/home/someone/held_out", "videos": 20, "unknown": 0},
+        "note": ["C:\\Users\\someone\\clips", "https://someone:secret@host/set/all.csv?token=someone"],
         "val_top1": 0.95,
         "val_videos": 20,
     }
@@ -141,6 +143,8 @@ def test_no_path_of_this_machine_is_pushed(hub: Hub, trained: Path):
     assert not [name for name, content in files_of(hub).items() if b"someone" in content]
     pushed = json.loads(files_of(hub)["config.json"])["training"]
     assert (pushed["data"], pushed["init"], pushed["lists"]["train"]) == ("gestures", "best", "train.csv")
+    assert pushed["calibration"] == {"data": "held_out", "videos": 20, "unknown": 0}
+    assert pushed["note"] == ["clips", "all.csv"]
     assert "someone" in (trained / "config.json").read_text(encoding="utf-8")
 
 

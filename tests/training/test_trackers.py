@@ -58,6 +58,11 @@ def test_nested_configurations_get_dotted_names():
     assert flat({"a": {"b": {"c": 1}, "d": None}, "e": [1, 2]}) == {"a.b.c": 1, "a.d": "None", "e": "[1, 2]"}
 
 
+def test_no_secret_of_an_address_is_sent():
+    values = {"data": "https://me:secret@host/set?token=1", "init": "hf://me/model@v1", "note": "why?"}
+    assert flat(values) == {"data": "https://host/set", "init": "hf://me/model@v1", "note": "why?"}
+
+
 def test_all_trackers_that_accelerate_knows_can_be_named():
     known = {logger.value for logger in LoggerType} - {"all"}
     assert set(typing.get_args(Tracker)) == set(MAKERS) == known

@@ -3,7 +3,6 @@
 The files go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no network.
 """
 
-import errno
 import json
 import logging
 import os
@@ -15,12 +14,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import CheckpointError, UserError, causes
-from morphmlp.files import read_text
+from morphmlp.files import DISK_FULL, read_text
 from morphmlp.formatting import one_line
 
 CONFIG_FILE = "config.json"
@@ -33,7 +33,6 @@ MODEL_FILES: dict[str | None, tuple[str, ...]] = {
 }
 _CONFIG_PARTS = {"version", "model", "input", "labels", "training"}  # which every `config.json` of ours has
 _NAME = re.compile(r"hf:/+([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(.+))?")  # `Path` leaves one slash of two
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Repository(NamedTuple):
@@ -222,12 +221,14 @@ def _reason(error: BaseException) -> str | None:
         return "the repository has no such revision; give a branch, a tag or a commit that it has"
     if status := next((status for cause in chain if (status := _status(cause))), None):
         return _refused(status, chain)
-    if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in _FULL_DISK), None):
+    if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in DISK_FULL), None):
         return f"cannot be kept in {_cache_folder()}: {full.strerror}; free some space, or set HF_HOME to another disk"
     if any(_is_of_network(cause) for cause in chain):
         return f"the hub ({_host()}) cannot be reached, and the cache has no copy of it; check the network"
     if caused_by(errors.LocalEntryNotFoundError):
         return f"is not in the cache ({_cache_folder()}), and cannot be fetched; check the network"
+    if isinstance(error, ValueError | LookupError | TypeError | AttributeError) and _is_raised_by_library(error):
+        return f"{_host()} does not answer as a hub does; is HF_ENDPOINT right, and no login page in between?"
     return None
 
 
@@ -266,6 +267,12 @@ def _is_of_network(error: BaseException) -> bool:
     """Whether an error is one of the connection: of the standard library, or of what huggingface_hub fetches with."""
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, ConnectionError | TimeoutError) or library in ("httpx", "httpx2", "httpcore", "requests")
+
+
+def _is_raised_by_library(error: BaseException) -> bool:
+    """Whether huggingface_hub, or what it reads JSON with, raised an error."""
+    frames = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1] in ("huggingface_hub", "httpx", "json") and "huggingface_hub" in frames
 
 
 def _host() -> str:

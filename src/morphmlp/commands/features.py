@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
     files, classes = _files(options, extractor.kind)
     unit = f"{extractor.kind}s" if options.step is None else "windows"
     try:
-        with counting(unit, enabled=not options.json and is_main()) as progress:
+        with counting(unit, enabled=not options.json and is_main(), lines=True) as progress:
             features = write_features(
                 extractor,
                 files,

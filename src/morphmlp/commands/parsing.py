@@ -156,7 +156,7 @@ def add_cache(parser: Parser) -> None:
         "--cache_gb",
         type=PositiveFloat,
         help="GB of copies of files at addresses that the disk keeps (default: 50, or what MORPHMLP_CACHE_GB says; "
-        "MORPHMLP_CACHE is their folder)",
+        "MORPHMLP_CACHE is the folder of all caches)",
     )
 
 

@@ -1,6 +1,5 @@
 """`morphmlp predict`."""
 
-import errno
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -21,7 +20,7 @@ from morphmlp.commands.parsing import (
     write_and_show,
 )
 from morphmlp.errors import ConfigError, DataError
-from morphmlp.files import require_apart
+from morphmlp.files import DISK_FULL, require_apart
 from morphmlp.output import tell, until_closed
 from morphmlp.signals import Terminated
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from morphmlp.tasks.classification.bulk.run import Compute, Predicted, Share
     from morphmlp.tasks.classification.predictor import Predictor
 
-DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 NOWHERE = "nowhere"  # the value of --ray where it is not given
 OF_SHELVES = {"ordered": False, "fresh": False, "share": None, "ray": NOWHERE}  # options beside --out, unset
 

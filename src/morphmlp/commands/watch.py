@@ -10,7 +10,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from morphmlp.commands.parsing import USER_ERROR, add_protocol, add_segments, make_parser, protocol, write_and_show
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.files import require_apart
-from morphmlp.formatting import as_json
+from morphmlp.formatting import as_json, one_line
 from morphmlp.output import tell
 from morphmlp.signals import Terminated, take_note
 
@@ -153,7 +153,7 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         show=recorder.seen[stream.name].add_frame,
     )
     if len(recorder.recordings) > 1 and not options.json:
-        print(stream.name, flush=True)
+        print(one_line(stream.name), flush=True)
     recorder.begin(stream.name)
     try:
         with closing(watch.windows()) as windows:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -30,9 +31,27 @@ from morphmlp.tasks.classification.timeline.segments import SHORTEST_S, SegmentF
 
 Result = TypeVar("Result")
 
-Top = Annotated[int, Query(ge=1, le=10_000, description="classes of each answer, the most probable first")]
-Name = Annotated[str, Query(max_length=500, description="how the answer names a file that is the body itself")]
+TOP = "classes of each answer, the most probable first"
 LINES = "application/x-ndjson"
+
+
+class _Options(BaseModel, extra="forbid"):
+    """What stands after the question mark of an address."""
+
+    name: str = Field("upload", max_length=500, description="how the answer names a file that is the body itself")
+
+
+class PredictOptions(_Options):
+    top: int = Field(5, ge=1, le=10_000, description=TOP)
+    strip: bool = Field(False, description="add the frames that the model saw, a data URL")
+    look: bool = Field(False, description="add where the model looked, a data URL")
+
+
+class WindowOptions(_Options):
+    length_s: float | None = Field(None, description="of a window, in seconds; the checkpoint says the usual one")
+    step_s: float | None = Field(None, description="from window to window, in seconds")
+    top: int = Field(3, ge=1, le=100, description=TOP)  # of thousands of windows, which are in memory at one time
+    thumbnails: bool = Field(False, description="add the picture in the middle of each window, a data URL")
 
 
 def make_app(service: Service, folder: Path) -> FastAPI:
@@ -41,7 +60,7 @@ def make_app(service: Service, folder: Path) -> FastAPI:
     Args:
         folder: private, where uploads are kept while they are worked on.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, **openapi.ABOUT)
+    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False, **openapi.ABOUT)
     _add_errors(app)
     _add_state(app, service)
     _add_predict(app, service, folder)
@@ -61,7 +80,8 @@ def _add_errors(app: FastAPI) -> None:
 
     def refuse(_: Request, error: Exception) -> Response:
         refusal = _as_refusal(error)
-        return _json(refusal_json(refusal), status=refusal.status, headers=refusal_headers(refusal))
+        own = (error.headers if isinstance(error, HTTPException) else None) or {}  # such as Allow
+        return _json(refusal_json(refusal), status=refusal.status, headers={**own, **refusal_headers(refusal)})
 
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refuse)
@@ -75,6 +95,8 @@ def _as_refusal(error: Exception) -> Refusal:
         return Refusal(error.status_code, f"{error.detail}: the paths and methods are in /openapi.json")
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            return Refusal(422, f"{one_line(first['loc'][-1])[:100]!r} is no option; they are in /openapi.json")
         return Refusal(422, one_line(f"{first['loc'][-1]}={first.get('input')!r}: {first['msg']}")[:300])
     return Refusal(500, "the server failed at this request; its log says why")
 
@@ -114,7 +136,7 @@ def _description(service: Service) -> dict[str, Any]:
         "kind": predictor.kind,
         "threshold": predictor.threshold,
         "shows_where_it_looked": service.looker.can_look,
-        "limits": {"upload_mb": limits.upload_mb, "duration_s": limits.duration_s, "files": limits.files},
+        "limits": {name: getattr(limits, name) for name in ("upload_mb", "duration_s", "files", "windows")},
     }
     if predictor.kind == "video":
         length_s, step_s = usual_windows(None, None, config=predictor.input, frames=predictor.config.frames)
@@ -124,53 +146,45 @@ def _description(service: Service) -> dict[str, Any]:
 
 def _add_predict(app: FastAPI, service: Service, folder: Path) -> None:
     @app.post("/predict", **openapi.PREDICT)
-    async def predict(
-        request: Request, top: Top = 5, strip: bool = False, look: bool = False, name: Name = "upload"
-    ) -> Response:
+    async def predict(request: Request, options: Annotated[PredictOptions, Query()]) -> Response:
         async def row(upload: Upload) -> dict[str, Any]:
             try:
-                return await _row(service, upload, top=top, strip=strip, look=look)
+                return await _row(service, upload, options)
             except Refusal as refusal:
                 if len(uploads) == 1:
                     raise
                 return {"file": upload.name, "error": refusal.reason}
 
-        async with received(request, folder, limits=service.limits, name=name) as uploads:
+        async with received(request, folder, limits=service.limits, name=options.name) as uploads:
             rows = await _unless_gone(request, asyncio.gather(*map(row, uploads)))
         return _json(as_json({"results": rows}), status=422 if all("error" in row for row in rows) else 200)
 
 
-async def _row(service: Service, upload: Upload, *, top: int, strip: bool, look: bool) -> dict[str, Any]:
-    answer: Answer = await service.predict(upload)
-    row = {"file": upload.name, **as_row(answer.prediction, top)}
+async def _row(service: Service, upload: Upload, options: PredictOptions) -> dict[str, Any]:
+    answer: Answer = await service.predict(upload, strip=options.strip, look=options.look)
+    row = {"file": upload.name, **as_row(answer.prediction, options.top)}
     del row["path"]
     if service.predictor.kind == "video":
         row["duration_s"] = round(answer.duration_s, 6)
-    if strip:
-        row["strip"] = await service.strip(answer)
-    if look:
-        row["look"] = await service.look(answer)
+    if options.strip:
+        row["strip"] = answer.strip
+    if options.look:
+        row["look"] = answer.look
     return row
 
 
 def _add_windows(app: FastAPI, service: Service, folder: Path) -> None:
     @app.post("/windows", **openapi.WINDOWS)
-    async def windows(
-        request: Request,
-        length_s: float | None = None,
-        step_s: float | None = None,
-        top: Top = 3,
-        thumbnails: bool = False,
-        name: Name = "upload",
-    ) -> Response:
+    async def windows(request: Request, options: Annotated[WindowOptions, Query()]) -> Response:
         async with AsyncExitStack() as unfinished:
-            uploads = await unfinished.enter_async_context(received(request, folder, limits=service.limits, name=name))
+            receiving = received(request, folder, limits=service.limits, name=options.name)
+            uploads = await unfinished.enter_async_context(receiving)
             if len(uploads) != 1:
                 raise Refusal(422, f"{len(uploads)} files: /windows takes one; use /predict, or send them one by one")
-            begun = service.windows(uploads[0], length_s=length_s, step_s=step_s)
+            begun = service.windows(uploads[0], length_s=options.length_s, step_s=options.step_s)
             duration_s, answers = await _unless_gone(request, begun)
             await unfinished.enter_async_context(aclosing(answers))  # type: ignore[type-var]
-            rows = _window_rows(service, uploads[0], duration_s, answers, top=top, thumbnails=thumbnails)
+            rows = _window_rows(service, uploads[0], options, duration_s=duration_s, answers=answers)
             if LINES not in request.headers.get("accept", ""):
                 return _json(as_json(await _unless_gone(request, _joined(rows))))
             stack = unfinished.pop_all()
@@ -180,11 +194,10 @@ def _add_windows(app: FastAPI, service: Service, folder: Path) -> None:
 async def _window_rows(
     service: Service,
     upload: Upload,
+    options: WindowOptions,
+    *,
     duration_s: float,
     answers: AsyncIterator[WindowAnswer],
-    *,
-    top: int,
-    thumbnails: bool,
 ) -> AsyncIterator[dict[str, Any]]:
     """What the file is, a row for each window, and the segments."""
     predictor = service.predictor
@@ -194,9 +207,9 @@ async def _window_rows(
     async for answer in answers:
         window = answer.window
         segments += finder.add(WindowScores(window.start_s, window.end_s, window.prediction.probabilities))
-        row = window_row(upload.name, window, top, None)
+        row = window_row(upload.name, window, options.top, None)
         del row["source"]
-        yield row | ({"thumbnail": inline(answer.thumbnail)} if thumbnails else {})
+        yield row | ({"thumbnail": inline(answer.thumbnail)} if options.thumbnails else {})
     yield {"segments": segments_json({upload.name: segments + finder.finish()})[0]["segments"]}
 
 

@@ -6,7 +6,8 @@ It is plain ASGI, so that a request that is refused costs nothing: its body is n
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ _HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+_PAUSE_S = 2.0  # of a client that sends the rest of a body that was refused
 _NOTHING_ELSE = "default-src 'none'; frame-ancestors 'none'"  # for all that is no page
 
 
@@ -71,10 +73,10 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, answer = time.monotonic(), _Answer(send, most_s=self._limits.upload_s)
+        began, answer = time.monotonic(), _Answer(receive, send, most_s=self._limits.upload_s)
         try:
             self._require_welcome(scope)
-            await self._work(scope, receive, answer.send)
+            await self._work(scope, answer.receive, answer.send)
         except Refusal as refusal:
             await answer.refuse(refusal)
         except _SlowReader:
@@ -163,36 +165,73 @@ class _Answer:
 
     Attributes:
         status: of the answer; 499 where the client has gone before there was one.
+
+    Args:
+        most_s: that the server waits for the client to take its answer, in all.
     """
 
-    def __init__(self, send: Send, *, most_s: float):
-        self._send, self._most_s = send, most_s
+    def __init__(self, receive: Receive, send: Send, *, most_s: float):
+        self._receive, self._send, self._most_s = receive, send, most_s
+        self._left_s = most_s
+        self._is_body_read = False
         self.status = 499
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_body_read = not message.get("more_body")
+        return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            present = {name.decode("latin-1").lower() for name, _ in message.get("headers", [])}
-            added = {**_HEADERS, "content-security-policy": _NOTHING_ELSE}
-            message["headers"] = [
-                *message.get("headers", []),
-                *((name.encode(), value.encode()) for name, value in added.items() if name not in present),
-            ]
+            message["headers"] = _with_ours(message.get("headers", []))
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        if not is_last or self.status < 400 or self._is_body_read:
+            await self._pass_on(message)
+            return
+        await self._pass_on({**message, "more_body": True})
         try:
-            async with asyncio.timeout(self._most_s):
-                await self._send(message)
-        except TimeoutError:
-            raise _SlowReader from None
+            await self._read_rest()
+        finally:
+            await self._pass_on({"type": "http.response.body", "body": b""})
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answers with the status and the line, unless the answer has begun: then it breaks off."""
         if self.status != 499:
-            raise refusal
+            return
         body = refusal_json(refusal).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(name.encode(), value.encode()) for name, value in refusal_headers(refusal).items()]
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+    async def _pass_on(self, message: Message) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._left_s):
+                await self._send(message)
+        except TimeoutError:
+            raise _SlowReader from None
+        self._left_s -= time.monotonic() - began
+
+    async def _read_rest(self) -> None:
+        """Reads what a client still sends that has been refused, and keeps none of it.
+
+        A connection that is closed before has an end that many clients take for a failure of the network: they throw
+        away the answer, which says why.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._most_s):
+                while not self._is_body_read:
+                    async with asyncio.timeout(_PAUSE_S):
+                        await self.receive()
+
+
+def _with_ours(headers: Collection[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers, and those of ours that are not among them."""
+    present = {name.decode("latin-1").lower() for name, _ in headers}
+    added = {**_HEADERS, "content-security-policy": _NOTHING_ELSE}
+    return [*headers, *((name.encode(), value.encode()) for name, value in added.items() if name not in present)]
 
 
 def refusal_json(refusal: Refusal) -> str:

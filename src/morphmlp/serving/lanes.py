@@ -90,7 +90,14 @@ class Lane:
         raise ProcessEnded(status, f"ended the decoding process ({cause})")
 
     async def _result(self, function: Callable[..., Result], arguments: Iterable[Any], timeout_s: float) -> Result:
-        future: Future[Result] = await asyncio.to_thread(self._schedule, function, arguments, timeout_s)
+        scheduling = asyncio.ensure_future(asyncio.to_thread(self._schedule, function, arguments, timeout_s))
+        try:
+            future: Future[Result] = await asyncio.shield(scheduling)
+        except (
+            asyncio.CancelledError
+        ):  # the thread goes on: else it could give the task to the process of the next file
+            await asyncio.wait([scheduling])
+            raise
         return await asyncio.wrap_future(future)
 
     def _schedule(self, function: Callable[..., Result], arguments: Iterable[Any], timeout_s: float) -> Any:

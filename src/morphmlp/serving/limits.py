@@ -1,5 +1,6 @@
 """What the server takes, and the one way in which it refuses: a status and a line."""
 
+import math
 from dataclasses import dataclass, fields
 
 from morphmlp.errors import ConfigError
@@ -25,7 +26,7 @@ class Limits:
         drain_s: seconds that the requests in work have after SIGTERM.
 
     Raises:
-        ConfigError: one of them is not above 0; `batch_ms` and `drain_s` may be 0.
+        ConfigError: one of them is infinite or not above 0; `batch_ms` and `drain_s` may be 0.
     """
 
     upload_mb: float = 100.0
@@ -43,8 +44,10 @@ class Limits:
     def __post_init__(self):
         for field in fields(self):
             value, may_be_0 = getattr(self, field.name), field.name in ("batch_ms", "drain_s")
-            if not (value >= 0 if may_be_0 else value > 0):
-                raise ConfigError(f"{field.name} is {value}; give a number {'of 0 or more' if may_be_0 else 'above 0'}")
+            if not math.isfinite(value) or not (value >= 0 if may_be_0 else value > 0):
+                raise ConfigError(
+                    f"{field.name} is {value}; give a finite one {'of 0 or more' if may_be_0 else 'above 0'}"
+                )
 
 
 class Refusal(Exception):

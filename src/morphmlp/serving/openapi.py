@@ -73,7 +73,7 @@ LABELS: dict[str, Any] = {
                 "kind": "video",
                 "threshold": 0.62,
                 "shows_where_it_looked": True,
-                "limits": {"upload_mb": 100.0, "duration_s": 600.0, "files": 16},
+                "limits": {"upload_mb": 100.0, "duration_s": 600.0, "files": 16, "windows": 2000},
                 "windows": {"length_s": 2.0, "step_s": 1.0},
             },
         ),

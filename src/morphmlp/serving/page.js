@@ -95,6 +95,9 @@ async function take(files) {
 }
 
 async function answer(file, card) {
+  if (!model && !(await begin())) throw new Error($("about").textContent); // such as a server that was away
+  const most = model.limits.upload_mb;
+  if (file.size > 1e6 * most) throw new Error(`it has ${(file.size / 1e6).toFixed(1)} MB; the server takes ${most} MB`);
   const reply = await (await ask(named("/predict", file, { top: 5, strip: true }), file)).json();
   const result = reply.results[0];
   showAnswer(result, card);
@@ -105,7 +108,7 @@ async function answer(file, card) {
     const look = await (await ask(named("/predict", file, { top: 1, look: true }), file)).json();
     pictures.append(picture(`Where it looked for ${readable(result.top[0].label)} (Grad-CAM)`, look.results[0].look));
   }
-  if (model.kind === "video" && result.duration_s > 1.5 * model.windows.length_s) await timeline(file, card);
+  if (model.kind === "video" && result.duration_s > 1.5 * model.windows.length_s) await timeline(file, card, result.duration_s);
 }
 
 function showAnswer(result, card) {
@@ -138,14 +141,14 @@ function picture(caption, url) {
 
 // What happens when: lines come while the server computes.
 
-async function timeline(file, card) {
+async function timeline(file, card, duration) {
   const box = make("div", "moments"), progress = make("progress");
   progress.setAttribute("aria-label", "Part of the video that is done");
   box.append(make("h3", "", "What happens when"), progress);
   card.append(box);
   const windows = [];
   let head = null;
-  const answer = await ask(named("/windows", file, { top: 1, thumbnails: true }), file,
+  const answer = await ask(named("/windows", file, { top: 1, thumbnails: true, step_s: stepOf(duration) }), file,
     { Accept: "application/x-ndjson" });
   for await (const row of lines(answer.body)) {
     if (row.error) throw new Error(row.error);
@@ -160,6 +163,9 @@ async function timeline(file, card) {
     }
   }
 }
+
+// The model's own step, or a longer one where the server takes no more windows: 600 s in 2,000 are 0.3 s.
+const stepOf = (duration) => Math.max(model.windows.step_s, (1.001 * duration) / model.limits.windows);
 
 async function* lines(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();

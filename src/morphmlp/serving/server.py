@@ -17,16 +17,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from morphmlp.errors import ConfigError, UserError
 from morphmlp.files import new_folder, read_text
+from morphmlp.formatting import as_json
 from morphmlp.serving.app import gated, make_app
 from morphmlp.serving.gate import Gate
 from morphmlp.serving.limits import Limits
 from morphmlp.serving.metrics import Metrics
 from morphmlp.serving.service import Service
+from morphmlp.system import most_open_files
 from morphmlp.tasks.classification.predictor import Predictor
 
 TOKEN_VARIABLE = "MORPHMLP_TOKEN"
 LOOPBACK_NAMES = frozenset(["localhost", "127.0.0.1", "::1"])
 SILENT_S = 15.0  # that a connection may be open without a request in work
+MOST_CONNECTIONS = 1000
+_OTHER_FILES = 128  # that are open beside the connections: uploads, pipes of the decoding processes, libraries
+_TOO_MANY = as_json({"error": "too many connections are open; try again"}).encode()
 _SHORTEST_TOKEN = 8
 
 
@@ -136,13 +141,28 @@ def require_protected(host: str, token: str | None, *, allow_anyone: bool) -> No
         )
 
 
+def most_connections() -> int:
+    """How many may be open at a time, so that the process never runs out of files that it may open.
+
+    As many again may be accepted before the first of them is turned away: with 1024 files, (1024 - 128) / 2 = 448.
+    """
+    return max(16, min(MOST_CONNECTIONS, (most_open_files() - _OTHER_FILES) // 2))
+
+
 class Server(uvicorn.Server):
     """Ends in order: on a signal it takes no new work, answers what it has, and then stops listening."""
 
     def __init__(self, gate: Gate, service: Service):
         config: dict[str, Any] = {"http": _Protocol, "ws": "none", "lifespan": "off", "log_config": None}
         super().__init__(
-            uvicorn.Config(gate, **config, server_header=False, access_log=False, timeout_graceful_shutdown=2)
+            uvicorn.Config(
+                gate,
+                **config,
+                backlog=most_connections(),  # accepted at one time; `_Protocol` lets as many be open
+                server_header=False,
+                access_log=False,
+                timeout_graceful_shutdown=2,
+            )
         )
         self._gate, self._service = gate, service
         self._draining: asyncio.Task | None = None
@@ -182,10 +202,18 @@ class Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Closes connections on which no request is in work for too long, such as one whose head comes byte by byte."""
+    """Turns connections away that are too many, and closes those on which no request is in work for too long.
+
+    Such as one whose head comes byte by byte.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.config.backlog:
+            head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+            transport.write(f"{head}Content-Length: {len(_TOO_MANY)}\r\nConnection: close\r\n\r\n".encode() + _TOO_MANY)
+            transport.close()
+            return
         self._silent_since_s = self.loop.time()
         self._watch()
 

@@ -35,11 +35,17 @@ WINDOWS_AT_ONCE = 8  # that a decoding process hands over, a part of what a mode
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of a file, and the views that it saw, `[views, 3, T, h, w]`."""
+    """What the model says of a file.
+
+    Attributes:
+        strip: the frames that the model saw as a picture, a data URL; None where it was not asked for.
+        look: where the model looked, as such a picture; None where it was not asked for, or the model cannot tell.
+    """
 
     prediction: Prediction
     duration_s: float
-    clips: np.ndarray
+    strip: str | None
+    look: str | None
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ class Service:
         self.lanes.stop()
         await self.batcher.stop()
 
-    async def predict(self, upload: Upload) -> Answer:
-        """What the model says of a file.
+    async def predict(self, upload: Upload, *, strip: bool = False, look: bool = False) -> Answer:
+        """What the model says of a file, with pictures of it where they are asked for.
 
         Raises:
             Refusal: it cannot be read, or is not taken.
@@ -103,8 +109,14 @@ class Service:
                 decoded: Decoded = _taken(await lane.run(read_file, upload.path))
                 self.metrics.observe("decode_seconds", time.monotonic() - began)
             probabilities = await self._probabilities(decoded.clips)
-        prediction = self._prediction(upload, probabilities, decoded.note)
-        return Answer(prediction, decoded.duration_s, decoded.clips)
+            prediction = self._prediction(upload, probabilities, decoded.note)
+            middle = decoded.clips[len(decoded.clips) // 2][None]  # the view in the middle, [1, 3, T, h, w]
+            return Answer(
+                prediction,
+                decoded.duration_s,
+                await asyncio.to_thread(self.looker.strip, middle) if strip else None,
+                await self.batcher.run(self.looker.look, middle, prediction) if look else None,
+            )
 
     async def windows(
         self, upload: Upload, *, length_s: float | None, step_s: float | None
@@ -157,14 +169,6 @@ class Service:
             raise Refusal(503, "the decoding process was ended twice; try again")
         return windows
 
-    async def strip(self, answer: Answer) -> str:
-        """The frames that the model saw as a picture, a data URL."""
-        return await asyncio.to_thread(self.looker.strip, _middle(answer.clips))
-
-    async def look(self, answer: Answer) -> str | None:
-        """Where the model looked, as such a picture; None where the model cannot tell."""
-        return await self.batcher.run(self.looker.look, _middle(answer.clips), answer.prediction)
-
     async def _probabilities(self, clips: np.ndarray) -> np.ndarray:
         try:
             return await self.batcher.predict(clips)
@@ -200,8 +204,3 @@ def _taken(result: Any) -> Any:
     if isinstance(result, Refused):
         raise Refusal(422, result.reason)
     return result
-
-
-def _middle(clips: np.ndarray) -> np.ndarray:
-    """The view in the middle, `[1, 3, T, h, w]`."""
-    return clips[len(clips) // 2][None]

@@ -1,7 +1,6 @@
 """The files of a request: they go to the disk as they come, under names of our own, and go when it is answered."""
 
 import asyncio
-import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from morphmlp.data.media.sources import SUFFIXES
+from morphmlp.files import DISK_FULL
 from morphmlp.formatting import one_line
 from morphmlp.serving.limits import MEGABYTE, Limits, Refusal
 
@@ -74,7 +74,7 @@ async def _receive(request: Body, folder: Path, limits: Limits, name: str) -> li
     except TimeoutError:
         raise Refusal(408, f"the request did not arrive within {limits.upload_s:g} s") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in DISK_FULL:
             raise
         raise Refusal(507, "there is no room on the server's disk; try again later") from None
     finally:
@@ -201,6 +201,8 @@ class _Form(_Writer):
         from python_multipart.multipart import parse_options_header
 
         options = parse_options_header(self._disposition)[1]
+        if b"filename" not in options and b"filename*=" in self._disposition.lower():
+            raise Refusal(422, "the form names its file by filename*=, which forms may not (RFC 7578); use filename=")
         if b"filename" not in options:
             field = one_line(options.get(b"name", b"").decode("utf-8", "replace"))[:LONGEST_NAME]
             raise Refusal(422, f"the form's field {field!r} is no file; options belong into the address, as ?top=3")

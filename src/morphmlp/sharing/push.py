@@ -3,18 +3,18 @@
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from morphmlp.checkpoints.folder import load_config, load_with_info
-from morphmlp.checkpoints.hub import CONFIG_FILE, MODEL_FILES, Repository, hub_errors, local_checkpoint
+from morphmlp.checkpoints.hub import CONFIG_FILE, MODEL_FILES, Repository, hub_errors, is_hub_name, local_checkpoint
+from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import CheckpointError
 from morphmlp.files import read_text, require_file
 from morphmlp.formatting import as_json, one_line
 from morphmlp.sharing.card import model_card
 
 CARD_FILE = "README.md"
-_PATHS = ("data", "init")  # of the training summary, and all that its `lists` and `masks` name
 
 
 @dataclass(frozen=True)
@@ -130,20 +130,22 @@ def _header_errors(error: ValueError, license: str) -> str:
 def shared_values(values: dict[str, Any]) -> dict[str, Any]:
     """What `config.json` holds, with the names of files and folders where the training summary has their paths.
 
-    >>> shared_values({"training": {"data": "/home/me/clips", "videos": 20}})
-    {'training': {'data': 'clips', 'videos': 20}}
+    >>> shared_values({"training": {"data": "/home/me/clips", "lists": {"train": "/home/me/all.csv"}, "videos": 20}})
+    {'training': {'data': 'clips', 'lists': {'train': 'all.csv'}, 'videos': 20}}
     """
-    training = dict(values["training"])
-    training |= {name: _last_part(training[name]) for name in _PATHS if name in training}
-    for part in ("lists", "masks"):
-        if isinstance(training.get(part), dict):
-            training[part] = {name: _last_part(value) for name, value in training[part].items()}
-    return values | {"training": training}
+    return values | {"training": _without_folders(values["training"])}
 
 
-def _last_part(value: Any) -> Any:
-    """The name of a file whose path is absolute; a name on the hub, and all that is no path, as it is."""
-    if not isinstance(value, str) or value.startswith("hf:"):
+def _without_folders(value: Any) -> Any:
+    """The name of a file whose path is absolute, however deep in a value; a name on the hub, and all else, as it is."""
+    if isinstance(value, dict):
+        return {name: _without_folders(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
+    if not isinstance(value, str) or is_hub_name(value):
         return value
-    is_path = os.path.isabs(value) or "://" in value
-    return value.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else value
+    if "://" in value:
+        value = shown_address(value)
+    elif not os.path.isabs(value) and not PureWindowsPath(value).is_absolute():
+        return value
+    return value.replace("\\", "/").rstrip("/").rpartition("/")[2]

@@ -8,13 +8,14 @@ sample has the state that it had: a list may grow, and files may change, between
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from morphmlp.files import AppendedFile
 from morphmlp.formatting import as_json
 from morphmlp.output import tell
 
 FILES = "rows-*.jsonl"
+State: TypeAlias = tuple[int, int] | None
 
 
 class Entry(NamedTuple):
@@ -27,7 +28,7 @@ class Entry(NamedTuple):
     """
 
     name: str
-    state: tuple[int, int] | None
+    state: State
     row: dict[str, Any]
 
 

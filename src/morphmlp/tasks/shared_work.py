@@ -113,9 +113,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(read_text(path))
     except ValueError as error:
-        raise damaged(path, str(error)) from None
+        raise DataError(f"{path} is damaged ({error}); --fresh begins again, or choose another --out") from None
     if not isinstance(settings, dict):
-        raise damaged(path, "it holds no settings")
+        raise DataError(f"{path} is damaged (it holds no settings); --fresh begins again, or choose another --out")
     return settings
 
 

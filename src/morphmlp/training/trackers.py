@@ -21,6 +21,8 @@ from accelerate.tracking import (
 )
 
 from morphmlp.config import RunConfig
+from morphmlp.data.media.remote import web_address
+from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import ConfigError
 from morphmlp.files import read_text, replace_json
 from morphmlp.formatting import one_line
@@ -165,7 +167,7 @@ def _shown(error: Exception) -> str:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names, as trackers take them.
+    """Nested values under dotted names, as trackers take them; addresses without their passwords and queries.
 
     >>> flat({"train": {"lr": 0.1, "trackers": []}, "init": None})
     {'train.lr': 0.1, 'train.trackers': '[]', 'init': 'None'}
@@ -174,6 +176,8 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, dict):
             result |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, str):
+            result[prefix + name] = shown_address(value) if web_address(value) else value
         else:
-            result[prefix + name] = value if isinstance(value, bool | int | float | str) else str(value)
+            result[prefix + name] = value if isinstance(value, bool | int | float) else str(value)
     return result

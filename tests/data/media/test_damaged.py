@@ -13,6 +13,7 @@ from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import TestClips, collate
 from morphmlp.data.media import video as reading
 from morphmlp.data.media.limits import set_most_damage
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.video import count_decodable, probe, read_clip, read_frames
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
@@ -180,3 +181,17 @@ def test_of_half_a_file_with_an_edit_list_those_are_missing_that_it_shows(tmp_pa
     info = probe(path)
     assert 40 < info.num_frames < 80
     assert info.num_frames + info.num_missing == 89  # FFmpeg keeps one more in its index
+
+
+@pytest.mark.parametrize(
+    ("numbers", "share", "note"), [({3, 4}, 1, "38 of 40 frames can be read"), (set(), 0.5, None), (set(), 1, "")]
+)
+def test_a_file_that_is_read_to_its_end_as_a_stream_says_what_is_missing(
+    video: Path, tmp_path: Path, numbers: set[int], share: float, note: str | None
+):
+    path, said = damaged(video, tmp_path / "x.mkv", numbers), []
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert list(Stream(path, say=said.append).frames())
+    expected = probe(path).incomplete if note is None else note
+    assert said == ([f"incomplete: {path}: {expected}"] if expected else [])
+    assert expected is not None

@@ -13,7 +13,8 @@ from encoding import moving_frames, write_video
 from serving import sends, sends_chunks, served, served_by_rtsp
 
 from morphmlp.data.media.live import Reader
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.runs import Run, TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.video import read_frames
 from morphmlp.errors import MediaError
 
@@ -52,6 +53,25 @@ def shifted(path: Path, to: Path, shift_s: float, *, keep: Any = lambda packet: 
                 packet.stream = track
                 copy.mux(packet)
     return to.read_bytes()
+
+
+def test_a_page_in_the_place_of_a_video_and_an_unknown_host_are_called_that():
+    page = b"<html><title>Please log in</title>" + b" " * 2000
+    with (
+        served(sends(page)) as address,
+        pytest.raises(MediaError, match=r"; open it in a browser to see what it sends$"),
+    ):
+        next(stream(address).frames())
+    with pytest.raises(
+        MediaError, match=r"its host no\.such\.host\.invalid is not known \(.*\); is the address right\?$"
+    ):
+        next(stream("http://no.such.host.invalid/x").frames())
+
+
+def test_a_named_pipe_is_sent_to_standard_input(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.ts")
+    with pytest.raises(MediaError, match=r"pipe\.ts: is a pipe; send it to standard input, which is -"):
+        next(Stream(tmp_path / "pipe.ts").frames())
 
 
 def test_a_stream_over_http_gives_the_frames_and_times_of_the_file(path: Path, content: bytes):

@@ -14,7 +14,6 @@ import pytest
 from file_server import Files
 
 from morphmlp.data.media import remote_cache
-from morphmlp.data.media.limits import cache_folder
 from morphmlp.data.media.remote import RemoteFile, local_path, place_of, remote_file, web_address
 from morphmlp.data.media.remote_store import shown_address
 from morphmlp.data.media.sources import num_bytes, overlaps, state_of, unique_name
@@ -22,6 +21,7 @@ from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.data.media.video import probe, read_frames
 from morphmlp.errors import ConfigError, DataError, MediaError
+from morphmlp.system import cache_folder
 
 
 @pytest.fixture
@@ -51,13 +51,14 @@ def refusal(source: RemoteFile) -> str:
         local_path(source)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{source}: ")
-    assert not [path for path in cache_folder().rglob("*") if path.name == Path(str(source)).name], "half a copy"
+    assert not [path for path in cache_folder("files").rglob("*") if path.name == Path(str(source)).name], "half a copy"
     return caught.value.reason
 
 
 def test_an_address_is_told_from_a_file():
     assert remote_file("https://host/a.mp4") == remote_file(Path("https://host/a.mp4"))
     assert remote_file(Path("s3://bucket") / "clips" / "a.mp4") == RemoteFile("s3://bucket/clips/a.mp4")
+    assert remote_file("HTTPS://Host/A.mp4") == RemoteFile("https://Host/A.mp4")
     others = ("rtsp://host/1", "a.mp4", "/a/b.mp4", "hf://me/model", "c:/a.mp4", "camera:/dev/video0")
     assert not any(map(remote_file, others))
     assert web_address(Path("https://host/a")) == "https://host/a"
@@ -71,6 +72,7 @@ def test_it_is_named_without_its_secrets():
     assert "123" not in unique_name(source)
     assert repr(source) != repr(RemoteFile("https://host/a.mp4?signature=124"))
     assert source.why_not_listed() == "https://host/a.mp4 has a password or a query in its name"
+    assert shown_address("https://me:p@ss@host/a@b.mp4?x=@y") == "https://host/a@b.mp4"
     assert shown_address("s3://bucket/a@b.mp4") == "s3://bucket/a@b.mp4"
     assert pickle.loads(pickle.dumps(source)) == source
 
@@ -88,11 +90,13 @@ def test_after_an_hour_the_host_is_asked_and_what_has_not_changed_is_kept(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ):
     source = at(files, "1.bin")
+    local_path(source)
     before = state_of(source)
     later(monkeypatch)
     files.asked.clear()
     assert state_of(source) == before
-    assert files.asked == ["HEAD 1.bin"]
+    assert local_path(source).read_bytes() == bytes([1]) * 1_000
+    assert files.asked == ["HEAD 1.bin"] * 2
     (files.folder / "1.bin").write_bytes(b"new")
     assert local_path(source).read_bytes() == bytes([1]) * 1_000, "within the hour"
     later(monkeypatch)
@@ -102,10 +106,12 @@ def test_after_an_hour_the_host_is_asked_and_what_has_not_changed_is_kept(
 
 def test_a_copy_that_is_fetched_again_is_the_same_file_to_those_who_remember_it(files: Files):
     source = at(files, "1.bin")
-    before = state_of(source)
+    before, status = state_of(source), local_path(source).stat()
+    assert before == (status.st_size, status.st_mtime_ns)
     shutil.rmtree(local_path(source).parent)
     remote_cache._known.clear()
     assert state_of(source) == before
+    assert local_path(source).stat().st_mtime_ns == status.st_mtime_ns
     assert files.fetched() == ["1.bin", "1.bin"]
 
 
@@ -131,22 +137,34 @@ def test_the_cache_does_not_grow_beyond_its_bound_and_keeps_what_was_used_last(
         os.utime(copy.parent, (i, i))
     os.utime(local_path(at(files, "0.bin")).parent, (9, 9))
     local_path(at(files, "3.bin"))
-    kept = {path.name for path in cache_folder().rglob("*.bin")}
+    kept = {path.name for path in cache_folder("files").rglob("*.bin")}
     assert "3.bin" in kept
     assert "0.bin" in kept
     assert "1.bin" not in kept
-    assert sum(path.stat().st_size for path in cache_folder().glob("??/*/*")) <= 3_600
+    assert sum(path.stat().st_size for path in cache_folder("files").glob("??/*/*")) <= 3_600
     assert local_path(at(files, "1.bin")).read_bytes() == bytes([1]) * 1_000
 
 
 def test_a_file_that_is_larger_than_the_cache_is_refused(files: Files, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MORPHMLP_CACHE_GB", "0.0000005")
     assert refusal(at(files, "1.bin")) == (
-        "has 1e-06 GB, more than the cache may hold (5e-07 GB): give a larger --cache-gb, or set MORPHMLP_CACHE_GB"
+        "has 1e-06 GB or more, but the cache may hold 5e-07 GB: give a larger --cache-gb, or set MORPHMLP_CACHE_GB"
     )
     monkeypatch.setenv("MORPHMLP_CACHE_GB", "none")
     with pytest.raises(ConfigError, match="MORPHMLP_CACHE_GB='none': expected a number above 0"):
         local_path(at(files, "1.bin"))
+
+
+def test_a_body_without_end_is_left_when_it_is_larger_than_the_cache(files: Files, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MORPHMLP_CACHE_GB", "0.02")
+    files.endless.add("1.bin")
+    assert refusal(at(files, "1.bin")).startswith("has 0.0")
+    assert remote_cache._total() == 0
+
+
+def test_no_name_of_a_copy_leads_out_of_its_folder(files: Files):
+    names = [remote_cache._content(Path("x"), f"https://host/{name}").name for name in ("..", ".", "a/..", ".a.mp4")]
+    assert names == ["content", "content", "content", "a.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -182,14 +200,14 @@ def test_a_file_that_changes_while_it_is_fetched(files: Files):
 
 
 def test_a_disk_that_is_full(files: Files, monkeypatch: pytest.MonkeyPatch):
-    def full(address: str, file: str) -> None:
+    def full(address: str, file: str, **_: object) -> None:
         Path(file).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(remote_cache, "fetch", full)
     assert refusal(at(files, "1.bin")) == (
-        f"cannot be kept in {cache_folder()}: No space left on device; free some space, give a smaller --cache-gb, or "
-        "name another disk by MORPHMLP_CACHE"
+        f"cannot be kept in {cache_folder('files')}: No space left on device; free some space, give a smaller "
+        "--cache-gb, or name another disk by MORPHMLP_CACHE"
     )
 
 

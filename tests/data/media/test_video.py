@@ -73,7 +73,7 @@ def grey_video(tmp_path_factory):
 
 def test_probe_describes_the_video(grey_video):
     assert probe(grey_video) == VideoInfo(
-        num_frames=30, fps=25.0, height=48, width=64, rotation_degrees=0, duration_s=1.2, codec="h264"
+        num_frames=30, fps=25.0, height=48, width=64, rotation_degrees=0, duration_s=1.2, end_s=1.2, codec="h264"
     )
 
 

@@ -198,3 +198,13 @@ def test_a_shelf_may_have_files_at_addresses(files: Files, checkpoint: Path, tmp
     assert {row["path"] for row in rows} == {*addresses, f"{files.address}/none.mp4"}
     (broken,) = [row for row in rows if "none.mp4" in row["path"]]
     assert "there is no such file; is the address right?" in str(broken)
+
+
+def test_a_check_and_a_calibration_keep_no_secret_of_the_address(checkpoint: Path, files: Files, tmp_path: Path):
+    secret, folders = files.address.replace("//", "//me:hush@") + "/set", (tmp_path / "check", tmp_path / "calibrated")
+    checked = tiny.run_command("check-data", secret, "--out", folders[0], "--json")
+    done = tiny.run_command("calibrate", checkpoint, f"{secret}/val.csv?hush", "--out", folders[1], "--workers", 0)
+    assert (checked.returncode, done.returncode) == (0, 0), checked.stderr + done.stderr
+    written = b"".join(path.read_bytes() for folder in folders for path in folder.iterdir())
+    assert f"{files.address}/set".encode() in written
+    assert b"hush" not in written + (checked.stdout + done.stdout + checked.stderr + done.stderr).encode()

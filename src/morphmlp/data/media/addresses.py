@@ -1,7 +1,9 @@
 """Where a stream comes from: an address of the network, a camera, or standard input; and how FFmpeg opens it."""
 
+import errno
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from urllib.parse import urlsplit
 import av
 import av.device
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError
+from av.error import ExitError, FFmpegError, InvalidDataError
 
 from morphmlp.data.media.opening import read_formats, reading_options
 from morphmlp.data.media.remote import web_address
@@ -123,6 +125,8 @@ def _how(text: str) -> tuple[str, str | None, dict[str, str]]:
         raise MediaError(text, _no_host(text.partition(":")[0].lower()))
     if not (scheme := _scheme(text)):
         return _camera(text)
+    if scheme == "file":
+        raise MediaError(shown_address(text), "is the address of a file; give its path, without file:")
     if scheme not in _PROTOCOLS:
         raise MediaError(shown_address(text), f"{scheme} cannot be read; give one of {', '.join(_PROTOCOLS)}")
     if reason := _why_nowhere(scheme, _address(text) or text):
@@ -202,4 +206,18 @@ def _why_not_opened(text: str, error: Exception) -> str:
         return f"no permission for the camera ({cause}); allow it in the settings of the system"
     if text == STANDARD_INPUT:
         return f"cannot be opened as a video ({cause}); {STREAMABLE}"
-    return f"cannot be opened as a video ({cause})"
+    if isinstance(error, OSError) and error.errno == errno.EIO and (reason := _why_unknown(text)):
+        return reason
+    is_unclear = isinstance(error, InvalidDataError) or getattr(error, "errno", None) == errno.EIO
+    advice = "; open it in a browser to see what it sends" if is_unclear and _scheme(text) in ("http", "https") else ""
+    return f"cannot be opened as a video ({cause}){advice}"
+
+
+def _why_unknown(text: str) -> str | None:
+    """For FFmpeg, a host that nobody knows is an error of input and output like any other."""
+    host = urlsplit(_address(text) or "").hostname
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        return f"its host {host} is not known ({error.strerror}); is the address right?"
+    return None

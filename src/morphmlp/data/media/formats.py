@@ -5,6 +5,7 @@ import stat
 from typing import Literal
 
 from morphmlp.data.media.remote import on_disk, web_address
+from morphmlp.data.media.remote_store import shown_address
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import DataError, MediaError
 
@@ -61,7 +62,9 @@ def require_filled_file(path: str | os.PathLike[str]) -> None:
         raise
     except (OSError, ValueError) as error:
         if address := web_address(path):
-            raise MediaError(address, "is an address, and only files are read; download it first") from None
+            raise MediaError(
+                shown_address(address), "is an address, and only files are read; download it first"
+            ) from None
         raise MediaError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISDIR(status.st_mode):
         raise MediaError(path, "is a folder, not a file")
@@ -77,5 +80,6 @@ def refuse_address(text: str) -> None:
     """Raises DataError where a path that was given is an address."""
     if (address := web_address(text)) and not os.path.exists(text):
         raise DataError(
-            f"{address} is an address, and only files are read; download it and give its path, or use `morphmlp watch`"
+            f"{shown_address(address)} is an address, and only files are read; download it and give its path, or use "
+            "`morphmlp watch`"
         )

@@ -4,7 +4,6 @@ Variables, because they reach worker processes and every verb alike; the option 
 """
 
 import os
-from pathlib import Path
 
 from morphmlp.errors import ConfigError, MediaError
 
@@ -23,7 +22,6 @@ MOST_WINDOW_BYTES = 2**32
 # Of the copies of files at addresses, in GB of 10^9 bytes.
 MOST_CACHE_GB = 50.0
 
-CACHE_VARIABLE = "MORPHMLP_CACHE"
 CACHE_SIZE_VARIABLE = "MORPHMLP_CACHE_GB"
 WINDOW_VARIABLE = "MORPHMLP_MAX_WINDOW_BYTES"
 PIXELS_VARIABLE = "MORPHMLP_MAX_PIXELS"
@@ -84,14 +82,6 @@ def set_most_damage(share: float | None) -> None:
     if not 0 < share <= 1:
         raise ConfigError(f"max_damage is {share}; allowed: above 0, up to 1")
     os.environ[DAMAGE_VARIABLE] = str(share)
-
-
-def cache_folder() -> Path:
-    """Where copies of files at addresses are kept: what the environment says, or a folder of the user's caches."""
-    if folder := os.environ.get(CACHE_VARIABLE):
-        return Path(folder)
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(caches, "morphmlp", "files")
 
 
 def most_cache_bytes() -> float:

@@ -11,7 +11,8 @@ import time
 from collections import deque
 from contextlib import closing
 
-from morphmlp.data.media.streams import Stream, TimedFrame
+from morphmlp.data.media.runs import TimedFrame
+from morphmlp.data.media.streams import Stream
 
 _MOST_WAITING = 16  # frames of a source that waits for its reader
 _RATE_OVER_S = 5.0

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from morphmlp.data.media.remote_cache import cached_copy, known_size
+from morphmlp.data.media.remote_cache import cached_copy, known_size, state_at
 from morphmlp.data.media.remote_store import RemoteError, exists, shown_address
 
 REMOTE_SCHEMES = ("https", "http", "s3", "gs")
@@ -51,6 +51,15 @@ class RemoteFile:
         """As it was when it was last fetched; None before."""
         return known_size(self.address)
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """Two numbers that change when the file does; where the host tells it, without fetching the file.
+
+        Raises:
+            MediaError: the host does not answer, or there is no such file.
+        """
+        return state_at(self.address)
+
     def why_not_listed(self) -> str | None:
         return None if shown_address(self.address) == self.address else f"{self} has a password or a query in its name"
 
@@ -72,9 +81,8 @@ def remote_file(path: str | os.PathLike[str]) -> RemoteFile | None:
     """
     if isinstance(path, RemoteFile):
         return path
-    address = web_address(path)
-    scheme = address.partition("://")[0].lower() if address else ""
-    return RemoteFile(address) if address and scheme in REMOTE_SCHEMES else None
+    scheme, _, rest = (web_address(path) or "").partition("://")
+    return RemoteFile(f"{scheme.lower()}://{rest}") if scheme.lower() in REMOTE_SCHEMES else None
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:

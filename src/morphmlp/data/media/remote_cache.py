@@ -9,22 +9,24 @@ A copy is complete or not there. The folder of a copy has the time of its last u
 go first. After an hour, the host is asked whether the file has changed.
 """
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
-from morphmlp.data.media.limits import cache_folder, most_cache_bytes
+from morphmlp.data.media.limits import most_cache_bytes
 from morphmlp.data.media.remote_store import RemoteError, Stamp, fetch, shown_address, stamp_of
-from morphmlp.files import UNFINISHED, replace_json, replaced_folder
+from morphmlp.files import DISK_FULL, UNFINISHED, replace_json, replaced_folder
+from morphmlp.system import cache_folder
 
 _CHECK_AFTER_S = 3600
 _KEPT = 0.9  # share of the bound that is left when it is reached, so that not every file makes others go
+_FILES = "files"
 _STAMP, _TOTAL, _LOCKS = "stamp.json", "num_bytes", "locks"
 _OLD_S = 86_400  # what a killed process left is of no use to anyone after a day
 
@@ -52,12 +54,29 @@ def known_size(address: str) -> int | None:
     return stamp[0].size if stamp else None
 
 
+def state_at(address: str) -> tuple[int, int]:
+    """Two numbers that change when the file does: of what the host states, so that the file need not be fetched.
+
+    Only where the host states nothing but a size, they are of a copy.
+
+    Raises:
+        RemoteError: the host does not answer, or the file cannot be fetched.
+    """
+    folder = _folder(address)
+    found = _read_stamp(folder) if _content(folder, address).exists() else None
+    stamp = found[0] if found and time.time() - found[1] <= _CHECK_AFTER_S else stamp_of(address)
+    if stamp.tag:
+        return stamp.size or 0, _time_ns(stamp)
+    status = cached_copy(address).stat()
+    return status.st_size, status.st_mtime_ns
+
+
 def _fresh_copy(address: str) -> tuple[Path, float]:
     from filelock import FileLock
 
     folder = _folder(address)
     try:
-        lock = cache_folder() / _LOCKS / f"{folder.parent.name}.lock"
+        lock = cache_folder(_FILES) / _LOCKS / f"{folder.parent.name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             found = _read_stamp(folder) if _content(folder, address).exists() else None
@@ -71,7 +90,7 @@ def _fresh_copy(address: str) -> tuple[Path, float]:
 def _asked_copy(folder: Path, address: str, known: Stamp | None) -> Path:
     """The copy after the host was asked for the file as it is now."""
     stamp = stamp_of(address)
-    if known != stamp:
+    if known != stamp or not stamp.tag:
         for last in (False, True):
             _make_room(address, stamp.size or 0)
             _fetch_into(folder, address, stamp)
@@ -91,7 +110,7 @@ def _fetch_into(folder: Path, address: str, stamp: Stamp) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replaced_folder(folder) as new:
         content = new / _content(folder, address).name
-        fetch(address, os.fspath(content))
+        fetch(address, os.fspath(content), check=lambda num_bytes: _require_room(address, num_bytes))
         size = content.stat().st_size
         if stamp.size not in (None, size):
             reason = f"the connection broke off after {size} of {stamp.size} bytes; try again"
@@ -99,21 +118,31 @@ def _fetch_into(folder: Path, address: str, stamp: Stamp) -> None:
                 reason = "changes while it is fetched; try again when it is complete"
             raise RemoteError(shown_address(address), reason)
         # Of the tag: a copy that is fetched again is the same file to all that remember files by size and time.
-        time_ns = int.from_bytes(hashlib.sha256(repr(stamp).encode()).digest()[:7])
+        time_ns = _time_ns(stamp if stamp.tag else _digest(content))
         os.utime(content, ns=(time_ns, time_ns))
         replace_json(new / _STAMP, {"size": stamp.size, "tag": stamp.tag, "asked_s": time.time()})
-    _set_total((_total() or 0) + size)
+    with _room():
+        _set_total((_total() or 0) + size)
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _time_ns(what: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:7])
 
 
 def _folder(address: str) -> Path:
     digest = hashlib.sha256(address.encode()).hexdigest()[:32]
-    return cache_folder() / digest[:2] / digest
+    return cache_folder(_FILES) / digest[:2] / digest
 
 
 def _content(folder: Path, address: str) -> Path:
     """The copy, under the file's own name, as messages show it, and its ending says of what kind it is."""
     name = shown_address(address).rstrip("/").rpartition("/")[2]
-    return folder / (re.sub(r"[^\w.-]", "_", name)[-100:] or "content")
+    return folder / (re.sub(r"[^\w.-]", "_", name)[-100:].lstrip(".") or "content")
 
 
 def _read_stamp(folder: Path) -> tuple[Stamp, float] | None:
@@ -136,25 +165,36 @@ def _make_room(address: str, num_bytes: int) -> None:
     Raises:
         RemoteError: the file is larger than the cache may be.
     """
-    from filelock import FileLock
-
+    _require_room(address, num_bytes)
     bound = most_cache_bytes()
-    if num_bytes > bound:
-        raise RemoteError(
-            shown_address(address),
-            f"has {num_bytes / 1e9:.3g} GB, more than the cache may hold ({bound / 1e9:.3g} GB): give a larger "
-            "--cache-gb, or set MORPHMLP_CACHE_GB",
-        )
-    with FileLock(cache_folder() / _LOCKS / "room.lock"):
+    with _room():
         total = _total()
         if total is None or total + num_bytes > bound:
             _set_total(_evict(_KEPT * bound - num_bytes))
 
 
+def _require_room(address: str, num_bytes: int) -> None:
+    """Raises RemoteError where a file is larger than the cache may be."""
+    bound = most_cache_bytes()
+    if num_bytes > bound:
+        raise RemoteError(
+            shown_address(address),
+            f"has {num_bytes / 1e9:.3g} GB or more, but the cache may hold {bound / 1e9:.3g} GB: give a larger "
+            "--cache-gb, or set MORPHMLP_CACHE_GB",
+        )
+
+
+def _room() -> AbstractContextManager[Any]:
+    """Held by the process that changes how many bytes the copies have."""
+    from filelock import FileLock
+
+    return FileLock(cache_folder(_FILES) / _LOCKS / "room.lock")
+
+
 def _evict(most: float) -> int:
     """Removes copies, the longest unused first, until the rest has at most so many bytes; returns how many it has."""
     copies = []
-    for folder in cache_folder().glob("??/*"):
+    for folder in cache_folder(_FILES).glob("??/*"):
         try:
             if folder.name.endswith(UNFINISHED):
                 if time.time() - folder.stat().st_mtime > _OLD_S:
@@ -175,19 +215,19 @@ def _evict(most: float) -> int:
 
 def _total() -> int | None:
     try:
-        return int((cache_folder() / _TOTAL).read_text(encoding="ascii"))
+        return int((cache_folder(_FILES) / _TOTAL).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
 
 
 def _set_total(num_bytes: int) -> None:
-    (cache_folder() / _TOTAL).write_text(str(num_bytes), encoding="ascii")
+    (cache_folder(_FILES) / _TOTAL).write_text(str(num_bytes), encoding="ascii")
 
 
 def _why_not_kept(error: OSError) -> str:
     reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in DISK_FULL:
         reason = f"{reason}; free some space, give a smaller --cache-gb, or name another disk by MORPHMLP_CACHE"
     else:
         reason = f"{reason}; name another folder by MORPHMLP_CACHE"
-    return f"cannot be kept in {cache_folder()}: {reason}"
+    return f"cannot be kept in {cache_folder(_FILES)}: {reason}"

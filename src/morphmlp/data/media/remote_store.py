@@ -1,7 +1,7 @@
 """What is at an address: fsspec asks and fetches, and each of its many errors becomes one line."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ def shown_address(address: str) -> str:
     >>> shown_address("https://me:secret@host/a.mp4?token=123")
     'https://host/a.mp4'
     """
-    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/@]*@", r"\1", address).partition("?")[0].partition("#")[0]
+    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1", address).partition("?")[0].partition("#")[0]
 
 
 def stamp_of(address: str) -> Stamp:
@@ -49,16 +49,21 @@ def stamp_of(address: str) -> Stamp:
     )
 
 
-def fetch(address: str, file: str) -> None:
+def fetch(address: str, file: str, *, check: Callable[[int], None]) -> None:
     """Fetches a file.
+
+    Args:
+        check: is told now and then how many bytes have come, and may raise: a host need not say how long a file is.
 
     Raises:
         RemoteError: it cannot be fetched to its end.
         OSError: it cannot be written.
     """
     with _errors_named(address):
+        from fsspec.callbacks import Callback
+
         system, path = _opened(address)
-        system.get_file(path, file)
+        system.get_file(path, file, callback=Callback(hooks={"check": lambda _, value: check(value)}))
 
 
 def exists(address: str) -> bool:
@@ -115,6 +120,8 @@ def _patience(scheme: str) -> dict[str, Any]:
 def _errors_named(address: str) -> Iterator[None]:
     try:
         yield
+    except RemoteError:
+        raise
     except Exception as error:  # the libraries' own are of many kinds
         reason = _reason(error, address)
         if reason is None:

@@ -139,6 +139,8 @@ def state_of(source: Source) -> tuple[int, int]:
     Raises:
         OSError, ValueError: there is no such file, or it cannot be fetched.
     """
+    if isinstance(source, RemoteFile):
+        return source.state
     location = source if isinstance(source, Path) else source.location
     if not os.path.isdir(location):
         status = os.stat(location)

@@ -8,14 +8,12 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import ExitError
 from av.format import Flags
@@ -33,7 +31,7 @@ from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.numbering import has_times_of_its_own
 from morphmlp.data.media.open_video import OpenVideo, opened
 from morphmlp.data.media.opening import video_stream
-from morphmlp.data.media.packets import Packets
+from morphmlp.data.media.runs import Run, TimedFrame
 from morphmlp.errors import MediaError
 from morphmlp.output import tell
 
@@ -46,104 +44,6 @@ _JUMP_S, _JUMP_IN_FILE_S = 10.0, 3_600.0
 
 class NoPictureError(MediaError):
     """A stream sends packets, but nothing that could be shown: to connect again would not help."""
-
-
-@dataclass
-class Run:
-    """Frames whose times follow one another without a break.
-
-    Attributes:
-        start_s: when it starts, in seconds from where the source starts.
-        end_s: when its newest frame ends.
-        counted_fps: of a file without times, whose frames are counted; None where they have times.
-        num_frames: that came so far.
-        is_whole_file: all frames of a file are in it, and have come.
-    """
-
-    video: OpenVideo
-    start_s: float
-    end_s: float
-    counted_fps: float | None = None
-    num_frames: int = 0
-    is_whole_file: bool = False
-    _base_s: float = 0.0  # what the stream's clock says at the start
-    _packets: Packets = field(default_factory=Packets)  # all frames, of which only the first and the last are kept
-
-    def counts(self, frames: "Sequence[TimedFrame]") -> tuple[int, float]:
-        """Number and average rate of some of its frames, by the rule for whole files and stretches of them.
-
-        Those of a whole file are its packets', as those of `probe`: damaged ones may give no frame.
-        """
-        if self.is_whole_file and len(frames) == self.num_frames:
-            packets = self.video.packets
-            return packets.num_shown, self.video.average_fps(packets) if self.counted_fps is None else self.counted_fps
-        return len(frames), self.counted_fps or self.video.average_fps(
-            Packets.of((frame.tick, frame.duration) for frame in frames)
-        )
-
-    def add(self, frame: av.VideoFrame) -> "TimedFrame":
-        """Gives the next frame its time."""
-        time_s, tick = self._place(frame)
-        duration = frame.duration or 0
-        self.num_frames += 1
-        packets = self._packets
-        packets.num_shown, packets.times = self.num_frames, [*packets.times[:1], tick]
-        packets.end = max(packets.end or tick, tick + duration)
-        if self.counted_fps is not None:
-            self.end_s = time_s + 1 / self.counted_fps
-        else:
-            fps = self.video.average_fps(packets)
-            self.end_s = self.start_s + (self.video.end_s(packets, fps) - self._base_s)
-        return TimedFrame(self, time_s, tick, duration, frame)
-
-    def _place(self, frame: av.VideoFrame) -> tuple[float, int]:
-        """When a frame is shown, in seconds and in ticks; one without a time follows the frame before it."""
-        clock = self.video.clock
-        if self.counted_fps is not None:
-            return self.start_s + self.num_frames / self.counted_fps, self.num_frames
-        if frame.pts is None:
-            return self.end_s, clock.ticks_of(self.end_s - self.start_s + self._base_s)
-        return self.start_s + (clock.seconds(frame.pts) - self._base_s), frame.pts
-
-    def gap_s(self, frame: av.VideoFrame) -> float:
-        """From the newest frame to the next one, by the stream's clock; 0 where that is not known."""
-        if frame.pts is None or self.counted_fps is not None or not self._packets.times:
-            return 0.0
-        return self.video.clock.seconds(frame.pts) - self.video.clock.seconds(self._packets.times[-1])
-
-
-@dataclass(eq=False)
-class TimedFrame:
-    """A frame and when it is shown, in seconds from where the source starts.
-
-    Attributes:
-        tick, duration: of its time, in the stream's time base.
-        arrived_s: when it was decoded, by the clock of this machine.
-        follows_dropped: frames before it were dropped.
-    """
-
-    run: Run
-    time_s: float
-    tick: int
-    duration: int
-    frame: av.VideoFrame | None
-    arrived_s: float = 0.0
-    follows_dropped: bool = False
-    _picture: np.ndarray | None = None
-
-    def picture(self) -> np.ndarray:
-        """RGB [H, W, 3] uint8, upright; it is converted once, and then takes the place of the stream's own pixels."""
-        if self._picture is None:
-            assert self.frame is not None
-            self._picture, self.frame = self.run.video.to_rgb(self.frame), None
-        return self._picture
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that it takes now."""
-        if self._picture is not None:
-            return self._picture.nbytes
-        return 0 if self.frame is None else sum(plane.buffer_size for plane in self.frame.planes)
 
 
 class Stream:
@@ -215,7 +115,7 @@ class Stream:
                         failures, was_read = 0, True
                         yield frame
                     if self.is_file:
-                        video.require_little_damage()
+                        self._say_what_is_missing(video)
                 if not self.is_live or not self.retries or self._stopped.is_set() or self._ends_again(video, was_read):
                     return
                 error = MediaError(self.name, "the stream has ended")
@@ -229,6 +129,16 @@ class Stream:
             failures += 1
             if not self._may_try_again(error, failures):
                 return
+
+    def _say_what_is_missing(self, video: OpenVideo) -> None:
+        """Of a file that is over: what is damaged or cut off.
+
+        Raises:
+            MediaError: it is too much.
+        """
+        video.require_little_damage()
+        if note := video.incomplete():
+            self._say(f"incomplete: {self.name}: {note}")
 
     def _ends_again(self, video: OpenVideo, was_read: bool) -> bool:
         """Whether a recording that was sent from its beginning again had no frame more than before."""
@@ -251,6 +161,7 @@ class Stream:
         """The open video, and its rate where its frames are counted, as they have no times."""
         if self.is_file:
             _refuse_pictures(self.source)
+            _refuse_pipe(self.source)
             counted_fps = _counted_fps(self.source)
             with opened(self.source, short_side=self.short_side) as video:
                 yield video, counted_fps
@@ -386,6 +297,11 @@ def _refuse_pictures(path: str | os.PathLike[str]) -> None:
         raise MediaError(path, "is a folder of frames, which have no times; make a video, or use `morphmlp predict`")
     if is_image_content(head_of(path)):
         raise MediaError(path, "is an image, which has no windows in time; use `morphmlp predict`")
+
+
+def _refuse_pipe(path: str | os.PathLike[str]) -> None:
+    if Path(path).is_fifo():
+        raise MediaError(path, "is a pipe; send it to standard input, which is -: `morphmlp watch CHECKPOINT - < PIPE`")
 
 
 def _counted_fps(path: str | os.PathLike[str]) -> float | None:

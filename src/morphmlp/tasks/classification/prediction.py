@@ -117,7 +117,9 @@ def run_views(model: "nn.Module", clips: "Tensor | np.ndarray", *, precision: st
     import torch
 
     device = next(model.parameters()).device
-    parts = torch.as_tensor(clips).split(VIEWS_PER_BATCH)
+    # Not `as_tensor`, which would follow a default device that the caller has set.
+    clips = torch.from_numpy(clips) if isinstance(clips, np.ndarray) else clips
+    parts = clips.split(VIEWS_PER_BATCH)
     with torch.no_grad(), autocast(device, precision):
         return torch.cat([model(part.to(device)) for part in parts])
 

@@ -111,7 +111,7 @@ def test_where_all_are_right_nothing_is_refused():
 def test_where_all_are_wrong_there_is_no_threshold_by_f1_and_an_error_by_precision():
     rows = [(0.9, False), (0.6, False)]
     assert fit_threshold(outcomes(rows), num_classes=2) is None
-    with pytest.raises(DataError, match=r"a precision of 90.0%: the best is 0.0%"):
+    with pytest.raises(DataError, match=r"the best is 0.0%, as not one answer is right; are"):
         fit_threshold(outcomes(rows), num_classes=2, precision=0.9)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from encoding import copy_video, with_times
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -133,6 +134,20 @@ def test_a_row_says_where_a_vector_is_from_and_the_json_what_it_depends_on(
     assert settings["checkpoint_labels"] == extract.info.labels
     assert said["fps_min_median_max"] == [info.fps] * 3
     assert said["shape"] == [6, 16]
+
+
+def test_windows_go_on_to_the_end_of_pictures_that_begin_after_the_sound(checkpoint: Path, tmp_path: Path):
+    path = with_times(tmp_path / "x.mkv", range(24, 60), sound_s=5)
+    assert features(checkpoint, path, "--step", 1, "--length", 1, out=tmp_path / "out").returncode == 0
+    assert [float(row["end_s"]) for row in rows(tmp_path / "out")] == pytest.approx([1, 2, 3, 4, 5])
+
+
+def test_windows_of_a_file_that_is_cut_off_say_so(checkpoint: Path, videos: list[Path], tmp_path: Path):
+    whole, half = copy_video(videos[0], tmp_path / "whole.mkv"), tmp_path / "half.mkv"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert features(checkpoint, half, "--step", 0.2, "--length", 0.4, out=tmp_path / "out").returncode == 0
+    note = f"{probe(half).num_frames} of {probe(whole).num_frames} frames can be read"
+    assert info_of(tmp_path / "out")["incomplete"] == [{"path": str(half), "note": note}]
 
 
 def test_an_npz_holds_the_same_arrays(checkpoint: Path, videos: list[Path], tmp_path: Path):
@@ -381,6 +396,15 @@ def test_a_folder_that_holds_something_else_is_refused_and_kept(checkpoint: Path
     assert done.returncode == 1
     assert "holds something else than features" in done.stderr
     assert tiny.files_below(tmp_path / "out") == ["diary.txt"]
+
+
+def test_a_log_gets_a_line_now_and_then(
+    checkpoint: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("morphmlp.display.progress_bar.LINE_EVERY_S", 0.0)
+    told = features(checkpoint, *videos[:2], out=tmp_path / "features").stderr
+    assert "2 of 2 videos, " in told
+    assert "2 of 2 videos, " not in features(checkpoint, *videos[:2], "--json", out=tmp_path / "others").stderr
 
 
 def test_a_second_run_in_the_same_folder_is_refused(checkpoint: Path, videos: list[Path], tmp_path: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from encoding import with_times
 
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
@@ -89,6 +90,24 @@ def test_a_stretch_in_frames_and_one_past_the_end_are_true_in_seconds(
     [recording] = watch(samples, checkpoint, TimelineSettings(8, 8, None, 0)).recordings
     assert [(s.start_s, s.end_s) for s in recording.truth] == [(1, 2.5), (5, recording.duration_s)]
     assert recording.note == "5 to 8.9 s: its video ends at 8.66667 s, 0.233 s before the end of the stretch"
+
+
+def test_pictures_that_begin_after_the_sound_are_watched_to_their_end(checkpoint: Path, tmp_path: Path):
+    path = with_times(tmp_path / "x.mkv", range(24, 60), sound_s=5)
+    [recording] = watch([Sample(Stretch(path, 3, 4.5), 0)], checkpoint, TimelineSettings(1, 1, None, 0)).recordings
+    assert [(segment.start_s, segment.end_s) for segment in recording.truth] == [(3, 4.5)]
+    assert [window.end_s for window in recording.windows] == pytest.approx([1, 2, 3, 4, 5])
+    windows = [*Predictor(checkpoint).windows(path, length_s=1, step_s=1)]
+    for mine, theirs in zip(recording.windows, windows, strict=True):
+        np.testing.assert_allclose(mine.probabilities, theirs.prediction.probabilities, atol=1e-6)
+
+
+def test_a_recording_that_is_cut_off_says_so(recorded: tuple[Path, list[Action]], checkpoint: Path, tmp_path: Path):
+    whole, half = tmp_path / "whole.mkv", tmp_path / "half.mkv"
+    encode(whole, render_recording(0, num_actions=2)[0], key_frame_every=12)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    [recording] = watch([Sample(Stretch(half, 0, 1), 0)], checkpoint, TimelineSettings(8, 8, None, 0)).recordings
+    assert recording.note == f"{probe(half).num_frames} of 104 frames can be read"
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,38 @@ def test_segments_are_written_while_the_source_goes_on(checkpoint: Path, video: 
     assert recorder.recordings["x"][0].end_s >= windows[1].start_s
 
 
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_watch(
+    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "s.json"
+    windows = list(Predictor(checkpoint).windows(video, length_s=0.4))
+    recorder = Recorder(
+        ["x"], windows[0].prediction.labels, [path], every_s=60, clock=iter(range(0, 1_000, 61)).__next__
+    )
+    recorder.begin("x")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("morphmlp.tasks.classification.timeline.recorder.write_segments", full)
+        recorder.add(windows[0])
+    assert capsys.readouterr().err == (
+        f"{path}: cannot be written now (No space left on device); trying again in 60 s\n"
+    )
+    recorder.add(windows[1])
+    assert json.loads(path.read_text())[0]["segments"]
+
+
+def test_a_name_with_a_line_end_is_shown_in_one_line(checkpoint: Path, video: Path, tmp_path: Path):
+    for name in ("a\nb.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(video.read_bytes())
+    process = tiny.run_command("watch", checkpoint, tmp_path, "--length", 9, "--shortest", 0)
+    shown = [line for line in process.stdout.splitlines() if "b.mp4" in line]
+    assert len(shown) == 2  # above its windows, and in the table of segments
+    assert all(line.strip().startswith(f"{tmp_path}/a b.mp4") for line in shown)
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_the_rendered_video_keeps_frames_times_and_sound(checkpoint: Path, tmp_path: Path, ending: str):
     path, copy = write_with_sound(tmp_path / "x.mp4"), tmp_path / f"copy.{ending}"
@@ -316,6 +348,7 @@ def test_a_model_of_images_is_refused(image_checkpoint: Path, video: Path):
         ("rtsp://user:secret@/1", "rtsp://user:***@/1: names no host; give one, such as rtsp://host/1"),
         ("http://host:port/x", "http://host:port/x: its host or port cannot be understood; a port is a number up"),
         ("udp://host", "udp://host: names no port; give one, such as udp://host:5000"),
+        ("file:///x.mp4", "file://x.mp4: is the address of a file; give its path, without file:"),
         ("ftp://user:secret@host/x", "ftp://user:***@host/x: ftp cannot be read; give one of http, "),
         ("http://user:secret@127.0.0.1:1/x", "http://user:***@127.0.0.1:1/x: cannot be opened as a video (Connection"),
     ],

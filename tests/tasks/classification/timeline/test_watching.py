@@ -16,7 +16,8 @@ from morphmlp.config import InputConfig
 from morphmlp.data.clips.protocol import clip_indices
 from morphmlp.data.clips.windows import USUAL_LENGTH_S, usual_length_s, window_times
 from morphmlp.data.media.live import Reader
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.runs import Run, TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe, read_clip
 from morphmlp.errors import ConfigError, MediaError

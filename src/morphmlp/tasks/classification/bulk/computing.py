@@ -12,7 +12,7 @@ from morphmlp.data.media.limits import DAMAGE_VARIABLE
 from morphmlp.data.media.sources import MediaKind, why_not_taken
 from morphmlp.errors import MediaError
 from morphmlp.inference.runtimes import Runtime
-from morphmlp.tasks.classification.bulk.shelf import Shelf, state_of_name
+from morphmlp.tasks.classification.bulk.shelf import Shelf, kept_name, states_of_names
 from morphmlp.tasks.classification.prediction import predict_samples, videos_per_batch, views_for
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 from morphmlp.tasks.classification.report import as_row
@@ -49,7 +49,7 @@ def predict_batches(
     def read() -> Iterator[list[int]]:
         """The batches, as they are asked for: what changes from now on is not what was predicted."""
         for batch in batches:
-            states.update((number, state_of_name(shelf.names[number])) for number in batch)
+            states.update(zip(batch, states_of_names([shelf.names[number] for number in batch]), strict=True))
             yield list(batch)
 
     make_views: Any = views_for(predictor.model)
@@ -61,7 +61,7 @@ def predict_batches(
     for batch in batches:  # the loader keeps their order
         found = dict(next(results) for _ in batch)
         rows = {number: as_row(_answer(predictor, shelf, number, found[number]), top) for number in batch}
-        yield [Entry(shelf.names[number], states.pop(number), rows[number]) for number in batch]
+        yield [Entry(kept_name(shelf.names[number]), states.pop(number), rows[number]) for number in batch]
 
 
 def _loader(predictor: Predictor, views: Any, batches: Iterator[list[int]], *, workers: int) -> Any:

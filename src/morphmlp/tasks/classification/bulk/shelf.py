@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import overload
@@ -12,19 +13,21 @@ from morphmlp.data.sets.find import expand_sources
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import DataError
 
+MOST_ASKED = 32  # hosts, at a time
+
 
 class Shelf(Sequence[Sample]):
     """A sample for each name, made when it is asked for; a name that comes twice counts once.
 
     Attributes:
-        numbers: the number of each name, from 0.
+        numbers: the number of each name, from 0, by what the name is kept as, see `kept_name`.
     """
 
     def __init__(self, names: Iterable[str]):
         self.names: list[str] = []
         self.numbers: dict[str, int] = {}
         for name in names:
-            if self.numbers.setdefault(name, len(self.names)) == len(self.names):
+            if self.numbers.setdefault(kept_name(name), len(self.names)) == len(self.names):
                 self.names.append(name)
 
     def __len__(self) -> int:
@@ -40,8 +43,21 @@ class Shelf(Sequence[Sample]):
         return Sample(remote_file(self.names[index]) or Path(self.names[index]), label=-1)
 
 
-def state_of_name(name: str) -> tuple[int, int] | None:
-    """Two numbers that change when the file does; None where there is none."""
+def kept_name(name: str) -> str:
+    """What a file is written down as: an address without its secrets, with a digest that tells it from those alike."""
+    remote = remote_file(name)
+    return name if remote is None or str(remote) == name else repr(remote)
+
+
+def states_of_names(names: Sequence[str]) -> list[tuple[int, int] | None]:
+    """Two numbers for each file that change when it does; None where there is none. Hosts are asked at once."""
+    if not any(map(remote_file, names)):
+        return [_state_of_name(name) for name in names]
+    with ThreadPoolExecutor(min(len(names), MOST_ASKED)) as pool:
+        return list(pool.map(_state_of_name, names))
+
+
+def _state_of_name(name: str) -> tuple[int, int] | None:
     try:
         return state_of(remote_file(name) or Path(name))
     except (OSError, ValueError):
@@ -69,14 +85,14 @@ def lines_of(list_file: str) -> Iterator[str]:
     empty = True
     with _opened(list_file) as lines:
         for line in lines:
-            if path := line.rstrip("\r\n"):
+            # Names of files need not be text; editors of Windows begin one with a mark of the encoding.
+            path = line.decode("utf-8-sig", "surrogateescape").rstrip("\r\n")
+            if path.strip():
                 empty = False
                 yield path
     if empty:
         raise DataError(f"--list {list_file} names no file; give a path in each line")
 
 
-def _opened(list_file: str) -> AbstractContextManager[Iterable[str]]:
-    if list_file == "-":
-        return nullcontext(sys.stdin)
-    return open(list_file, encoding="utf-8", errors="surrogateescape", newline="\n")  # names need not be text
+def _opened(list_file: str) -> AbstractContextManager[Iterable[bytes]]:
+    return nullcontext(sys.stdin.buffer) if list_file == "-" else open(list_file, "rb")

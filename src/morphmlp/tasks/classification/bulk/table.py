@@ -5,8 +5,8 @@ from pathlib import Path
 
 from morphmlp.errors import DataError
 from morphmlp.tasks.classification.bulk.outputs import Row, RowFile
-from morphmlp.tasks.classification.bulk.shelf import Shelf, state_of_name
-from morphmlp.tasks.journal import Journal, Place
+from morphmlp.tasks.classification.bulk.shelf import Shelf, states_of_names
+from morphmlp.tasks.journal import Journal, Place, State
 
 MOST_NAMED = 10  # broken files on the terminal; all are in the table
 
@@ -45,12 +45,17 @@ class Table:
         Of several rows of a sample the last one counts. One that could not be read, or whose file has changed, is
         looked at again.
         """
+        found: dict[int, tuple[Place, State]] = {}
         for place, entry in self.journal.news():
             number = self.shelf.numbers.get(entry.name)
             if number is None:
                 continue
-            self.places.pop(number, None)
-            if "error" not in entry.row and entry.state == state_of_name(entry.name):
+            found.pop(number, None)
+            if "error" not in entry.row:
+                found[number] = place, entry.state
+        states = states_of_names([self.shelf.names[number] for number in found])
+        for (number, (place, then)), now in zip(found.items(), states, strict=True):
+            if now is not None and now == then:
                 self.places[number] = place
         known = [number for number in self.wanted if number in self.places]
         self.places = {number: self.places[number] for number in known}

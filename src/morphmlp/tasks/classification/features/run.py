@@ -247,7 +247,8 @@ def _info(settings: dict[str, Any], spans: Spans, known: Known, rows: np.ndarray
         place = spans.place(index)
         times = {"start_s": place.start_s, "end_s": place.end_s} if spans.step_s is not None else {}
         broken.append(_entry(spans.files[place.file], reason=reason, sample=index, **times))
-    incomplete = {spans.place(index).file: note for index, note in known.notes.items()}
+    incomplete = {number: file.note for number, file in enumerate(spans.files) if file.note}
+    incomplete |= {spans.place(index).file: note for index, note in known.notes.items()}
     return {
         "vectors": len(rows),
         "fps_min_median_max": [rates[0], median(rates), rates[-1]] if rates else None,

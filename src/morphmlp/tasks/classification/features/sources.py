@@ -34,6 +34,7 @@ class FeatureFile:
         fps: of its file.
         state: two numbers that change when the file does.
         reason: why it cannot be looked at; None where it can, as far as its header tells.
+        note: what its header states and is not there; None where all is there.
     """
 
     source: Source
@@ -44,6 +45,7 @@ class FeatureFile:
     fps: float | None = None
     state: tuple[int, int] | None = None
     reason: str | None = None
+    note: str | None = None
 
 
 def survey(
@@ -76,7 +78,7 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
         if kind == "image":
             return file
         info = probe(file_of(source))
-        return replace(file, fps=info.fps, **_span(source, info.fps, info.duration_s))
+        return replace(file, fps=info.fps, note=info.incomplete, **_span(source, info.fps, info.end_s))
     except MediaError as error:
         return replace(file, reason=error.reason)
     except (OSError, ValueError) as error:

@@ -214,7 +214,7 @@ class _Truth:
     notes: list[str]
 
     def stretches(self, settings: TimelineSettings) -> list[Stretch]:
-        times = window_times(self.info.duration_s, length_s=settings.length_s, step_s=settings.step_s)
+        times = window_times(self.info.end_s, length_s=settings.length_s, step_s=settings.step_s)
         return [Stretch(self.source, start_s, end_s) for start_s, end_s in times]
 
 
@@ -228,7 +228,8 @@ def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]
         for source, samples in by_source.items() if is_main() else ():
             try:
                 info = probe(source)
-                notes = [note for sample in samples if (note := _note_past_end(sample, info))]
+                notes = [info.incomplete] if info.incomplete else []
+                notes += [note for sample in samples if (note := _note_past_end(sample, info))]
             except MediaError as error:
                 broken.append((Path(source), error.reason))
                 continue
@@ -248,7 +249,7 @@ def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
     if not isinstance(sample.path, Stretch):
         return None
     try:
-        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.duration_s, fps=info.fps)
+        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.end_s, fps=info.fps)
     except MediaError as error:
         raise MediaError(sample.path.file, f"its stretch {sample.path.part} {error.reason}") from None
     return f"{sample.path.part}: {note}" if note else None
@@ -256,7 +257,7 @@ def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
 
 def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment:
     """A labelled stretch in seconds; its frames are counted at the recording's average rate."""
-    start, end = 0.0, info.duration_s
+    start, end = 0.0, info.end_s
     if isinstance(sample.path, Stretch):
         scale = info.fps if sample.path.unit == "frames" else 1
         start, end = sample.path.start / scale, min(sample.path.end / scale, end)
@@ -319,7 +320,7 @@ def _watched(
     name = str(truth.source)
     return WatchedRecording(
         name,
-        truth.info.duration_s,
+        truth.info.end_s,
         truth.segments,
         found,
         ranked,

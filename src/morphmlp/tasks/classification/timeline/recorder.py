@@ -6,6 +6,7 @@ from pathlib import Path
 
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.files import require_replaceable
+from morphmlp.output import tell
 from morphmlp.tasks.classification.predictor import Window
 from morphmlp.tasks.classification.timeline.outputs import format_of, write_segments
 from morphmlp.tasks.classification.timeline.pictures import Seen
@@ -65,7 +66,14 @@ class Recorder:
         self.recordings[self._name] += self._finder.add(scores)
         self.seen[self._name].add_scores(scores)
         if self._clock() - self._written_s >= self._every_s:
+            self._write_meanwhile()
+
+    def _write_meanwhile(self) -> None:
+        """Writes what there is so far; a disk that is full for a while does not end a watch of days."""
+        try:
             self.write(open_ones=self._finder.open_segments)
+        except OSError as error:
+            tell(f"{error.filename}: cannot be written now ({error.strerror}); trying again in {self._every_s:g} s")
 
     def end(self) -> None:
         """The source is over, or nobody waits for more of it."""

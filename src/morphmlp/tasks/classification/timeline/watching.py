@@ -17,7 +17,8 @@ from morphmlp.data.clips.protocol import clip_indices, views_of
 from morphmlp.data.clips.windows import require_windows
 from morphmlp.data.media.limits import refuse_giant_window
 from morphmlp.data.media.live import Reader
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.runs import Run, TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.inference.device import evaluating
 from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
