@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,12 @@ def test_noise_verifies_an_export_for_which_there_are_no_files():
     assert {clip.shape for clip in clips} == {(1, 3, 4, 32, 64)}
     assert len({clip.tobytes() for clip in clips}) == len(clips) == 4
     assert abs(float(clips[0].std()) - 1) < 0.1
+
+
+def test_an_engine_that_is_not_installed_is_named_as_the_option_was_written(
+    calibrated: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"^--engine openvino, which needs openvino: pip install openvino$"):
+        Predictor(calibrated, engine="openvino")
+    assert made == []

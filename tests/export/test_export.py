@@ -1,6 +1,7 @@
 """Models that leave PyTorch: their files, what is checked before they are written, and their use without torch."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from exporting import export, use_onnx_of
+from exporting import use_onnx_of
 
 from morphmlp import Predictor, create_model, list_models, load
 from morphmlp.config import InputConfig
@@ -25,9 +26,8 @@ from morphmlp.export.cache import entry_folder
 from morphmlp.export.formats import Shape, exported_program
 from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.run import exported_input
-from morphmlp.export.sizes import for_any_size
 from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
-from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime
+from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime, require_package
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +142,34 @@ def test_a_model_that_is_not_the_config_s_is_refused(onnx_folder: Path, tmp_path
     (folder / "model.onnx").unlink()
     with pytest.raises(CheckpointError, match="is missing"):
         load_runtime(folder)
+
+
+def test_a_file_that_the_engine_cannot_read_is_one_line(onnx_folder: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(onnx_folder, tmp_path / "garbage"))
+    (folder / "model.onnx").write_bytes(b"of a later version")
+    values = json.loads((folder / "config.json").read_text())
+    values["export"]["files"]["model.onnx"] = file_digest(folder / "model.onnx")
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"garbage cannot be opened by onnxruntime: .*; export again$"):
+        load_runtime(folder)
+
+
+def test_a_config_of_other_frames_than_exported_is_refused(onnx_folder: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(onnx_folder, tmp_path / "longer"))
+    values = json.loads((folder / "config.json").read_text())
+    values["model"]["frames"] = 8
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="the model takes 8 frames, but was exported for 4; export again"):
+        load_runtime(folder)
+
+
+def test_onnx_runtime_is_told_to_send_nothing_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    require_package("json", why="a test")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    require_package("json", why="a test")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
 
 
 def test_an_unknown_format_is_named(onnx_folder: Path, tmp_path: Path):
@@ -313,13 +341,6 @@ def test_the_examples_of_the_documentation_predict_what_the_checkpoint_does(
     assert result.stdout.split() == [label, pytest.approx(f"{probability:.4f}")]
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 96), (96, 32), (160, 128)])
-def test_the_model_that_is_exported_for_any_size_gives_the_same_outputs(checkpoint: Path, size: tuple[int, int]):
-    model, clips = load(checkpoint), torch.randn(2, 3, 4, *size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        torch.testing.assert_close(for_any_size(model)(clips), model(clips), atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list_models())
 def test_every_named_model_leaves_pytorch_for_any_batch(name: str):
@@ -340,19 +361,6 @@ def test_int8_holds_the_classes_of_most_clips(checkpoint: Path, data: Path, tmp_
     result = tiny.run_command("export", checkpoint, tmp_path / "out", *options)
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "out" / "config.json").read_text())["export"]["precision"] == "int8"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["onnx", "openvino", "torch"])
-def test_an_export_for_any_size_takes_all_multiples_of_32_px(checkpoint: Path, data: Path, tmp_path: Path, format: str):
-    export(checkpoint, data, tmp_path / "out", "--format", format, "--dynamic-size")
-    runtime, model = load_runtime(tmp_path / "out"), load(checkpoint)
-    for size in ((64, 64), (96, 64), (64, 160), (128, 128)):
-        clips = np.random.default_rng(0).standard_normal((3, 3, 4, *size), dtype=np.float32)
-        with torch.no_grad():
-            np.testing.assert_allclose(runtime.logits(clips), model(torch.from_numpy(clips)).numpy(), atol=2e-5)
-    with pytest.raises(ConfigError, match=r"exported for 3 x 4 x any x any; any is a multiple of 32 px from 64 px on"):
-        runtime.logits(np.zeros((1, 3, 4, 64, 80), np.float32))
 
 
 def test_rows_of_many_files_are_written_without_torch(onnx_folder: Path, data: Path, tmp_path: Path):

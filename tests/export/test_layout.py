@@ -4,15 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_values import fill_model
 from torch import Tensor
 
-from morphmlp.export.formats import quiet
+from morphmlp.export import formats
+from morphmlp.export.formats import quiet, write_onnx_file
 from morphmlp.export.layout import ChannelMajorChunkFC, for_engines
 from morphmlp.models.morphfc import ChunkFC
+from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import create_model
 
 MOST_DIMENSIONS = 5  # what CoreML and others take
@@ -45,6 +48,13 @@ def test_the_model_that_is_exported_gives_the_same_outputs_and_leaves_the_model_
     clips = torch.randn(2, 3, *frames, 64, 96, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(for_engines(model)(clips), model(clips), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_what_bench_times_is_the_form_that_is_exported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    saved: list[Any] = []
+    monkeypatch.setattr(formats, "_save_onnx", lambda program, path: saved.append(program))
+    write_onnx_file(MorphMLP(tiny.model_config(3)).eval(), torch.zeros(2, 3, 4, 32, 32), tmp_path / "model.onnx")
+    assert any(name.endswith("horizontal.weight") for name in saved[0].graph_signature.inputs_to_parameters.values())
 
 
 # Two for the chunks of each layer. Where a chunk spans two columns, those come first, and go back: of x, of the output,

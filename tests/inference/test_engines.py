@@ -84,6 +84,13 @@ def test_on_an_unknown_machine_only_what_pays_on_all_known_ones_is_taken(known: 
     assert (chosen(processor="arm64"), chosen(processor="amd avx512")) == ("torch", "optimized")
 
 
+def test_on_an_unknown_machine_an_export_that_is_kept_does_not_stop_what_pays_on_all(known: list[Speeds]):
+    known += [speeds("intel amx", optimized=80.0, openvino=50.0), speeds("amd avx512", optimized=70.0)]
+    assert chosen(processor="arm64", free={"optimized", "openvino"}) == "optimized"
+    known[1] = speeds("amd avx512", optimized=70.0, openvino=60.0)
+    assert chosen(processor="arm64", free={"optimized", "openvino"}) == "openvino"
+
+
 def test_work_is_that_of_tokens_and_widths():
     config = model_config("morphmlp_video_nano")
     assert work_per_clip(config, 64, 64) == pytest.approx(2_097_152 * 10 / 1e9)

@@ -84,9 +84,9 @@ def write_onnx(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> d
 
 
 def write_onnx_file(model: nn.Module, clips: Tensor, path: Path) -> None:
-    """Writes any model as ONNX, for exactly the shape of these clips."""
+    """Writes any model as ONNX, for exactly the shape of these clips; ours in the form that `write_onnx` writes."""
     with quiet(), torch.no_grad():
-        program = torch.export.export(model, (clips,), strict=False)
+        program = torch.export.export(for_engines(model), (clips,), strict=False)
     _save_onnx(program, path)
 
 

@@ -7,17 +7,17 @@ chunk is read channel by channel here, `vector[channel * L + slot]`: of a chunk 
 """
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphmlp.models.morphfc import ChunkFC
-from morphmlp.models.morphmlp import MorphMLP
 
 
-def for_engines(model: MorphMLP) -> MorphMLP:
-    """A copy of a model, which gives the same outputs."""
+def for_engines(model: nn.Module) -> Any:
+    """A copy of a model, which gives the same outputs; of another model than ours, as it is."""
     model = copy.deepcopy(model)
     for module in list(model.modules()):
         for name, child in module.named_children():

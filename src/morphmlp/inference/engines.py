@@ -96,31 +96,34 @@ def fastest(job: Job, *, free: Collection[str], payable: Iterable[str] = (), pro
     processor, payable = processor or processor_kind(), set(payable)
     speeds = known_speeds()
     kinds = {s.processor for s in speeds if s.precision == job.precision}
-    # Of another kind of machine nothing is known: what pays on all that are known will pay there, or nothing does.
+    # Of another kind of machine nothing is known: what pays on all that are known will pay there too.
     asked = [processor] if processor in kinds else sorted(kinds)
-    answers = {_fastest_on(kind, speeds, job, free=free, payable=payable) for kind in asked}
-    return answers.pop() if len(answers) == 1 else "torch"
+    seconds = [_seconds_on(kind, speeds, job, free=free, payable=payable) for kind in asked]
+    paying = [engine for engine in ENGINES if seconds and all(engine in on_kind for on_kind in seconds)]
+    ratios = {engine: sum(on_kind[engine] / on_kind["torch"] for on_kind in seconds) for engine in paying}
+    return min(paying, key=lambda engine: ratios[engine], default="torch")
 
 
-def _fastest_on(
+def _seconds_on(
     processor: str, speeds: Sequence[Speeds], job: Job, *, free: Collection[str], payable: Collection[str]
-) -> str:
+) -> dict[str, float]:
+    """What a job takes on a kind of machine in plain PyTorch, and in the engines that are known to do it sooner."""
     rows = [s for s in speeds if (s.processor, s.precision) == (processor, job.precision)]
     if not rows or job.work < 0.99 * min(row.work for row in rows):
-        return "torch"  # of less work than was ever measured, calls cost more than products
+        return {"torch": 1.0}  # of less work than was ever measured, calls cost more than products
     batch = min(job.num_clips, MOST_CLIPS_AT_A_TIME)
     near = min(rows, key=lambda row: row.distance(job.work, batch))  # the first of equals: the user's own figures
     scale = job.work / near.work
-    seconds = {"torch": job.num_clips * near.ms["torch"] * scale / 1000}
+    torch_s = job.num_clips * near.ms["torch"] * scale / 1000
+    seconds = {"torch": torch_s}
     for engine in ENGINES:
         if engine not in near.ms or near.ms[engine] * LEAST_GAIN > near.ms["torch"]:
             continue
+        export_s = 0.0 if engine in free else near.export_s.get(engine) if engine in payable else None
         computing = job.num_clips * near.ms[engine] * scale / 1000
-        if engine in free:
-            seconds[engine] = computing
-        elif engine in payable and engine in near.export_s:
-            seconds[engine] = computing + near.export_s[engine]
-    return min(seconds, key=lambda engine: seconds[engine])
+        if export_s is not None and computing + export_s < torch_s:
+            seconds[engine] = computing + export_s
+    return seconds
 
 
 def can_export(engine: str) -> bool:

@@ -6,6 +6,7 @@ Arrays go in and come out, and nothing but the engine itself is imported: ONNX R
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.files import read_text, require_file
+from morphmlp.formatting import first_line
 from morphmlp.inference.device import Execution
 from morphmlp.output import tell
 
@@ -132,8 +134,11 @@ def load_runtime(folder: str | Path, execution: Execution | None = None) -> Runt
             )
     try:
         compute = OPENERS[export.format](engine, folder, export)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise CheckpointError(f"{folder} cannot be opened by {ENGINES[export.format]}: {error}") from None
+    except Exception as error:  # ONNX Runtime raises kinds of its own, as for a file of a later version
+        reason = first_line(error)
+        raise CheckpointError(
+            f"{folder} cannot be opened by {ENGINES[export.format]}: {reason}; export again"
+        ) from None
     return Runtime(folder, config, export, compute)
 
 
@@ -154,7 +159,12 @@ def read_export(folder: Path) -> tuple[ModelConfig, ExportInfo]:
             )
         files = {name: str(export["files"][name]) for name in MODEL_FILES[export["format"]]}
         info = ExportInfo(export["format"], export["precision"], files, size["height"], size["width"])
-        return ModelConfig.from_dict(values["model"]), info
+        model = ModelConfig.from_dict(values["model"])
+        if size["frames"] != model.frames:
+            raise CheckpointError(
+                f"{path}: the model takes {model.frames} frames, but was exported for {size['frames']}; export again"
+            )
+        return model, info
     except CheckpointError:
         raise
     except OSError as error:
@@ -174,7 +184,7 @@ def file_digest(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: the exported folder is not complete; export again") from None
+        raise CheckpointError(f"{path} is missing: the folder is not complete; copy or make it again") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -196,9 +206,13 @@ def _engine(folder: Path, export: ExportInfo) -> Any:
 def require_package(name: str, *, why: str) -> Any:
     """Imports a package that an extra brings.
 
+    From 1.32 on ONNX Runtime sends events to its makers unless it is told not to: we tell it, and a value of the
+    user's own in `ORT_DISABLE_TELEMETRY` counts.
+
     Raises:
         UserError: it is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -227,7 +241,9 @@ def _open_openvino(openvino: Any, folder: Path, export: ExportInfo) -> Compute:
 def _open_torch(torch: Any, folder: Path, export: ExportInfo) -> Compute:
     import torch.export
 
-    module = torch.export.load(folder / "model.pt2").module()
+    # Of an export for any size, torch's guards also ask whether maps need padding as those did that it was made with;
+    # the graph computes the padding, and `Runtime` checks the size.
+    module = torch.export.load(folder / "model.pt2").module(check_guards=export.height is not None)
 
     def compute(clips: np.ndarray) -> np.ndarray:
         with torch.no_grad():

@@ -117,6 +117,7 @@ class Ready:
 
     def _cached(self, engine: str) -> Any:
         from morphmlp.export.cache import exported_runtime
+        from morphmlp.inference.runtimes import require_package
 
         device, precision = self.asked.device, self.asked.precision
         if device not in ("auto", "cpu"):
@@ -124,6 +125,7 @@ class Ready:
         if precision not in PRECISIONS[engine]:
             allowed = ", ".join(PRECISIONS[engine])
             raise ConfigError(f"--engine {engine} computes no {precision} here; allowed: {allowed}")
+        require_package(engine, why=f"--engine {engine}")
         return exported_runtime(self._folder, engine, precision, tell=tell)
 
     def _module(self, engine: str) -> "tuple[Any, Execution]":
