@@ -222,7 +222,6 @@ def require_package(name: str, *, why: str) -> Any:
 def _open_onnx(onnxruntime: Any, folder: Path, export: ExportInfo) -> Compute:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    onnxruntime.disable_telemetry_events()  # else it leaves a file with an identifier beside those of others
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda clips: session.run(None, {name: clips})[0]
