@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoding import moving_frames, write_video
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from morphmlp.config import AugmentConfig, InputConfig, ListConfig, SplitConfig
@@ -44,6 +44,7 @@ def test_the_middle_of_a_window_is_at_a_share_of_the_stretch(share: float, bound
     assert (window.start, window.end) == bounds
 
 
+@example(2, 1, (0, 1), 1.0, "frames")
 @given(
     st.integers(1, 400),
     st.integers(1, 200),

@@ -105,7 +105,8 @@ class StretchWindow:
         """
         middle, half = stretch.start + share * (stretch.end - stretch.start), self.length / 2
         if stretch.unit == "frames":
-            middle, half = float(math.floor(middle)), float(self.length // 2)
+            # The share 1 of the frames 4 and 5 is at 6, which is the next one: the last is 5.
+            middle, half = float(min(math.floor(middle), stretch.end - 1)), float(self.length // 2)
         start = max(0.0, min(middle - half, self.end - self.length))
         return Stretch(stretch.file, start, min(start + self.length, self.end), stretch.unit)
 
