@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import add_cache, add_execution, make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import add_cache, add_execution, make_parser, print_json, use_limits, write_and_show
 from morphmlp.config import ListConfig
 from morphmlp.errors import CheckpointError
 from morphmlp.files import require_own_folder
@@ -16,15 +16,13 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options, lists = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_cache_size, set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.inference.device import Execution
     from morphmlp.tasks.classification.calibration.calibrate import calibrate_checkpoint, write_calibration
     from morphmlp.tasks.classification.calibration.report import calibration_tables, plot_reliability, summary
 
-    set_most_damage(options.max_damage)
-    set_cache_size(options.cache_gb)
+    use_limits(options)
     _require_place(options)
     with counting("files", enabled=not options.json) as progress:
         calibration = calibrate_checkpoint(

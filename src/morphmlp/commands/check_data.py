@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_cache, add_max_damage, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_cache, add_max_damage, make_parser, print_json, use_limits
 from morphmlp.config import SplitConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -23,12 +23,10 @@ def run(arguments: list[str]) -> int:
     from morphmlp.analysis.data_check.check import check_data, results_folder
     from morphmlp.analysis.data_check.copies import COPIES_ABOVE
     from morphmlp.analysis.data_check.tables import check_tables
-    from morphmlp.data.media.limits import set_cache_size, set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
 
-    set_most_damage(options.max_damage)
-    set_cache_size(options.cache_gb)
+    use_limits(options)
     plain = options.as_dict()
     folder = results_folder(options.data, options.out)
     try:

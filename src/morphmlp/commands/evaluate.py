@@ -12,6 +12,7 @@ from morphmlp.commands.parsing import (
     add_segments,
     make_parser,
     print_json,
+    use_limits,
     write_and_show,
 )
 from morphmlp.errors import ConfigError
@@ -58,10 +59,8 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.checkpoints.hub import folder_name
     from morphmlp.checkpoints.info import load_config
-    from morphmlp.data.media.limits import set_cache_size, set_most_damage
 
-    set_most_damage(options.max_damage)
-    set_cache_size(options.cache_gb)
+    use_limits(options)
     task = TASKS[load_config(options.checkpoint)[0].task]
     own_options = _own_options(task, given, options.checkpoint)
     kind, article, files = ("timeline", "a", set(TIMELINE_FILES)) if options.timeline else ("evaluation", "an", _FILES)

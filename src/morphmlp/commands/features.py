@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_cache, add_execution, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_cache, add_execution, make_parser, print_json, use_limits
 from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -23,14 +23,12 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_cache_size, set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.features.run import write_features
 
-    set_most_damage(options.max_damage)
-    set_cache_size(options.cache_gb)
+    use_limits(options)
     extractor = FeatureExtractor(
         options.checkpoint,
         layer=options.layer,

@@ -141,7 +141,7 @@ def add_segments(parser: Parser, title: str) -> Any:
 
 
 def add_max_damage(parser: Parser) -> None:
-    """The verb hands the value to `data.media.limits.set_most_damage`."""
+    """`use_limits` puts the value into force."""
     parser.add_argument(
         "--max_damage",
         type=float | None,
@@ -151,13 +151,25 @@ def add_max_damage(parser: Parser) -> None:
 
 
 def add_cache(parser: Parser) -> None:
-    """The verb hands the value to `data.media.limits.set_cache_size`."""
+    """`use_limits` puts the value into force; not in `train`, whose share of damage is a field of its configuration."""
     parser.add_argument(
         "--cache_gb",
         type=PositiveFloat,
         help="GB of copies of files at addresses that the disk keeps (default: 50, or what MORPHMLP_CACHE_GB says; "
         "MORPHMLP_CACHE is the folder of all caches)",
     )
+
+
+def use_limits(options: Namespace) -> None:
+    """Puts `--max_damage` and `--cache_gb` into force, in this process and in those that it starts.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    from morphmlp.data.media.limits import set_cache_size, set_most_damage
+
+    set_most_damage(options.get("max_damage"))
+    set_cache_size(options.get("cache_gb"))
 
 
 def protocol(options: Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from morphmlp.commands.parsing import (
     make_parser,
     print_json,
     protocol,
+    use_limits,
     write_and_show,
 )
 from morphmlp.errors import ConfigError, DataError
@@ -37,11 +38,9 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_cache_size, set_most_damage
     from morphmlp.tasks.classification import predictor as prediction
 
-    set_most_damage(options.max_damage)
-    set_cache_size(options.cache_gb)
+    use_limits(options)
     predictor = prediction.Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     return _write_table(options, predictor) if options.out else _show(options, predictor)
 

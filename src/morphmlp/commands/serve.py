@@ -2,7 +2,7 @@
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import Parser, add_protocol, make_parser, protocol
+from morphmlp.commands.parsing import Parser, add_protocol, make_parser, protocol, use_limits
 from morphmlp.output import tell
 
 
@@ -21,13 +21,12 @@ def run(arguments: list[str]) -> int:
         if error.name not in ("fastapi", "starlette", "uvicorn", "h11", "pebble", "python_multipart"):
             raise
         raise UserError(f"{error.name} is missing; install it with: pip install 'morphmlp[serve]'") from None
-    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.tasks.classification.predictor import Predictor
 
     token = chosen_token(options.token, options.token_file)
     require_protected(options.host, token, allow_anyone=options.allow_anyone)
     limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
-    set_most_damage(options.max_damage)
+    use_limits(options)
     serve(
         lambda: Predictor(options.checkpoint, **protocol(options), threshold=options.threshold),
         options.checkpoint,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_protocol, add_segments, make_parser, protocol, write_and_show
+from morphmlp.commands.parsing import (
+    USER_ERROR,
+    add_protocol,
+    add_segments,
+    make_parser,
+    protocol,
+    use_limits,
+    write_and_show,
+)
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.files import require_apart
 from morphmlp.formatting import as_json, one_line
@@ -24,12 +32,11 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
 
     from morphmlp.data.clips.windows import usual_core_s, usual_windows
-    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.tasks.classification.predictor import Predictor
     from morphmlp.tasks.classification.timeline.recorder import Recorder
     from morphmlp.tasks.classification.timeline.segments import usual_shortest_s
 
-    set_most_damage(options.max_damage)
+    use_limits(options)
     predictor = Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
