@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
 
-# What loads OpenVINO and ONNX Runtime runs in processes of its own: a process of pytest-xdist that had run hundreds of
-# other tests too ended with a segmentation fault, which has not been explained.
+# What loads OpenVINO and ONNX Runtime runs in processes of its own: beside all other tests, processes of pytest-xdist
+# ended with a segmentation fault. These two are suspected; the cause is not known.
 ENGINES := tests/export tests/analysis/bench
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ENGINES:%=--ignore=%)
