@@ -17,22 +17,23 @@ import numpy as np
 from PIL import Image
 
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.views import BrokenSample, TestViews, refuse_strips
+from morphmlp.data.batches.views import BrokenSample, TestViews
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
-from morphmlp.data.clips.cutting import CutWindow, WindowCutter
+from morphmlp.data.clips.cutting import CutWindow, RunCutter
 from morphmlp.data.clips.protocol import views_of
 from morphmlp.data.clips.windows import num_windows
 from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.counted import VideoInfo, is_image
-from morphmlp.data.media.limits import PIXELS_VARIABLE, WINDOW_VARIABLE, refuse_giant_window
+from morphmlp.data.media.limits import PIXELS_VARIABLE, WINDOW_VARIABLE
+from morphmlp.data.media.runs import TimedFrame
 from morphmlp.data.media.sources import MediaKind, why_not_taken
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.serving.limits import MEGABYTE, Limits
 from morphmlp.system import limit_memory
-from morphmlp.tasks.classification.timeline.watching import sampled_pictures
+from morphmlp.tasks.classification.timeline.watching import window_pictures
 
 Result = TypeVar("Result")
 
@@ -179,33 +180,16 @@ def _require_taken(path: Path, how: HowToRead) -> VideoInfo:
 
 
 def _cut(path: Path, length_s: float, step_s: float, how: HowToRead) -> Iterator[DecodedWindow]:
-    """The windows of a file as `Watch` has them: where its clock jumps, they start anew."""
+    """The windows of a file as `Watch` has them."""
     stream = Stream(path, short_side=how.input.decoded_short_side, say=lambda line: None)
-    cutter: WindowCutter[TimedFrame] | None = None
-    run: Run | None = None
+    cutter = RunCutter(path, length_s=length_s, step_s=step_s)
     for frame in stream.frames():
-        if cutter is None or run is not frame.run:
-            yield from _rest(cutter, run, path, how)
-            run = frame.run
-            cutter = WindowCutter(length_s=length_s, step_s=step_s, start_s=run.start_s)
-        for window in cutter.add(frame):
-            yield _decoded(window, path, how)
-        refuse_giant_window(path, len(cutter.frames), len(cutter.frames) * frame.num_bytes)
-    yield from _rest(cutter, run, path, how)
-
-
-def _rest(
-    cutter: WindowCutter[TimedFrame] | None, run: Run | None, path: Path, how: HowToRead
-) -> Iterator[DecodedWindow]:
-    """The windows that are left of a run that is over."""
-    if cutter is not None and run is not None:
-        yield from (_decoded(window, path, how) for window in cutter.finish(run.end_s))
+        yield from (_decoded(window, path, how) for window in cutter.add(frame))
+    yield from (_decoded(window, path, how) for window in cutter.finish())
 
 
 def _decoded(window: CutWindow[TimedFrame], path: Path, how: HowToRead) -> DecodedWindow:
-    pictures = sampled_pictures(window, frames=how.frames, config=how.input)
-    if how.input.fit != "stretch":
-        refuse_strips(path, pictures.shape[1:3])
+    pictures = window_pictures(path, window, frames=how.frames, config=how.input)
     clips = views_of(pictures, how.input)
     return DecodedWindow(window.start_s, window.end_s, clips, _thumbnail(pictures[len(pictures) // 2]))
 

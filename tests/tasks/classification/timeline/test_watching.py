@@ -62,8 +62,8 @@ def cut(path: Path, predictor: Predictor, config: InputConfig, *, length_s: floa
     windows = []
     with Reader(watch.stream, keep_s=1) as reader:
         while frames := reader.take():
-            windows += [window for frame in frames for window in watch._add(frame)]
-    return windows + watch._finish()
+            windows += [window for frame in frames for window in watch._cutter.add(frame)]
+    return windows + watch._cutter.finish()
 
 
 def test_a_window_that_is_the_whole_file_gives_the_numbers_of_predict(path: Path, predictor: Predictor):
