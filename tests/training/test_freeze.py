@@ -104,7 +104,7 @@ def test_a_stage_that_is_not_there_is_refused(part: int):
 
 
 def test_another_word_than_backbone_is_refused_with_all_that_is_allowed():
-    with pytest.raises(ConfigError, match="train.freeze is 'all'; allowed: a value of type int or 'backbone'"):
+    with pytest.raises(ConfigError, match=r"train\.freeze is 'all'; allowed: a value of type int or 'backbone'"):
         TrainConfig.from_dict({"freeze": "all"})
 
 

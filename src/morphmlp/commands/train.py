@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
-FIRST_SCREEN += ("epochs", "batch_size", "lr", "precision", "workers")
+FIRST_SCREEN += ("freeze", "probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
 
 
 def run(arguments: list[str]) -> int:
@@ -119,7 +119,12 @@ def _parser() -> Parser:
         "auto: twice the median stretch",
     )
     add_cache(parser)
-    parser.add_class_arguments(TrainConfig, as_group=True)
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="fit the head alone to features of --init, in seconds: a linear probe",
+    )
+    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
     parser.add_class_arguments(
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
     )

@@ -140,6 +140,8 @@ class RunConfig(Config):
         if segmentation != (self.input.fit == "whole"):
             allowed = "'whole' for segmentation" if segmentation else "'crop' or 'stretch' for classification"
             raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: {allowed}")
+        if segmentation and self.split.folds is not None:
+            raise ConfigError(f"split.folds is {self.split.folds}; allowed: None for segmentation")
         if segmentation and min(self.input.crop) < 64:
             # Of a batch of one, a last map of one token would leave batch normalisation a single value.
             raise ConfigError(f"input.crop is {self.input.crop}; allowed: 64 px or more for segmentation")

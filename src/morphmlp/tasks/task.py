@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from morphmlp.config import RunConfig, SplitConfig
 from morphmlp.config.base import Config
+from morphmlp.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Sampler
 
     from morphmlp.inference.device import Execution
+    from morphmlp.models.morphmlp import MorphMLP
 
 
 class TrainingSet(Protocol):
@@ -99,6 +101,14 @@ class Task(ABC):
     @abstractmethod
     def for_training(self, config: RunConfig, sets: tuple[Any, Any]) -> "TrainingTask":
         """What a run learns on the two sets that `read_sets` gave."""
+
+    def fit_probe(self, model: "MorphMLP", config: RunConfig, sets: tuple[Any, Any]) -> str:
+        """Fits the last layer of a model to features of the training set, in place; returns a line on that.
+
+        Raises:
+            ConfigError: the task has no such thing.
+        """
+        raise ConfigError(f"--probe is for classifiers; {config.data} is for {self.name}: leave it out")
 
     @abstractmethod
     def evaluate(

@@ -116,6 +116,8 @@ def read_sets(config: RunConfig) -> TrainingSets:
 
 def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrite: bool) -> TrainResult:
     model, notes = initial_model(config, sets[0].classes)
+    if config.train.probe:
+        notes = [*notes, TASKS[config.model.task].fit_probe(model, config, sets)]
     task = TASKS[config.model.task].for_training(config, sets)
     trainer = Trainer(config, folder, task, model)
     if is_main():
