@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, Namespace
+from jsonargparse.typing import PositiveInt
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
 from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
+from morphmlp.formatting import encodable
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
 
 if TYPE_CHECKING:
+    from morphmlp.training.folds import FoldsResult
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
@@ -32,14 +35,14 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
-    from morphmlp.formatting import encodable
+    from morphmlp.training import folds
     from morphmlp.training import run as training
 
     set_cache_size(options.cache_gb)
     try:
         if options.resume:
             _refuse_beside_resume(given)
-            result = training.resume(options.out)
+            result = (folds.resume_folds if folds.holds_folds(options.out) else training.resume)(options.out)
         else:
             result = _start_training(options, given)
     except training.Interrupted as stop:
@@ -48,11 +51,29 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED if stop.signal_number == signal.SIGINT else 0
     if not is_main():
         return 0
+    if isinstance(result, folds.FoldsResult):
+        _show_folds(result, as_json=options.json)
+        return 0
     if options.json:
         print_json(asdict(result) | {"best": str(result.best), "last": str(result.last)})
         return 0
     print(encodable(_ending(result)))
     return 0
+
+
+def _show_folds(result: "FoldsResult", *, as_json: bool) -> None:
+    from morphmlp.display.tables import print_all
+
+    if as_json:
+        print_json({"folder": str(result.folder), "checkpoint": result.checkpoint, **result.figures})
+        return
+    print_all(result.tables)
+    figures = result.figures
+    print(
+        f"{figure_names()[figures['metric']]} {figures['mean']:.3f}, standard deviation {figures['spread']:.3f} over "
+        f"{len(figures['scores'])} folds, by the {result.checkpoint} checkpoint of each; the predictions of all are in "
+        f"{encodable(str(result.folder / 'predictions.csv'))}"
+    )
 
 
 def _ending(result: "TrainResult") -> str:
@@ -119,6 +140,12 @@ def _parser() -> Parser:
         "auto: twice the median stretch",
     )
     add_cache(parser)
+    parser.add_argument(
+        "--folds",
+        type=PositiveInt | None,
+        metavar="K",
+        help="train K times, each time with another part of all samples held out; OUT has a run for each",
+    )
     parser.add_argument(
         "--probe",
         action="store_true",
@@ -202,6 +229,7 @@ def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
 def _start_training(options: Namespace, given: Namespace) -> Any:
     """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
     from morphmlp.training import run as training
+    from morphmlp.training.folds import train_folds
     from morphmlp.training.settings import run_config
 
     if options.get("data") is None:
@@ -213,6 +241,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
         plain["lists"]["background"] = options.background
     if options.window is not None:
         plain["lists"]["window"] = _window(options.window)
+    if options.folds is not None:
+        plain["split"] |= {"folds": options.folds, "fold": 1}
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
@@ -220,6 +250,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     reading = task.reading.from_dict(plain[task.reading_part])
     sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
+    if options.folds is not None:
+        return train_folds(config, options.out, overwrite=options.overwrite)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
 
 

@@ -110,6 +110,14 @@ class Task(ABC):
         """
         raise ConfigError(f"--probe is for classifiers; {config.data} is for {self.name}: leave it out")
 
+    def out_of_fold(self) -> Any:
+        """The task's module `out_of_fold`, which keeps and shows the predictions of folds.
+
+        Raises:
+            ConfigError: the task has none.
+        """
+        raise ConfigError(f"--folds is for classifiers, and this data is for {self.name}: leave it out")
+
     @abstractmethod
     def evaluate(
         self,

@@ -70,8 +70,7 @@ def train(
     folder = RunFolder(out)
     require_trackers(config.train.trackers)
     set_most_damage(config.train.max_damage)
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(config.data)):
-        raise ConfigError(f"{out} lies in the folder of data, {config.data}; choose another --out")
+    refuse_inside(config.data, out)
     with _taken(folder):
         if is_main():
             folder.check(overwrite=overwrite)
@@ -79,6 +78,12 @@ def train(
         sets = sets or read_sets(config)
         config = TASKS[config.model.task].completed(config, sets)
         return _start(config, folder, sets, overwrite=overwrite)
+
+
+def refuse_inside(data: str, out: str | Path) -> None:
+    """Raises ConfigError where the folder of a run would be one of the data's."""
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise ConfigError(f"{out} lies in the folder of data, {data}; choose another --out")
 
 
 def resume(out: str | Path) -> TrainResult:

@@ -61,6 +61,11 @@ class Classification(Task):
         with counting(sets[0].unit, enabled=is_main(), lines=True) as progress:
             return fit_probe(model, config, sets, progress=progress).describe(sets[0].unit)
 
+    def out_of_fold(self) -> Any:
+        from morphmlp.tasks.classification import out_of_fold
+
+        return out_of_fold
+
     def evaluate(
         self,
         checkpoint: str | Path,
