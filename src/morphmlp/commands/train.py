@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, Namespace
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
-from morphmlp.config import InputConfig, SplitConfig, TrainConfig
+from morphmlp.config import InputConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 from morphmlp.formatting import encodable
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from morphmlp.training.folds import FoldsResult
+    from morphmlp.training.halving import Space
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
@@ -42,7 +45,7 @@ def run(arguments: list[str]) -> int:
     try:
         if options.resume:
             _refuse_beside_resume(given)
-            result = (folds.resume_folds if folds.holds_folds(options.out) else training.resume)(options.out)
+            result = _resumed(options)
         else:
             result = _start_training(options, given)
     except training.Interrupted as stop:
@@ -59,6 +62,25 @@ def run(arguments: list[str]) -> int:
         return 0
     print(encodable(_ending(result)))
     return 0
+
+
+def _resumed(options: Namespace) -> "TrainResult | FoldsResult":
+    """Goes on with what the folder holds: folds, a sweep, or a run."""
+    from morphmlp.training import folds, tune
+    from morphmlp.training import run as training
+
+    if folds.holds_folds(options.out):
+        return folds.resume_folds(options.out)
+    if tune.holds_tuning(options.out):
+        return tune.resume_tuning(options.out, show=_show_trials(options))
+    return training.resume(options.out)
+
+
+def _show_trials(options: Namespace) -> "Callable[[list[Any]], None]":
+    """Prints tables, unless standard output is for JSON."""
+    from morphmlp.display.tables import print_all
+
+    return (lambda tables: None) if options.json else print_all
 
 
 def _show_folds(result: "FoldsResult", *, as_json: bool) -> None:
@@ -142,9 +164,16 @@ def _parser() -> Parser:
     add_cache(parser)
     parser.add_argument(
         "--folds",
-        type=PositiveInt | None,
+        type=PositiveInt,
         metavar="K",
         help="train K times, each time with another part of all samples held out; OUT has a run for each",
+    )
+    parser.add_argument(
+        "--tune",
+        type=PositiveFloat,
+        metavar="MINUTES",
+        help="try learning rates, strengths of augmentation and starts for so long, on a held-out part of the training "
+        "samples, then train with the best; what is given is not varied",
     )
     parser.add_argument(
         "--probe",
@@ -231,6 +260,7 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     from morphmlp.training import run as training
     from morphmlp.training.folds import train_folds
     from morphmlp.training.settings import run_config
+    from morphmlp.training.tune import tune
 
     if options.get("data") is None:
         raise ConfigError("no data: give the folder of videos or images, or --resume to go on with a run")
@@ -242,6 +272,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     if options.window is not None:
         plain["lists"]["window"] = _window(options.window)
     if options.folds is not None:
+        if options.tune is not None:
+            raise ConfigError("--folds and --tune: what is chosen would be chosen in each fold anew; give one of them")
         plain["split"] |= {"folds": options.folds, "fold": 1}
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
@@ -252,7 +284,29 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
     if options.folds is not None:
         return train_folds(config, options.out, overwrite=options.overwrite)
+    if options.tune is not None:
+        return tune(
+            config,
+            options.out,
+            minutes=options.tune,
+            space=_space(config, named),
+            sets=sets,
+            overwrite=options.overwrite,
+            show=_show_trials(options),
+        )
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
+
+
+def _space(config: RunConfig, named: dict[str, Any]) -> "Space":
+    """What `--tune` may vary: all that was not given, and fresh weights beside those that were."""
+    from morphmlp.training.halving import Space
+
+    fresh = () if config.train.freeze is not None else (None,)
+    starts = tuple(dict.fromkeys([config.init, *fresh]))
+    space = Space(starts, lr="lr" not in named, strength="augment" not in named)
+    if starts[1:] or space.lr or space.strength:
+        return space
+    raise ConfigError("--tune has nothing to choose: --lr, --augment and the start are given; leave out one of them")
 
 
 def _window(value: float | str) -> float:
