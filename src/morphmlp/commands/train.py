@@ -3,7 +3,7 @@
 import argparse
 import os
 import signal
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from morphmlp.tasks.task import TrainingSet
     from morphmlp.training.run import TrainResult
 
-FRESH = "none"  # of --init: no weights, where some would be chosen
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
 FIRST_SCREEN += ("epochs", "batch_size", "lr", "precision", "workers")
 
@@ -51,7 +50,7 @@ def run(arguments: list[str]) -> int:
     if not is_main():
         return 0
     if options.json:
-        print_json(asdict(result) | {"best": str(result.best), "last": str(result.last)})
+        print_json(result.to_dict())
         return 0
     print(encodable(_ending(result)))
     return 0
@@ -241,10 +240,11 @@ def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> 
 def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
     """All values of a run: those that were given, over those that were chosen, over the fixed defaults."""
     from morphmlp.recipes import merged
+    from morphmlp.training.defaults import FRESH
 
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
-    recipe |= {name: None for name in ("model", "init", "input")}
+    recipe |= dict.fromkeys(("model", "init", "input"))
     over = {name: value for name, value in named.items() if name in recipe and name not in ("split", *readings)}
     recipe = merged(merged(recipe, chosen), over)
     return recipe | {"init": None if recipe["init"] == FRESH else recipe["init"]}

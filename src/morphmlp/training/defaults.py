@@ -12,7 +12,7 @@ from typing import Any
 
 from morphmlp.checkpoints.hub import CONFIG_FILE, local_checkpoint
 from morphmlp.config import ModelConfig
-from morphmlp.data.clips.flips import why_not_to_flip
+from morphmlp.data.clips.flips import why_not_mirrored
 from morphmlp.formatting import percent
 from morphmlp.models.zoo import VARIANTS, model_config
 from morphmlp.recipes import merged
@@ -30,9 +30,12 @@ LR_PER_SAMPLE = 5e-4 / 16  # of a batch, for nano
 MOST_LR = 1e-3
 SHORT_CLIP = 1.6  # times the median length: the most frames of a clip, or most of them would be shown twice
 FRAMES = (16, 8, 4)
-NEARLY_SQUARE = 1.2  # longer over shorter side: from here on, a square crop loses too much
+LOST_BY_SQUARE = 0.15  # share of a frame: from here on all of it is shown
+LARGE = 4  # times the clip's shorter side: from here on frames are scaled while they are decoded
 RENDERED_START_UP_TO = 2_000  # videos; 0 never starts from the rendered ones
+NANO = "morphmlp_video_nano"
 RENDERED = "rendered"  # the packaged start of nano
+FRESH = "none"  # of `init`: no start, where one would be chosen
 UNEQUAL = 5.0  # the largest class over the smallest: from here on classes are drawn equally often
 # The epoch is chosen on a part held out of the training set where that part tells epochs apart (200 clips: a standard
 # error of 0.035 at most), and where the rest is enough to learn from.
@@ -55,21 +58,23 @@ class Choices:
     values: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def starts_from_given(self) -> bool:
+        """Whether the user gave weights to start from."""
+        return self.given.get("init", FRESH) != FRESH
+
     def has(self, name: str) -> bool:
         """Whether the user gave a value, such as "input.crop"."""
         return _found(self.given, name) is not _ABSENT
 
-    def choose(self, topic: str, reason: str = "", **values: Any) -> bool:
-        """Takes those values that the user did not give; says why if it takes any. `input__crop` is "input.crop"."""
-        taken = False
-        for name, value in values.items():
-            part, _, inner = name.rpartition("__")
-            if not self.has(f"{part}.{inner}" if part else inner):
-                self.values = merged(self.values, {part: {inner: value}} if part else {inner: value})
-                taken = True
+    def choose(self, topic: str, values: Mapping[str, Any], reason: str = "") -> None:
+        """Takes those values that the user did not give, by names such as "input.crop"; says why if it takes any."""
+        taken = {name: value for name, value in values.items() if not self.has(name)}
+        for name, value in taken.items():
+            part, _, inner = name.rpartition(".")
+            self.values = merged(self.values, {part: {inner: value}} if part else {inner: value})
         if taken and reason:
             self.reasons.setdefault(topic, []).append(reason)
-        return taken
 
     def get(self, name: str, default: Any) -> Any:
         """The value that the user gave, or the one chosen so far, or the usual one."""
@@ -93,7 +98,7 @@ def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any], *, 
     name = choices.get("model", None) or task_of_kind(facts.kind).default_models[facts.kind]
     model = model_config(name) if name in VARIANTS else None  # else `run_config` names what is wrong
     _choose_steps(choices, facts, model)
-    if facts.kind != "mask" and model is not None and not choices.has("init"):
+    if facts.kind != "mask" and model is not None and not choices.starts_from_given:
         _choose_clips(choices, facts, model)
     _choose_changes(choices, facts)
     _choose_weights(choices, facts, start)
@@ -104,26 +109,25 @@ def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any], *, 
 
 def _choose_steps(choices: Choices, facts: SetFacts, model: ModelConfig | None) -> None:
     """So many epochs that the optimizer takes enough steps, and evaluations that do not cost more than they tell."""
-    small_model = model is not None and model.image_size <= 64
-    choices.choose("steps", batch_size=_batch_size(facts) if small_model else 16)
+    is_nano = model is not None and model.image_size <= 64
+    choices.choose("steps", {"batch_size": _batch_size(facts) if is_nano else 16})
     batch_size = max(int(choices.get("batch_size", 16)), 1)
-    num_samples = facts.num_samples - num_selected(facts, choices)
-    steps_per_epoch = math.ceil(num_samples / batch_size)
-    least = LEAST_STEPS_FROM_START if choices.has("init") else LEAST_STEPS
-    epochs = min(max(math.ceil(least / steps_per_epoch), LEAST_EPOCHS), MOST_EPOCHS)
-    reason = f"{epochs} epochs of {steps_per_epoch} steps of {batch_size} {facts.unit}"
+    steps = math.ceil((facts.num_samples - num_selected(facts, choices)) / batch_size)
+    least = LEAST_STEPS_FROM_START if choices.starts_from_given else LEAST_STEPS
+    epochs = min(max(math.ceil(least / steps), LEAST_EPOCHS), MOST_EPOCHS)
+    reason = f"{epochs} epochs of {steps:,} steps of {batch_size} {facts.unit}"
     if epochs > LEAST_EPOCHS:
-        reason += f", as so few {facts.unit} need {min(least, epochs * steps_per_epoch):,} steps"
-    choices.choose("steps", reason, epochs=epochs)
-    epochs = choices.get("epochs", epochs)
-    choices.choose("steps", warmup_epochs=round(WARMUP_SHARE * epochs, 1))
+        reason += f", as few {facts.unit} need as many steps as more do"
+    choices.choose("steps", {"epochs": epochs}, reason)
+    epochs = int(choices.get("epochs", epochs))
+    choices.choose("steps", {"warmup_epochs": round(WARMUP_SHARE * epochs, 1)})
     every = max(epochs // NUM_EVALUATIONS, 1)
-    choices.choose("steps", f"evaluated every {every} of them" if every > 1 else "", eval_every=every)
-    if small_model and not choices.has("init"):
-        lr = min(LR_PER_SAMPLE * batch_size, MOST_LR)
-        choices.choose("steps", f"lr {lr:g}", lr=lr)
-    decay = ema_decay(steps_per_epoch * epochs)
-    choices.choose("steps", f"weights averaged with a decay of {decay:g}" if decay else "", ema=decay)
+    choices.choose("steps", {"eval_every": every}, f"evaluated every {every} epochs" if every > 1 else "")
+    if is_nano and not choices.starts_from_given:
+        lr = MOST_LR if facts.kind == "mask" else min(LR_PER_SAMPLE * batch_size, MOST_LR)
+        choices.choose("steps", {"lr": lr}, f"lr {lr:g}")
+    decay = ema_decay(steps * epochs)
+    choices.choose("steps", {"ema": decay}, f"weights averaged with a decay of {decay:g}" if decay else "")
 
 
 def _batch_size(facts: SetFacts) -> int:
@@ -148,35 +152,36 @@ def _choose_clips(choices: Choices, facts: SetFacts, model: ModelConfig) -> None
     if facts.kind == "video" and facts.num_frames is not None:
         shortest, median, longest = facts.num_frames
         frames = clip_frames(median, most=model.frames)
-        choices.choose(
-            "clips", f"{frames} frames, of videos of {shortest} to {longest}, in the median {median}", arch__frames=frames
-        )
+        reason = f"{frames} frames, as the videos have {shortest} to {longest} (median {median})"
+        choices.choose("clips", {"arch.frames": frames}, reason)
     if facts.size is None or any(choices.has(f"input.{name}") for name in ("crop", "fit", "resize", "decode_size")):
         return
-    side = int(choices.get("arch.image_size", model.image_size))
-    clip_size = _choose_shape(choices, facts, side)
-    shrunk = min(facts.size) / min(clip_size)
-    if facts.kind == "video":
-        choices.choose("clips", "smoothed while shrunk" if shrunk > 1 else "", input__antialias=shrunk > 1)
-        if shrunk >= 4:  # else decoding at a smaller size saves little
-            scaled = 2 * min(clip_size)
-            choices.choose("clips", f"decoded at {scaled} px, of {min(facts.size)}", input__decode_size=scaled)
+    size = _choose_shape(choices, facts, side=int(choices.get("arch.image_size", model.image_size)))
+    shrunk = min(facts.size) / min(size)
+    if facts.kind == "video" and shrunk > 1:
+        choices.choose("clips", {"input.antialias": True}, "smoothed while shrunk")
+    if facts.kind == "video" and shrunk >= LARGE:
+        scaled = 2 * min(size)
+        reason = f"decoded at {scaled} px, as they have {min(facts.size)}"
+        choices.choose("clips", {"input.decode_size": scaled}, reason)
 
 
-def _choose_shape(choices: Choices, facts: SetFacts, side: int) -> tuple[int, int]:
-    """The whole frame, where a square in its middle would lose much of it; returns the size of the clip."""
+def _choose_shape(choices: Choices, facts: SetFacts, *, side: int) -> tuple[int, int]:
+    """The whole frame, where a square in its middle would lose much of it; returns the size of the clip in px."""
     assert facts.size is not None
     height, width = facts.size
-    shown = f"the {facts.unit} have {height} x {width} px"
-    if not facts.alike:
-        choices.choose("clips", f"a square from the middle, as the {facts.unit} have different shapes")
+    lost = 1 - min(facts.size) / max(facts.size)
+    if lost < LOST_BY_SQUARE:
         return side, side
-    if max(height, width) / min(height, width) < NEARLY_SQUARE:
+    if not facts.alike:
+        choices.reasons.setdefault("clips", []).append(f"a square from the middle, as shapes of {facts.unit} differ")
         return side, side
     size = clip_size(height, width, side=side)
-    lost = percent(1 - min(height, width) / max(height, width), digits=0)
-    reason = f"the whole frame as {size[0]} x {size[1]} px: {shown}, of which a square would lose {lost}"
-    choices.choose("clips", reason, input__fit="stretch", input__crop=list(size))
+    reason = (
+        f"the whole frame at {size[0]} x {size[1]} px, as a square would lose {percent(lost, digits=0)} of "
+        f"{height} x {width}"
+    )
+    choices.choose("clips", {"input.fit": "stretch", "input.crop": list(size)}, reason)
     return size
 
 
@@ -211,34 +216,36 @@ def clip_size(height: int, width: int, *, side: int) -> tuple[int, int]:
 
 def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     """How strongly training clips are changed: the fewer there are, the more."""
-    kept = why_not_to_flip(facts.classes) if facts.named else "the classes are only known by number"
-    if facts.kind == "mask":
-        kept = None
-    reason = f"no flips: {kept}" if kept else "flips (if left and right matter: --augment.flip 0)"
-    choices.choose("changes", reason, augment__flip=0.0 if kept else 0.5)
-    if facts.kind == "mask":
-        choices.choose("changes", augment__color=0.5)
+    kept = None if facts.kind == "mask" else why_not_to_flip(facts)
+    reason = f"no flips, as {kept}" if kept else "flips (--augment.flip 0 if left and right matter)"
+    choices.choose("changes", {"augment.flip": 0.0 if kept else 0.5}, reason)
+    if facts.kind == "mask":  # its crops are scaled by 0.5 to 2, which is strong by itself
+        choices.choose("changes", {"augment.color": 0.5})
         return
     few = facts.num_samples < MANY
     mixup, drop_path = (0.8, 0.2) if few else (0.2, 0.1)
-    changes = {"augment__mixup": mixup, "augment__color": 0.4 if few else 0.3, "arch__drop_path": drop_path}
-    strength = f"strong for {facts.num_samples:,} {facts.unit}" if few else f"mild for {facts.num_samples:,} {facts.unit}"
-    if choices.choose("changes", **changes):
-        shown = f"mixup {choices.get('augment.mixup', 0)}, stochastic depth {choices.get('arch.drop_path', 0)}"
-        choices.reasons.setdefault("changes", []).append(f"{shown}: {strength}")
+    reason = f"mixup {mixup} and stochastic depth {drop_path}: {'strong' if few else 'mild'} changes for"
+    values = {"augment.mixup": mixup, "augment.color": 0.4 if few else 0.3, "arch.drop_path": drop_path}
+    choices.choose("changes", values, f"{reason} {facts.num_samples:,} {facts.unit}")
     counts = facts.class_counts
     if counts and max(counts) >= UNEQUAL * min(counts):
-        reason = f"every class is drawn equally often, as they have {min(counts):,} to {max(counts):,} {facts.unit}"
-        choices.choose("changes", reason, balanced=True)
+        reason = f"every class drawn equally often, as they have {min(counts):,} to {max(counts):,} {facts.unit}"
+        choices.choose("changes", {"balanced": True}, reason)
+
+
+def why_not_to_flip(facts: SetFacts) -> str | None:
+    """Why clips are not flipped; None where they are."""
+    return why_not_mirrored(facts.classes) if facts.named else "classes that are numbers do not tell what they are"
 
 
 def _choose_weights(choices: Choices, facts: SetFacts, start: str | None) -> None:
     """The packaged start, for few videos and the model that it is of."""
+    if start is None or facts.kind != "video" or facts.num_samples > RENDERED_START_UP_TO or choices.has("init"):
+        return
     other_shape = set(choices.given.get("arch") or {}) - {"frames", "drop_path", "gradient_checkpointing"}
-    nano = choices.get("model", "morphmlp_video_nano") == "morphmlp_video_nano" and not other_shape
-    if start and facts.kind == "video" and nano and facts.num_samples <= RENDERED_START_UP_TO and not choices.has("init"):
-        reason = f"starts from rendered videos, as {facts.num_samples:,} are few (--init none starts fresh)"
-        choices.choose("weights", reason, init=start, model="morphmlp_video_nano")
+    if choices.get("model", NANO) == NANO and not other_shape:
+        reason = f"start from rendered videos, as {facts.num_samples:,} are few (--init {FRESH} starts afresh)"
+        choices.choose("weights", {"init": start, "model": NANO}, reason)
 
 
 def num_selected(facts: SetFacts, choices: Choices) -> int:
@@ -258,20 +265,20 @@ def _choose_selection(choices: Choices, facts: SetFacts) -> None:
     if _has_enough_to_select(facts):
         share = percent(SELECT_FRACTION, digits=0)
         reason = f"the best epoch on {share} of the training {facts.unit}, which are not trained on"
-        choices.choose("selection", reason, select_fraction=SELECT_FRACTION, report="best")
+        choices.choose("selection", {"select_fraction": SELECT_FRACTION, "report": "best"}, reason)
     elif choices.has("patience"):
-        reason = "the best epoch on the validation part, as --patience looks at it: its figure is a little too good"
-        choices.choose("selection", reason, report="best")
+        reason = "the best epoch on the validation part, whose figure is then a little too good"
+        choices.choose("selection", {"report": "best"}, reason)
     else:
-        reason = f"the last epoch, as too few {facts.unit} to hold out some to choose by; the validation part chooses nothing"
-        choices.choose("selection", reason, report="last")
+        reason = f"the last epoch: too few {facts.unit} to hold some out to choose by, and the validation part must not"
+        choices.choose("selection", {"report": "last"}, reason)
 
 
 def _choose_execution(choices: Choices, machine: MachineFacts) -> None:
-    choices.choose("machine", precision="auto")
+    """What the machine computes fastest, and how many processes decode beside that."""
+    choices.choose("machine", {"precision": "auto"})
     workers = min(machine.num_cores // 2, MOST_WORKERS)
-    cores = f"{machine.num_cores} processor {'core' if machine.num_cores == 1 else 'cores'}"
-    choices.choose("machine", f"{workers} of {cores} decode" if workers else "", workers=workers)
+    choices.choose("machine", {"workers": workers}, f"{workers} of {machine.num_cores} cores decode" if workers else "")
 
 
 def _found(values: Mapping[str, Any], name: str) -> Any:
@@ -280,8 +287,6 @@ def _found(values: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
     return value
-
-
 
 
 def packaged_start() -> str | None:

@@ -16,7 +16,7 @@ from morphmlp.distributed import local_world_size
 from morphmlp.errors import MediaError
 from morphmlp.tasks.task import TrainingSet
 
-ALIKE = 1.25  # by what factor the shapes of most pictures may differ from the median's for one shape to fit them
+ALIKE = 1.5  # by what factor the shapes of most pictures may differ from the median's for one shape to fit them
 
 
 @dataclass(frozen=True)

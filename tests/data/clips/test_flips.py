@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from morphmlp.data.clips.flips import describe_flips, mirrored_classes, why_not_to_flip
+from morphmlp.data.clips.flips import describe_flips, mirrored_classes, why_not_mirrored
 
 ITSELF = ["clapping", "upright bass", "leftover food", "Brighton", "cleft"]
 
@@ -77,16 +77,17 @@ def test_the_line_for_the_log_counts_and_names():
 
 
 @pytest.mark.parametrize(
-    "name", ["turn clockwise", "turning_counter-clockwise", "anticlockwise", "spin_CCW", "cw", "heading west", "Eastward"]
+    "name",
+    ["turn clockwise", "turning_counter-clockwise", "anticlockwise", "spin_CCW", "cw", "heading west", "Eastward"],
 )
 def test_a_turn_or_a_point_of_the_compass_speaks_against_a_flip(name: str):
-    assert why_not_to_flip(["clapping", name]) == f"{name} is another thing in a mirror"
+    assert why_not_mirrored(["clapping", name]) == f"{name} is another thing in a mirror"
 
 
 def test_single_characters_speak_against_a_flip():
-    assert why_not_to_flip(["A", "B"]) == "the classes look like characters, such as A"
+    assert why_not_mirrored(["A", "B"]) == "the classes look like characters, such as A"
 
 
 @pytest.mark.parametrize("classes", [[], ["moving left", "moving right"], ["western", "yeast", "clock"], ["a", "walk"]])
 def test_other_names_do_not_speak_against_a_flip(classes: list[str]):
-    assert why_not_to_flip(classes) is None
+    assert why_not_mirrored(classes) is None
