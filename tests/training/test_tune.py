@@ -41,7 +41,20 @@ class Trainings:
             raise NotFiniteError("the loss is nan")
         score = {"good": 0.6, "bad": 0.4, None: 0.2}[config.init] + 0.1 * (train.augment.erase > 0)
         return TrainResult(
-            *(out / "best", "top1", score, 1, out / "last", score, 1, "last", "videos", 1, 1, 1.0),
+            best=out / "best",
+            metric="top1",
+            best_score=score,
+            best_epoch=1,
+            last=out / "last",
+            last_score=score,
+            last_epoch=1,
+            report="last",
+            unit="videos",
+            num_train=1,
+            num_val=1,
+            chosen_on="val",
+            num_chosen_on=1,
+            clips_per_s=1.0,
             device_hours=epochs * self.epoch_s / 3600,
         )
 
@@ -164,10 +177,11 @@ def test_the_command_tunes_and_trains(data: Path, checkpoint: Path, tmp_path: Pa
     assert "Trials" in ended.stdout
     assert "probe" in ended.stdout
     assert f"checkpoint: {out / 'best'}" in ended.stdout.replace("\n", "") or "checkpoint:" in ended.stdout
-    assert "chosen on samples held out of the training part" in ended.stderr
+    assert "trials on samples held out of the training part" in ended.stderr
     found = json.loads((out / "tune.json").read_text())
     assert found["trials"][0]["epochs"] == 0
     config = RunFolder(out).read_config()
+    assert config.chosen[-1].startswith("tuned: ")
     assert Candidate(**found["chosen"]).configured(config) == config
     assert not (out / "trials").exists()
 

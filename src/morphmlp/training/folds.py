@@ -133,7 +133,8 @@ def _clear(out: Path, *, overwrite: bool) -> None:
 def _run_all(config: RunConfig, out: Path) -> FoldsResult:
     assert config.split.folds is not None
     report = TASKS[config.model.task].out_of_fold()
-    checkpoint = "best" if config.train.report == "best" and _selects_apart(config) else "last"
+    # The best epoch counts where it was chosen on a part of the training samples, and not on the fold itself.
+    checkpoint = "best" if config.train.report == "best" and config.train.select_fraction else "last"
     folders = [out / f"fold_{number}" for number in range(1, config.split.folds + 1)]
     for number, folder in enumerate(folders, start=1):
         if not report.is_written(folder):
@@ -146,11 +147,6 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
     return FoldsResult(out, checkpoint, figures, report.fold_tables(joined))
 
 
-def _selects_apart(config: RunConfig) -> bool:
-    """Whether the best epoch is chosen on samples of the training part."""
-    return getattr(config.train, "select_fraction", 0.0) > 0
-
-
 def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> Any:
     """Trains a fold, from where it is, and evaluates it on what it held out."""
     try:
@@ -160,6 +156,7 @@ def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> 
             train(config, folder)
     except Interrupted as stop:
         raise Interrupted(stop.signal_number, out) from None
-    execution = Execution(config.train.device, config.train.precision, config.train.workers)
+    train_config = RunFolder(folder).read_config().train  # whose precision is never "auto"
+    execution = Execution(train_config.device, train_config.precision, train_config.workers)
     task = TASKS[config.model.task]
     return task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)

@@ -45,7 +45,9 @@ from morphmlp.training.stopping import resume_command
 HELD_OUT = 0.2  # of the training samples
 MOST_SAMPLES = 4_000  # that a trial trains on
 LEAST_STEPS = 60  # of a trial
+# Of all trials: their last epoch counts, as it is.
 UNTUNED: dict[str, Any] = {"ema": 0.0, "ema_aside": False, "report": "last", "trackers": (), "save_every": 0}
+UNTUNED |= {"select_fraction": 0.0, "patience": None}
 
 
 @dataclass
@@ -179,8 +181,9 @@ def _tune(sweep: Sweep, folder: RunFolder, sets: TrainingSets, show: Callable[[l
             replace_json(folder.tuning, sweep.to_dict())
         shutil.rmtree(folder.trials, ignore_errors=True)
     show([trial_table(sweep)])
-    tell(f"trains with {sweep.chosen.describe()}, chosen on samples held out of the training part")
-    return train(sweep.chosen.configured(sweep.config), folder.path, sets=sets)
+    config = sweep.chosen.configured(sweep.config)
+    line = f"tuned: {sweep.chosen.describe()}, by {len(sweep.trials)} trials on samples held out of the training part"
+    return train(replace(config, chosen=(*config.chosen, line)), folder.path, sets=sets)
 
 
 @contextmanager

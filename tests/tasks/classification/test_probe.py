@@ -137,7 +137,7 @@ def test_a_probe_is_a_run_whose_checkpoint_differs_from_the_start_in_its_head_al
         "head.bias",
     }
     score = tiny.evaluate_checkpoint(out / "best", data, workers=0).accuracy()
-    assert f"best top-1 {score:.3f} on 10 validation videos" in ended.stdout
+    assert f"top-1 {score:.3f} on 10 validation videos" in ended.stdout
     assert resume(out).best_score == pytest.approx(score)
 
 
