@@ -12,8 +12,9 @@ def blobs(num: int, *, classes: int = 3, width: int = 5) -> tuple[np.ndarray, np
     return generator.normal(0, 3, (classes, width))[labels] + generator.normal(size=(num, width)), labels
 
 
-def test_the_gradient_of_its_loss_is_zero():
-    features, labels = blobs(60)
+@pytest.mark.parametrize("width", [5, 200])  # fewer features than samples, and more
+def test_the_gradient_of_its_loss_is_zero(width: int):
+    features, labels = blobs(60, width=width)
     fitted = fit_linear(features, labels, num_classes=3, l2=0.7)
     standardised = (features - features.mean(0)) / features.std(0)
     surplus = fitted.probabilities(features) - np.eye(3)[labels]
