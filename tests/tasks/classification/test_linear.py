@@ -34,7 +34,7 @@ def test_a_constant_feature_and_an_absent_class_do_no_harm():
     features[:, 0] = 7.0
     fitted = fit_linear(features, labels, num_classes=5)
     assert np.isfinite(fitted.weights).all()
-    assert not fitted.weights[0].any()
+    assert np.abs(fitted.weights[0]).max() < 1e-12
     assert set(fitted.probabilities(features).argmax(axis=1)) <= {0, 1, 2}
 
 
