@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from morphmlp.checkpoints.folder import load_config
 from morphmlp.config import AugmentConfig, InputConfig, RunConfig, TrainConfig
 from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.sets.background import NOTHING
+from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError
 from morphmlp.models.zoo import model_config
+from morphmlp.tasks.classification.training import _rare_classes
 from morphmlp.tasks.selection import held_out_to_select
 from morphmlp.training import run as training
 from morphmlp.training.defaults import HEADER, MOST_EPOCHS, choose, clip_frames, clip_size, ema_decay
@@ -292,6 +295,27 @@ def test_given_options_win_over_what_is_chosen_field_by_field(data: Path, monkey
     assert (config.train.augment.mixup, config.train.epochs) == (0.8, 500)  # chosen
 
 
+# Classes of very few samples
+
+
+@pytest.mark.parametrize(
+    ("counts", "note"),
+    [
+        ({"running": 9, "runing": 1}, "learnt: runing (1); did you mean 'running' for 'runing'?"),
+        ({"running": 2, "jumping": 4}, "few training videos, of which little can be learnt: jumping (4), running (2)"),
+        ({"class 1": 9, "class 2": 1}, "learnt: class 2 (1)"),
+        ({"running": 5, "jumping": 5}, None),
+        ({"running": 5, NOTHING: 1}, None),
+    ],
+)
+def test_classes_with_too_few_samples_are_named_and_what_they_may_be_a_slip_for(
+    counts: dict[str, int], note: str | None
+):
+    samples = [Sample(Path(f"{i}.mp4"), label) for label, count in enumerate(counts.values()) for i in range(count)]
+    found = _rare_classes(LabelledSet(samples, list(counts)))
+    assert found is None if note is None else str(found).endswith(note)
+
+
 # The part that the epoch is chosen on
 
 
@@ -361,7 +385,10 @@ def test_patience_ends_a_run_that_gains_nothing_and_a_resumed_one_stays_ended(
     settings = {"epochs": 9, "lr": 1e-9, "min_lr": 0.0, "patience": 2}
     result = training.train(tiny.run_config(data, **settings), tmp_path / "run")
     assert result.last_epoch == result.best_epoch + 2 < 9  # whose norms alone still change
-    assert f"ends after epoch {result.last_epoch} of 9, as the last 2 evaluations found no better one" in capsys.readouterr().err
+    assert (
+        f"ends after epoch {result.last_epoch} of 9, as the last 2 evaluations found no better one"
+        in capsys.readouterr().err
+    )
     log = tiny.read_log(tmp_path / "run")
     assert training.resume(tmp_path / "run").last_epoch == result.last_epoch
     assert tiny.read_log(tmp_path / "run") == log

@@ -15,6 +15,7 @@ from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source, sort_key
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.matching import meant
 from morphmlp.data.sets.recordings import RealPaths, by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -72,6 +73,7 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
         raise DataError(
             f"{source}: one {whole.kind} only in {shortened(single)}: it cannot be in both the training and the "
             f"validation part; add {whole.unit}, remove the class, or give train and val folders"
+            f"{meant(single, [whole.classes[label] for label, count in counts.items() if count > 1])}"
         )
     if config.group_pattern is None:
         held_out = _draw_by_class(whole.samples, config)
