@@ -115,7 +115,7 @@ def _ending(result: "TrainResult") -> str:
         )
         checkpoint = result.last
     cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
-    return f"{figures}; {cost}\ncheckpoint: {checkpoint}"
+    return f"{figures}; {cost}\n{result.num_val} validation {result.unit}, {result.selection}\ncheckpoint: {checkpoint}"
 
 
 def _parser() -> Parser:
