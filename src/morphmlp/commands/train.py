@@ -317,7 +317,7 @@ def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> 
     if options.defaults == "fixed" or options.config:
         return {}, ()
     choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
-    lines = [line for line in choices.lines if not (options.probe and line.startswith("steps:"))]
+    lines = [line for line in choices.lines if not (options.probe and line.strip().startswith("steps:"))]
     return choices.values, tuple(lines)
 
 
