@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
-FIRST_SCREEN += ("freeze", "probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
+FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
 
 
 def run(arguments: list[str]) -> int:
@@ -176,14 +176,14 @@ def _parser() -> Parser:
         "--folds",
         type=PositiveInt,
         metavar="K",
-        help="train K times, each time with another part of all samples held out; OUT has a run for each",
+        help="K runs, each with another part of all samples held out, and one result",
     )
     parser.add_argument(
         "--tune",
         type=PositiveFloat,
         metavar="MINUTES",
-        help="try learning rates, strengths of augmentation and starts for so long, on a held-out part of the training "
-        "samples, then train with the best; what is given is not varied",
+        help="before the training, try learning rates, augmentations and starts for so long, on held-out training "
+        "samples; what is given is not varied",
     )
     parser.add_argument(
         "--probe",
