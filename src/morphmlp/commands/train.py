@@ -176,19 +176,18 @@ def _parser() -> Parser:
         "--folds",
         type=PositiveInt,
         metavar="K",
-        help="K runs, each with another part of all samples held out, and one result",
+        help="K runs, each with other samples held out",
     )
     parser.add_argument(
         "--tune",
         type=PositiveFloat,
         metavar="MINUTES",
-        help="before the training, try learning rates, augmentations and starts for so long, on held-out training "
-        "samples; what is given is not varied",
+        help="first try learning rates, augmentations and starts on held-out training samples",
     )
     parser.add_argument(
         "--probe",
         action="store_true",
-        help="fit the head alone to features of --init, in seconds: a linear probe",
+        help="fit the head alone, to features of --init: a linear probe",
     )
     parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
     parser.add_class_arguments(
