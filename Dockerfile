@@ -12,7 +12,7 @@ COPY src src
 # PyTorch from its index of builds for the CPU, which need 200 MB instead of some gigabytes.
 RUN python -m venv /opt/morphmlp \
     && /opt/morphmlp/bin/pip install --no-cache-dir --disable-pip-version-check \
-        --extra-index-url https://download.pytorch.org/whl/cpu .
+        --extra-index-url https://download.pytorch.org/whl/cpu ".[serve]"
 
 FROM python:3.11-slim
 COPY --from=build /opt/morphmlp /opt/morphmlp

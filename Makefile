@@ -4,13 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-demo test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
 
+# What loads OpenVINO and ONNX Runtime runs in processes of its own: beside all other tests, processes of pytest-xdist
+# ended with a segmentation fault. These two are suspected; the cause is not known.
+ENGINES := tests/export tests/analysis/bench
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ENGINES:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ENGINES)
+
+# What the demo must reach, and what it must not without the order of the frames.
+test-demo: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow tests/demo
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
@@ -21,6 +29,14 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	$(BIN)/pyright
+
+# The manual, in docs/_build/html. What its pages run is kept in docs/_build for as long as the package is the same.
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m sphinx -b html --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+# Asks every address that the pages link to: it needs the network.
+docs-links: $(VENV)/installed-dev
+	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off docs docs/_build/links
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
@@ -38,4 +54,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) docs/_build .pytest_cache .hypothesis .ruff_cache

@@ -1,5 +1,6 @@
 """What several test modules share: a few rendered videos, and an untrained checkpoint for their classes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ from morphmlp.models.morphmlp import MorphMLP
 torch.set_num_threads(1)
 settings.register_profile("no_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no_clock")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The exports, figures and copies that the user of this machine keeps have no part in a test."""
+    os.environ["MORPHMLP_CACHE"] = str(tmp_path_factory.mktemp("caches"))
 
 
 @pytest.fixture(scope="session")

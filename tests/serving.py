@@ -15,12 +15,19 @@ def sends(*parts: bytes) -> Script:
     return lambda send: [send(part) for part in parts]
 
 
+def sends_chunks(*parts: bytes) -> Script:
+    """Sends these as chunks (RFC 9112, Sec. 7.1), with the mark of their end; for `served(..., chunked=True)`."""
+    return lambda send: [send(b"%x\r\n%b\r\n" % (len(part), part)) for part in (*parts, b"")]
+
+
 @contextmanager
-def served(*scripts: Script) -> Iterator[str]:
+def served(*scripts: Script, chunked: bool = False) -> Iterator[str]:
     """Yields the address of a stream without a length; connection i follows script i, and there are no more."""
     left = list(scripts)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if chunked else "HTTP/1.0"
+
         def do_GET(self) -> None:
             if not left:
                 self.send_error(404)
@@ -28,6 +35,8 @@ def served(*scripts: Script) -> Iterator[str]:
             script = left.pop(0)
             self.send_response(200)
             self.send_header("Content-Type", "video/mp2t")
+            if chunked:
+                self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             with suppress(BrokenPipeError, ConnectionResetError):  # the reader has gone
                 script(self.wfile.write)

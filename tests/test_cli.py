@@ -25,8 +25,8 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
 from morphmlp.recipes import load_recipe
 
-VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "features", "segment", "convert"]
-VERBS += ["visualize", "bench", "ablate", "models", "table"]
+VERBS = ["demo", "check-data", "train", "evaluate", "calibrate", "predict", "watch", "serve", "features", "segment"]
+VERBS += ["convert", "export", "push", "visualize", "bench", "ablate", "models", "table"]
 
 
 @pytest.fixture
@@ -826,20 +826,36 @@ def test_a_checkpoint_can_be_converted_in_its_own_folder_when_told(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("predict", "nowhere", "https://host/a.mp4"),
-        ("train", "--data=s3://bucket/set", "--out", "run"),
-        ("train", "data", "--out", "run", "--init", "https://host/video_morphmlp_s.pth"),
+        ("predict", "nowhere", "rtsp://host/a.mp4"),
+        ("train", "--data=data", "--out", "s3://bucket/run"),
+        ("train", "data", "--out=https://host/run"),
+        ("predict", "nowhere", "a.mp4", "--csv", "s3://bucket/a.csv"),
         ("convert", "https://host/K400_S16.pyth", "folder"),
-        ("evaluate", "hf://owner/model", "data"),
+        ("segment", "nowhere", "s3://bucket/a.png"),
     ],
     ids=str,
 )
 def test_an_address_is_refused_wherever_a_path_is_wanted(arguments: tuple[str, ...]):
-    address = next(argument.removeprefix("--data=") for argument in arguments if "://" in argument)
+    address = next(argument.removeprefix("--out=") for argument in arguments if "://" in argument)
     process = tiny.run_command(*arguments)
     assert process.returncode == 1
     known = f"error: {address} is an address, and only files are read; "
     assert process.stderr == f"{known}download it and give its path, or use `morphmlp watch`\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "https://host/best", "a.mp4"),
+        ("train", "{data}", "--out", "{out}", "--init", "https://host/video_morphmlp_s.pth"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_at_an_address_is_refused(arguments: tuple[str, ...], data: Path, tmp_path: Path):
+    process = tiny.run_command(*(text.format(data=data, out=tmp_path / "run") for text in arguments))
+    address = next(argument for argument in arguments if "://" in argument)
+    known = f"error: {address} is an address; a checkpoint is a folder, or hf://owner/name of the hub: "
+    assert (process.returncode, process.stderr) == (1, f"{known}download it and give its path\n")
 
 
 def test_an_option_says_how_much_damage_is_too_much(

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from morphmlp.files import replaced_file, replaced_folder, require_replaceable
+from morphmlp.errors import ConfigError
+from morphmlp.files import (
+    AppendedFile,
+    end_of_records,
+    replaced_file,
+    replaced_folder,
+    require_apart,
+    require_replaceable,
+)
 
 
 class Stopped(BaseException):
@@ -188,6 +196,18 @@ def test_where_no_file_can_be_is_known_before_and_nothing_is_made(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_results_of_one_name_and_those_that_would_replace_a_source_are_refused(tmp_path: Path):
+    (tmp_path / "source.mp4").touch()
+    (tmp_path / "link.csv").symlink_to("x.csv")
+    csv, link, source = tmp_path / "x.csv", tmp_path / "link.csv", tmp_path / "source.mp4"
+    require_apart([("--out", csv), ("--render", tmp_path / "y.mp4")], [source])
+    require_apart([("--out", os.devnull), ("--csv", os.devnull)])
+    with pytest.raises(ConfigError, match=r"--render \S+link\.csv is also written by --out; give each result a name"):
+        require_apart([("--out", csv), ("--render", link)])
+    with pytest.raises(ConfigError, match=r"--csv \S+source\.mp4 is the source itself; give another name"):
+        require_apart([("--csv", source)], [tmp_path / "." / "source.mp4"])
+
+
 def test_a_link_to_a_file_stays_a_link_to_the_new_content(tmp_path: Path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
@@ -202,3 +222,35 @@ def test_line_ends_and_bytes_of_file_names_are_written_as_they_are(tmp_path: Pat
     with replaced_file(tmp_path / "b") as file:
         file.write(f"{name}\r\nüñ\n")
     assert (tmp_path / "b").read_bytes() == b"clip-\xff.mp4\r\n" + "üñ\n".encode()
+
+
+@pytest.mark.parametrize(("there", "whole"), [(b"", 0), (b"one", 0), (b"one\n", 4), (b"one\ntw", 4), (b"a\n" * 9, 18)])
+@pytest.mark.parametrize("block", [1, 3, 2**16])
+def test_records_end_with_the_last_line_end(tmp_path: Path, there: bytes, whole: int, block: int):
+    (tmp_path / "f").write_bytes(there)
+    with open(tmp_path / "f", "rb") as file:
+        assert end_of_records(file.fileno(), block=block) == whole
+
+
+def test_half_a_record_is_cut_off_when_a_file_is_opened_and_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "f"
+    path.write_bytes(b"one\ntw")
+    file, write = AppendedFile(path), os.write
+
+    def write_two_bytes(descriptor: int, data: bytes) -> int:
+        if len(data) < 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data[:2])
+
+    file.append(b"two\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_two_bytes)
+        with pytest.raises(OSError, match="No space left") as raised:
+            file.append(b"lost\n")
+    assert raised.value.filename == str(path)
+    assert path.read_bytes() == b"one\ntwo\n"
+    file.append(b"three\n")
+    file.close()
+    assert path.read_bytes() == b"one\ntwo\nthree\n"

@@ -18,10 +18,11 @@ ORDER = [
     ["signals"],
     ["config", "files", "output"],
     ["models", "data", "display", "recipes"],
-    ["inference", "export", "checkpoints", "timm_models"],
+    ["inference", "checkpoints", "timm_models"],
+    ["export"],
     ["tasks"],
     ["training", ""],
-    ["analysis", "demo", "serving"],
+    ["analysis", "demo", "serving", "sharing"],
     ["commands"],
     ["cli"],
 ]

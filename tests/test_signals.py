@@ -139,6 +139,9 @@ def test_files_are_written_though_nobody_reads_the_output(checkpoint: Path, data
     process = pipe_to_nobody("predict", checkpoint, data / "val", "--workers", 0, "--csv", csv)
     assert (process.returncode, process.stderr) == (0, "")
     assert len(csv.read_text().splitlines()) == 1 + 10 * 5
+    process = pipe_to_nobody("predict", checkpoint, data / "val", "--workers", 0, "--out", tmp_path / "rows.jsonl")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 10
 
 
 def test_figures_are_shown_though_their_files_cannot_be_written(checkpoint: Path, data: Path, tmp_path: Path):

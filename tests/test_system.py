@@ -162,3 +162,29 @@ def test_a_file_is_written_where_there_are_no_locks(tmp_path: Path, monkeypatch:
         file.write("new")
     assert (tmp_path / "x").read_text() == "new"
     assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("maker", "flags", "kind"),
+    [
+        ("GenuineIntel", "avx2 avx512f avx512_bf16 amx_bf16 amx_tile", "intel amx"),
+        ("AuthenticAMD", "avx2 avx512f avx512_bf16", "amd avx512_bf16"),
+        ("GenuineIntel", "avx2 avx512f", "intel avx512"),
+        ("SomeoneElse", "avx2", "other avx2"),
+        ("GenuineIntel", "sse2", None),
+    ],
+)
+def test_a_processor_s_kind_is_its_maker_and_its_widest_products(maker: str, flags: str, kind: str | None):
+    lines = [f"vendor_id\t: {maker}", "model name\t: some: thing", f"flags\t\t: fpu {flags}", ""]
+    assert system.kind_of_processor(lines) == kind
+    assert system.kind_of_processor([]) is None
+
+
+def test_caches_are_where_the_user_has_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MORPHMLP_CACHE", "own")
+    assert system.cache_folder("exports") == Path("own", "exports")
+    monkeypatch.delenv("MORPHMLP_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert system.cache_folder("exports") == Path("caches", "morphmlp", "exports")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert system.cache_folder("exports") == Path.home() / ".cache" / "morphmlp" / "exports"

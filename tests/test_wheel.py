@@ -1,6 +1,7 @@
 """The wheel and the sdist carry all that the package reads: its modules, the recipes, the class names, `py.typed`."""
 
 import email
+import re
 import shutil
 import subprocess
 import tarfile
@@ -22,7 +23,7 @@ DATA_FILES = [name for name in FILES if not name.endswith(".py")]
 
 
 def test_recipes_and_class_names_are_data_of_the_package():
-    assert {Path(name).parts[0] for name in DATA_FILES} == {"recipes", "data", "py.typed"}
+    assert {Path(name).parts[0] for name in DATA_FILES} == {"recipes", "data", "inference", "serving", "py.typed"}
     assert "recipes/k400_s16.yaml" in DATA_FILES
     assert "data/sets/labels/k400.txt" in DATA_FILES
     for name in set(DATA_FILES) - {"py.typed"}:  # which is empty
@@ -66,13 +67,29 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert {"dev", "heif", "tensorboard", "wandb"} <= set(metadata.get_all("Provides-Extra"))
     assert "Typing :: Typed" in metadata.get_all("Classifier")
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_what_pypi_shows_has_no_link_that_leads_nowhere_there(built: tuple[Path, Path]):
+    with zipfile.ZipFile(built[0]) as wheel:
+        text = wheel.read(next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))).decode()
+    shown = text.partition("\n\n")[2]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "](docs/" in readme
+    assert re.findall(r"\]\((?!https?:|#)", shown) == []
+    assert "docs/overview.png in the source distribution" in shown
+    assert len(shown.splitlines()) == len(readme.splitlines())
 
 
 def test_the_sdist_holds_what_builds_tests_and_explains_the_package(built: tuple[Path, Path]):
     with tarfile.open(built[1]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
-    docs = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").iterdir()}
+    docs = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "docs").rglob("*")
+        if path.is_file() and not {"_build", "__pycache__"} & set(path.parts)
+    }
     assert {f"src/morphmlp/{name}" for name in FILES} | tests | docs <= names
     root_files = {
         "pyproject.toml",

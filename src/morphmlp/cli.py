@@ -6,6 +6,7 @@ A verb's module is imported when it is asked for, and imports torch after its op
 import difflib
 import importlib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from morphmlp import signals
 from morphmlp.commands.parsing import INTERRUPTED, TERMINATED, USAGE_ERROR, USER_ERROR
 from morphmlp.data.media.formats import refuse_address
+from morphmlp.data.media.remote import REMOTE_SCHEMES
 from morphmlp.distributed import rank
 from morphmlp.errors import UserError
 from morphmlp.output import discard, discard_closed_output, tell
@@ -27,9 +29,12 @@ VERBS = {
     "calibrate": "teach a checkpoint when not to answer: a temperature and a threshold from held-out data",
     "predict": "say what videos or images show",
     "watch": "say what happens when: in recordings, streams and cameras, as it comes",
+    "serve": "answer over HTTP, with a page for people: drop a video, or use the camera",
     "features": "write what a model sees in videos or images as vectors, and which are alike",
     "segment": "say what each pixel of an image shows: masks and overlays",
     "convert": "turn a released file, an image model or another frame count into a checkpoint",
+    "export": "write a model for ONNX Runtime, OpenVINO or torch.export, checked against its checkpoint",
+    "push": "give a checkpoint to others: the Hugging Face Hub, with a card written from it",
     "visualize": "look inside a model: feature maps, weights, branch weights, Grad-CAM",
     "bench": "time a model on this machine: plain, optimized, and beside other models",
     "ablate": "train the rows of one of the paper's tables 6 to 10 side by side",
@@ -37,7 +42,11 @@ VERBS = {
     "table": "print a table of the paper beside what is counted here",
 }
 
-READ_ADDRESSES = {"watch"}
+# Dependencies that `docs/requirements-runtime.txt` leaves out.
+LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
+READ_ADDRESSES = {"watch"}  # streams, too
+NO_ADDRESSES = {"--out", "--csv", "--list", "--config", "--recipe"}  # options whose values are files and folders here
+READ_FILES_AT_ADDRESSES = {"calibrate", "check-data", "evaluate", "features", "predict", "train"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,12 +101,19 @@ def _run(arguments: list[str]) -> int:
         return _unknown_verb(arguments[0])
     try:
         if arguments[0] not in READ_ADDRESSES:
-            _refuse_addresses(arguments[1:])
+            _refuse_addresses(arguments[1:], files_are_read=arguments[0] in READ_FILES_AT_ADDRESSES)
         verb = importlib.import_module(f"morphmlp.commands.{arguments[0].replace('-', '_')}")
         return verb.run(_with_underscores(arguments[1:]))
     except UserError as error:
         process = f" (process {rank()})" if rank() else ""
         tell(f"error{process}: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        tell(
+            f"error: {arguments[0]} needs {error.name} for this, which is not installed: pip install {error.name}; "
+            "without torch, predict takes what `morphmlp export` wrote"
+        )
     except OSError as error:
         if is_closed_pipe(error):
             raise
@@ -118,11 +134,15 @@ def _unknown_verb(verb: str) -> int:
     return USAGE_ERROR
 
 
-def _refuse_addresses(arguments: list[str]) -> None:
-    """Raises UserError where an argument or the value of an option is an address, which only some verbs read."""
-    for argument in arguments:
-        value = argument.partition("=")[2] if argument.startswith("--") else argument
-        if "://" in value:
+def _refuse_addresses(arguments: list[str], *, files_are_read: bool) -> None:
+    """Raises UserError where an argument or the value of an option is an address, which only some verbs read.
+
+    A checkpoint of the hub is none of these: every verb that takes a checkpoint takes it.
+    """
+    taken = ("hf://", *(f"{scheme}://" for scheme in REMOTE_SCHEMES if files_are_read))
+    for before, argument in itertools.pairwise(["", *arguments]):
+        option, _, value = argument.partition("=") if argument.startswith("--") else (before, "", argument)
+        if "://" in value and (option in NO_ADDRESSES or not value.lower().startswith(taken)):
             refuse_address(value)
 
 

@@ -1,14 +1,20 @@
 """The processes that torchrun starts: the number of this one, and what they send one another."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from torch import nn
 
 Item = TypeVar("Item")
+
+# For the share of another process to be done. One that is dead is noticed at once; torch's 30 minutes end a long work
+# whose shares are not alike.
+MOST_WAIT = timedelta(days=7)
 
 
 def rank() -> int:
@@ -39,12 +45,15 @@ def is_main() -> bool:
 @contextmanager
 def process_group() -> Iterator[None]:
     """Connects the processes for the body, to gather results on the CPU; a single process needs nothing."""
-    from torch import distributed
-
-    if world_size() == 1 or distributed.is_initialized():
+    if world_size() == 1:
         yield
         return
-    distributed.init_process_group("gloo")
+    from torch import distributed
+
+    if distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("gloo", timeout=MOST_WAIT)
     try:
         yield
     finally:
@@ -63,8 +72,12 @@ def gather(items: list[Item]) -> list[Item]:
 
 
 @contextmanager
-def failing_together() -> Iterator[None]:
-    """Raises an error of the body in all processes: without it, the others would wait for ever for results."""
+def failing_together(*, meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
+    """Raises an error of the body in all processes: without it, the others would wait for ever for results.
+
+    Args:
+        meanwhile: called again and again while the others are at work; all processes give one, or none does.
+    """
     failures: list[Exception] = []
     try:
         yield
@@ -72,8 +85,29 @@ def failing_together() -> Iterator[None]:
         if world_size() == 1:
             raise
         failures.append(error)
+    if meanwhile is not None:
+        failures += _wait_for_all(meanwhile)
     if failures := gather(failures):
         raise failures[0]
+
+
+def _wait_for_all(meanwhile: Callable[[], None], *, every_s: float = 0.5) -> list[Exception]:
+    """Waits until all processes are here; returns what `meanwhile` has raised, after which it is called no more."""
+    if world_size() == 1:
+        return []
+    from torch import distributed
+
+    failures: list[Exception] = []
+    all_here = distributed.barrier(async_op=True)
+    assert all_here is not None, "the process is of the group"
+    while not (failures or all_here.is_completed()):
+        try:
+            meanwhile()
+        except Exception as error:
+            failures.append(error)
+        time.sleep(every_s)
+    all_here.wait()
+    return failures
 
 
 def join_processes(*, cpu: bool) -> None:

@@ -6,15 +6,16 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from morphmlp.errors import DataError
+from morphmlp.errors import ConfigError, DataError
 from morphmlp.formatting import as_json
 from morphmlp.signals import end_if_asked
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # or the quota, or the largest file of the file system
 UNFINISHED = ".unfinished"  # how temporary names end
 _NEW, _OLD, _LOCK = "new", "old", "lock"  # in a folder of that name
 
@@ -171,6 +172,25 @@ def require_replaceable(path: str | Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
+def require_apart(outputs: Iterable[tuple[str, str | Path]], inputs: Iterable[str | Path] = ()) -> None:
+    """Raises ConfigError where two outputs are one file, or an output is an input, which it would replace.
+
+    Args:
+        outputs: the option and the path of each, such as `("--out", "x.csv")`. Devices and pipes are not replaced.
+    """
+    sources = {os.path.normcase(os.path.realpath(path)) for path in inputs}
+    taken: dict[str, str] = {}
+    for option, path in outputs:
+        place = os.path.normcase(os.path.realpath(path))
+        if os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place):
+            continue
+        if place in sources:
+            raise ConfigError(f"{option} {path} is the source itself; give another name")
+        if place in taken:
+            raise ConfigError(f"{option} {path} is also written by {taken[place]}; give each result a name of its own")
+        taken[place] = option
+
+
 def replace_json(path: str | Path, values: Any) -> None:
     """Writes values as a JSON file, which takes the place of `path` when it is complete; NaN is null there."""
     with replaced_file(path) as file:
@@ -181,6 +201,56 @@ def replace_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file that takes the place of `path` when it is complete."""
     with _replaced(path) as temporary:
         temporary.write_bytes(content)
+
+
+class AppendedFile:
+    """A file that grows by whole records, each of which ends a line: a reader or a later run finds no half of one.
+
+    What a killed process has left of a record is cut off when the file is opened, and what a full disk has taken of one
+    when that fails.
+
+    Raises:
+        OSError: it names the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with _naming(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            self.num_bytes = end_of_records(self._descriptor)
+            self._cut()
+
+    def append(self, record: bytes) -> None:
+        """Adds a record, or several; other processes can read it from now on."""
+        with _naming(self.path):
+            try:
+                written = 0
+                while written < len(record):
+                    written += os.write(self._descriptor, record[written:])
+            except OSError:
+                self._cut()
+                raise
+        self.num_bytes += len(record)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._descriptor, self.num_bytes)
+        os.lseek(self._descriptor, self.num_bytes, os.SEEK_SET)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def end_of_records(descriptor: int, *, block: int = 2**16) -> int:
+    """Bytes up to the last line end of an open file, and with it: 4 where it holds `one`, a line end, and `tw`."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        last = os.read(descriptor, end - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
+        end = start
+    return 0
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import multiprocessing
 import os
+import platform
 import select
 import shlex
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +56,30 @@ def cause_of_death(exitcode: int | None) -> str:
     if exitcode is not None and -exitcode in set(signal.Signals):
         return signal.Signals(-exitcode).name
     return f"exit code {exitcode:#x}" if exitcode is not None and exitcode > 255 else f"exit code {exitcode}"
+
+
+def limit_memory(num_bytes: int) -> None:
+    """Lets this process take so many bytes more than it has now; a request for more fails. Only Linux counts them."""
+    try:
+        import resource
+
+        with open("/proc/self/statm") as numbers:
+            pages = int(numbers.read().split()[5])  # of data and stack, see proc(5)
+    except (ImportError, OSError):
+        return
+    limit = pages * resource.getpagesize() + num_bytes
+    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if highest < 0 else min(limit, highest), highest))
+
+
+def most_open_files() -> int:
+    """How many files and connections this process may have open; a large number where the system has no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return 1_000_000
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if 0 <= soft < 1_000_000 else 1_000_000
 
 
 @cache
@@ -106,3 +132,45 @@ def relative_path(path: str | os.PathLike[str], folder: str | os.PathLike[str]) 
 def command_line(arguments: Sequence[str]) -> str:
     """The arguments as a person types them into the shell of this system."""
     return subprocess.list2cmdline(arguments) if ON_WINDOWS else shlex.join(arguments)
+
+
+def cache_folder(name: str) -> Path:
+    """Where the package keeps what it can make again: a folder of that name in `~/.cache/morphmlp`.
+
+    `MORPHMLP_CACHE` names another place for all of them; `XDG_CACHE_HOME` stands for `~/.cache`.
+    """
+    if folder := os.environ.get("MORPHMLP_CACHE"):
+        return Path(folder, name)
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(caches, "morphmlp", name)
+
+
+@cache
+def processor_kind() -> str:
+    """The maker of this processor and its widest instructions for matrix products, which say what is fast on it.
+
+    As "intel amx", "amd avx512_bf16", "intel avx2"; where the system does not say, its architecture, as "arm64".
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine().lower()
+    return kind_of_processor(lines) or platform.machine().lower()
+
+
+_MAKERS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
+_INSTRUCTIONS = {"amx_bf16": "amx", "avx512_bf16": "avx512_bf16", "avx512f": "avx512", "avx2": "avx2"}  # widest first
+
+
+def kind_of_processor(lines: Sequence[str]) -> str | None:
+    """`processor_kind` of the lines of Linux's `/proc/cpuinfo`; None where they do not say.
+
+    >>> kind_of_processor(["vendor_id : GenuineIntel", "flags : fpu avx2 avx512f"])
+    'intel avx512'
+    """
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    flags = facts.get("flags", "").split()
+    instructions = next((kind for flag, kind in _INSTRUCTIONS.items() if flag in flags), None)
+    if instructions is None:
+        return None
+    return f"{_MAKERS.get(facts.get('vendor_id', ''), 'other')} {instructions}"

@@ -114,10 +114,22 @@ def test_a_page_names_every_bar_for_the_keyboard_and_escapes_what_it_shows(tmp_p
     assert not re.search(r"(src|href)=.https?:", text)
 
 
+def test_a_page_draws_the_scores_and_the_threshold_over_the_time():
+    elements = Elements(timeline_section(example())).found
+    lines = [attributes for tag, attributes in elements if tag == "polyline"]
+    assert [line["points"] for line in lines] == ["125.0,80.0 375.0,10.0 625.0,70.0", "125.0,90.0 375.0,100.0"]
+    assert [line["stroke"] for line in lines] == [*example().colours.values()][:2][::-1]
+    assert [attributes["d"] for tag, attributes in elements if tag == "path"] == ["M0,50.0H1000"]
+    alone = timeline_section(example(times_s=np.array([1.0]), scores={"a": np.array([0.5])}))
+    assert "points='0.0,50.0 1000.0,50.0'" in alone
+    assert "<svg" not in timeline_section(example(scores={}))
+
+
 def test_a_long_row_is_listed_in_part_and_an_empty_one_is_named():
     many = [Segment(i, i + 1, "a") for i in range(MOST_LISTED + 3)]
     text = timeline_section(example(rows={"truth": many, "prediction": []}, frames=None))
     assert text.count("<tr><td>") == MOST_LISTED
     assert "and 3 more" in text
     assert "prediction: nothing" in text
+    assert "<p class='empty'>nothing</p>" in text
     assert text.count("<li") == MOST_LISTED + 3

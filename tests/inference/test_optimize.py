@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from morphmlp.checkpoints.folder import save
 from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError, UserError
-from morphmlp.inference.optimize import Agreement, FusedChunkFC, FusedLinear, agreement, optimize
+from morphmlp.inference.optimize import (
+    DTYPES,
+    Agreement,
+    FusedChunkFC,
+    FusedLinear,
+    _one_dnn_is_right,
+    agreement,
+    optimize,
+)
 from morphmlp.models.branch_mean import mean_output
 from morphmlp.models.morphfc import ChunkFC
 from morphmlp.models.morphmlp import InputShapeError
@@ -256,6 +264,35 @@ def test_a_dtype_that_the_processor_has_no_product_for_runs_through_plain_layers
     model = make()
     clips = random_clips(model)
     assert relative_error(optimize(model)(clips), model(clips).double()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda x: x + 0.5, lambda x: x.flip(-1), lambda x: x * float("nan")],
+    ids=["another_bias", "another_order", "nan"],
+)
+@torch.no_grad()
+def test_operators_that_compute_something_else_are_not_used(monkeypatch, wrong):
+    right = FusedLinear.forward
+    monkeypatch.setattr(FusedLinear, "forward", lambda self, x: wrong(right(self, x)))
+    model = make()
+    clips = random_clips(model)
+    plain = optimize(model)
+    assert not [module for module in plain.modules() if isinstance(module, FusedLinear)]
+    assert relative_error(plain(clips), model(clips).double()) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+def test_the_operators_of_this_pytorch_pass_their_self_test(dtype):
+    assert _one_dnn_is_right(FusedLinear.forward, dtype)
+
+
+@pytest.mark.parametrize("allocator", [True, False])
+def test_the_allocator_of_the_process_is_left_alone_on_demand(monkeypatch, allocator):
+    calls = []
+    monkeypatch.setattr("morphmlp.inference.optimize.keep_freed_memory", lambda: calls.append(None))
+    optimize(make(), allocator=allocator)
+    assert len(calls) == allocator
 
 
 @torch.no_grad()

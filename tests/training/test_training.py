@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 import morphmlp.training.run as training
 from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.cli import main
+from morphmlp.data.media.video import probe
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
@@ -81,6 +83,8 @@ def test_checkpoints_hold_the_class_names_the_input_and_a_summary(finished: Path
         assert model.config == tiny.model_config(10)
         assert info.training["data"] == str(data)
         assert info.training["videos"] == 20
+        durations_s = [probe(path).duration_s for path in (data / "train").rglob("*.mp4")]
+        assert info.training["median_duration_s"] == round(statistics.median(durations_s), 3)
     best = load_config(finished / "best")[1].training
     assert best["val_top1"] == max(line["val_top1"] for line in tiny.read_log(finished) if "val_top1" in line)
 

@@ -1,12 +1,8 @@
 """A checkpoint: a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on."""
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,65 +10,17 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from morphmlp.checkpoints.hub import is_hub_name, local_checkpoint
+from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, CheckpointInfo, config_values, load_config
 from morphmlp.checkpoints.pickles import require_weights
-from morphmlp.config import InputConfig, ModelConfig, default_input
-from morphmlp.errors import CheckpointError, ConfigError
-from morphmlp.files import read_text, replace_json, replaced_folder, require_file
+from morphmlp.config import default_input
+from morphmlp.errors import CheckpointError
+from morphmlp.files import replace_json, replaced_folder, require_file
 from morphmlp.formatting import as_json, shortened
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import build_model
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-
-
-@dataclass
-class CheckpointInfo:
-    """What a checkpoint's `config.json` holds beside the model.
-
-    Attributes:
-        input: how a video becomes clips.
-        labels: class names in the order of the logits; empty where they are unknown.
-        training: a summary of how the weights came about, for people.
-        version: of the package that wrote it.
-        temperature: what the logits are divided by before any softmax; `morphmlp calibrate` fits it.
-        threshold: the least probability of the best class with which a classifier answers; None always answers.
-
-    Raises:
-        ConfigError: the temperature is not within 0.001 and 1,000, or the threshold not within 0 and 1.
-    """
-
-    input: InputConfig = field(default_factory=InputConfig)
-    labels: list[str] = field(default_factory=list)
-    training: dict[str, Any] = field(default_factory=dict)
-    version: str = field(default_factory=lambda: version("morphmlp"))
-    temperature: float = 1.0
-    threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        # Ends beyond what any fit gives: outside them logits would overflow, or all classes be equal.
-        if not (_is_number(self.temperature) and 0.001 <= self.temperature <= 1_000):
-            raise ConfigError(f"temperature is {self.temperature!r}; allowed: 0.001 to 1,000")
-        if self.threshold is not None and not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
-            raise ConfigError(f"threshold is {self.threshold!r}; allowed: 0 to 1, or None, which always answers")
-
-    @property
-    def calibration(self) -> dict[str, float]:
-        """Temperature and threshold, where they are not the usual ones."""
-        usual = {"temperature": 1.0, "threshold": None}
-        return {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
-
-    def with_fresh_head(self) -> "CheckpointInfo":
-        """What still holds when the classifier is another one."""
-        return replace(self, labels=[], temperature=1.0, threshold=None)
-
-    def class_names(self, num_classes: int) -> list[str]:
-        """The labels; where they are unknown, the classes' numbers."""
-        return self.labels or [str(i) for i in range(num_classes)]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+__all__ = ["CheckpointInfo", "fit_state_dict", "load", "load_config", "load_with_info", "rewrite_info", "save"]
 
 
 def save(model: MorphMLP, folder: str | Path, info: CheckpointInfo | None = None) -> None:
@@ -105,7 +53,7 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # Not the library's own save_file: it reports a full disk as an error of the format, and hides the file from others.
     (folder / WEIGHTS_FILE).write_bytes(serialize(weights))
-    (folder / CONFIG_FILE).write_text(as_json(_config_values(model.config, info), indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(as_json(config_values(model.config, info), indent=2) + "\n", encoding="utf-8")
 
 
 def rewrite_info(
@@ -121,39 +69,17 @@ def rewrite_info(
         CheckpointError: `folder` is no checkpoint.
         OSError: a file cannot be written; the checkpoint stays as it was.
     """
+    if out is None and is_hub_name(folder):
+        raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
+    folder = local_checkpoint(folder)
     model, info = load_config(folder)
-    values = _config_values(model, change(info))
+    values = config_values(model, change(info))
     if out is None:
-        replace_json(Path(folder) / CONFIG_FILE, values)
+        replace_json(folder / CONFIG_FILE, values)
         return
     with replaced_folder(out) as temporary:
-        shutil.copyfile(Path(folder) / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
+        shutil.copyfile(folder / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
         replace_json(temporary / CONFIG_FILE, values)
-
-
-def _config_values(model: ModelConfig, info: CheckpointInfo) -> dict[str, Any]:
-    """What `config.json` holds; of a checkpoint that was never calibrated, what it held before there was `calibrate`.
-
-    Raises:
-        CheckpointError: the model names no classes of whole videos, but has a temperature or a threshold.
-    """
-    info = replace(info)  # checks its fields again, which a program may have set
-    _refuse_calibration(model, info)
-    return {
-        "version": info.version,
-        "model": model.to_dict(),
-        "input": info.input.to_dict(),
-        "labels": info.labels,
-        "training": info.training,
-        **info.calibration,
-    }
-
-
-def _refuse_calibration(model: ModelConfig, info: CheckpointInfo) -> None:
-    if model.task != "classification" and info.calibration:
-        raise CheckpointError(
-            f"{' and '.join(info.calibration)} of a model for {model.task}: only classifiers have any"
-        )
 
 
 def _info_of(model: MorphMLP) -> CheckpointInfo:
@@ -164,18 +90,24 @@ def _info_of(model: MorphMLP) -> CheckpointInfo:
 
 
 def load(folder: str | Path) -> MorphMLP:
-    """Loads a checkpoint folder's model, in evaluation mode.
+    """Loads a model in evaluation mode: of a checkpoint folder, or of the hub as `hf://owner/name[@revision]`.
 
     Raises:
-        CheckpointError: the folder or a file in it is missing or damaged.
+        CheckpointError: the folder or a file in it is missing or damaged, or the hub's cannot be fetched.
     """
     return load_with_info(folder)[0]
 
 
 def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     """Loads a checkpoint folder's model, in evaluation mode, and what is written beside it."""
+    folder = local_checkpoint(folder)
     config, info = load_config(folder)
-    path = Path(folder) / WEIGHTS_FILE
+    path = folder / WEIGHTS_FILE
+    if info.exported and not path.exists():
+        raise CheckpointError(
+            f"{folder} is an exported model, which predict, evaluate, watch and segment take; give the checkpoint that "
+            "it was exported from"
+        )
     try:
         require_file(path)  # to the library, a file that may not be read is a missing one
         weights = load_file(path)
@@ -191,49 +123,6 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     fit_state_dict(model, weights, source=str(path))
     model.checkpoint_info = info
     return model.eval(), info
-
-
-def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
-    """Reads a checkpoint folder's `config.json`, without the weights."""
-    path = Path(folder) / CONFIG_FILE
-    _refuse_run(Path(folder))
-    if not path.exists():
-        hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
-        raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")
-    try:
-        values = json.loads(read_text(path))
-        model = ModelConfig.from_dict(values["model"])
-        labels = values["labels"]
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise CheckpointError(f"{path}: labels must be a list of class names")
-        if labels and len(labels) != model.num_classes:
-            raise CheckpointError(f"{path}: {len(labels)} labels for a model of {model.num_classes} classes")
-        info = CheckpointInfo(
-            InputConfig.from_dict(values["input"]),
-            labels,
-            dict(values["training"]),
-            str(values["version"]),
-            **{name: values[name] for name in ("temperature", "threshold") if name in values},
-        )
-        _refuse_calibration(model, info)
-    except CheckpointError:
-        raise
-    except ConfigError as error:
-        raise CheckpointError(f"{path} does not fit: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:  # which holds, and would print, the whole file
-        raise CheckpointError(f"{path} cannot be read (it is no text in UTF-8): the file is damaged") from None
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
-    return model, info
-
-
-def _refuse_run(folder: Path) -> None:
-    """A run has a `config.json` too; its checkpoints are the folders in it."""
-    checkpoints = [f"{folder / name}" for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
-    if checkpoints and not (folder / WEIGHTS_FILE).exists():
-        raise CheckpointError(f"{folder} is a run, not a checkpoint; give {' or '.join(checkpoints)}")
 
 
 def fit_state_dict(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import add_execution, make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import add_cache, add_execution, make_parser, print_json, use_limits, write_and_show
 from morphmlp.config import ListConfig
 from morphmlp.errors import CheckpointError
 from morphmlp.files import require_own_folder
@@ -16,14 +16,13 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options, lists = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.inference.device import Execution
     from morphmlp.tasks.classification.calibration.calibrate import calibrate_checkpoint, write_calibration
     from morphmlp.tasks.classification.calibration.report import calibration_tables, plot_reliability, summary
 
-    set_most_damage(options.max_damage)
+    use_limits(options)
     _require_place(options)
     with counting("files", enabled=not options.json) as progress:
         calibration = calibrate_checkpoint(
@@ -54,7 +53,7 @@ def run(arguments: list[str]) -> int:
 
 def _require_place(options: Namespace) -> None:
     """Finds out before all the work whether its result can be written."""
-    from morphmlp.checkpoints.folder import CONFIG_FILE, WEIGHTS_FILE, load_config
+    from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, load_config
 
     load_config(options.checkpoint)
     if options.out:
@@ -74,7 +73,7 @@ def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
         "morphmlp calibrate runs/mine/best my_videos --unknown other_videos\n"
         "  morphmlp calibrate runs/mine/best my_videos --at_precision 0.95 --out careful --plots plots",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a classifier")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a classifier, or hf://owner/name of the hub")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")
     parser.add_argument(
         "--at_precision",
@@ -93,6 +92,7 @@ def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
     parser.add_argument("--plots", type=str | None, help="folder for reliability.png")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_execution(parser)
+    add_cache(parser)
     parser.add_class_arguments(ListConfig, "lists", help="How the data is read; what is not given is as in training")
     given = parser.parse_args(arguments, defaults=False).as_dict()
     return parser.parse_args(arguments), given.get("lists") or {}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_max_damage, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_cache, add_max_damage, make_parser, print_json, use_limits
 from morphmlp.config import SplitConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -23,11 +23,10 @@ def run(arguments: list[str]) -> int:
     from morphmlp.analysis.data_check.check import check_data, results_folder
     from morphmlp.analysis.data_check.copies import COPIES_ABOVE
     from morphmlp.analysis.data_check.tables import check_tables
-    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
 
-    set_most_damage(options.max_damage)
+    use_limits(options)
     plain = options.as_dict()
     folder = results_folder(options.data, options.out)
     try:
@@ -75,6 +74,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--workers", type=PositiveInt, help="processes that decode; default: one a core")
     parser.add_argument("--timeout", type=PositiveFloat, default=60.0, help="seconds after which a file is given up")
     add_max_damage(parser)
+    add_cache(parser)
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier check found out")
     parser.add_argument(
         "--copies", type=str | None, help="checkpoint of a classifier: name near copies in other splits or classes"

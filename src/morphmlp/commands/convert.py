@@ -62,10 +62,11 @@ def run(arguments: list[str]) -> int:
 def _read(options: Namespace) -> "MorphMLP":
     """The source's model, with what is saved beside it in `checkpoint_info`."""
     from morphmlp.checkpoints.folder import load
+    from morphmlp.checkpoints.hub import local_checkpoint
     from morphmlp.checkpoints.released import read_released, released_info
     from morphmlp.data.sets.class_names import class_names_of
 
-    if not Path(options.source).is_dir():
+    if not local_checkpoint(options.source).is_dir():
         labels = class_names_of(options.labels) if options.labels else None
         model = read_released(options.source, frames=options.frames, num_classes=len(labels) if labels else None)
         model.checkpoint_info = released_info(model, options.source, labels=options.labels, protocol=options.protocol)

@@ -1,12 +1,20 @@
 """`morphmlp evaluate`."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import Parser, add_protocol, add_segments, make_parser, print_json, write_and_show
+from morphmlp.commands.parsing import (
+    Parser,
+    add_cache,
+    add_protocol,
+    add_segments,
+    make_parser,
+    print_json,
+    use_limits,
+    write_and_show,
+)
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
@@ -31,7 +39,7 @@ def run(arguments: list[str]) -> int:
         "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2\n"
         "  morphmlp evaluate runs/mine/best recordings --timeline --length 2 --step 0.5",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")
     parser.add_argument("--split", type=str | None, help="train, val, test or all")
     parser.add_argument("--shuffle_frames", action="store_true", help="destroy the order of a video's frames")
@@ -40,6 +48,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
+    add_cache(parser)
     _add_timeline(parser)
     for task in TASKS.values():
         parser.add_class_arguments(
@@ -48,14 +57,14 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 
-    from morphmlp.checkpoints.folder import load_config
-    from morphmlp.data.media.limits import set_most_damage
+    from morphmlp.checkpoints.hub import folder_name
+    from morphmlp.checkpoints.info import load_config
 
-    set_most_damage(options.max_damage)
+    use_limits(options)
     task = TASKS[load_config(options.checkpoint)[0].task]
     own_options = _own_options(task, given, options.checkpoint)
     kind, article, files = ("timeline", "a", set(TIMELINE_FILES)) if options.timeline else ("evaluation", "an", _FILES)
-    out = Path(options.out or f"{os.path.realpath(options.checkpoint)}-{kind}")
+    out = Path(options.out or f"{folder_name(options.checkpoint)}-{kind}")
     require_own_folder(out, files, what=f"{article} {kind}")
     _evaluate(task, options, own_options, out)
     return 0
@@ -98,7 +107,7 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
     from morphmlp.inference.device import Execution
 
     with counting(task.unit, enabled=not options.json and is_main()) as progress:
-        execution = Execution(options.device, options.precision, options.workers, progress)
+        execution = Execution(options.device, options.precision, options.workers, progress, options.engine)
         result = task.evaluate(
             options.checkpoint, options.data, split=options.split, options=own_options, execution=execution
         )
@@ -113,5 +122,6 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
             print_all(report.evaluation_tables(result))
 
     write_and_show(lambda: report.write_evaluation(result, out), show)
-    *names, last = TIMELINE_FILES if options.timeline else task.output_files
+    files = TIMELINE_FILES if options.timeline else task.output_files
+    *names, last = [name for name in files if (out / name).exists()]
     tell(f"{', '.join(names)} and {last} are in {out}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_execution, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_cache, add_execution, make_parser, print_json, use_limits
 from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -23,13 +23,12 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _read_options(arguments)
 
-    from morphmlp.data.media.limits import set_most_damage
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
     from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.features.run import write_features
 
-    set_most_damage(options.max_damage)
+    use_limits(options)
     extractor = FeatureExtractor(
         options.checkpoint,
         layer=options.layer,
@@ -42,7 +41,7 @@ def run(arguments: list[str]) -> int:
     files, classes = _files(options, extractor.kind)
     unit = f"{extractor.kind}s" if options.step is None else "windows"
     try:
-        with counting(unit, enabled=not options.json and is_main()) as progress:
+        with counting(unit, enabled=not options.json and is_main(), lines=True) as progress:
             features = write_features(
                 extractor,
                 files,
@@ -74,12 +73,12 @@ def _read_options(arguments: list[str]) -> Namespace:
         "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
         "  morphmlp features runs/mine/best long.mp4 --step 1 --length 2 --format npz",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")
     parser.add_argument("--data", type=str | None, help="labelled data, in any layout that train takes")
     parser.add_argument("--out", type=str, default="features", help="folder for the results")
     parser.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next")
-    parser.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: a clip, or a step")
+    parser.add_argument("--length", type=PositiveFloat, help="seconds of a window; default: as `morphmlp watch`")
     parser.add_argument(
         "--layer",
         type=Layer,
@@ -95,6 +94,7 @@ def _read_options(arguments: list[str]) -> Namespace:
     group.add_argument("--clips", type=PositiveInt, help="views of a video in time")
     group.add_argument("--crops", type=Literal[1, 3] | None, help="views of a video in space")
     add_execution(parser)
+    add_cache(parser)
     parser.add_class_arguments(ListConfig, "lists", help="How --data is read")
     options = parser.parse_args(arguments)
     if bool(options.sources) == bool(options.data):
@@ -105,11 +105,11 @@ def _read_options(arguments: list[str]) -> Namespace:
 def _files(options: Namespace, kind: Literal["video", "image"]) -> "tuple[list[FeatureFile], list[str]]":
     """What there is to look at, and the names of its classes."""
     from morphmlp.analysis.data_check.inventory import WHOLE, take_inventory
-    from morphmlp.data.sets.find import expand_paths
+    from morphmlp.data.sets.find import expand_sources
     from morphmlp.tasks.classification.features.sources import FeatureFile
 
     if options.sources:
-        return [FeatureFile(path) for path in expand_paths(options.sources, kind)], []
+        return [FeatureFile(path) for path in expand_sources(options.sources, kind)], []
     lists = ListConfig.from_dict(options.as_dict()["lists"])
     found = take_inventory(options.data, readings={"lists": lists})
     files = [

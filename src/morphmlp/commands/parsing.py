@@ -80,7 +80,7 @@ def make_parser(verb: str, usage: str, description: str, example: str) -> Parser
 
 
 def add_protocol(parser: Parser, *, workers: bool = True) -> None:
-    """The options of the test protocol, and those of `add_execution`."""
+    """The options of the test protocol, those of `add_execution`, and `--engine`."""
     group = parser.add_argument_group("test protocol (default: what the checkpoint was saved with)")
     group.add_argument("--clips", type=int | None, help="views of a video in time")
     group.add_argument("--crops", type=int | None, help="views of a video in space, 1 or 3")
@@ -90,6 +90,7 @@ def add_protocol(parser: Parser, *, workers: bool = True) -> None:
         help="how the views are joined: the sum of their logits, or the mean of their probabilities",
     )
     add_execution(parser, workers=workers)
+    add_engine(parser)
 
 
 def add_execution(parser: Parser, *, workers: bool = True) -> None:
@@ -101,15 +102,31 @@ def add_execution(parser: Parser, *, workers: bool = True) -> None:
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
 
 
+def add_engine(parser: Parser) -> None:
+    """What computes; `auto` is described in `docs/deploy.md`."""
+    parser.add_argument(
+        "--engine",
+        type=Literal["auto", "torch", "optimized", "onnxruntime", "openvino"],
+        default="auto",
+        help="what computes; auto: the fastest by known figures, with an export only where that pays",
+    )
+
+
 def add_segments(parser: Parser, title: str) -> Any:
     """The options of windows, and of the segments that are found in them; returns their group."""
     group = parser.add_argument_group(title)
     group.add_argument(
         "--length",
         type=PositiveFloat,
-        help="seconds of a window; default: what a densely sampled clip of the checkpoint spans, else 2",
+        help="seconds of a window; default: that of the training's windows (`train --window`), what a densely sampled "
+        "clip of the checkpoint spans, the median length of the clips that it was trained on, up to 10, or 2 where "
+        "that is not known",
     )
-    group.add_argument("--step", type=PositiveFloat, help="seconds from one window to the next; default: half a window")
+    group.add_argument(
+        "--step",
+        type=PositiveFloat,
+        help="seconds from one window to the next; default: half a window, an eighth where the training had windows",
+    )
     group.add_argument(
         "--threshold",
         type=ClosedUnitInterval,
@@ -117,18 +134,42 @@ def add_segments(parser: Parser, title: str) -> Any:
         "calibrate` has set it; 0: the best class, whatever its probability",
     )
     group.add_argument("--low", type=ClosedUnitInterval, help="probability that closes it; default: 0.8 of --threshold")
-    group.add_argument("--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5")
+    group.add_argument(
+        "--shortest", type=NonNegativeFloat, help="seconds of the shortest segment; default: 0.5, or less"
+    )
     return group
 
 
 def add_max_damage(parser: Parser) -> None:
-    """The verb hands the value to `data.media.limits.set_most_damage`."""
+    """`use_limits` puts the value into force."""
     parser.add_argument(
         "--max_damage",
         type=float | None,
         help="share of a video's packets that cannot be decoded from which on it is unreadable (default: 0.5, or what "
         "MORPHMLP_MAX_DAMAGE says)",
     )
+
+
+def add_cache(parser: Parser) -> None:
+    """`use_limits` puts the value into force; not in `train`, whose share of damage is a field of its configuration."""
+    parser.add_argument(
+        "--cache_gb",
+        type=PositiveFloat,
+        help="GB of copies of files at addresses that the disk keeps (default: 50, or what MORPHMLP_CACHE_GB says; "
+        "MORPHMLP_CACHE is the folder of all caches)",
+    )
+
+
+def use_limits(options: Namespace) -> None:
+    """Puts `--max_damage` and `--cache_gb` into force, in this process and in those that it starts.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    from morphmlp.data.media.limits import set_cache_size, set_most_damage
+
+    set_most_damage(options.get("max_damage"))
+    set_cache_size(options.get("cache_gb"))
 
 
 def protocol(options: Namespace) -> dict[str, Any]:
@@ -138,6 +179,7 @@ def protocol(options: Namespace) -> dict[str, Any]:
         "aggregation": options.aggregation,
         "device": options.device,
         "precision": options.precision,
+        "engine": options.engine,
     }
 
 
@@ -186,13 +228,13 @@ def _near_options(unknown: str, known: Iterable[str]) -> str:
 
 
 def _usage_reason(message: str) -> str:
-    """The parser's message in one line, and in the user's words.
+    r"""The parser's message in one line, and in the user's words.
 
-    >>> _usage_reason("Parser key \"epochs\":\\n  Expected a <class 'int'>. Got value: x")
+    >>> _usage_reason("Parser key \"epochs\":\n  Expected a <class 'int'>. Got value: x")
     '--epochs: expected int; got x'
     """
     text = " ".join(message.split())
-    text = re.sub(r'Parser key "([\w.]+)": ', r"--\1: ", text)
+    text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?: ', r"--\1: ", text)
     text = re.sub(r"<class '(\w+)'>|typing\.", lambda match: match[1] or "", text)
     if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
         text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"

@@ -5,7 +5,7 @@ from typing import Literal
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import USER_ERROR, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_engine, make_parser, print_json
 from morphmlp.output import tell
 
 
@@ -22,7 +22,8 @@ def run(arguments: list[str]) -> int:
 
     paths = expand_paths(options.paths, kind="image")
     outputs = plan_outputs(paths, Path(options.out), overwrite=options.overwrite)
-    predictor = SegmentPredictor(options.checkpoint, device=options.device, precision=options.precision)
+    how = {"device": options.device, "precision": options.precision, "engine": options.engine}
+    predictor = SegmentPredictor(options.checkpoint, **how)
     rows = []
     with counting("images", enabled=not options.json) as progress:
         for result, (mask, overlay) in zip(predictor.many(paths), outputs, strict=True):
@@ -49,11 +50,12 @@ def _read_options(arguments: list[str]) -> Namespace:
         "apart by their folders.",
         "morphmlp segment runs/camvid/best street.jpg more_streets --out masks",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a segmenter")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder of a segmenter, or hf://owner/name of the hub")
     parser.add_argument("paths", type=str, nargs="+", help="image files, folders or globs")
     parser.add_argument("--out", type=str, required=True, help="folder for the pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace pictures of the same names in --out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
     parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    add_engine(parser)
     return parser.parse_args(arguments)

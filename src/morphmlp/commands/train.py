@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, Namespace
 
-from morphmlp.commands.parsing import INTERRUPTED, Parser, make_parser, print_json
+from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
 from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -30,10 +30,12 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments, defaults=False)
     _refuse_second_data(parser, arguments)
 
+    from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
     from morphmlp.formatting import encodable
     from morphmlp.training import run as training
 
+    set_cache_size(options.cache_gb)
     try:
         if options.resume:
             _refuse_beside_resume(given)
@@ -97,7 +99,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--init",
         type=str | None,
-        help="checkpoint folder or released file to start from; without --model, sets model and input too",
+        help="checkpoint folder, hf://owner/name or released file to start from; without --model, sets model and "
+        "input too",
     )
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
@@ -108,6 +111,14 @@ def _parser() -> Parser:
         metavar="SHARE",
         help="the same as --lists.background: share of clips from between labelled stretches, of class (nothing)",
     )
+    parser.add_argument(
+        "--window",
+        type=float | str | None,
+        metavar="auto|SECONDS",
+        help="the same as --lists.window: clips of stretches are windows with their middle in them, as `watch` sees; "
+        "auto: twice the median stretch",
+    )
+    add_cache(parser)
     parser.add_class_arguments(TrainConfig, as_group=True)
     parser.add_class_arguments(
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
@@ -195,6 +206,8 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     plain, named = options.as_dict(), given.as_dict()
     if options.background is not None:
         plain["lists"]["background"] = options.background
+    if options.window is not None:
+        plain["lists"]["window"] = _window(options.window)
     readings = [task.reading_part for task in TASKS.values()]
     recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
@@ -205,7 +218,17 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
 
 
+def _window(value: float | str) -> float:
+    """As `lists.window` has it, where 0 is auto."""
+    if value == "auto":
+        return 0.0
+    if not isinstance(value, float) or not value > 0:
+        raise ConfigError(f"--window is {value}; allowed: auto, or seconds above 0, such as 1.5")
+    return value
+
+
 def _refuse_beside_resume(given: Namespace) -> None:
-    extra = [name for name, value in given.as_dict().items() if value is not None and name not in ("out", "resume")]
+    kept = ("out", "resume", "cache_gb")
+    extra = [name for name, value in given.as_dict().items() if value is not None and name not in kept]
     if extra:
         raise ConfigError(f"--resume goes on as the run was configured; leave out {', '.join(sorted(extra))}")

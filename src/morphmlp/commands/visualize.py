@@ -21,7 +21,9 @@ def run(arguments: list[str]) -> int:
         "morphmlp visualize runs/mine/best clip.mp4 --out inside --stage 2 --class moving_up\n"
         "  morphmlp visualize --augment my_videos --recipe k400_s16 --change erase=1 --out sheet.png",
     )
-    parser.add_argument("checkpoint", type=str | None, nargs="?", help="checkpoint folder")
+    parser.add_argument(
+        "checkpoint", type=str | None, nargs="?", help="checkpoint folder, or hf://owner/name of the hub"
+    )
     parser.add_argument("path", type=str | None, nargs="?", help="video file, or image file for a model of images")
     parser.add_argument(
         "--out",

@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_protocol, add_segments, make_parser, protocol, write_and_show
+from morphmlp.commands.parsing import (
+    USER_ERROR,
+    add_protocol,
+    add_segments,
+    make_parser,
+    protocol,
+    use_limits,
+    write_and_show,
+)
 from morphmlp.errors import ConfigError, MediaError
-from morphmlp.formatting import as_json
+from morphmlp.files import require_apart
+from morphmlp.formatting import as_json, one_line
 from morphmlp.output import tell
 from morphmlp.signals import Terminated, take_note
 
@@ -22,31 +31,33 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = _parser().parse_args(arguments)
 
-    from morphmlp.data.media.limits import set_most_damage
+    from morphmlp.data.clips.windows import usual_core_s, usual_windows
     from morphmlp.tasks.classification.predictor import Predictor
-    from morphmlp.tasks.classification.timeline.pictures import require_timeline
     from morphmlp.tasks.classification.timeline.recorder import Recorder
-    from morphmlp.tasks.classification.timeline.rendering import require_render
-    from morphmlp.tasks.classification.timeline.segments import SHORTEST_S
+    from morphmlp.tasks.classification.timeline.segments import usual_shortest_s
 
-    set_most_damage(options.max_damage)
+    use_limits(options)
     predictor = Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
     sources = _sources(options.sources)
-    if options.timeline is not None:
-        require_timeline(options.timeline, num_sources=len(sources))
-    if options.render is not None:
-        if len(sources) != 1 or not isinstance(sources[0], Path):
-            raise ConfigError(f"--render {options.render} is for one file; {len(sources)} source(s) are given")
-        require_render(sources[0], options.render)
+    _require_places(options, sources)
+    options.length, options.step = usual_windows(
+        options.length,
+        options.step,
+        config=predictor.input,
+        frames=predictor.config.frames,
+        training=predictor.info.training,
+    )
+    core_s = usual_core_s(options.length, options.step, config=predictor.input)
     recorder = Recorder(
         [_name(source) for source in sources],
         predictor.labels,
         options.out or [],
         threshold=predictor.threshold,
         low=options.low,
-        shortest_s=SHORTEST_S if options.shortest is None else options.shortest,
+        shortest_s=usual_shortest_s(core_s) if options.shortest is None else options.shortest,
+        core_s=core_s,
         every_s=options.every,
     )
     try:
@@ -71,14 +82,14 @@ def _parser():
         "morphmlp watch runs/mine/best long.mp4 --length 2 --step 0.5 --out segments.csv long.vtt\n"
         "  morphmlp watch runs/mine/best rtsp://10.0.0.5/1 --json --out today.json",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="+", help="files, folders, globs, addresses, camera:0 or -")
     parser.add_argument("--top", type=PositiveInt, default=3, help="classes to show")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each window")
     segments = add_segments(parser, "windows and segments")
     segments.add_argument("--out", type=str, nargs="+", help="files of segments: csv, json, vtt, srt, activitynet.json")
     segments.add_argument("--every", type=PositiveFloat, default=60.0, help="seconds after which --out is written anew")
-    segments.add_argument("--timeline", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
+    segments.add_argument("--picture", type=str | None, help="draw it: x.png, a page x.html, or a folder of both")
     segments.add_argument("--render", type=str | None, help="write the video with its labels in it; for one file")
     streams = parser.add_argument_group("streams")
     streams.add_argument("--duration", type=PositiveFloat, help="seconds of each source after which to stop")
@@ -94,6 +105,22 @@ def _parser():
     )
     add_protocol(parser, workers=False)
     return parser
+
+
+def _require_places(options: Namespace, sources: "list[str | Path]") -> None:
+    """Finds out before all the work whether its results can be written, each to a place of its own."""
+    from morphmlp.tasks.classification.timeline.pictures import require_picture
+    from morphmlp.tasks.classification.timeline.rendering import require_render
+
+    outputs = [("--out", path) for path in options.out or []]
+    outputs += [(f"--{name}", options[name]) for name in ("picture", "render") if options[name] is not None]
+    require_apart(outputs, [source for source in sources if isinstance(source, Path)])
+    if options.picture is not None:
+        require_picture(options.picture, num_sources=len(sources))
+    if options.render is not None:
+        if len(sources) != 1 or not isinstance(sources[0], Path):
+            raise ConfigError(f"--render {options.render} is for one file; {len(sources)} source(s) are given")
+        require_render(sources[0], options.render)
 
 
 def _sources(texts: list[str]) -> "list[str | Path]":
@@ -113,7 +140,6 @@ def _name(source: "str | Path") -> str:
 
 def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", options: Namespace) -> bool:
     """Watches one source to its end; whether it could be read to there."""
-    from morphmlp.data.clips.windows import usual_windows
     from morphmlp.data.media.streams import Stream
     from morphmlp.tasks.classification.timeline.lines import window_line, window_row
     from morphmlp.tasks.classification.timeline.watching import Watch
@@ -125,18 +151,16 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
         retries=options.retries,
         timeout_s=options.timeout,
     )
-    frames = predictor.config.frames
-    length_s, step_s = usual_windows(options.length, options.step, config=predictor.input, frames=frames)
     watch = Watch(
         predictor,
         stream,
-        length_s=length_s,
-        step_s=step_s,
+        length_s=options.length,
+        step_s=options.step,
         duration_s=options.duration,
         show=recorder.seen[stream.name].add_frame,
     )
     if len(recorder.recordings) > 1 and not options.json:
-        print(stream.name, flush=True)
+        print(one_line(stream.name), flush=True)
     recorder.begin(stream.name)
     try:
         with closing(watch.windows()) as windows:
@@ -156,12 +180,12 @@ def _watch(source: "str | Path", predictor: "Predictor", recorder: "Recorder", o
 
 
 def _write(recorder: "Recorder", options: Namespace) -> None:
-    from morphmlp.tasks.classification.timeline.pictures import write_timelines
+    from morphmlp.tasks.classification.timeline.pictures import write_pictures
 
     recorder.write()
-    if options.timeline is not None:
-        write_timelines(
-            options.timeline, recorder.recordings, recorder.seen, labels=recorder.labels, threshold=recorder.threshold
+    if options.picture is not None:
+        write_pictures(
+            options.picture, recorder.recordings, recorder.seen, labels=recorder.labels, threshold=recorder.threshold
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morphmlp.config.base import Config
+from morphmlp.config.inputs import LEAST_WINDOW_S, MOST_WINDOW_S
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class ListConfig(Config):
         frame_folders: a folder of images below a class folder is a video; one that a list names always is.
         fps: the rate that the frame numbers of a list assume; None counts the frames of the file, whatever their rate.
         background: share of clips from between the labelled stretches, of class `(nothing)`, among the samples.
+        window: seconds of the windows that clips of stretches are, each with its middle in the stretch, so that
+            recordings can be watched through such windows; 0 takes twice the median length of the training's
+            stretches. None: a clip is the stretch itself.
     """
 
     paths = ("train", "val", "prefix", "labels")
@@ -55,10 +59,14 @@ class ListConfig(Config):
     frame_folders: bool = False
     fps: float | None = None
     background: float = 0.0
+    window: float | None = None
 
     def validate(self) -> None:
         self._require(self.fps is None or 0 < self.fps < 10_000, "fps", "above 0 and below 10000, or None")
         self._require(0 <= self.background <= 0.9, "background", "0 to 0.9")
+        within = not self.window or LEAST_WINDOW_S <= self.window <= MOST_WINDOW_S
+        allowed = f"{LEAST_WINDOW_S} to {MOST_WINDOW_S:,} s, 0 (from the data), or None"
+        self._require(within, "window", allowed)
 
 
 @dataclass(frozen=True)

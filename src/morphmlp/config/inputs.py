@@ -9,6 +9,8 @@ from typing import Literal
 from morphmlp.config.base import Config
 from morphmlp.config.model import ModelConfig
 
+LEAST_WINDOW_S, MOST_WINDOW_S = 0.01, 3_600.0  # of `InputConfig.window_s`
+
 
 @dataclass(frozen=True)
 class InputConfig(Config):
@@ -37,6 +39,8 @@ class InputConfig(Config):
         channel_order: "rgb" or "bgr" (the released SSV loaders).
         num_clips, num_crops: views of a video at test time, in time and in space (1 or 3).
         aggregation: a video's views are joined by the sum of their "logits" or the mean of their "probabilities".
+        window_s: seconds of the windows of recordings whose middle the model was trained to name; None for a model of
+            whole clips. A training sets it: see `ListConfig.window`.
     """
 
     sampling: Literal["dense", "sparse"] = "sparse"
@@ -56,10 +60,11 @@ class InputConfig(Config):
     num_clips: int = 1
     num_crops: int = 1
     aggregation: Literal["logits", "probabilities"] = "logits"
+    window_s: float | None = None
 
     @property
     def decoded_short_side(self) -> int | None:
-        """The short side to decode test clips at: `decode_size`, or with several crops their size, as released."""
+        """The short side to decode test clips at, `decode_size`, or with several crops their size, as released."""
         return self.decode_size and (self.decode_size if self.num_crops == 1 else min(self.decode_size, *self.crop))
 
     def validate(self) -> None:
@@ -85,6 +90,8 @@ class InputConfig(Config):
         if self.fit != "crop":
             self._require(self.num_crops == 1, "num_crops", "1 where fit is not 'crop', as the whole frame is seen")
         self._require(self.num_crops in (1, 3), "num_crops", "1 or 3")
+        within = self.window_s is None or LEAST_WINDOW_S <= self.window_s <= MOST_WINDOW_S
+        self._require(within, "window_s", f"{LEAST_WINDOW_S} to {MOST_WINDOW_S:,} s, or None")
 
 
 # The published test protocol of each released family; where it differs from other code: docs/deviations.md.

@@ -107,12 +107,12 @@ class ModelConfig(Config):
 
     @property
     def num_steps(self) -> int:
-        """Temporal tokens a position, T': the stem halves the frames."""
+        """Temporal tokens a position, T', as the stem halves the frames."""
         return math.ceil(self.frames / 2)
 
     @property
     def drop_path_rates(self) -> list[float]:
-        """Stochastic depth of each block of the network: linear from 0 to `drop_path`."""
+        """Stochastic depth of each block of the network, linear from 0 to `drop_path`."""
         num_blocks = sum(self.depths)
         return [self.drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
 

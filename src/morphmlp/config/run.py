@@ -11,6 +11,9 @@ from morphmlp.config.inputs import AugmentConfig, InputConfig
 from morphmlp.config.model import ModelConfig
 from morphmlp.errors import ConfigError
 
+# By accelerate's names; `training/trackers.py` has a way to start each.
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
+
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
@@ -46,7 +49,7 @@ class TrainConfig(Config):
         precision: "fp32", or mixed with "bf16" or "fp16".
         workers: processes that decode; 0 decodes in the training process.
         device: "auto" is the accelerator that PyTorch finds, else the CPU; of several, CUDA_VISIBLE_DEVICES names some.
-        trackers: where figures are sent to beside the log: "tensorboard", "wandb".
+        trackers: where figures are sent to beside the log, by the names that accelerate has for them.
         seed: of everything random.
     """
 
@@ -74,7 +77,7 @@ class TrainConfig(Config):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     workers: int = 2
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    trackers: tuple[Tracker, ...] = ()
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

@@ -47,7 +47,7 @@ def write_dataset(
     Raises:
         DataError: `root` holds something else, or an argument is out of range.
 
-    >>> write_dataset("demo-data", train_per_class=50, val_per_class=16)
+    >>> write_dataset("demo-data", train_per_class=2, val_per_class=1)
     PosixPath('demo-data')
     """
     root = Path(root)

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 def inline(picture: "bytes | Image") -> str:
-    """A data URL of a PNG file's bytes or, as JPEG, of a picture."""
-    if isinstance(picture, bytes):
-        return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    """A data URL of the bytes of a PNG or JPEG file or, as JPEG, of a picture."""
+    if not isinstance(picture, bytes):
+        buffer = BytesIO()
+        picture.save(buffer, "JPEG", quality=88)
+        picture = buffer.getvalue()
+    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def escape(text: str) -> str:

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 ACCENT, INK, MUTED, FAINT = "#0b7285", "#1f2328", "#6b7280", "#e5e7eb"
 
 
+def can_draw() -> bool:
+    """Whether matplotlib is installed: where exported models run without torch, it can be left out as well."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
 @contextmanager
 def figure(
     png_path: str | Path,

@@ -41,7 +41,9 @@ def table(title: str, columns: Sequence[Column], *sections: "Iterable[Cells]", *
             markup, and bytes of a file name that are no UTF-8 become question marks.
         layout: rich's options for the table.
 
-    >>> table("Classes", [*text_columns("class"), *number_columns("videos")], [("up", "1,200"), ("down", "980")])
+    >>> columns = [*text_columns("class"), *number_columns("videos")]
+    >>> table("Classes", columns, [("up", "1,200"), ("down", "980")]).row_count
+    2
     """
     from rich import box
     from rich.table import Table

@@ -72,6 +72,7 @@ class Timeline:
 def lanes(bars: Iterable[Bar]) -> list[list[Bar]]:
     """Bars in as few lanes as there are bars at one time, so that none lies on another.
 
+    >>> from morphmlp.tasks.classification.timeline.segments import Segment
     >>> [[bar.label for bar in lane] for lane in lanes([Segment(0, 4, "a"), Segment(3, 6, "b"), Segment(4, 5, "c")])]
     [['a', 'c'], ['b']]
     """
@@ -195,15 +196,18 @@ def timeline_section(timeline: Timeline) -> str:
     return (
         f"<section class='timeline'><h2>{escape(timeline.title)}</h2>{note}"
         f"<div class='scroll' tabindex='0' role='group' aria-label='Timeline of {escape(timeline.title)}'>"
-        f"<div class='wide'>{strip}{rows}{_axis_html(timeline.duration_s)}</div></div>"
+        f"<div class='wide'>{strip}{rows}{_curves_html(timeline)}{_axis_html(timeline.duration_s)}</div></div>"
+        f"{_names_html(timeline)}"
         f"<details><summary>As a table</summary><div class='tables'>{tables}</div></details></section>"
     )
 
 
 def _row_html(name: str, row: Sequence[Bar], timeline: Timeline) -> str:
+    if not row:
+        return f"<h3>{escape(name)}</h3><p class='empty'>nothing</p>"
     lists = "".join(
         f"<ol>{''.join(_bar_html(bar, timeline.colours[bar.label], timeline.duration_s) for bar in lane)}</ol>"
-        for lane in lanes(row) or [[]]
+        for lane in lanes(row)
     )
     return f"<h3>{escape(name)}</h3>{lists}"
 
@@ -218,6 +222,41 @@ def _bar_html(bar: Bar, colour: str, duration_s: float) -> str:
     )
 
 
+def _curves_html(timeline: Timeline) -> str:
+    """The scores as curves, 100 at the bottom and 0 at the top of a drawing that is stretched to the row."""
+    if not timeline.scores:
+        return ""
+    curves = ""
+    for label, values in list(timeline.scores.items())[:MOST_CURVES]:
+        points, colour = _points(timeline.times_s / timeline.duration_s, values), timeline.colours[label]
+        curves += f"<polyline points='{points}' stroke='{colour}'/>"
+    if timeline.threshold is not None:
+        y = 100 - 100 * timeline.threshold
+        curves += f"<path class='threshold' d='M0,{y:.1f}H1000'/>"
+    return (
+        "<h3>probability, 0 to 100%</h3><div class='curves'>"
+        "<svg viewBox='0 0 1000 100' preserveAspectRatio='none' role='img' "
+        f"aria-label='Probability over time, 0 to 100%'>{curves}</svg></div>"
+    )
+
+
+def _names_html(timeline: Timeline) -> str:
+    """Whose curves these are; outside of what scrolls."""
+    names = "".join(
+        f"<span><i style='background:{timeline.colours[label]}'></i>{escape(label)}</span>"
+        for label in list(timeline.scores)[:MOST_CURVES]
+    )
+    return f"<p class='names'>{names}</p>" if names else ""
+
+
+def _points(times: np.ndarray, values: np.ndarray) -> str:
+    """Of a polyline over 1000 x 100, from times and values of 0 to 1; a single value is a line over all of the time."""
+    known = [(1000 * time, 100 - 100 * value) for time, value in zip(times, values, strict=True) if value == value]
+    if len(known) == 1:
+        known = [(0, known[0][1]), (1000, known[0][1])]
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
+
+
 def _axis_html(duration_s: float) -> str:
     marks = "".join(
         f"<span style='left:{100 * time_s / duration_s:.3f}%'>{clock(time_s)}</span>" for time_s in ticks(duration_s)
@@ -229,7 +268,7 @@ def ticks(duration_s: float, *, most: int = 8) -> list[float]:
     """Round times from 0 on, at most so many, and none in the last twentieth, where its text would leave the row.
 
     >>> ticks(20), ticks(3600)
-    ([0.0, 5.0, 10.0, 15.0], [0.0, 600.0, 1200.0, 1800.0, 2400.0, 3000.0])
+    ([0, 5, 10, 15], [0, 600, 1200, 1800, 2400, 3000])
     """
     steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200]
     step = next((step for step in steps if duration_s / step <= most), duration_s / most)
@@ -272,6 +311,16 @@ TIMELINE_CSS = """
 .timeline .axis { position: relative; height: 20px; margin-top: 6px; font-size: .75rem; color: var(--muted);
   font-variant-numeric: tabular-nums; }
 .timeline .axis span { position: absolute; border-left: 1px solid var(--line); padding-left: 4px; }
+.timeline p.empty { height: 28px; padding: 0 6px; margin-bottom: 3px; max-width: none; background: var(--card);
+  border-radius: 5px; color: var(--muted); font-size: .78rem; line-height: 28px; }
+.timeline .curves { background: var(--card); border-radius: 5px; padding: 4px 0; }
+.timeline .scroll:has(.curves) { padding-bottom: 8px; }
+.timeline .curves svg { display: block; width: 100%; height: 96px; }
+.timeline polyline, .timeline .threshold { fill: none; stroke-width: 1.6px; vector-effect: non-scaling-stroke; }
+.timeline .threshold { stroke: var(--muted); stroke-dasharray: 4 3; stroke-width: 1px; }
+.timeline .names { display: flex; flex-wrap: wrap; gap: 2px 16px; max-width: none; margin: 0 0 20px;
+  font-size: .78rem; }
+.timeline .names i { display: inline-block; width: 14px; height: 3px; margin-right: 6px; vertical-align: middle; }
 .timeline summary { cursor: pointer; font-size: .875rem; color: var(--muted); }
 .tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 24px; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }

@@ -1,17 +1,20 @@
-"""Where a model runs, and in which precision."""
+"""Where a model runs, and in which precision. Torch is imported where it is used: an exported model runs without."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError, NotFiniteError
 from morphmlp.formatting import first_line
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 _HINTS = {
@@ -19,7 +22,6 @@ _HINTS = {
     "mps": "; mps is the GPU of an Apple computer, from macOS 14 on",
     "xpu": "; xpu is an Intel GPU, and needs PyTorch's build for it",
 }
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def show_nothing(done: int, total: int) -> None:
@@ -35,20 +37,25 @@ class Execution:
         precision: "fp32", "bf16" or "fp16".
         workers: processes that decode; with 0, this one does.
         progress: called with the samples done and the samples in all, of this process.
+        engine: what computes, of `engines.ENGINES`; "auto" is the one that is fastest by the figures known.
     """
 
     device: str = "auto"
     precision: str = "fp32"
     workers: int = 2
     progress: Callable[[int, int], None] = show_nothing
+    engine: str = "auto"
 
 
 AS_USUAL = Execution()
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; afterwards in the mode that it was in."""
+def evaluating(model: Any) -> Iterator[None]:
+    """The module in evaluation mode; afterwards in the mode that it was in. An exported model has no other mode."""
+    if not hasattr(model, "training"):
+        yield
+        return
     was_training = model.training
     model.eval()
     try:
@@ -57,7 +64,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str) -> "torch.device":
     """The device of a name; "auto" is the accelerator of this process where there is one, else the CPU.
 
     Of several accelerators, the first process on a machine has the first.
@@ -65,6 +72,8 @@ def resolve_device(device: str) -> torch.device:
     Raises:
         DataError: the name is unknown, or the device is not there.
     """
+    import torch
+
     if device == "auto":
         found = _accelerator()
         return torch.device("cpu") if found is None else _of_this_process(found)
@@ -87,36 +96,45 @@ def resolve_device(device: str) -> torch.device:
 
 def _accelerator() -> str | None:
     """The kind of accelerator that PyTorch finds, if it is one that this package is written for."""
+    import torch
+
     found = torch.accelerator.current_accelerator(check_available=True)
     return found.type if found is not None and found.type in DEVICES else None
 
 
-def _of_this_process(kind: str) -> torch.device:
+def _of_this_process(kind: str) -> "torch.device":
+    import torch
+
     return torch.device(kind, local_rank() % max(torch.accelerator.device_count(), 1))
 
 
-def require_finite(logits: Tensor, paths: Sequence[object]) -> None:
+def require_finite(logits: "Tensor | np.ndarray", paths: Sequence[object]) -> None:
     """Raises NotFiniteError where a logit is NaN or infinite: no class could be told, yet the first would be named.
 
     Args:
         logits: `[items, ...]`.
         paths: of the items, for the message.
     """
-    finite = logits.isfinite().flatten(1).all(dim=1)
+    if isinstance(logits, np.ndarray):
+        finite = np.isfinite(logits).reshape(len(logits), -1).all(axis=1)
+    else:
+        finite = logits.isfinite().flatten(1).all(dim=1).cpu().numpy()
     if not finite.all():
-        path = paths[int(finite.int().argmin())]
+        path = paths[int(finite.argmin())]
         raise NotFiniteError(
             f"the model's outputs for {path} are not finite (NaN or infinity): the weights are damaged, or too large "
             "for the precision; use another checkpoint, or --precision fp32"
         )
 
 
-def autocast(device: torch.device, precision: str) -> Any:
+def autocast(device: "torch.device", precision: str) -> Any:
     """Mixed precision as `TrainConfig.precision` names it.
 
     Raises:
         ConfigError: an unknown precision, or one that the device does not compute in.
     """
+    import torch
+
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision not in dtypes:
         raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")

@@ -8,7 +8,9 @@ what each of them is worth.
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Self
 
 import torch
@@ -17,19 +19,25 @@ from torch import Tensor, nn
 
 from morphmlp.errors import ConfigError, UserError
 from morphmlp.inference.allocator import keep_freed_memory
-from morphmlp.inference.device import DTYPES, Execution, evaluating, resolve_device
+from morphmlp.inference.device import Execution, evaluating, resolve_device
+from morphmlp.inference.engines import MOST_CLIPS_AT_A_TIME, Job, fastest, work_per_clip
 from morphmlp.models.block import MLP
 from morphmlp.models.branch_mean import KeepsMeanFCs, mean_weights
-from morphmlp.models.morphfc import ChunkFC, to_chunks, to_tokens
+from morphmlp.models.morphfc import ChunkFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.stem import Stem
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Of the self-test's outputs, which are within -12 and 12: half a step of bfloat16 there is 0.03.
+SELF_TEST_BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 TOKENS_PER_PASS = 25_088  # those of one clip of 16 x 224 x 224: what a CPU computes at a time
 ROWS_HINT = 1568  # of a product, for which oneDNN orders the weights; any other number works as well
 WIDE_DTYPES = (torch.complex128, torch.complex64, torch.float32)  # only moved, never computed with
 
 
-def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> "InferenceModel":
+def optimize(
+    model: MorphMLP, dtype: str = "fp32", *, compile: bool = False, allocator: bool = True
+) -> "InferenceModel":
     """A copy of the model for inference; the model itself stays as it is.
 
     Args:
@@ -38,12 +46,15 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
             is faster where the processor has instructions for its products.
         compile: with torch.compile, which takes a minute or more on the first clip of each shape. It is meant for
             GPUs; on a CPU it was slower than without (`docs/speed.md`).
+        allocator: lets the process keep freed memory for the next tensors, on a CPU with glibc. This changes the
+            allocator of the whole process for good: see below. False leaves it as it is, and is slower.
 
     Returns:
         A module that takes what the model takes and returns its outputs in float32. It cannot be trained or saved, and
         its dtype is fixed. On a CPU the first one changes the process for good, also when the module is gone: up to
-        128 MiB of freed memory are kept for the next tensors, those of other libraries too. The environment variable
-        `MALLOC_TRIM_THRESHOLD_=131072` leaves the process as it is; see `allocator.keep_freed_memory`.
+        128 MiB of freed memory are kept for the next tensors, those of other libraries too. `allocator=False`, or the
+        environment variable `MALLOC_TRIM_THRESHOLD_=131072`, leaves the process as it is; see
+        `allocator.keep_freed_memory`.
 
     Raises:
         ConfigError: another dtype.
@@ -62,7 +73,7 @@ def optimize(model: MorphMLP, dtype: str = "fp32", *, compile: bool = False) -> 
         raise UserError("the model is optimized already; give the one that it was made from")
     if not isinstance(model, MorphMLP):
         raise UserError(f"a {type(model).__name__} cannot be optimized; give a model of create_model or load")
-    return InferenceModel(model, DTYPES[dtype], compile=compile)
+    return InferenceModel(model, DTYPES[dtype], compile=compile, allocator=allocator)
 
 
 class InferenceModel(nn.Module):
@@ -73,7 +84,7 @@ class InferenceModel(nn.Module):
         dtype: of weights and activations.
     """
 
-    def __init__(self, model: MorphMLP, dtype: torch.dtype, *, compile: bool):
+    def __init__(self, model: MorphMLP, dtype: torch.dtype, *, compile: bool, allocator: bool = True):
         super().__init__()
         self.config = model.config
         self.dtype = dtype
@@ -84,7 +95,7 @@ class InferenceModel(nn.Module):
                 _fold_norms(module)
         self.model.to(dtype)
         on_cpu = next(self.model.parameters()).device.type == "cpu"
-        if on_cpu:
+        if on_cpu and allocator:
             keep_freed_memory()
         if on_cpu and not compile and _has_one_dnn(dtype):  # the compiler fuses by itself
             _use_one_dnn(self.model)
@@ -205,15 +216,13 @@ class FusedChunkFC(ChunkFC, KeepsMeanFCs):
         # Without the kept FCs: another thread may be adding one while this is copied.
         return self.__dict__ | {"_modules": self._modules | {"_mean_fcs": nn.ModuleDict()}}
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`[..., N, C]` -> `[..., N, C]`."""
-        num_bytes = self.group_width * tokens.element_size()
-        dtype = next((wide for wide in WIDE_DTYPES if num_bytes % wide.itemsize == 0), tokens.dtype)
-        shape = self.chunk_length, num_bytes // dtype.itemsize
-        vectors = to_chunks(tokens.view(dtype), *shape, strided=self.strided).contiguous()
-        vectors = self.fc(vectors.view(tokens.dtype)).view(dtype)
-        mixed = to_tokens(vectors, tokens.shape[-2], *shape, strided=self.strided)
-        return mixed.contiguous().view(tokens.dtype)
+    def mix(self, chunks: Tensor) -> Tensor:
+        """`[chunks, L, groups, D]` -> the same shape."""
+        num_bytes = self.group_width * chunks.element_size()
+        dtype = next((wide for wide in WIDE_DTYPES if num_bytes % wide.itemsize == 0), chunks.dtype)
+        vectors = chunks.view(dtype).transpose(1, 2).contiguous().view(chunks.dtype)  # [chunks, groups, L, D]
+        mixed = self.fc(vectors.flatten(2)).view_as(vectors)
+        return mixed.view(dtype).transpose(1, 2).contiguous().view(chunks.dtype)
 
     def mean_fc(self, num_slots: int) -> nn.Module:
         """The FC from `[..., slots * D]` to `[..., D]`, the mean over the slots."""
@@ -224,15 +233,30 @@ class FusedChunkFC(ChunkFC, KeepsMeanFCs):
 
 
 def _has_one_dnn(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has the operators, and this processor what they need for the dtype."""
-    if not torch.backends.mkldnn.is_available():
-        return False
+    """Whether this PyTorch has the operators, and they compute what they should on this processor; tried once."""
+    return torch.backends.mkldnn.is_available() and _one_dnn_is_right(FusedLinear.forward, dtype)
+
+
+@cache
+def _one_dnn_is_right(forward: Callable[..., Tensor], dtype: torch.dtype) -> bool:
+    """Compares a layer with GELU and one without with their definition, on numbers that need no generator.
+
+    The operators are private ones of PyTorch: another version may have them with another meaning.
+
+    Args:
+        forward: that of `FusedLinear`, for which the answer is kept.
+    """
+    x, weight, bias = (
+        torch.arange(math.prod(shape), dtype=torch.float64, device="cpu").mul_(scale).sin_().view(shape).to(dtype)
+        for shape, scale in (((40, 24), 0.7), ((16, 24), 1.3), ((16,), 2.1))
+    )
+    expected = F.linear(x.double(), weight.double(), bias.double())
     try:
-        weight, bias, x = (torch.zeros(shape, dtype=dtype, device="cpu") for shape in ((16, 16), (16,), (1, 16)))
-        FusedLinear(weight, bias)(x)
-    except (AttributeError, RuntimeError):
+        found = [forward(FusedLinear(weight, bias, gelu=gelu), x) for gelu in (False, True)]
+    except (AttributeError, RuntimeError, TypeError):
         return False
-    return True
+    pairs = zip(found, (expected, F.gelu(expected)), strict=True)
+    return all(torch.allclose(out.double(), right, rtol=0, atol=SELF_TEST_BOUNDS[dtype]) for out, right in pairs)
 
 
 def _use_one_dnn(module: nn.Module) -> None:
@@ -263,9 +287,26 @@ def for_inference(model: MorphMLP, execution: Execution) -> tuple[nn.Module, Exe
     """The model on its device as it infers fastest there, and the execution with the precision left to autocast.
 
     On a GPU it stays as it is: `optimize` has been measured on CPUs only.
+
+    Args:
+        execution: of its engines, "auto" takes plain PyTorch or "optimized", for batches of many clips.
+
+    Raises:
+        ConfigError: the engine is "optimized", and the device or precision none that `optimize` is for.
     """
     device = resolve_device(execution.device)
     model = model.to(device)
-    if execution.precision in DTYPES and device.type == "cpu":
+    fits = execution.precision in DTYPES and device.type == "cpu"
+    engine = execution.engine
+    if engine == "optimized" and not fits:
+        raise ConfigError(
+            f"--engine optimized computes {' and '.join(DTYPES)} on a cpu, not {execution.precision} on {device.type}; "
+            "give --engine auto"
+        )
+    if engine == "auto" and fits:
+        size = model.config.image_size
+        job = Job(work_per_clip(model.config, size, size), execution.precision, MOST_CLIPS_AT_A_TIME)
+        engine = fastest(job, free={"optimized"})
+    if engine == "optimized":
         return optimize(model, execution.precision), replace(execution, precision="fp32")
     return model, execution

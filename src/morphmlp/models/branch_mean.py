@@ -8,7 +8,6 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -22,7 +21,9 @@ def mean_of_branches(
     frame = x.mean(dim=1)  # [B, H, W, C]
     mean = mean_output(horizontal, frame.flatten(1, 2))
     if vertical is not None:
-        mean = mean + mean_output(vertical, frame.transpose(1, 2).flatten(1, 2))
+        # Where all columns are cut alike, their mean is cut as each of them is.
+        alike = vertical.cuts_alike(x.shape[2])
+        mean = mean + mean_output(vertical, frame.mean(dim=2) if alike else frame.transpose(1, 2).flatten(1, 2))
     return mean if channel is None else mean + channel(frame.mean(dim=(1, 2)))
 
 
@@ -61,10 +62,12 @@ def _equal_chunks(layer: "ChunkFC", tokens: Tensor) -> list[Tensor]:
 def _mean_over_slots(layer: "ChunkFC", chunk: Tensor) -> Tensor:
     """The mean over tokens of what the FC makes of a chunk, which may be short: `[..., slots, C]` -> `[..., C]`."""
     num_slots = chunk.shape[-2]
-    vectors = chunk.unflatten(-1, (-1, layer.group_width)).transpose(-3, -2).flatten(-2)  # [..., groups, slots * D]
+    by_slot = chunk.unflatten(-1, (-1, layer.group_width))  # [..., slots, groups, D]
     if isinstance(layer, KeepsMeanFCs):
-        return layer.mean_fc(num_slots)(vectors).flatten(-2)
-    return F.linear(vectors, *mean_weights(layer, num_slots)).flatten(-2)
+        return layer.mean_fc(num_slots)(by_slot.transpose(-3, -2).flatten(-2)).flatten(-2)
+    weight, bias = mean_weights(layer, num_slots)
+    weight = weight.unflatten(1, (num_slots, layer.group_width)).movedim(0, -1)  # [slots, D, D]
+    return ((by_slot @ weight).sum(dim=-3) + bias).flatten(-2)
 
 
 def mean_weights(layer: "ChunkFC", num_slots: int) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ class SpatialFC(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, H, W, C]` -> the same shape."""
         mean = mean_of_branches(x, vertical=self.vertical, horizontal=self.horizontal, channel=self.channel)
-        weights = self.branch_weights(mean).unbind()  # in the released order: vertical, horizontal, channel
+        weights = self.branch_weights(mean)  # in the released order: vertical, horizontal, channel
         # The channel branch first: a sum gets the memory layout of its first term, and that of columns is slow.
         total = weights[-1] * self.channel(x)
         total = total + weights[-2] * over_rows(self.horizontal, x)
@@ -52,6 +52,8 @@ def over_rows(branch: nn.Module, x: Tensor) -> Tensor:
 
 def over_columns(branch: nn.Module, x: Tensor) -> Tensor:
     """The same, column by column."""
+    if isinstance(branch, ChunkFC) and branch.cuts_alike(x.shape[2]):
+        return branch(x, dim=2)
     return over_rows(branch, x.transpose(2, 3)).transpose(2, 3)  # tokens of [B, T, W, H, C]
 
 
@@ -64,11 +66,11 @@ class BranchWeights(nn.Module):
         self.fc1 = nn.Linear(width, width // 4)
         self.fc2 = nn.Linear(width // 4, width * num_branches)  # output channel * num_branches + branch
 
-    def forward(self, mean: Tensor) -> Tensor:
-        """`[B, C]` -> `[num_branches, B, 1, 1, 1, C]`."""
+    def forward(self, mean: Tensor) -> list[Tensor]:
+        """`[B, C]` -> a weight `[B, 1, 1, 1, C]` for each branch."""
         logits = self.fc2(F.gelu(self.fc1(mean))).unflatten(-1, (-1, self.num_branches))
-        weights = logits.softmax(dim=-1).movedim(-1, 0).contiguous()  # products with strided weights are slow
-        return weights[:, :, None, None, None]
+        weights = logits.softmax(dim=-1).unbind(-1)
+        return [weight.contiguous()[:, None, None, None] for weight in weights]  # products with strided ones are slow
 
 
 class TemporalFC(nn.Module):
@@ -86,8 +88,7 @@ class TemporalFC(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T', H, W, C]` -> the same shape."""
-        over_time = self.fc(x.movedim(1, 3))  # [B, H, W, T', C]
-        return self.proj(over_time.movedim(3, 1))
+        return self.proj(self.fc(x, dim=1))
 
 
 def init_temporal(layer: TemporalFC, how: str) -> None:
@@ -129,39 +130,39 @@ class ChunkFC(nn.Module):
         self.strided = strided
         self.fc = nn.Linear(chunk_length * self.group_width, chunk_length * self.group_width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`[..., N, C]` -> `[..., N, C]`."""
-        vectors = self.fc(to_chunks(tokens, self.chunk_length, self.group_width, strided=self.strided))
-        return to_tokens(vectors, tokens.shape[-2], self.chunk_length, self.group_width, strided=self.strided)
+    def forward(self, x: Tensor, dim: int = -2) -> Tensor:
+        """Over the tokens of one axis, and for each place of the others apart: `[..., N, ..., C]` -> the same shape.
+
+        Args:
+            dim: the axis of the N tokens, for example 1 of `[B, T', H, W, C]` for the frames of each position.
+        """
+        num_tokens = x.shape[dim]
+        num_chunks = math.ceil(num_tokens / self.chunk_length)  # M
+        tokens = padded(x, dim, num_chunks * self.chunk_length)
+        num_inner = math.prod(x.shape[dim:][1:-1]) * (x.shape[-1] // self.group_width)  # the other places, and groups
+        # Chunks of consecutive tokens lie one after the other; strided ones lie side by side, as the groups do.
+        # Columns of [2, 8, 56, 56, 112], dim=2, with L = 14 and D = 8: M = 4, 2 * 8 * 4 chunks, 56 * 14 groups in each.
+        outer, inner = (1, num_chunks * num_inner) if self.strided else (num_chunks, num_inner)
+        chunks = tokens.reshape(math.prod(x.shape[:dim]) * outer, self.chunk_length, inner, self.group_width)
+        return self.mix(chunks).reshape(tokens.shape).narrow(dim, 0, num_tokens)
+
+    def mix(self, chunks: Tensor) -> Tensor:
+        """The FC over the L tokens of each chunk, `[chunks, L, groups, D]` -> the same shape."""
+        vectors = chunks.transpose(1, 2).flatten(2)  # [chunks, groups, L * D]
+        return self.fc(vectors).unflatten(2, (self.chunk_length, self.group_width)).transpose(1, 2)
+
+    def cuts_alike(self, num_tokens: int) -> bool:
+        """Whether rows or columns of so many tokens, one after the other, are all cut at the same places.
+
+        14 cuts columns of 56 tokens alike; 28 cuts those of 14 only at every second end.
+        """
+        return not self.strided and num_tokens % self.chunk_length == 0
 
 
-def to_chunks(tokens: Tensor, chunk_length: int, group_width: int, *, strided: bool = False) -> Tensor:
-    """Chunks of L tokens as vectors of one group of D channels each: `[..., N, C]` -> `[..., M, groups, L * D]`.
-
-    Zeros are appended to a sequence that L does not divide.
-    """
-    num_chunks = math.ceil(tokens.shape[-2] / chunk_length)  # M
-    padding = num_chunks * chunk_length - tokens.shape[-2]
-    if padding:
-        tokens = F.pad(tokens, (0, 0, 0, padding))
-    tokens = tokens.unflatten(-1, (-1, group_width))  # [..., M * L, groups, D]
-    # -> [..., M, groups, L, D]
-    if strided:
-        chunks = tokens.unflatten(-3, (chunk_length, num_chunks)).movedim(-4, -2)
-    else:
-        chunks = tokens.unflatten(-3, (num_chunks, chunk_length)).transpose(-3, -2)
-    return chunks.flatten(-2)
-
-
-def to_tokens(
-    vectors: Tensor, num_tokens: int, chunk_length: int, group_width: int, *, strided: bool = False
-) -> Tensor:
-    """Undoes `to_chunks`, and drops the zeros that it appended: `[..., M, groups, L * D]` -> `[..., N, C]`."""
-    chunks = vectors.unflatten(-1, (chunk_length, group_width))
-    # [..., M, groups, L, D] -> [..., M * L, C]
-    tokens = chunks.movedim(-2, -4) if strided else chunks.transpose(-3, -2)
-    tokens = tokens.flatten(-2).flatten(-3, -2)
-    return tokens[..., :num_tokens, :] if tokens.shape[-2] > num_tokens else tokens
+def padded(x: Tensor, dim: int, num_tokens: int) -> Tensor:
+    """Zeros appended along an axis up to so many tokens."""
+    missing = num_tokens - x.shape[dim]
+    return F.pad(x, (0, 0) * (x.dim() - 1 - dim % x.dim()) + (0, missing)) if missing else x
 
 
 def group_width(width: int, chunk_length: int) -> int:

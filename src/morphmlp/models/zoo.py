@@ -41,7 +41,12 @@ VARIANTS: dict[str, ModelConfig] = {
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` takes."""
+    """Names that `create_model` takes.
+
+    Example:
+        >>> list_models()[:3]
+        ['morphmlp_video_nano', 'morphmlp_video_s', 'morphmlp_video_b']
+    """
     return list(VARIANTS)
 
 
@@ -49,7 +54,9 @@ def create_model(name: str, **overrides: Any) -> MorphMLP:
     """Builds a named model with fresh weights; any field of `ModelConfig` can be overridden.
 
     Example:
-        >>> model = create_model("morphmlp_video_s", num_classes=174, frames=32, drop_path=0.3)
+        >>> model = create_model("morphmlp_video_nano", num_classes=174, frames=32, drop_path=0.3)
+        >>> model.config.frames
+        32
 
     Raises:
         ConfigError: an unknown name or field, or a value that is not allowed.
@@ -61,7 +68,9 @@ def create_segmenter(name: str, *, num_classes: int = 150, **overrides: Any) -> 
     """Builds a named image model under a Semantic FPN with fresh weights (Sec. 4.4).
 
     Example:
-        >>> model = create_segmenter("morphmlp_image_t", num_classes=150, drop_path=0.1)
+        >>> model = create_segmenter("morphmlp_image_nano", num_classes=150, drop_path=0.1)
+        >>> model.config.task
+        'segmentation'
 
     Raises:
         ConfigError: a video model, an unknown name or field, or a value that is not allowed.

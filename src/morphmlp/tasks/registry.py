@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError
 from morphmlp.tasks.classification.task import Classification
 from morphmlp.tasks.segmentation.task import Segmentation
 from morphmlp.tasks.task import Task
 
 if TYPE_CHECKING:
-    from morphmlp.checkpoints.folder import CheckpointInfo
+    from morphmlp.checkpoints.info import CheckpointInfo
     from morphmlp.models.morphmlp import MorphMLP
 
 # By `ModelConfig.task`. Any folder may hold class folders, so of the tasks that recognise it the last one is meant.
@@ -35,12 +36,15 @@ def load_for_task(checkpoint: str | Path, name: str) -> "tuple[MorphMLP, Checkpo
     from morphmlp.checkpoints.folder import load_with_info
 
     model, info = load_with_info(checkpoint)
-    if model.config.task != name:
-        found = TASKS[model.config.task]
-        raise CheckpointError(
-            f"{checkpoint} is a {found.model_noun} ({model.config.name}); use `morphmlp {found.verb}`"
-        )
+    require_task(checkpoint, model.config, name)
     return model, info
+
+
+def require_task(checkpoint: str | Path, config: ModelConfig, name: str) -> None:
+    """Raises CheckpointError where a checkpoint's model is of another task."""
+    if config.task != name:
+        found = TASKS[config.task]
+        raise CheckpointError(f"{checkpoint} is a {found.model_noun} ({config.name}); use `morphmlp {found.verb}`")
 
 
 def figure_names() -> dict[str, str]:

@@ -84,6 +84,10 @@ class Task(ABC):
             DataError: the data cannot be used.
         """
 
+    def completed(self, config: RunConfig, sets: tuple[Any, Any]) -> RunConfig:
+        """The configuration with what follows from the sets that `read_sets` gave."""
+        return config
+
     def pairs_to_check(self, data: Path, split: SplitConfig, reading: Any) -> "AnnotatedSet | None":
         """The samples and their annotations, for `check-data`; None where the labels are no files of their own.
 
@@ -202,6 +206,10 @@ class TrainingTask(Protocol):
     num_val: int
     notes: list[str]
     fingerprint: str
+
+    def summary(self) -> Mapping[str, Any]:
+        """What a checkpoint's summary of its training says of the samples, beside their number."""
+        ...
 
     def loader(self, batches: "Sampler[list[int]]") -> "DataLoader":
         """Batches with `indices` and `broken`, of the items `pass_number * len(train_paths) + index` in `batches`."""

@@ -16,6 +16,7 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.task import Scores, TrainingTask
 from morphmlp.training.run_folder import Progress, RunFolder
 from morphmlp.training.state import write_state
+from morphmlp.training.trackers import send
 
 
 class RunRecord:
@@ -31,8 +32,7 @@ class RunRecord:
         if is_main():
             self.folder.append(line)
             figures = {name: value for name, value in line.items() if isinstance(value, int | float) and name != "step"}
-            for tracker in self.trackers:
-                tracker.log(figures, step=line["step"])
+            send(self.trackers, figures, step=line["step"])
 
     def draw_curves(self) -> None:
         """Draws the log."""
@@ -62,6 +62,7 @@ class RunRecord:
         summary: dict[str, Any] = {
             "data": config.data,
             task.unit: len(task.train_paths),
+            **task.summary(),
             "epochs": round(progress.step / self.steps_per_epoch, 3),
             "init": config.init,
             **{name: getattr(config, name).to_dict() for name in READINGS},

@@ -10,6 +10,7 @@ from torch import distributed
 
 from morphmlp.config import RunConfig
 from morphmlp.data.media.limits import set_most_damage
+from morphmlp.data.media.remote import remote_file
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
 from morphmlp.errors import ConfigError, DataError, NotFiniteError, UserError
 from morphmlp.inference.device import resolve_device
@@ -76,6 +77,7 @@ def train(
             folder.check(overwrite=overwrite)
         join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         sets = sets or read_sets(config)
+        config = TASKS[config.model.task].completed(config, sets)
         return _start(config, folder, sets, overwrite=overwrite)
 
 
@@ -93,7 +95,7 @@ def resume(out: str | Path) -> TrainResult:
         if is_main():
             folder.clear_leftovers()
         join_processes(cpu=resolve_device(config.train.device).type == "cpu")
-        if not Path(config.data).exists():
+        if not Path(config.data).exists() and not remote_file(config.data):
             raise DataError(f"the run's data, {config.data}, is no longer there; put it back, or link it to that place")
         sets = read_sets(config)
         if not agreed(folder.has_state):  # stopped before the first save

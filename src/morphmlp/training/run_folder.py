@@ -74,11 +74,20 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.tensorboard = self.path / "tensorboard"
         self.wandb = self.path / "wandb"
+        self.aim = self.path / ".aim"
+        self.dvclive = self.path / "dvclive"
+        self.swanlab = self.path / "swanlab"
+        self.tracker_ids = self.path / "trackers.json"
         self.best = self.path / "best"
         self.averaged = self.path / "averaged"
         self.last = self.path / "last"
         self.previous = self.path / "previous"
         self.lock = self.path / ".lock"
+
+    @property
+    def _of_trackers(self) -> tuple[Path, ...]:
+        """The folders that trackers write into."""
+        return self.tensorboard, self.wandb, self.aim, self.dvclive, self.swanlab
 
     @property
     def has_state(self) -> bool:
@@ -93,18 +102,18 @@ class RunFolder:
         """
         self.check(overwrite=overwrite)
         checkpoints = (self.best, self.averaged, self.last, self.previous, *self._leftovers())
-        for folder in (*checkpoints, self.tensorboard, self.wandb):
+        for folder in (*checkpoints, *self._of_trackers):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.log, self.curves, self.environment):
+        for file in (self.log, self.curves, self.environment, self.tracker_ids):
             file.unlink(missing_ok=True)
         replace_json(self.config, config.to_dict())
 
     def discard_if_unsaved(self) -> None:
         """Removes what `create` and the first steps wrote, if no state was saved: the run cannot be resumed."""
         if not self.has_state:
-            for file in (self.log, self.environment, self.config):
+            for file in (self.log, self.environment, self.config, self.tracker_ids):
                 file.unlink(missing_ok=True)
-            for folder in (self.tensorboard, self.wandb):
+            for folder in self._of_trackers:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def check(self, *, overwrite: bool) -> None:

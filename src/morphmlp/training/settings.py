@@ -1,15 +1,16 @@
 """The configuration of a run: a recipe, completed by the data and by the checkpoint to start from."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.hub import pinned
 from morphmlp.checkpoints.inflation import carried_input, video_config
 from morphmlp.config import InputConfig, ModelConfig, RunConfig, TrainConfig, default_input
 from morphmlp.config.base import Config
 from morphmlp.config.run import READINGS
+from morphmlp.data.media.remote import place_of
 from morphmlp.data.sets.class_names import PACKAGED_LABELS, PUBLISHED_LABELS
 from morphmlp.errors import ConfigError
 from morphmlp.models.zoo import model_config
@@ -65,11 +66,11 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
         name: _found_again(reading.from_dict(parts[name])) for name, reading in READINGS.items()
     }
     return RunConfig(
-        data=os.path.abspath(data),
+        data=place_of(data),
         model=model,
         input=InputConfig.from_dict(base_input.to_dict() | parts["input"]),
         train=TrainConfig.from_dict(recipe),
-        init=None if init is None else os.path.abspath(init),
+        init=None if init is None else pinned(init),
         **readings,
     )
 
@@ -77,7 +78,7 @@ def run_config(data: str | Path, *, num_classes: int, recipe: dict[str, Any], ki
 def _found_again(config: Reading) -> Reading:
     """The configuration with absolute paths, as the run may be resumed from another folder; packaged names stay."""
     packaged = (None, *PUBLISHED_LABELS, *PACKAGED_LABELS)
-    changes = {name: os.path.abspath(path) for name in config.paths if (path := getattr(config, name)) not in packaged}
+    changes = {name: place_of(path) for name in config.paths if (path := getattr(config, name)) not in packaged}
     return replace(config, **changes)
 
 

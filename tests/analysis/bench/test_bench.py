@@ -229,6 +229,13 @@ def test_checkpoint_is_timed_at_its_own_size(checkpoint: Path):
         load_model("morphmlp_video_nano", checkpoint, None)
 
 
+def test_designs_of_table_8_are_timed_by_their_fields():
+    model, size = load_model("morphmlp_image_nano", None, None, {"branches": "hw", "image_size": 96})
+    assert (model.config.branches, size) == ("hw", 96)
+    with pytest.raises(ConfigError, match=r"--arch.branches is of a named model"):
+        load_model(None, "somewhere", None, {"branches": "hw"})
+
+
 # ------------------------------------------------------------------------------------------------- table and picture
 
 
@@ -310,6 +317,10 @@ def test_verb_writes_what_it_prints(tmp_path: Path):
         (["--model", "morphmlp_video_nano", "--plot", "x.png"], 1, "--plot draws published accuracies"),
         (["--model", "morphmlp_video_nano", "--training", "--compile"], 1, "--compile is for prediction"),
         (["--checkpoint", "nowhere"], 1, "nowhere is no checkpoint"),
+        (["--engines", "openvino", "--training"], 1, "--engines are for prediction"),
+        (["--save"], 1, "--save keeps figures of engines: give --engines"),
+        (["--engines", "tflite"], 2, "--engines"),
+        (["--arch.branche", "hw"], 1, "branche"),
         (["--device", "abacus"], 1, "device 'abacus' is unknown"),
         (["--batch", "0"], 2, "--batch: got 0; expected a number >0"),
         (["--turns", "0"], 2, "--turns: got 0; expected a number >0"),

@@ -54,7 +54,8 @@ def test_fvcore_counts_the_same_layers(name: str):
 
         analysis = FlopCountAnalysis(build_model(config).eval(), (torch.zeros(shape),))
         by_operator = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
-    assert by_operator["linear"] + by_operator["conv"] == count(config, size=64).multiply_adds
+    products = ("linear", "conv", "matmul")  # matmul: the means of the branches
+    assert sum(by_operator[name] for name in products) == count(config, size=64).multiply_adds
 
 
 def test_a_video_row_counts_all_views():

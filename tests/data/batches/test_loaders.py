@@ -363,7 +363,8 @@ def test_a_strip_that_would_take_all_memory_is_a_broken_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ):
     frames = np.zeros((FRAMES, *size, 3), np.uint8)
-    monkeypatch.setattr("morphmlp.data.batches.loaders.read_clip", lambda path, sample, **_: frames)
+    for module in ("loaders", "views"):
+        monkeypatch.setattr(f"morphmlp.data.batches.{module}.read_clip", lambda path, sample, **_: frames)
     strip = [Sample(tmp_path / "strip.mp4", 0)]
     item = TestClips(strip, FRAMES, SPARSE)[0]
     assert isinstance(item, BrokenSample)

@@ -1,6 +1,6 @@
 """Videos that the tests of this folder encode themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -68,4 +68,23 @@ def copy_video(
             for filtered in through.filter(copy) if through else [copy]:
                 filtered.stream = stream
                 container.mux(filtered)
+    return path
+
+
+def with_times(path: Path, times: Sequence[int], *, sound_s: float = 0.0) -> Path:
+    """Frames at these times, in 12ths of a second and with B-frames, beside sound from 0 s on."""
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libx264", rate=12, options={"bf": "2", "g": "12"})
+        track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=8000) if sound_s else None
+        for time, picture in zip(times, moving_frames(len(times)), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = time
+            container.mux(track.encode(frame))
+        container.mux(track.encode())
+        if sound is not None:
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, int(8000 * sound_s)), np.int16), layout="mono")
+            samples.sample_rate, samples.pts = 8000, 0
+            container.mux(sound.encode(samples))
+            container.mux(sound.encode())
     return path

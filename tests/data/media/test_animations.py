@@ -64,7 +64,7 @@ def test_class_folders_of_animations_are_videos_and_of_stills_images(tmp_path: P
 
 def test_an_address_among_paths_is_refused_before_it_loses_a_slash():
     with pytest.raises(DataError, match=r"https://host/a\.mp4 is an address, and only files are read"):
-        expand_paths(["https://host/a.mp4"], "video")
+        expand_paths(["https://me:secret@host/a.mp4?token=1"], "video")
 
 
 def exif(orientation: int) -> Image.Exif:

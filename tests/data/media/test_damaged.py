@@ -1,5 +1,6 @@
 """Damaged videos: what cannot be decoded is left out and counted, and every read gives the same frames."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import TestClips, collate
 from morphmlp.data.media import video as reading
 from morphmlp.data.media.limits import set_most_damage
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.video import count_decodable, probe, read_clip, read_frames
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
@@ -149,3 +151,47 @@ def test_clips_of_an_incomplete_video_say_what_is_missing(video: Path, tmp_path:
     notes = []
     read_clip(gaps, lambda num_frames, fps: [num_frames - 1], incomplete=notes.append)
     assert notes == ["38 of 40 frames can be read"]
+
+
+def with_edit(path: Path, num_shown: int, to: Path) -> Path:
+    """An MP4 file whose edit list shows its first frames only, of 25 a second."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"elst") + 4 + 8  # after version, flags and the number of edits: its length in milliseconds
+    content[start : start + 4] = struct.pack(">I", 40 * num_shown)
+    to.write_bytes(content)
+    return to
+
+
+@pytest.mark.parametrize("num_shown", [70, 40])
+def test_what_an_edit_list_hides_is_not_missing(tmp_path: Path, num_shown: int):
+    whole = write_video(tmp_path / "x.mp4", moving_frames(100), options={"g": "12", "bf": "2"})
+    path, notes = with_edit(whole, num_shown, tmp_path / "cut.mp4"), []
+    info = probe(path)
+    assert (info.num_frames, info.num_missing) == (num_shown, 0)
+    read_clip(path, lambda num_frames, fps: [num_frames - 1], incomplete=notes.append)
+    assert not notes
+
+
+def test_of_half_a_file_with_an_edit_list_those_are_missing_that_it_shows(tmp_path: Path):
+    options = {"g": "12", "bf": "0"}
+    first = {"movflags": "faststart"}  # the header, which the half has then
+    whole = write_video(tmp_path / "x.mp4", moving_frames(100), options=options, container_options=first)
+    path = with_edit(whole, 88, tmp_path / "cut.mp4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    info = probe(path)
+    assert 40 < info.num_frames < 80
+    assert info.num_frames + info.num_missing == 89  # FFmpeg keeps one more in its index
+
+
+@pytest.mark.parametrize(
+    ("numbers", "share", "note"), [({3, 4}, 1, "38 of 40 frames can be read"), (set(), 0.5, None), (set(), 1, "")]
+)
+def test_a_file_that_is_read_to_its_end_as_a_stream_says_what_is_missing(
+    video: Path, tmp_path: Path, numbers: set[int], share: float, note: str | None
+):
+    path, said = damaged(video, tmp_path / "x.mkv", numbers), []
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert list(Stream(path, say=said.append).frames())
+    expected = probe(path).incomplete if note is None else note
+    assert said == ([f"incomplete: {path}: {expected}"] if expected else [])
+    assert expected is not None

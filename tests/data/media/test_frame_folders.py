@@ -112,7 +112,7 @@ def test_a_stated_first_frame_needs_numbers(tmp_path: Path):
 def test_a_folder_is_probed_without_a_rate_of_its_own(tmp_path: Path):
     folder = write_frames(tmp_path / "clip", [f"{i}.png" for i in range(15)])
     assert probe(folder) == VideoInfo(
-        num_frames=15, fps=30.0, height=6, width=8, rotation_degrees=0, duration_s=0.5, codec="frames"
+        num_frames=15, fps=30.0, height=6, width=8, rotation_degrees=0, duration_s=0.5, end_s=0.5, codec="frames"
     )
     assert probe(FrameFolder(folder, 4, 3)).num_frames == 3
 

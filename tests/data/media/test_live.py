@@ -1,6 +1,7 @@
 """Streams of the network on the loopback address: what goes wrong with them, and that a slow reader gets the newest."""
 
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import av
 import numpy as np
 import pytest
 from encoding import moving_frames, write_video
-from serving import sends, served, served_by_rtsp
+from serving import sends, sends_chunks, served, served_by_rtsp
 
 from morphmlp.data.media.live import Reader
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.runs import Run, TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.video import read_frames
 from morphmlp.errors import MediaError
 
@@ -53,6 +55,25 @@ def shifted(path: Path, to: Path, shift_s: float, *, keep: Any = lambda packet: 
     return to.read_bytes()
 
 
+def test_a_page_in_the_place_of_a_video_and_an_unknown_host_are_called_that():
+    page = b"<html><title>Please log in</title>" + b" " * 2000
+    with (
+        served(sends(page)) as address,
+        pytest.raises(MediaError, match=r"; open it in a browser to see what it sends$"),
+    ):
+        next(stream(address).frames())
+    with pytest.raises(
+        MediaError, match=r"its host no\.such\.host\.invalid is not known \(.*\); is the address right\?$"
+    ):
+        next(stream("http://no.such.host.invalid/x").frames())
+
+
+def test_a_named_pipe_is_sent_to_standard_input(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.ts")
+    with pytest.raises(MediaError, match=r"pipe\.ts: is a pipe; send it to standard input, which is -"):
+        next(Stream(tmp_path / "pipe.ts").frames())
+
+
 def test_a_stream_over_http_gives_the_frames_and_times_of_the_file(path: Path, content: bytes):
     with served(sends(content[:5000], content[5000:])) as address:
         frames = list(stream(address, retries=0).frames())
@@ -72,9 +93,10 @@ def test_a_stream_without_a_length_is_live_and_one_with_a_length_is_not(path: Pa
     assert not file.is_live
 
 
-def test_a_lost_connection_is_tried_again_with_growing_pauses_and_said(content: bytes):
+def test_a_lost_connection_is_tried_again_with_growing_pauses_and_said(path: Path, content: bytes, tmp_path: Path):
     said, pauses = [], []
-    with served(sends(content[: len(content) // 2]), sends(content)) as address:
+    later = shifted(path, tmp_path / "later.ts", 5.0)
+    with served(sends(content[: len(content) // 2]), sends(later)) as address:
         source = stream(address, said, retries=3, wait=lambda pause_s: bool(pauses.append(pause_s)))
         frames = []
         with pytest.raises(MediaError, match=r"404.*; it did not come back in 3 tries"):
@@ -93,6 +115,35 @@ def test_without_retries_the_end_of_a_live_stream_is_its_end(content: bytes):
         assert len(list(stream(address, retries=0).frames())) == NUM_FRAMES
 
 
+def numbers(frames: list[TimedFrame]) -> list[int]:
+    return [round(25 * frame.time_s) for frame in frames]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_recording_without_a_length_ends_where_it_comes_from_its_beginning_again(content: bytes, chunked: bool):
+    said = []
+    script = sends_chunks(content[:5000], content[5000:]) if chunked else sends(content)
+    with served(script, script, chunked=chunked) as address:
+        source = stream(address, said)
+        frames = list(source.frames())
+    assert numbers(frames) == list(range(NUM_FRAMES))
+    assert len({id(frame.run) for frame in frames}) == 1
+    assert said == [f"{address}: the stream has ended; trying again in 1 s (1 of 5)"]
+
+
+def test_a_recording_that_breaks_off_is_read_on_from_where_it_was(path: Path, content: bytes):
+    said = []
+    parts = content[: len(content) * 3 // 4], content[: len(content) // 2], content, content
+    with served(*(sends(part) for part in parts)) as address:
+        frames = list(stream(address, said).frames())
+    assert numbers(frames) == list(range(NUM_FRAMES))
+    assert len({id(frame.run) for frame in frames}) == 1
+    pictures = np.stack([frame.picture() for frame in frames[30::10]])
+    np.testing.assert_array_equal(pictures, read_frames(path, range(30, NUM_FRAMES, 10)))
+    (read_on,) = [text for text in said if "sends the same" in text]
+    assert re.fullmatch(r"http\S+: sends the same from its beginning; read on after 1\.\d+ s", read_on)
+
+
 def test_an_address_that_cannot_be_opened_is_not_tried_again():
     said = []
     with served() as address, pytest.raises(MediaError, match=r"cannot be opened as a video \(.*404"):
@@ -100,7 +151,7 @@ def test_an_address_that_cannot_be_opened_is_not_tried_again():
     assert not said
 
 
-def test_a_source_that_stalls_is_given_up_after_the_time_limit(content: bytes):
+def test_a_source_that_stalls_is_given_up_after_the_time_limit(path: Path, content: bytes, tmp_path: Path):
     over, said = threading.Event(), []
 
     def stall(send: Any) -> None:
@@ -108,7 +159,7 @@ def test_a_source_that_stalls_is_given_up_after_the_time_limit(content: bytes):
         over.wait(30)
 
     frames = []
-    with served(stall, sends(content)) as address:
+    with served(stall, sends(shifted(path, tmp_path / "later.ts", 5.0))) as address:
         try:
             for frame in stream(address, said, timeout_s=0.3, retries=1).frames():
                 frames.append(frame)
@@ -231,6 +282,18 @@ def test_a_slow_reader_of_a_live_source_gets_the_newest_frames_and_the_number_of
         assert [frame.follows_dropped for frame in frames] == [True] + [False] * 20
         assert (reader.num_read, reader.num_dropped) == (100, 79)
         assert reader.take() == []
+
+
+def test_what_may_be_a_recording_loses_no_frame_while_it_is_ahead_of_the_clock():
+    source = Frames(100, live=True)  # 10 s at once
+    source.may_be_recording = True
+    taken = []
+    with Reader(source, keep_s=2.0) as reader:
+        while frames := reader.take():
+            assert len(frames) <= 22
+            taken += frames
+    assert [frame.tick for frame in taken] == list(range(100))
+    assert reader.num_dropped == 0
 
 
 def test_a_source_that_waits_loses_no_frame_and_decodes_only_a_little_ahead():

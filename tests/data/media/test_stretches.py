@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from encoding import copy_video, moving_frames, write_video
+from encoding import copy_video, moving_frames, with_times, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,6 +14,7 @@ from stretch_oracle import decode
 
 from morphmlp.data.media.clock import Clock
 from morphmlp.data.media.sources import TarMember
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.stretches import Stretch, microseconds
 from morphmlp.data.media.video import count_decodable, frame_times, probe, read_clip, read_frames
 from morphmlp.errors import MediaError
@@ -207,3 +208,17 @@ def test_ten_hours_in_are_read_as_the_beginning(video: Path, tmp_path: Path):
     assert numbers_in(whole, Stretch(path, 35_000, 35_010)) == [48]
     assert numbers_in(whole, Stretch(path, 34_000, 36_000)) == [48, 49]
     assert probe(Stretch(path, 34_000, 36_000)).fps == pytest.approx(1 / 720)
+
+
+def test_a_pause_between_frames_is_not_added_to_the_end(tmp_path: Path):
+    # Stored is how long it takes to the next packet: 30 s before the frame that is decoded early, and shown later.
+    path = with_times(tmp_path / "x.mp4", [*range(24), *range(384, 408)])
+    info = probe(path)
+    assert (info.end_s, info.duration_s) == (pytest.approx(34, abs=0.1), pytest.approx(34, abs=0.1))
+    assert list(Stream(path).frames())[-1].run.end_s == pytest.approx(34, abs=0.1)
+
+
+def test_pictures_that_begin_after_the_sound_end_later_by_as_much(tmp_path: Path):
+    info = probe(with_times(tmp_path / "x.mkv", range(24, 60), sound_s=5))
+    assert (info.duration_s, info.end_s) == (3, pytest.approx(5, abs=0.01))
+    assert len(read_frames(Stretch(tmp_path / "x.mkv", 4, 5), [0])) == 1

@@ -1,6 +1,9 @@
 """Clips of background lie between the labelled stretches, are as long as these, and are the same for the same seed."""
 
+import io
 import itertools
+import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.media.stretches import Stretch, StretchUnit
+from morphmlp.data.media.video import read_frames
 from morphmlp.data.sets.background import NOTHING, Gap, draw_clips, uncovered
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.data.sets.read import read_set, read_training_sets
@@ -92,6 +96,23 @@ def test_a_background_of_recordings_in_both_parts_is_kept_apart(tmp_path: Path):
     assert all(one.end <= other.start for one, other in itertools.pairwise(clips))
     assert all(clip.end <= at or at + 1 <= clip.start for clip in clips for at in (1, 3, 5))
     assert "1 recording has stretches in both train and val" in val.note
+
+
+def test_a_background_is_drawn_from_recordings_in_shards(tmp_path: Path):
+    content = write_video(tmp_path / "x.mp4", moving_frames(300, height=16, width=16)).read_bytes()
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "0.tar", "w") as archive:
+        for number in range(6):
+            label = json.dumps({"label": "run", "start": 4, "end": 5}).encode()
+            for name, data in ((f"{number}.mp4", content), (f"{number}.json", label)):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    part = read_set(tmp_path / "shards", lists=ListConfig(background=0.5))
+    clips = clips_of(part)
+    assert len(clips) == len(part.samples) - 6 == 6
+    assert all(clip.end <= 3.9 + 1e-9 or clip.start >= 5.1 - 1e-9 for clip in clips)
+    assert read_frames(clips[0], [0]).shape == (1, 16, 16, 3)
 
 
 def test_a_background_without_stretches_or_without_room_is_refused(tmp_path: Path):

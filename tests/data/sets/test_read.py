@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from list_files import listed, touch, write
 
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.media.sources import FrameFolder, Source, TarMember, media_kind
@@ -22,24 +23,6 @@ from morphmlp.data.sets.splits import split_set
 from morphmlp.errors import DataError
 
 over_cases = settings(max_examples=60, deadline=None, derandomize=True)
-
-
-def touch(root: Path, *names: str) -> Path:
-    """Empty files below `root`: none is opened here."""
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
-def write(path: Path, text: str | bytes) -> Path:
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def listed(videos: LabelledSet, root: Path) -> list[tuple[str, str]]:
-    """Relative path and class name of each video."""
-    return [(os.path.relpath(sample.path, root), videos.classes[sample.label]) for sample in videos.samples]
 
 
 def paths_of(videos: LabelledSet) -> set[Path]:

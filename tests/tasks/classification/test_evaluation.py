@@ -240,6 +240,21 @@ def test_not_one_readable_video_is_an_error(checkpoint: Path, data: Path, tmp_pa
         tiny.evaluate_checkpoint(checkpoint, videos, workers=0)
 
 
+def test_not_one_readable_video_leaves_earlier_results(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "broken" / CLASSES[0]).mkdir(parents=True)
+    (tmp_path / "broken" / CLASSES[0] / "x.mp4").write_bytes(b"no video")
+    (tmp_path / "out").mkdir()
+    for options, name in (([], "predictions.csv"), (["--timeline"], "segments.csv")):
+        (tmp_path / "out" / name).write_text("earlier")
+        shown = tiny.run_command(
+            *("evaluate", checkpoint, tmp_path / "broken", *options, "--out", tmp_path / "out", "--workers", 0)
+        )
+        assert (shown.returncode, shown.stderr.count("\n")) == (1, 1), shown.stderr
+        assert shown.stderr.startswith("error: none of the 1 ")
+        assert (tmp_path / "out" / name).read_text() == "earlier"
+        (tmp_path / "out" / name).unlink()
+
+
 def test_labels_are_matched_by_name(evaluated: evaluation.Evaluation, checkpoint: Path, data: Path, tmp_path: Path):
     """The checkpoint's classes are not in alphabetical order, and the folder has three of the ten."""
     videos = tiny.copy_data(data, tmp_path / "videos", classes=3)
@@ -532,13 +547,26 @@ def test_an_error_of_one_process_is_told_to_the_others(checkpoint: Path, data: P
 )
 def test_a_model_is_optimized_for_its_precision(checkpoint: Path, precision: str, dtype: torch.dtype | None, left: str):
     model = load(checkpoint)
-    fast, execution = for_inference(model, Execution("cpu", precision))
+    engine = "auto" if dtype is None else "optimized"
+    fast, execution = for_inference(model, Execution("cpu", precision, engine=engine))
     assert execution.precision == left  # what autocast has to do
     if dtype is None:
         assert fast is model
     else:
         assert isinstance(fast, InferenceModel)
         assert fast.dtype == dtype
+
+
+@pytest.mark.parametrize(("engine", "processor"), [("torch", "intel amx"), ("auto", "intel amx"), ("auto", "arm64")])
+def test_a_small_model_that_optimize_would_slow_down_stays_as_it_is(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, engine: str, processor: str
+):
+    monkeypatch.setattr("morphmlp.inference.engines.processor_kind", lambda: processor)
+    model = load(checkpoint)
+    assert for_inference(model, Execution("cpu", "bf16", engine=engine)) == (
+        model,
+        Execution("cpu", "bf16", engine=engine),
+    )
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

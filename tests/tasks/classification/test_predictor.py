@@ -177,15 +177,15 @@ def test_rows_hold_the_best_classes_or_the_error():
 
 
 def test_csv_has_a_row_for_each_rank_and_each_error(tmp_path: Path):
-    prediction = Prediction(Path("a.mp4"), ["up, or so", "down"], np.array([0.25, 0.75]))
+    prediction = Prediction(Path("a.mp4"), ["up, or so", "down"], np.array([0.25, 0.75]), note="1 s is missing")
     write_csv([as_row(prediction, 2), as_row(MediaError("b.mp4", "is empty"), 2)], tmp_path / "out.csv")
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["path", "rank", "label", "probability", "error", "answer"],
-        ["a.mp4", "1", "down", "0.75", "", "down"],
-        ["a.mp4", "2", "up, or so", "0.25", "", "down"],
-        ["b.mp4", "", "", "", "is empty", ""],
+        ["path", "rank", "label", "probability", "error", "answer", "incomplete"],
+        ["a.mp4", "1", "down", "0.75", "", "down", "1 s is missing"],
+        ["a.mp4", "2", "up, or so", "0.25", "", "down", "1 s is missing"],
+        ["b.mp4", "", "", "", "is empty", "", ""],
     ]
 
 
@@ -194,7 +194,10 @@ def test_csv_holds_no_formulas(tmp_path: Path):
     write_csv([as_row(prediction, 1), as_row(MediaError("+b.mp4", "-1"), 2)], tmp_path / "out.csv")
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert rows[1:] == [["./=a.mp4", "1", "'@SUM(1)", "0.75", "", "'@SUM(1)"], ["./+b.mp4", "", "", "", "'-1", ""]]
+    assert rows[1:] == [
+        ["./=a.mp4", "1", "'@SUM(1)", "0.75", "", "'@SUM(1)", ""],
+        ["./+b.mp4", "", "", "", "'-1", "", ""],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -233,12 +236,20 @@ def test_predict_shows_the_answer_everywhere(checkpoint: Path, data: Path, tmp_p
     softer = calibrated(checkpoint, tmp_path / "softer", threshold=0.999)
     shown = tiny.run_command("predict", softer, video, "--csv", tmp_path / "out.csv", "--workers", 0)
     assert "none of these" in shown.stdout
-    assert (tmp_path / "out.csv").read_text().splitlines()[1].endswith(",none of these")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].endswith(",none of these,")
     (row,) = json.loads(tiny.run_command("predict", softer, video, "--json", "--workers", 0).stdout)
     assert row["answer"] == "none of these"
     forced = tiny.run_command("predict", softer, video, "--json", "--workers", 0, "--threshold", 0)
     (row,) = json.loads(forced.stdout)
     assert row["answer"] == row["top"][0]["label"]
+
+
+def test_predictions_of_nothing_cost_no_earlier_csv(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "out.csv").write_text("earlier")
+    missing = tmp_path / "missing.mp4"
+    shown = tiny.run_command("predict", checkpoint, missing, "--csv", tmp_path / "out.csv", "--workers", 0)
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert (tmp_path / "out.csv").read_text() == "earlier"
 
 
 def test_equal_probabilities_keep_the_order_of_the_classes():

@@ -152,11 +152,11 @@ def test_logits_of_all_views_are_those_of_one_view_after_the_other(
 
 @pytest.mark.parametrize("video", ["tiny"], indirect=True)
 def test_views_of_a_video_share_one_decoding(video: tuple[Path, int], monkeypatch: pytest.MonkeyPatch):
-    import morphmlp.data.batches.loaders as loaders
+    import morphmlp.data.batches.views as views
 
-    read, calls = loaders.read_clip, []
+    read, calls = views.read_clip, []
     monkeypatch.setattr(
-        loaders, "read_clip", lambda *sources, **options: calls.append(sources[0]) or read(*sources, **options)
+        views, "read_clip", lambda *sources, **options: calls.append(sources[0]) or read(*sources, **options)
     )
     clips = TestClips([Sample(video[0], 0)], FRAMES, published("k400", crops=3, clips=10))[0].clips
     assert (len(calls), len(clips)) == (1, 30)

@@ -56,6 +56,61 @@ def test_training_on_stretches_with_a_background_is_evaluated_part_by_part(recor
     assert [row["label"] for row in rows].count(NOTHING) == 2
 
 
+def test_a_training_of_windows_is_evaluated_and_watched_through_such_windows(recordings: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    options = ("--background", "0.5", "--window", "auto")
+    trained = run_command("train", recordings / "list.csv", "--out", run, *OPTIONS, *options)
+    assert trained.returncode == 0, trained.stderr
+    assert "a clip of a stretch is a window of 1.6 s whose middle lies in it" in trained.stdout + trained.stderr
+    config = json.loads((run / "best" / "config.json").read_text())
+    assert config["input"]["window_s"] == config["training"]["lists"]["window"] == 1.6
+    resumed = run_command("train", "--out", run, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    moved = tmp_path / "moved.csv"  # other data than the training's is seen through windows too
+    moved.write_text(recordings.joinpath("list.csv").read_text().replace(",r", f",{recordings}/r"))
+    for data in (recordings / "list.csv", moved):
+        out = tmp_path / data.stem
+        evaluated = run_command("evaluate", run / "best", data, "--out", out, "--workers", "0")
+        assert evaluated.returncode == 0, evaluated.stderr
+        assert "is a window of 1.6 s" in evaluated.stdout
+    out = tmp_path / "timeline"
+    watched = run_command("evaluate", run / "best", moved, "--timeline", "--out", out, "--workers", "0", "--json")
+    assert watched.returncode == 0, watched.stderr
+    summary = json.loads(watched.stdout)
+    assert (summary["length_s"], summary["step_s"], summary["shortest_s"]) == (1.6, 0.2, 0.4)
+    process = run_command("watch", run / "best", recordings / "r0.mp4", "--json", "--out", tmp_path / "r0.csv")
+    assert process.returncode == 0, process.stderr
+    windows = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [(window["start"], window["end"]) for window in windows[:2]] == [(0, 1.6), (0.2, 1.8)]
+    assert rows_of(tmp_path / "r0.csv") == [row for row in rows_of(out / "segments.csv") if row[0] == "r0.mp4"]
+
+
+def rows_of(path: Path) -> list[tuple]:
+    """File name, start, end and label of segments."""
+    with open(path, newline="") as file:
+        return [
+            (Path(row["video"]).name, float(row["start"]), float(row["end"]), row["label"])
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("value", ["often", "0", "-1", "nan"])
+def test_a_window_that_is_no_length_is_one_line(recordings: Path, tmp_path: Path, value: str):
+    process = run_command("train", recordings / "list.csv", "--out", tmp_path / "run", f"--window={value}")
+    assert process.returncode == 1
+    assert f"--window is {value}" in process.stderr.replace(".0", "")
+    assert "allowed: auto, or seconds above 0, such as 1.5" in process.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_windows_of_a_checkpoint_to_start_from_are_not_those_of_the_training(recordings: Path, tmp_path: Path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run_command("train", recordings / "list.csv", "--out", first, *OPTIONS, "--window", "1").returncode == 0
+    again = run_command("train", recordings / "list.csv", "--out", second, "--init", first / "last", *OPTIONS[-6:])
+    assert again.returncode == 0, again.stderr
+    assert json.loads((second / "config.json").read_text())["input"]["window_s"] is None
+
+
 def test_a_broken_stretch_is_named_with_its_part_and_counted_once(recordings: Path, tmp_path: Path):
     text = (recordings / "list.csv").read_text()
     label = text.splitlines()[1].partition(",")[0]

@@ -4,10 +4,11 @@ All candidates take turns on the same random clips (`timing.measure`). Accuracie
 measures them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,8 +19,14 @@ from morphmlp.analysis.bench.candidates import (
     Input,
     Subject,
     inference_candidates,
+    predict,
     reference_candidates,
     training_candidates,
+)
+from morphmlp.analysis.bench.engines import (
+    AUTOCAST,
+    engine_candidates,
+    exported_candidates,
 )
 from morphmlp.analysis.bench.memory import peak_bytes, traffic_bytes
 from morphmlp.analysis.bench.timing import Machine, describe_machine, measure
@@ -31,8 +38,9 @@ from morphmlp.analysis.bench.torchvision_models import (
     video_references,
 )
 from morphmlp.analysis.paper.published import IMAGENET, TABLES
-from morphmlp.checkpoints.folder import load_with_info
+from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.errors import ConfigError
+from morphmlp.inference.runtimes import Runtime, load_runtime
 from morphmlp.models.cost import count
 from morphmlp.models.morphmlp import MIN_SIZE_PX, MorphMLP
 from morphmlp.models.zoo import create_model, model_config
@@ -54,6 +62,7 @@ class SpeedRow:
             `inference.optimize.Agreement`.
         saved_bytes_per_clip: kept from forward for backward, see `memory.saved_bytes`.
         peak_bytes: the most that a call holds at once, see `memory.peak_bytes`. On a CPU, None for compiled models.
+        export_s: seconds of the export of a model in another engine.
     """
 
     model: str
@@ -72,6 +81,7 @@ class SpeedRow:
     largest_difference: float | None = None
     saved_bytes_per_clip: int | None = None
     peak_bytes: int | None = None
+    export_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +100,14 @@ class Report:
 
 
 def bench(
-    model: MorphMLP,
+    model: MorphMLP | Runtime,
     fed: Input,
     *,
     published: Published | None = None,
     against: Sequence[Reference] = (),
     training: bool = False,
     compiled: bool = False,
+    engines: Sequence[str] = (),
     turns: int = 5,
     device: torch.device | None = None,
     machine: Machine | None = None,
@@ -105,6 +116,8 @@ def bench(
     """Times a model and, if any, models of torchvision, each in its settings.
 
     Args:
+        model: ours, or one that was exported before.
+        engines: "onnxruntime" and "openvino": all models are exported for them, and take part in the turns.
         machine: saves measuring its peaks where they are known.
         before: makes candidates that come before the model's own; the first of all is the reference.
 
@@ -113,10 +126,19 @@ def bench(
     """
     device = device or torch.device("cpu")
     clips, subject = fed.random(device), subject_of(model, fed, published)
-    own = training_candidates if training else partial(inference_candidates, compiled=compiled)
-    model.to(device)
-    candidates = [*(before(model, subject, clips) if before else []), *own(model, subject, clips)]
-    others, refused = reference_candidates(against, fed, clips, training=training, compiled=compiled)
+    if isinstance(model, Runtime):
+        candidates = exported_candidates(model, subject, clips)
+    else:
+        own = training_candidates if training else partial(inference_candidates, compiled=compiled)
+        model.to(device)
+        candidates = [*(before(model, subject, clips) if before else []), *own(model, subject, clips)]
+        if engines:
+            candidates.append(Candidate(subject, AUTOCAST, partial(predict, model, clips, "bf16"), "bf16"))
+        candidates += engine_candidates(model, subject, clips, engines)
+    elsewhere = partial(engine_candidates, engines=engines)
+    others, refused = reference_candidates(
+        against, fed, clips, training=training, compiled=compiled, elsewhere=elsewhere
+    )
     machine = machine or describe_machine(device)
     rows = compare([*candidates, *others], machine, fed, turns=turns, device=device)
     rows += [SpeedRow(name, "", refused=reason) for name, reason in refused.items()]
@@ -139,6 +161,7 @@ def compare(
         timing = measured.timings[name]
         same = candidate.agreement() if candidate.agreement else None
         operations = 2 * candidate.passes * candidate.subject.multiply_adds * fed.batch
+        peak = machine.peak_gflops.get(candidate.dtype)  # none is measured for fp16 and int8
         fused = candidate.compiled  # no single operator can be watched
         moved = None if fused else traffic_bytes(candidate.call)
         rows.append(
@@ -148,12 +171,13 @@ def compare(
                 turns_s=timing.turns_s,
                 clips_per_s=fed.batch / timing.median_s,
                 ratio=timing.ratio,
-                share_of_peak=operations / timing.median_s / (machine.peak_gflops[candidate.dtype] * 1e9),
+                share_of_peak=operations / timing.median_s / (peak * 1e9) if peak else None,
                 share_of_bandwidth=moved / timing.median_s / (machine.copy_gb_s * 1e9) if moved else None,
                 first_call_s=timing.first_s,
                 top1_agreement=same.top1 if same else None,
                 largest_difference=same.largest_difference if same else None,
                 saved_bytes_per_clip=candidate.kept_bytes() if candidate.kept_bytes else None,
+                export_s=candidate.export_s,
                 peak_bytes=None if fused and device.type == "cpu" else peak_bytes(candidate.call, device),
             )
         )
@@ -169,8 +193,13 @@ def mark_fastest(rows: Sequence[SpeedRow]) -> list[SpeedRow]:
     return [replace(row, fastest=row.median_s is not None and row.median_s == min(seconds[row.model])) for row in rows]
 
 
-def load_model(name: str | None, checkpoint: str | Path | None, frames: int | None) -> tuple[MorphMLP, int]:
+def load_model(
+    name: str | None, checkpoint: str | Path | None, frames: int | None, arch: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[MorphMLP, int]:
     """A named model with fresh weights (by default video S) or a checkpoint's model, and its usual size in px.
+
+    Args:
+        arch: fields of the named model that are to be others, see `ModelConfig`.
 
     Raises:
         ConfigError: two models are given, the name is unknown, or the model does not take so many frames.
@@ -181,13 +210,15 @@ def load_model(name: str | None, checkpoint: str | Path | None, frames: int | No
     if name and checkpoint:
         raise ConfigError(f"--model {name} and --checkpoint {checkpoint}: give one of them")
     if checkpoint:
+        if arch:
+            raise ConfigError(f"--arch.{next(iter(arch))} is of a named model; leave it out with --checkpoint")
         model, info = load_with_info(checkpoint)
         size = min(info.input.crop)
     else:
         config = model_config(name or "morphmlp_video_s")
         takes_frames = config.temporal and frames is not None
-        model = create_model(config.name, **({"frames": frames} if takes_frames else {})).eval()
-        size = config.image_size
+        model = create_model(config.name, **(dict(arch) | ({"frames": frames} if takes_frames else {}))).eval()
+        size = model.config.image_size
     if frames is not None and not model.config.temporal:
         raise ConfigError(f"--frames {frames}: {model.config.name} takes images; leave --frames out")
     if frames not in (None, model.config.frames):
@@ -198,7 +229,20 @@ def load_model(name: str | None, checkpoint: str | Path | None, frames: int | No
     return model, size
 
 
-def input_for(model: MorphMLP, *, batch: int, size: int) -> Input:
+def load_exported(folder: str | Path) -> tuple[Runtime, int]:
+    """The model of a folder that `morphmlp export` wrote, and its size in px.
+
+    Raises:
+        CheckpointError, UserError: it cannot be opened.
+        ConfigError: it is not square.
+    """
+    runtime, crop = load_runtime(folder), load_config(folder)[1].input.crop
+    if crop[0] != crop[1]:
+        raise ConfigError(f"{folder} takes {crop[0]} x {crop[1]} px; only square clips and images are timed")
+    return runtime, crop[0]
+
+
+def input_for(model: MorphMLP | Runtime, *, batch: int, size: int) -> Input:
     """A batch of what the model takes, `size` px high and wide.
 
     Raises:
@@ -209,7 +253,7 @@ def input_for(model: MorphMLP, *, batch: int, size: int) -> Input:
     return Input(batch, model.config.frames if model.config.temporal else None, size)
 
 
-def subject_of(model: MorphMLP, fed: Input, published: Published | None = None) -> Subject:
+def subject_of(model: MorphMLP | Runtime, fed: Input, published: Published | None = None) -> Subject:
     return Subject(model.config.name, count(model.config, size=fed.size).multiply_adds, published)
 
 
@@ -229,7 +273,7 @@ def published_accuracy(name: str, fed: Input) -> Published | None:
     return None
 
 
-def references_for(model: MorphMLP) -> list[Reference]:
+def references_for(model: MorphMLP | Runtime) -> list[Reference]:
     """The models of torchvision for the same task.
 
     Raises:

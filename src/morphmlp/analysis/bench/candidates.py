@@ -17,7 +17,7 @@ from morphmlp.inference.device import autocast
 from morphmlp.inference.optimize import Agreement, agreement, optimize
 from morphmlp.models.morphmlp import MorphMLP
 
-Dtype = Literal["fp32", "bf16"]
+Dtype = Literal["fp32", "bf16", "fp16", "int8"]
 _CHECKPOINTING = ", gradient checkpointing"
 
 
@@ -58,10 +58,11 @@ class Candidate:
     Attributes:
         call: what is timed.
         dtype: of its matrix products; the machine's peak for this dtype is the yardstick.
-        compiled: by torch.compile; what its operators move cannot be counted.
+        compiled: by torch.compile, or by another engine; what its operators move cannot be counted.
         passes: how often a call does the forward pass's arithmetic: 3 in training, where a layer has two gradients.
         agreement: with the plain model on the same clips; None for the plain model itself, and for other models.
         kept_bytes: bytes a clip that the forward pass keeps for the backward pass; None for a prediction.
+        export_s: seconds that its export took, with opening it in its engine; None of PyTorch.
     """
 
     subject: Subject
@@ -72,6 +73,7 @@ class Candidate:
     passes: int = 1
     kept_bytes: Callable[[], int] | None = None
     agreement: Callable[[], Agreement] | None = None
+    export_s: float | None = None
 
 
 def inference_candidates(
@@ -146,12 +148,21 @@ def training_candidates(model: nn.Module, subject: Subject, clips: Tensor) -> li
 
 
 def reference_candidates(
-    references: Sequence[Reference], fed: Input, clips: Tensor, *, training: bool = False, compiled: bool = False
+    references: Sequence[Reference],
+    fed: Input,
+    clips: Tensor,
+    *,
+    training: bool = False,
+    compiled: bool = False,
+    elsewhere: Callable[[nn.Module, Subject, Tensor], list[Candidate]] = lambda model, subject, clips: [],
 ) -> tuple[list[Candidate], dict[str, str]]:
     """The models of torchvision in their settings, and the reason for each that does not take such clips, by name.
 
     For inference: fp32, bf16 autocast and bf16 weights, these also with the channels last in memory, which is faster
     for convolutions. Their clips are converted before the time is taken; our models convert theirs within it.
+
+    Args:
+        elsewhere: makes the candidates of a model in other engines than PyTorch.
     """
     candidates: list[Candidate] = []
     refused: dict[str, str] = {}
@@ -169,6 +180,7 @@ def reference_candidates(
             candidates += training_candidates(model, subject, clips)
         else:
             candidates += _reference_settings(model.eval(), subject, clips, compiled=compiled)
+            candidates += elsewhere(model, subject, clips)
     return candidates, refused
 
 

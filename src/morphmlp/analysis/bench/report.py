@@ -73,11 +73,11 @@ def _frames_and_views(published: Published) -> str:
 
 
 def _figures(row: SpeedRow) -> list[str]:
-    if row.median_s is None or row.clips_per_s is None or row.ratio is None or row.share_of_peak is None:
+    if row.median_s is None or row.clips_per_s is None or row.ratio is None:
         return ["-"] * 5
     moved = "" if row.share_of_bandwidth is None else f"{row.share_of_bandwidth:.0%}"
     speed = [f"{1000 * row.median_s:.1f}", f"{row.clips_per_s:.2f}", f"{row.ratio:.2f}"]
-    return [*speed, f"{row.share_of_peak:.0%}", moved]
+    return [*speed, "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}", moved]
 
 
 def _megabytes(count: int | None) -> str:

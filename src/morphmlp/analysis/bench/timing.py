@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from morphmlp.formatting import first_line
-from morphmlp.inference.device import DTYPES
+from morphmlp.inference.optimize import DTYPES
 from morphmlp.training.environment import processor_name
 
 _PRODUCTS = {  # rows, inner width and columns of the matrix products: 2 GFLOP each on a CPU, enough for a GPU to fill

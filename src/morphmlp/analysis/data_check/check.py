@@ -19,6 +19,7 @@ from morphmlp.analysis.data_check.workers import examine_all
 from morphmlp.config import SplitConfig
 from morphmlp.config.base import Config
 from morphmlp.data.media.limits import most_damage
+from morphmlp.data.media.remote import remote_file
 from morphmlp.data.media.sources import num_bytes
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
@@ -111,7 +112,8 @@ def results_folder(root: str | Path, out: str | Path | None) -> Path:
         ConfigError: it lies in `root`.
         DataError: it holds something else.
     """
-    real_root = os.path.realpath(root)
+    remote = remote_file(root)
+    real_root = os.path.realpath(root if remote is None else Path(os.fspath(remote)).stem)
     folder = Path(os.path.realpath(out) if out is not None else f"{real_root}-check")
     if folder.is_relative_to(real_root):
         raise ConfigError(f"{folder} lies in the data, whose files it would join; choose another --out")

@@ -14,7 +14,8 @@ import numpy as np
 
 from morphmlp.analysis.data_check.examine import HEAD_BYTES, Facts
 from morphmlp.analysis.data_check.inventory import Inventory, SetFile
-from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.batches.views import refuse_strips
+from morphmlp.data.media.remote import place_of, remote_file
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.errors import MediaError
 
@@ -181,7 +182,7 @@ class CheckReport:
         """Plain values for JSON; readable files are only counted."""
         counted = {note: len(self.noted(note)) for note in NOTES}
         return {
-            "data": os.path.abspath(self.root),
+            "data": place_of(remote_file(self.root) or self.root),
             "unit": self.unit,
             "files": len(self.files),
             "readable": len(self.readable),

@@ -1,13 +1,13 @@
 """The files that a check writes: report, table of files, and lists of what is good."""
 
 import csv
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from morphmlp.analysis.data_check.inventory import WHOLE, Inventory
 from morphmlp.analysis.data_check.report import CheckReport
+from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import why_not_listed
 from morphmlp.data.media.stretches import Stretch, stretch_columns
 from morphmlp.data.sets.class_names import CLASSES_FILE, read_class_names
@@ -78,7 +78,7 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
             writer.writerow(["path", "label", *bounds])
             for sample in part.samples:
                 cells = [bound(sample.path) for bound in bounds.values()]
-                writer.writerow([os.path.abspath(sample.path), labels[sample.label], *cells])
+                writer.writerow([place_of(sample.path), labels[sample.label], *cells])
     if inventory.named or labels[0] != "0":
         with replaced_file(folder / CLASSES_FILE) as file:
             file.writelines(f"{name}\n" for name in inventory.classes)
@@ -124,4 +124,4 @@ def _read_back(parts: dict[str, LabelledSet], folder: Path) -> str | None:
 def _place(sample: Sample) -> tuple[Any, ...]:
     """What a list says of a sample."""
     span = sample.path.span if isinstance(sample.path, Stretch) else None
-    return os.path.abspath(sample.path), span, sample.label
+    return place_of(sample.path), span, sample.label

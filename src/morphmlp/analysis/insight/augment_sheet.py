@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from morphmlp.analysis.insight.look_inside import seen_frames
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.batches.loaders import random_indices
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
 from morphmlp.data.clips.rand_augment import draw_steps
+from morphmlp.data.clips.seen import seen_frames
 from morphmlp.data.media.sources import Source, media_kind, part_of
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.list_rows import LIST_SUFFIXES

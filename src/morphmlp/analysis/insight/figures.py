@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from morphmlp.analysis.insight.look_inside import BlockBranches, Insight, MixingFC, token_matrix
-from morphmlp.config import ModelConfig
 from morphmlp.display.style import ACCENT, FAINT, INK, MUTED, accent_colours, colour_bar, figure, hide_frame
+from morphmlp.inference.grad_cam import step_frames
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,14 +83,6 @@ def _draw_film(insight: Insight, rows: Sequence[FilmRow], png_path: str | Path, 
         _label_film(cells, [row.label for row in rows], numbers)
         options = {"shrink": 0.8, "aspect": 24, "pad": 0.015, "label": bar_label}
         colour_bar(canvas, drawn[-1][-1], ax=canvas.axes, **options)
-
-
-def step_frames(config: ModelConfig) -> list[int]:
-    """The frame in the middle of each time step t: the stem's kernel of 3 with stride 2 sees frames 2t - 1 to 2t + 1.
-
-    For 8 frames: [0, 2, 4, 6].
-    """
-    return list(range(0, config.frames, 2)) if config.temporal else [0]
 
 
 def _film_grid(num_rows: int, num_steps: int) -> tuple[int, int, float]:

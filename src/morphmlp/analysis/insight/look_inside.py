@@ -2,29 +2,28 @@
 
 Computation only; `figures.py` draws it. A clip is `[1, 3, T, H, W]` as the model takes it, stages and blocks
 are counted from 1, as in the paper.
-
-Grad-CAM: Selvaraju et al., "Visual Explanations from Deep Networks via Gradient-based Localization" (ICCV 2017).
 """
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from morphmlp.checkpoints.folder import load_with_info
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.clips.seen import seen_frames
 from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.inference.device import evaluating, require_finite, resolve_device
+from morphmlp.inference.grad_cam import blocks_of, grad_cams, recorded
 from morphmlp.models.morphfc import ChunkFC, SpatialFC, TemporalFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.prediction import with_protocol
@@ -160,19 +159,10 @@ def read_view(path: str | Path, model: MorphMLP, config: InputConfig) -> Tensor:
     return view.clips
 
 
-def seen_frames(clip: Tensor, config: InputConfig) -> np.ndarray:
-    """Undoes `data.transforms.normalise`: `[1, 3, T, H, W]` -> uint8 `[T, H, W, 3]` in RGB."""
-    frames = clip[0].permute(1, 2, 3, 0)  # [T, H, W, 3]
-    frames = (frames * torch.tensor(config.std) + torch.tensor(config.mean)) * 255
-    if config.channel_order == "bgr":
-        frames = frames.flip(-1)
-    return frames.round().clamp(0, 255).byte().numpy()
-
-
 def mixing_fcs(model: MorphMLP) -> list[MixingFC]:
     """The FCs over chunks of tokens, block by block; an ablation's other layers are left out."""
     found: list[MixingFC] = []
-    for stage, block, layers in _blocks(model):
+    for stage, block, layers in blocks_of(model):
         named: list[tuple[str, Any]] = []
         if isinstance(spatial := layers.spatial, SpatialFC):
             branches = [branch for branch in (spatial.vertical, spatial.horizontal) if branch is not None]
@@ -225,71 +215,19 @@ def branch_weights(model: MorphMLP, clip: Tensor) -> list[BlockBranches]:
     """The softmax weights of each block's branches for a clip; none where branches are added up as they are."""
     weighted = [
         (stage, block, layers.spatial, layers.spatial.branch_weights)
-        for stage, block, layers in _blocks(model)
+        for stage, block, layers in blocks_of(model)
         if isinstance(layers.spatial, SpatialFC) and layers.spatial.branch_weights is not None
     ]
-    with evaluating(model), torch.no_grad(), _recorded(module for *_, module in weighted) as outputs:
+    with evaluating(model), torch.no_grad(), recorded(module for *_, module in weighted) as outputs:
         model(clip)
-    # [branches, 1, 1, 1, 1, C] -> [branches, C]
+    # branches of [1, 1, 1, 1, C] -> [branches, C]
     return [
-        BlockBranches(stage, block, _branch_names(spatial), outputs[module].flatten(0, -2).cpu().numpy())
+        BlockBranches(stage, block, _branch_names(spatial), torch.cat(outputs[module]).flatten(0, -2).cpu().numpy())
         for stage, block, spatial, module in weighted
     ]
-
-
-def grad_cams(model: MorphMLP, clip: Tensor, target: int, *, stages: Collection[int]) -> dict[int, Tensor]:
-    """Grad-CAM over space and time: where each stage's map speaks for class `target`, `[T', h, w]`, 0 or more.
-
-    A channel's weight is the gradient of the class's score, on the mean over all tokens of the clip. What speaks
-    against the class is cut off. A segmenter's score is the mean logit over the pixels that it gives the class.
-    Only the maps get gradients: no parameter's `grad` changes.
-    """
-    ends = {stage: block for stage, _, block in _blocks(model) if stage in stages}  # the last block of each
-    with evaluating(model), torch.enable_grad(), _recorded(ends.values()) as outputs:
-        # A frozen model would keep no graph, so it starts at the clip.
-        score = _class_score(model(clip.detach().requires_grad_()), target)
-        maps = [outputs[end] for end in ends.values()]  # each [1, T', h, w, C]
-        gradients = torch.autograd.grad(score, maps)
-    return {
-        stage: (features * gradient.mean(dim=(1, 2, 3), keepdim=True)).sum(dim=-1).relu()[0].detach()
-        for stage, features, gradient in zip(ends, maps, gradients, strict=True)
-    }
-
-
-def _class_score(logits: Tensor, target: int) -> Tensor:
-    if logits.dim() == 2:
-        return logits[0, target]
-    return logits[0, target][logits[0].argmax(dim=0) == target].mean()
-
-
-def _blocks(model: MorphMLP) -> Iterator[tuple[int, int, Any]]:
-    """Stage, block and the block itself: a `Block`, or the CNN style's `Bottleneck`, which has the same names."""
-    for stage, blocks in enumerate(model.stages, start=1):
-        for number, block in enumerate(blocks.children(), start=1):
-            yield stage, number, block
 
 
 def _branch_names(spatial: SpatialFC) -> list[str]:
     """In the order of the branch weights; without a vertical branch, the chunks span the map."""
     names = ["whole map"] if spatial.vertical is None else ["vertical", "horizontal"]
     return names if spatial.channel is None else [*names, "channel"]
-
-
-@contextmanager
-def _recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
-    """The outputs of the modules while the body runs.
-
-    We avoid hooks elsewhere. But only this file needs these intermediates, and returning them from every `forward`
-    would burden the model, its compilation and its export.
-    """
-    outputs: dict[nn.Module, Tensor] = {}
-
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        outputs[module] = output
-
-    handles = [module.register_forward_hook(keep) for module in modules]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()

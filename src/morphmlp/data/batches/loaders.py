@@ -6,73 +6,27 @@ Everything random of a training clip follows from (seed, pass, index): a run tha
 number of workers, sees the same clips.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.batches.hand_over import end_on_lost_batch, handed_over, workers_that_fit
+from morphmlp.data.batches.views import Batch, BrokenSample, SampleClips, TestViews
 from morphmlp.data.batches.worker_signals import leave_signals_to_main_process
 from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
-from morphmlp.data.clips.protocol import clip_indices, on_clock, views_of
-from morphmlp.data.media.sources import Source
+from morphmlp.data.clips.protocol import on_clock
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.system import c_function
-
-# Long side over short side. The short side is resized to the crop's: 16 frames of 1 x 1000 px would take 10 GB.
-MOST_ELONGATED = 20
-
-
-@dataclass(frozen=True)
-class SampleClips:
-    """The clips of one video: `[views, 3, T, h, w]`, and where the video is in its set.
-
-    Attributes:
-        labels: one for all views, or, of training clips, one for each: a flip can change the class.
-        note: what is missing of a video that was cut off or damaged, but can be read; None of others.
-    """
-
-    clips: Tensor
-    labels: list[int]
-    index: int
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class BrokenSample:
-    """A video that could not be read, and why."""
-
-    index: int
-    path: Source
-    reason: str
-
-
-class Batch(NamedTuple):
-    """Videos of one step: clips `[sum of views, 3, T, h, w]`, labels, indices of the videos, and the broken ones.
-
-    `incomplete` says by index what is missing of videos that were read.
-
-    In testing there is a label for each video, and the views of a video are side by side. In training there is a label
-    for each clip, and the first clips of all videos come before the second ones: neighbours, which mixup joins, are
-    different videos.
-    """
-
-    clips: Tensor
-    labels: Tensor
-    indices: list[int]
-    broken: list[BrokenSample]
-    incomplete: dict[int, str] = {}  # noqa: RUF012 (never changed)
 
 
 def collate(videos: list[SampleClips | BrokenSample]) -> Batch:
@@ -125,7 +79,7 @@ class TrainingClips(Dataset):
         generator, notes = np.random.default_rng([self.seed, pass_number, index]), []
         try:
             frames = read_clip(
-                sample.path,
+                sample.shown(generator),
                 lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
                 stills=self.frames == 1,
                 short_side=self.config.decode_size,
@@ -160,48 +114,12 @@ def random_indices(
     )
 
 
-class TestClips(Dataset):
-    """All views of each video at test time: `num_clips` in time x `num_crops` in space, from one decoding."""
-
-    __test__ = False  # no test class, though its name begins like one
-
-    def __init__(self, samples: list[Sample], frames: int, config: InputConfig, *, shuffle_frames: bool = False):
-        self.samples = samples
-        self.frames = frames
-        self.config = config
-        self.shuffle_frames = shuffle_frames
-
-    def __len__(self) -> int:
-        return len(self.samples)
+class TestClips(TestViews, Dataset):
+    """The test views of each video as tensors."""
 
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
-        sample, notes = self.samples[index], []
-        try:
-            frames = read_clip(
-                sample.path,
-                self._indices,
-                stills=self.frames == 1,
-                short_side=self.config.decoded_short_side,
-                incomplete=notes.append,
-            )
-            if self.config.fit != "stretch":
-                refuse_strips(sample.path, frames.shape[1:3])
-        except MediaError as error:
-            return BrokenSample(index, sample.path, error.reason)
-        if self.shuffle_frames:
-            clips = np.split(frames, self.config.num_clips)
-            frames = np.concatenate([clip[np.random.default_rng(index).permutation(len(clip))] for clip in clips])
-        return SampleClips(views_of(frames, self.config), [sample.label], index, *notes)
-
-    def _indices(self, num_frames: int, fps: float) -> list[int]:
-        return clip_indices(num_frames, fps, frames=self.frames, config=self.config)
-
-
-def refuse_strips(path: str | os.PathLike[str], size: tuple[int, ...]) -> None:
-    """Raises MediaError where one of height and width is too much longer than the other."""
-    height, width = size
-    if max(height, width) > MOST_ELONGATED * min(height, width):
-        raise MediaError(path, f"is {width} x {height} px: one side is more than {MOST_ELONGATED} times the other")
+        sample = super().__getitem__(index)
+        return sample if isinstance(sample, BrokenSample) else replace(sample, clips=torch.from_numpy(sample.clips))
 
 
 def make_loader(

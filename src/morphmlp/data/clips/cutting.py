@@ -1,11 +1,15 @@
 """Cuts frames that come one by one into windows that overlap, and keeps no frame longer than a window needs it."""
 
+import math
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from morphmlp.data.clips.windows import first_from, num_windows, window_start
+from morphmlp.data.media.limits import refuse_giant_window
+from morphmlp.data.media.runs import Run, TimedFrame
 from morphmlp.data.media.stretches import microseconds
 
 
@@ -94,3 +98,43 @@ class WindowCutter(Generic[T]):
         start = microseconds(self._start_of_next)
         while len(self._frames) > 1 and microseconds(self._frames[1].time_s) <= start:
             self._frames.popleft()
+
+
+class RunCutter:
+    """Cuts the frames of a source into windows, which start anew with each of its runs.
+
+    Args:
+        name: of the source, for the message.
+        end_s: where the windows end at the latest, in seconds.
+
+    Attributes:
+        num_skipped: windows that were left out, as frames of them were dropped.
+    """
+
+    def __init__(self, name: str | os.PathLike[str], *, length_s: float, step_s: float, end_s: float = math.inf):
+        self.name, self.length_s, self.step_s, self.end_s = name, length_s, step_s, end_s
+        self.num_skipped = 0
+        self._run: Run | None = None
+        self._cutter: WindowCutter[TimedFrame] = WindowCutter(length_s=length_s, step_s=step_s)
+
+    def add(self, frame: TimedFrame) -> list[CutWindow[TimedFrame]]:
+        """Takes the next frame; returns the windows that are complete now.
+
+        Raises:
+            MediaError: the frames of a window take too much memory.
+        """
+        complete = []
+        if frame.run is not self._run:
+            complete += self.finish()
+            self._run = frame.run
+            self._cutter = WindowCutter(length_s=self.length_s, step_s=self.step_s, start_s=frame.run.start_s)
+        if frame.follows_dropped:
+            self.num_skipped += self._cutter.skip_to(frame.time_s)
+        complete += self._cutter.add(frame)
+        num_frames = len(self._cutter.frames)
+        refuse_giant_window(self.name, num_frames, num_frames * frame.num_bytes)
+        return complete
+
+    def finish(self) -> list[CutWindow[TimedFrame]]:
+        """The windows that are left of a run that is over."""
+        return [] if self._run is None else self._cutter.finish(min(self._run.end_s, self.end_s))

@@ -6,11 +6,10 @@ Whole files, stretches of files and windows of streams all go through these two 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch import Tensor, cat
 
 from morphmlp.config import InputConfig
 from morphmlp.data.clips import sampling
-from morphmlp.data.clips.views import eval_views
+from morphmlp.data.clips.views import view_arrays
 
 
 def clip_indices(num_frames: int, fps: float, *, frames: int, config: InputConfig) -> list[int]:
@@ -49,7 +48,7 @@ def on_clock(num_frames: int, fps: float, config: InputConfig) -> Sequence[int]:
     return sampling.frames_at_rate(num_frames, fps=fps, rate=config.sparse_fps)
 
 
-def views_of(frames: np.ndarray, config: InputConfig) -> Tensor:
+def views_of(frames: np.ndarray, config: InputConfig) -> np.ndarray:
     """The views of the frames at `clip_indices`: `[num_clips * T, H, W, 3]` uint8 -> `[views, 3, T, h, w]` float32."""
     clips = np.split(frames, config.num_clips)
-    return cat([eval_views(clip, config, num_crops=config.num_crops) for clip in clips])
+    return np.concatenate([view_arrays(clip, config, num_crops=config.num_crops) for clip in clips])

@@ -1,23 +1,35 @@
 """From decoded frames to the clip that a model is given at test time: the published views, and what they are made of.
 
 Frames are uint8 `[T, H, W, 3]` in RGB; clips are float32 `[3, T, h, w]`, normalised. An image is a clip of one frame.
+All of it is numpy, because an exported model predicts without torch. The views are those of torch's own operations to
+1e-6 of the largest value, and take as long or less.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from morphmlp.config import InputConfig
+from morphmlp.data.clips.resizing import resize_frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Tensor:
+def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> "Tensor":
+    """`view_arrays` as a tensor."""
+    import torch
+
+    return torch.from_numpy(view_arrays(frames, config, num_crops=num_crops))
+
+
+def view_arrays(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> np.ndarray:
     """The crops of one clip at test time: `[T, H, W, 3]` uint8 -> `[num_crops, 3, T, h, w]` float32.
 
-    Frames are normalised, resized, then cropped, in the order of the released loaders. A clip that is stretched or
-    kept whole shows all of the frame: it is one view.
+    Frames are normalised, resized, then cropped, in the order of the released loaders; as all of it is linear, what is
+    computed is the resized frame's normalisation. A clip that is stretched or kept whole shows all of the frame: it is
+    one view.
 
     Images follow the same order, where torchvision's pipeline resizes first: it rounds the resized pixels to whole
     levels and clips what bicubic overshoots at hard edges; here neither happens. Its centre crop lies a pixel further
@@ -34,16 +46,23 @@ def eval_views(frames: np.ndarray, config: InputConfig, *, num_crops: int) -> Te
     offsets = crop_offsets(*clip.shape[-2:], crop=height)
     if num_crops == 1:
         offsets = [offsets[1 if config.one_crop == "center" else 0]]
-    return torch.stack([clip[..., top : top + height, left : left + width] for top, left in offsets])
+    return np.stack([clip[..., top : top + height, left : left + width] for top, left in offsets])
 
 
-def _normalised(frames: np.ndarray, config: InputConfig, *, size: tuple[int, int]) -> Tensor:
-    """Normalised and resized, `[3, T, *size]`; frame by frame, so that one float frame of full size is in memory."""
-    resized = []
-    for frame in frames:
-        pixels = normalise(torch.from_numpy(frame).permute(2, 0, 1)[:, None], config)
-        resized.append(resize(pixels, size, interpolation=config.interpolation, antialias=config.antialias))
-    return torch.cat(resized, dim=1)
+def _normalised(frames: np.ndarray, config: InputConfig, *, size: tuple[int, int]) -> np.ndarray:
+    """Resized and normalised, `[3, T, *size]`; frame by frame, so that one float frame is in memory beside the clip."""
+    clip = np.empty((3, len(frames), *size), np.float32)
+    mean, std = np.array(config.mean, np.float32), np.array(config.std, np.float32)
+    for step, frame in enumerate(frames):
+        pixels = resize_frame(frame, size, interpolation=config.interpolation, antialias=config.antialias)
+        if config.channel_order == "bgr":
+            pixels = pixels[..., ::-1]
+        for channel in range(3):
+            plane = clip[channel, step]
+            np.divide(pixels[..., channel], np.float32(255), out=plane)
+            plane -= mean[channel]
+            plane /= std[channel]
+    return clip
 
 
 def resized_size(height: int, width: int, *, short_side: int) -> tuple[int, int]:
@@ -88,18 +107,10 @@ def crop_offsets(height: int, width: int, *, crop: int) -> list[tuple[int, int]]
     return [(top, 0), (top, left), (top, width - crop)]
 
 
-def resize(clip: Tensor, size: tuple[int, int], *, interpolation: str = "bilinear", antialias: bool = False) -> Tensor:
-    """`[3, T, H, W]` float -> `[3, T, *size]`, "bilinear" or "bicubic"; bicubic can leave the range of the pixels.
-
-    The cubic kernel is Pillow's (a = -0.5) with antialiasing and OpenCV's (a = -0.75) without.
-    """
-    if tuple(clip.shape[-2:]) == size:
-        return clip
-    return F.interpolate(clip, size=size, mode=interpolation, align_corners=False, antialias=antialias)
-
-
-def normalise(clip: Tensor, config: InputConfig) -> Tensor:
+def normalise(clip: "Tensor", config: InputConfig) -> "Tensor":
     """`[3, T, H, W]` uint8 in RGB -> float32 in the channel order, mean and deviation that `config` names."""
+    import torch
+
     if config.channel_order == "bgr":
         clip = clip.flip(0)
     mean = torch.tensor(config.mean, dtype=torch.float32, device=clip.device)[:, None, None, None]

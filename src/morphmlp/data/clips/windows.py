@@ -5,6 +5,9 @@ so that they do not drift over hours.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from morphmlp.config import InputConfig
 from morphmlp.data.media.stretches import microseconds
@@ -12,7 +15,12 @@ from morphmlp.errors import ConfigError
 
 _ROUNDING_US = 1_000  # a rest of the recording that is shorter is the rounding of its times, and gets no window
 LEAST_S = 0.01  # of a length and a step: at 240 frames a second, two frames
-USUAL_LENGTH_S = 2.0  # of a window, for a checkpoint whose clips span all that there is
+USUAL_LENGTH_S = 2.0  # of a window, for a checkpoint of whose training nothing is known
+# Of a window for a checkpoint that was trained on longer clips: all frames of a window are held at a time.
+LONGEST_USUAL_S = 10.0
+MEDIAN_DURATION = "median_duration_s"  # of the samples, in the training's summary in `config.json`
+
+NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
 def clip_length_s(config: InputConfig, *, frames: int) -> float | None:
@@ -23,17 +31,50 @@ def clip_length_s(config: InputConfig, *, frames: int) -> float | None:
     return frames * config.stride / config.target_fps if config.sampling == "dense" else None
 
 
-def usual_length_s(config: InputConfig, *, frames: int) -> float:
-    """The length of a window where none is given: what a clip spans, or 2 s."""
-    return clip_length_s(config, frames=frames) or USUAL_LENGTH_S
+def usual_length_s(config: InputConfig, *, frames: int, training: Mapping[str, Any] = NOTHING_KNOWN) -> float:
+    """The length of a window where none is given.
+
+    It is that of the windows that the model was trained on. Without these, with dense sampling, it is what a clip
+    spans. A sparsely sampled clip spans all of its video, so that it is the median length of those that the model was
+    trained on, to a tenth of a second and up to 10 s; 2 s where that is not known.
+
+    Args:
+        training: the summary of the checkpoint's training.
+    """
+    if (known_s := config.window_s or clip_length_s(config, frames=frames)) is not None:
+        return known_s
+    median_s = training.get(MEDIAN_DURATION)
+    if not isinstance(median_s, int | float) or not median_s > 0:
+        return USUAL_LENGTH_S
+    return min(max(round(median_s, 1), 0.1), LONGEST_USUAL_S)
 
 
 def usual_windows(
-    length_s: float | None, step_s: float | None, *, config: InputConfig, frames: int
+    length_s: float | None,
+    step_s: float | None,
+    *,
+    config: InputConfig,
+    frames: int,
+    training: Mapping[str, Any] = NOTHING_KNOWN,
 ) -> tuple[float, float]:
-    """The length and step of windows, where one is not given: `usual_length_s`, and half of the length."""
-    length_s = usual_length_s(config, frames=frames) if length_s is None else length_s
-    return length_s, length_s / 2 if step_s is None else step_s
+    """The length and step of windows, where one is not given: `usual_length_s`, and half of the length.
+
+    Windows that a model has learned the middle of (`InputConfig.window_s`) come eight to a length.
+    """
+    length_s = usual_length_s(config, frames=frames, training=training) if length_s is None else length_s
+    return length_s, length_s / (8 if config.window_s else 2) if step_s is None else step_s
+
+
+def usual_core_s(length_s: float, step_s: float, *, config: InputConfig) -> float | None:
+    """The seconds around the middle of a window that its answer is about; None where that is all of it.
+
+    A model that has learned what happens in the middle (`InputConfig.window_s`) speaks for a quarter of the window, so
+    that neighbouring windows are averaged a little; with a longer step, for as much as leaves no gap.
+
+    >>> usual_core_s(1.2, 0.15, config=InputConfig(window_s=1.2)), usual_core_s(2, 1, config=InputConfig())
+    (0.3, None)
+    """
+    return max(length_s / 4, step_s) if config.window_s else None
 
 
 def window_start(number: int, step_s: float) -> float:

@@ -11,6 +11,7 @@ from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import first_frame_size, is_frame_folder, list_frames
 from morphmlp.data.media.images import describe_image, read_image
 from morphmlp.data.media.open_video import UNKNOWN_FPS
+from morphmlp.data.media.packets import of_stated
 from morphmlp.data.media.sources import media_kind
 from morphmlp.errors import MediaError
 
@@ -21,8 +22,10 @@ class VideoInfo:
 
     `height` and `width` are in stored pixels, after the turn by `rotation_degrees` (counter-clockwise: 0, 90, 180 or
     270); pixels that are not square are not stretched. `num_frames` counts packets, so a damaged file can hold fewer.
-    `fps` is the average over the video. `num_missing` frames are stated by the header, but not there, as after half a
-    download; where it is one or two of many, 0.
+    `fps` is the average over the video, and `duration_s` what the frames take at that rate. `end_s` is when the last
+    one ends, from where players start: 5 s where 3 s of pictures begin 2 s after the sound; of a stretch, from where it
+    starts. `num_missing` frames are stated by the header, but not there, as after half a download; where it is one or
+    two of many, 0.
     """
 
     num_frames: int
@@ -31,8 +34,14 @@ class VideoInfo:
     width: int
     rotation_degrees: int
     duration_s: float
+    end_s: float
     codec: str
     num_missing: int = 0
+
+    @property
+    def incomplete(self) -> str | None:
+        """What the header states and is not there, in words; None where all is there."""
+        return of_stated(self.num_frames, self.num_frames + self.num_missing) if self.num_missing else None
 
 
 def is_counted(path: str | os.PathLike[str]) -> bool:
@@ -50,6 +59,7 @@ def probe_folder(folder: str | os.PathLike[str]) -> VideoInfo:
         width=width,
         rotation_degrees=0,
         duration_s=len(files) / UNKNOWN_FPS,
+        end_s=len(files) / UNKNOWN_FPS,
         codec="frames",
     )
 
@@ -68,7 +78,7 @@ def probe_image(path: str | os.PathLike[str]) -> VideoInfo:
     if is_animation(path):
         info = describe_animation(path)
         duration_s = info.num_frames / info.fps
-        return VideoInfo(info.num_frames, info.fps, info.height, info.width, 0, duration_s, info.format)
+        return VideoInfo(info.num_frames, info.fps, info.height, info.width, 0, duration_s, duration_s, info.format)
     info = describe_image(path)
     return VideoInfo(
         num_frames=1,
@@ -77,6 +87,7 @@ def probe_image(path: str | os.PathLike[str]) -> VideoInfo:
         width=info.width,
         rotation_degrees=info.rotation_degrees,
         duration_s=1 / UNKNOWN_FPS,
+        end_s=1 / UNKNOWN_FPS,
         codec=info.format,
     )
 

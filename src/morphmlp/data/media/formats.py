@@ -1,10 +1,11 @@
 """What a file is by its first bytes, and the plain reasons why it cannot be read; decoders give vaguer ones."""
 
 import os
-import re
 import stat
 from typing import Literal
 
+from morphmlp.data.media.remote import on_disk, web_address
+from morphmlp.data.media.remote_store import shown_address
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import DataError, MediaError
 
@@ -14,7 +15,6 @@ _IMAGE_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"
 # The brand of a file that begins with an `ftyp` box, where it is a picture (ISO 23008-12, AV1 Image File Format).
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 _LFS_BEGINNING = b"version https://git-lfs"
 
 
@@ -41,11 +41,12 @@ def head_of(path: str | os.PathLike[str]) -> bytes:
     if isinstance(path, TarMember):
         return path.head(HEAD_BYTES)
     try:
+        path = on_disk(path)
         if not stat.S_ISREG(os.stat(path).st_mode):
             return b""
         with open(path, "rb") as file:
             return file.read(HEAD_BYTES)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a MediaError of an address is a ValueError
         return b""
 
 
@@ -56,10 +57,14 @@ def require_filled_file(path: str | os.PathLike[str]) -> None:
         MediaError: there is no regular file with something in it, or only the pointer to one.
     """
     try:
-        status = os.stat(path)
+        status = os.stat(on_disk(path))
+    except MediaError:
+        raise
     except (OSError, ValueError) as error:
         if address := web_address(path):
-            raise MediaError(address, "is an address, and only files are read; download it first") from None
+            raise MediaError(
+                shown_address(address), "is an address, and only files are read; download it first"
+            ) from None
         raise MediaError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISDIR(status.st_mode):
         raise MediaError(path, "is a folder, not a file")
@@ -75,15 +80,6 @@ def refuse_address(text: str) -> None:
     """Raises DataError where a path that was given is an address."""
     if (address := web_address(text)) and not os.path.exists(text):
         raise DataError(
-            f"{address} is an address, and only files are read; download it and give its path, or use `morphmlp watch`"
+            f"{shown_address(address)} is an address, and only files are read; download it and give its path, or use "
+            "`morphmlp watch`"
         )
-
-
-def web_address(path: str | os.PathLike[str]) -> str | None:
-    """The address that a path names, with the two slashes of which `Path` leaves one; None where it names a file.
-
-    >>> web_address("https:/host/a.mp4"), web_address("a/b.mp4")
-    ('https://host/a.mp4', None)
-    """
-    text = os.fspath(path)
-    return _ADDRESS.sub(r"\1://", text, count=1) if _ADDRESS.match(text) else None

@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from morphmlp.data.media.formats import HEAD_BYTES, head_of, heif_kind, require_filled_file
 from morphmlp.data.media.libtiff import silence_libtiff
 from morphmlp.data.media.limits import MOST_PIXELS, refuse_giant
+from morphmlp.data.media.remote import on_disk
 from morphmlp.data.media.turns import TURNS, UPRIGHT, Turn
 from morphmlp.errors import MediaError
 
@@ -102,7 +103,8 @@ def opened_image(path: str | os.PathLike[str], content: bytes | None) -> Iterato
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which does not matter here, and of the size: see below
-            with Image.open(path if content is None else io.BytesIO(content), formats=_formats(path, content)) as image:
+            file = on_disk(path) if content is None else io.BytesIO(content)
+            with Image.open(file, formats=_formats(path, content)) as image:
                 if isinstance(image, TiffImageFile):
                     silence_libtiff()
                 yield image

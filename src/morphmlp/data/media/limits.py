@@ -19,6 +19,10 @@ MOST_DAMAGE = 0.5
 # Of the frames that a window of a stream holds, as they were decoded: 43 s of 1920 x 1080 px at 30 frames a second.
 MOST_WINDOW_BYTES = 2**32
 
+# Of the copies of files at addresses, in GB of 10^9 bytes.
+MOST_CACHE_GB = 50.0
+
+CACHE_SIZE_VARIABLE = "MORPHMLP_CACHE_GB"
 WINDOW_VARIABLE = "MORPHMLP_MAX_WINDOW_BYTES"
 PIXELS_VARIABLE = "MORPHMLP_MAX_PIXELS"
 DAMAGE_VARIABLE = "MORPHMLP_MAX_DAMAGE"
@@ -78,6 +82,28 @@ def set_most_damage(share: float | None) -> None:
     if not 0 < share <= 1:
         raise ConfigError(f"max_damage is {share}; allowed: above 0, up to 1")
     os.environ[DAMAGE_VARIABLE] = str(share)
+
+
+def most_cache_bytes() -> float:
+    """How many bytes the copies may have.
+
+    Raises:
+        ConfigError: the variable holds no number above 0.
+    """
+    return _from_environment(CACHE_SIZE_VARIABLE, MOST_CACHE_GB, highest=1e6) * 1e9
+
+
+def set_cache_size(size_gb: float | None) -> None:
+    """Sets what `most_cache_bytes` says in this process and in those that it starts; None leaves it as it is.
+
+    Raises:
+        ConfigError: the size is not above 0.
+    """
+    if size_gb is None:
+        return
+    if not 0 < size_gb <= 1e6:
+        raise ConfigError(f"cache_gb is {size_gb:g}; allowed: above 0, up to 1,000,000")
+    os.environ[CACHE_SIZE_VARIABLE] = str(size_gb)
 
 
 def _from_environment(name: str, default: float, *, highest: float) -> float:

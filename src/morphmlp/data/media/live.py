@@ -1,7 +1,9 @@
 """Reads a source of frames in a thread of its own, so that decoding goes on while a model runs.
 
 A file waits for its reader. A live source does not: of its frames the newest are kept, and older ones are dropped and
-counted, so that a slow model does not fall ever further behind.
+counted, so that a slow model does not fall ever further behind. What may be either waits as long as it is ahead of the
+clock on the wall, as a recording is that comes as fast as the network can. A live stream is so only while it sends the
+last seconds that it has kept.
 """
 
 import threading
@@ -9,7 +11,8 @@ import time
 from collections import deque
 from contextlib import closing
 
-from morphmlp.data.media.streams import Stream, TimedFrame
+from morphmlp.data.media.runs import TimedFrame
+from morphmlp.data.media.streams import Stream
 
 _MOST_WAITING = 16  # frames of a source that waits for its reader
 _RATE_OVER_S = 5.0
@@ -31,6 +34,7 @@ class Reader:
         self.num_read = self.num_dropped = 0
         self._waiting: deque[TimedFrame] = deque()
         self._arrivals: deque[float] = deque()
+        self._first: TimedFrame | None = None
         self._changed = threading.Condition()
         self._is_over = self._is_closed = False
         self._error: BaseException | None = None
@@ -95,16 +99,31 @@ class Reader:
             self._arrivals.append(frame.arrived_s)
             while frame.arrived_s - self._arrivals[0] > _RATE_OVER_S:
                 self._arrivals.popleft()
+            self._first = self._first or frame
             self._waiting.append(frame)
+            self._changed.notify_all()
+            while self._has_to_wait(frame) and not self._is_closed:
+                self._changed.wait(0.1 if self.stream.is_live else 1.0)
             if self.stream.is_live:
                 self._drop_old(frame)
-            self._changed.notify_all()
-            while not self.stream.is_live and len(self._waiting) >= _MOST_WAITING and not self._is_closed:
-                self._changed.wait(1.0)
             return not self._is_closed
 
+    def _has_to_wait(self, newest: TimedFrame) -> bool:
+        if not self.stream.is_live:
+            return len(self._waiting) >= _MOST_WAITING
+        return self.stream.may_be_recording and self._is_old(newest) and self._is_ahead(newest)
+
+    def _is_ahead(self, newest: TimedFrame) -> bool:
+        """Whether more of the source has come than time has passed since its first frame."""
+        assert self._first is not None
+        return newest.time_s - self._first.time_s > time.monotonic() - self._first.arrived_s
+
+    def _is_old(self, newest: TimedFrame) -> bool:
+        """Whether the first frame that waits is older than those that are kept."""
+        return bool(self._waiting) and self._waiting[0].time_s < newest.time_s - self.keep_s
+
     def _drop_old(self, newest: TimedFrame) -> None:
-        while self._waiting[0].time_s < newest.time_s - self.keep_s:
+        while self._is_old(newest):
             self._waiting.popleft()
             self._waiting[0].follows_dropped = True
             self.num_dropped += 1

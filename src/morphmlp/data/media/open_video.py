@@ -20,7 +20,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from morphmlp.data.media.clock import Clock
 from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
 from morphmlp.data.media.opening import errors_named, open_stream
-from morphmlp.data.media.packets import Packets
+from morphmlp.data.media.packets import Packets, of_stated
 from morphmlp.data.media.turns import UPRIGHT, Turn, turn_of_matrix
 from morphmlp.errors import MediaError
 
@@ -126,6 +126,14 @@ class OpenVideo:
                 self.path,
                 f"the stream breaks after {good} good frame(s): {lost} of {total} packets are damaged{advice}",
             )
+
+    def incomplete(self) -> str | None:
+        """What is missing of a file that has been decoded to its end, as in `read_clip`; None where all is there."""
+        packets = self.packets
+        num_stated = packets.num_stated(self.stream, self.average_fps(packets)) or 0
+        total = packets.num_shown + max(num_stated - packets.num_read, 0)
+        num_good = min(self.num_decoded, packets.num_shown)
+        return of_stated(num_good, total) if num_good < total else None
 
     def _demuxed(self) -> Iterator[av.Packet]:
         """The packets from here on, which are counted; damage to the container ends them, as it does in players."""

@@ -14,6 +14,7 @@ from av.stream import Discard, Disposition
 
 from morphmlp.data.media.formats import head_of, require_filled_file
 from morphmlp.data.media.limits import MOST_FRAME_PIXELS, most_pixels, refuse_giant
+from morphmlp.data.media.remote import on_disk
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError
 
@@ -65,7 +66,7 @@ def _address(path: str | os.PathLike[str]) -> str:
     if isinstance(path, TarMember):
         return path.address()
     require_filled_file(path)
-    return os.path.abspath(path)
+    return os.path.abspath(on_disk(path))
 
 
 @cache

@@ -21,7 +21,8 @@ class Packets:
         times: of the shown ones in the order in which they are stored: when each is shown, or else when it is decoded.
         durations: of the same ones; 0 where it is not known.
         all_timed: every packet says when it is shown.
-        end: of the last one shown.
+        end: of the last one shown. That is no maximum over all: an MP4 file says how long it takes from one packet to
+            the next as they are stored, which with B-frames is not how long each is shown.
         corrupt: the container says that a packet is not whole.
         encrypted: it says that a packet is encrypted.
     """
@@ -34,6 +35,7 @@ class Packets:
     end: int | None = None
     corrupt: bool = False
     encrypted: bool = False
+    _last: int | None = None  # the latest time
 
     def add(self, packet: av.Packet) -> None:
         """Counts a packet; those without content, or that an edit list discards, are not shown."""
@@ -59,10 +61,10 @@ class Packets:
     def _add_shown(self, time: int | None, duration: int) -> None:
         self.num_shown += 1
         if time is not None:
-            until = time + duration
             self.times.append(time)
             self.durations.append(duration)
-            self.end = until if self.end is None else max(self.end, until)
+            if self._last is None or time >= self._last:
+                self._last, self.end = time, time + duration
 
     def forget(self) -> None:
         """Lets go of the times so far but the least one: an endless stream has ever more of them."""
@@ -74,15 +76,30 @@ class Packets:
 
         MP4 and AVI state the number, Matroska the stream's length in time.
         """
-        if stream.frames:
-            missing = stream.frames - self.num_read
-            return stream.frames if missing > max(1, _MOST_MISSING * stream.frames) else None
+        if num_frames := _num_in_header(stream):
+            missing = num_frames - self.num_read
+            return num_frames if missing > max(1, _MOST_MISSING * num_frames) else None
         stated_s = _stated_seconds(stream.metadata.get("DURATION", ""))
         if stated_s is None or self.end is None or stream.time_base is None:
             return None
         there_s = float(self.end * stream.time_base)
         missing = (stated_s - there_s) * fps
         return round(stated_s * fps) if missing > max(1.5, _MOST_MISSING_TIME * stated_s * fps) else None
+
+
+def of_stated(num_frames: int, num_stated: int) -> str:
+    """What is said of a file that is cut off or damaged."""
+    return f"{num_frames} of {num_stated} frames can be read"
+
+
+def _num_in_header(stream: av.VideoStream) -> int:
+    """The number of packets by the header; 0 where it states none.
+
+    Of an MP4 file, those that the edit list hides are counted in `frames`, and are not in the index.
+    """
+    if stream.frames and stream.container.format.name.startswith("mov"):
+        return min(stream.frames, len(stream.index_entries) or stream.frames)
+    return stream.frames
 
 
 def _stated_seconds(text: str) -> float | None:

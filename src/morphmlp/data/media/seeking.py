@@ -22,7 +22,7 @@ import numpy as np
 
 from morphmlp.data.media.clock import Ticks
 from morphmlp.data.media.open_video import MOST_REORDERED, OpenVideo
-from morphmlp.data.media.packets import Packets
+from morphmlp.data.media.packets import Packets, of_stated
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.syntax import Syntax
 
@@ -150,11 +150,6 @@ class _Scan:
             return times[int(stretch.start) : int(stretch.end)]
         part = times[bisect_left(times, self.ticks.start) : bisect_left(times, self.ticks.end)]
         return part or [times[max(bisect_right(times, self.ticks.at_start) - 1, 0)]]
-
-
-def of_stated(num_frames: int, num_stated: int) -> str:
-    """What is said of a file that is cut off."""
-    return f"{num_frames} of {num_stated} frames can be read"
 
 
 def all_come_out(video: OpenVideo, plan: Plan) -> bool:

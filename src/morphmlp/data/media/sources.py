@@ -1,4 +1,5 @@
-"""Where a video or an image is kept: a file, a stretch of one, a folder of frames, or a member of a tar shard.
+"""Where a video or an image is kept: a file, here or at an address, a stretch of one, a folder of frames, or a member
+of a tar shard.
 
 A plain `Path` is a file, or a folder whose images are the frames of one video. What a path alone does not name has a
 class: an `os.PathLike` that names it in messages, can be hashed and compared, and holds all that a worker process needs
@@ -23,6 +24,7 @@ from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.frame_folders import FrameFolder
 from morphmlp.data.media.images import IMAGE_SUFFIXES, is_image_name
+from morphmlp.data.media.remote import RemoteFile, place_of
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.tar_members import TarMember
 
@@ -31,7 +33,7 @@ VIDEO_SUFFIXES |= {".mts", ".m2ts", ".vob", ".dv", ".asf", ".ogv", ".ogg", ".3gp
 SUFFIXES = {"video": VIDEO_SUFFIXES, "image": IMAGE_SUFFIXES}
 
 MediaKind = Literal["video", "image"]
-Source: TypeAlias = Path | FrameFolder | TarMember | Stretch
+Source: TypeAlias = Path | RemoteFile | FrameFolder | TarMember | Stretch
 
 
 def media_kind(path: str | os.PathLike[str]) -> MediaKind | None:
@@ -75,7 +77,7 @@ def span_of(source: Source) -> tuple[float, float, str] | None:
     return None if isinstance(source, Path) else source.span
 
 
-def file_of(source: Source) -> Path | FrameFolder | TarMember:
+def file_of(source: Source) -> Path | RemoteFile | FrameFolder | TarMember:
     """What a stretch is a stretch of; any other source itself."""
     return source.file if isinstance(source, Stretch) else source
 
@@ -98,7 +100,7 @@ def overlaps(one: Source, other: Source) -> bool:
     >>> overlaps(Stretch(Path("x.mp4"), 0, 10), Stretch(Path("x.mp4"), 10, 20))  # the end is exclusive
     False
     """
-    return os.path.abspath(one) == os.path.abspath(other) and spans_meet(one, other)
+    return place_of(one) == place_of(other) and spans_meet(one, other)
 
 
 def num_bytes(source: Source) -> int | None:
@@ -124,7 +126,7 @@ def why_not_listed(source: Source) -> str | None:
 
 def unique_name(source: Source) -> str:
     """Names a source wherever the process was started, and apart from other parts of the same path."""
-    path = os.path.abspath(source)
+    path = place_of(source)
     return path if isinstance(source, Path) else f"{path} {source!r}"
 
 
@@ -135,8 +137,10 @@ def state_of(source: Source) -> tuple[int, int]:
     written over.
 
     Raises:
-        OSError, ValueError: there is no such file.
+        OSError, ValueError: there is no such file, or it cannot be fetched.
     """
+    if isinstance(source, RemoteFile):
+        return source.state
     location = source if isinstance(source, Path) else source.location
     if not os.path.isdir(location):
         status = os.stat(location)

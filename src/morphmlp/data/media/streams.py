@@ -8,13 +8,12 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import ExitError
 from av.format import Flags
@@ -27,11 +26,12 @@ from morphmlp.data.media.addresses import (
     opened_address,
     shown_address,
 )
+from morphmlp.data.media.beginnings import Beginning
 from morphmlp.data.media.formats import head_of, is_image_content
 from morphmlp.data.media.numbering import has_times_of_its_own
 from morphmlp.data.media.open_video import OpenVideo, opened
 from morphmlp.data.media.opening import video_stream
-from morphmlp.data.media.packets import Packets
+from morphmlp.data.media.runs import Run, TimedFrame
 from morphmlp.errors import MediaError
 from morphmlp.output import tell
 
@@ -46,110 +46,13 @@ class NoPictureError(MediaError):
     """A stream sends packets, but nothing that could be shown: to connect again would not help."""
 
 
-@dataclass
-class Run:
-    """Frames whose times follow one another without a break.
-
-    Attributes:
-        start_s: when it starts, in seconds from where the source starts.
-        end_s: when its newest frame ends.
-        counted_fps: of a file without times, whose frames are counted; None where they have times.
-        num_frames: that came so far.
-        is_whole_file: all frames of a file are in it, and have come.
-    """
-
-    video: OpenVideo
-    start_s: float
-    end_s: float
-    counted_fps: float | None = None
-    num_frames: int = 0
-    is_whole_file: bool = False
-    _base_s: float = 0.0  # what the stream's clock says at the start
-    _packets: Packets = field(default_factory=Packets)  # all frames, of which only the first and the last are kept
-
-    def counts(self, frames: "Sequence[TimedFrame]") -> tuple[int, float]:
-        """Number and average rate of some of its frames, by the rule for whole files and stretches of them.
-
-        Those of a whole file are its packets', as those of `probe`: damaged ones may give no frame.
-        """
-        if self.is_whole_file and len(frames) == self.num_frames:
-            packets = self.video.packets
-            return packets.num_shown, self.video.average_fps(packets) if self.counted_fps is None else self.counted_fps
-        return len(frames), self.counted_fps or self.video.average_fps(
-            Packets.of((frame.tick, frame.duration) for frame in frames)
-        )
-
-    def add(self, frame: av.VideoFrame) -> "TimedFrame":
-        """Gives the next frame its time."""
-        time_s, tick = self._place(frame)
-        duration = frame.duration or 0
-        self.num_frames += 1
-        packets = self._packets
-        packets.num_shown, packets.times = self.num_frames, [*packets.times[:1], tick]
-        packets.end = max(packets.end or tick, tick + duration)
-        if self.counted_fps is not None:
-            self.end_s = time_s + 1 / self.counted_fps
-        else:
-            fps = self.video.average_fps(packets)
-            self.end_s = self.start_s + (self.video.end_s(packets, fps) - self._base_s)
-        return TimedFrame(self, time_s, tick, duration, frame)
-
-    def _place(self, frame: av.VideoFrame) -> tuple[float, int]:
-        """When a frame is shown, in seconds and in ticks; one without a time follows the frame before it."""
-        clock = self.video.clock
-        if self.counted_fps is not None:
-            return self.start_s + self.num_frames / self.counted_fps, self.num_frames
-        if frame.pts is None:
-            return self.end_s, clock.ticks_of(self.end_s - self.start_s + self._base_s)
-        return self.start_s + (clock.seconds(frame.pts) - self._base_s), frame.pts
-
-    def gap_s(self, frame: av.VideoFrame) -> float:
-        """From the newest frame to the next one, by the stream's clock; 0 where that is not known."""
-        if frame.pts is None or self.counted_fps is not None or not self._packets.times:
-            return 0.0
-        return self.video.clock.seconds(frame.pts) - self.video.clock.seconds(self._packets.times[-1])
-
-
-@dataclass(eq=False)
-class TimedFrame:
-    """A frame and when it is shown, in seconds from where the source starts.
-
-    Attributes:
-        tick, duration: of its time, in the stream's time base.
-        arrived_s: when it was decoded, by the clock of this machine.
-        follows_dropped: frames before it were dropped.
-    """
-
-    run: Run
-    time_s: float
-    tick: int
-    duration: int
-    frame: av.VideoFrame | None
-    arrived_s: float = 0.0
-    follows_dropped: bool = False
-    _picture: np.ndarray | None = None
-
-    def picture(self) -> np.ndarray:
-        """RGB [H, W, 3] uint8, upright; it is converted once, and then takes the place of the stream's own pixels."""
-        if self._picture is None:
-            assert self.frame is not None
-            self._picture, self.frame = self.run.video.to_rgb(self.frame), None
-        return self._picture
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that it takes now."""
-        if self._picture is not None:
-            return self._picture.nbytes
-        return 0 if self.frame is None else sum(plane.buffer_size for plane in self.frame.planes)
-
-
 class Stream:
     """A source of frames that have times.
 
     Attributes:
         name: as messages and results call it.
         is_live: it does not wait for its reader, so frames may have to be dropped. Known once it is open.
+        may_be_recording: nobody has said that it is live, and its address does not: HTTP without a length.
         num_lost: connections that broke so far.
 
     Args:
@@ -180,12 +83,14 @@ class Stream:
         self.retries = 0 if self.is_file else retries
         self.name = str(source) if self.is_file else shown_address(str(source))
         self.path = Path(source) if self.is_file else Path(self.name)  # of an address, with one slash only
-        self.is_live = bool(live)
+        self.is_live, self.may_be_recording = bool(live), False
         self._live, self._options, self._say = live, options, say
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
         self._newest: Run | None = None
         self._newest_arrived_s = 0.0
+        self._beginning = Beginning()  # of the connection that brought the first of the frames that are counted here
+        self._num_given = 0
         self.num_lost = 0
 
     def stop(self) -> None:
@@ -194,6 +99,9 @@ class Stream:
 
     def frames(self) -> Generator[TimedFrame, None, None]:
         """The frames, in the order of their times, until the source ends.
+
+        Where a live source ends, it is tried again. If it then sends the same from its beginning, it is a recording:
+        the frames that have come are left out, and where there are no others, it has ended.
 
         Raises:
             MediaError: it cannot be opened or read, or its connection broke and could not be made again.
@@ -207,8 +115,8 @@ class Stream:
                         failures, was_read = 0, True
                         yield frame
                     if self.is_file:
-                        video.require_little_damage()
-                if not self.is_live or not self.retries or self._stopped.is_set():
+                        self._say_what_is_missing(video)
+                if not self.is_live or not self.retries or self._stopped.is_set() or self._ends_again(video, was_read):
                     return
                 error = MediaError(self.name, "the stream has ended")
             except NoPictureError:
@@ -221,6 +129,20 @@ class Stream:
             failures += 1
             if not self._may_try_again(error, failures):
                 return
+
+    def _say_what_is_missing(self, video: OpenVideo) -> None:
+        """Of a file that is over: what is damaged or cut off.
+
+        Raises:
+            MediaError: it is too much.
+        """
+        video.require_little_damage()
+        if note := video.incomplete():
+            self._say(f"incomplete: {self.name}: {note}")
+
+    def _ends_again(self, video: OpenVideo, was_read: bool) -> bool:
+        """Whether a recording that was sent from its beginning again had no frame more than before."""
+        return _is_repeated(video) and not was_read and video.num_decoded == self._num_given
 
     def _may_try_again(self, error: MediaError, failures: int) -> bool:
         """Says what happened and waits; false where the stream is stopped meanwhile.
@@ -239,6 +161,7 @@ class Stream:
         """The open video, and its rate where its frames are counted, as they have no times."""
         if self.is_file:
             _refuse_pictures(self.source)
+            _refuse_pipe(self.source)
             counted_fps = _counted_fps(self.source)
             with opened(self.source, short_side=self.short_side) as video:
                 yield video, counted_fps
@@ -247,21 +170,27 @@ class Stream:
         with opened_address(address, timeout_s=self.timeout_s, options=self._options) as container:
             if self._live is None:
                 self.is_live = _is_live(address, container)
+                self.may_be_recording = self.is_live and not is_always_live(address)
             stream = video_stream(self.name, container)
-            yield _StreamVideo(self.name, container, stream, self), None
+            yield _StreamVideo(self.name, container, stream, self, after=self._beginning), None
 
     def _timed(self, video: OpenVideo, counted_fps: float | None) -> Iterator[TimedFrame]:
         run: Run | None = None
         is_jumpy = self.is_live or bool(video.container.format.flags & Flags.ts_discont.value)
         most_s = _JUMP_S if is_jumpy else _JUMP_IN_FILE_S
-        for frame in video.frames():
+        for number, frame in enumerate(video.frames()):
             video.packets.forget()
+            if _is_repeated(video) and number < self._num_given:
+                continue
             if run is None:
                 run = self._first_run(video, counted_fps, frame)
             elif not 0 <= (gap_s := run.gap_s(frame)) <= most_s:
                 self._say(f"{self.name}: its clock jumps by {gap_s:+.6g} s after {run.end_s:.6g} s; windows start anew")
                 run = self._next_run(video, frame, run.end_s)
             self._newest, self._newest_arrived_s = run, time.monotonic()
+            self._num_given = number + 1
+            if isinstance(video, _StreamVideo):
+                self._beginning = video.beginning
             yield run.add(frame)
         if run is not None and self.is_file:
             run.is_whole_file = run.num_frames == video.num_decoded
@@ -272,6 +201,10 @@ class Stream:
             return Run(video, 0.0, 0.0, counted_fps)
         if self._newest is None:
             return self._next_run(video, frame, 0.0)
+        if _is_repeated(video):
+            self._say(f"{self.name}: sends the same from its beginning; read on after {self._newest.end_s:.6g} s")
+            self._newest.video = video
+            return self._newest
         return self._next_run(video, frame, self._newest.end_s + time.monotonic() - self._newest_arrived_s)
 
     def _next_run(self, video: OpenVideo, frame: av.VideoFrame, start_s: float) -> Run:
@@ -280,13 +213,32 @@ class Stream:
 
 
 class _StreamVideo(OpenVideo):
-    """A video that is read from an address, without end; its errors say so."""
+    """A video that is read from an address, without end; its errors say so.
 
-    def __init__(self, name: str, container: InputContainer, stream: av.VideoStream, owner: Stream):
+    Attributes:
+        beginning: its first packets.
+        is_repeated: they are those of the earlier connection. Known once the first packet is out.
+
+    Args:
+        after: the beginning of the earlier connection; an empty one where there was none.
+    """
+
+    def __init__(
+        self, name: str, container: InputContainer, stream: av.VideoStream, owner: Stream, *, after: Beginning
+    ):
         super().__init__(name, container, stream, short_side=owner.short_side)
-        self._owner, self._ticks = owner, (0, 0)
+        self._owner, self._earlier, self._ticks = owner, after, (0, 0)
+        self.beginning = Beginning()
 
     def _demuxed(self) -> Iterator[av.Packet]:
+        """The packets; after another connection, the first ones only once they have been compared."""
+        packets = self._received()
+        first, self.is_repeated = self._earlier.compare(packets)
+        for packet in chain(first, packets):
+            self.beginning.add(packet)
+            yield packet
+
+    def _received(self) -> Iterator[av.Packet]:
         packets = super()._demuxed()
         while not self._owner._stopped.is_set():
             try:
@@ -329,8 +281,12 @@ class _StreamVideo(OpenVideo):
             )
 
 
+def _is_repeated(video: OpenVideo) -> bool:
+    return isinstance(video, _StreamVideo) and video.is_repeated
+
+
 def _is_live(address: str, container: InputContainer) -> bool:
-    """Whether a source cannot wait. What has a length, in bytes or in time, is a file, or a recording in parts."""
+    """Whether a source may not wait. What has a length, in bytes or in time, is a file, or a recording in parts."""
     if address == STANDARD_INPUT or not is_always_live(address):
         return address != STANDARD_INPUT and container.size <= 0 and container.duration is None
     return True
@@ -341,6 +297,11 @@ def _refuse_pictures(path: str | os.PathLike[str]) -> None:
         raise MediaError(path, "is a folder of frames, which have no times; make a video, or use `morphmlp predict`")
     if is_image_content(head_of(path)):
         raise MediaError(path, "is an image, which has no windows in time; use `morphmlp predict`")
+
+
+def _refuse_pipe(path: str | os.PathLike[str]) -> None:
+    if Path(path).is_fifo():
+        raise MediaError(path, "is a pipe; send it to standard input, which is -: `morphmlp watch CHECKPOINT - < PIPE`")
 
 
 def _counted_fps(path: str | os.PathLike[str]) -> float | None:

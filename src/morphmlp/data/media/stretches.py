@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from morphmlp.data.media.remote import RemoteFile
 from morphmlp.data.media.tar_members import TarMember
 from morphmlp.errors import MediaError, UserError
 
@@ -30,7 +31,7 @@ class Stretch:
         UserError: the two are no finite numbers, the start is negative or not before the end, or a frame is no integer.
     """
 
-    file: Path | TarMember
+    file: Path | TarMember | RemoteFile
     start: float
     end: float
     unit: StretchUnit = "seconds"
@@ -53,7 +54,7 @@ class Stretch:
 
     @property
     def part(self) -> str:
-        """As people read it: `12.5 to 17 s`, or `frames 0 to 99`, whose last one is part of it."""
+        """As people read it, `12.5 to 17 s`, or `frames 0 to 99`, whose last one is part of it."""
         if self.unit == "frames":
             return f"frames {self.start:.0f} to {self.end - 1:.0f}"
         return f"{self.start:.10g} to {self.end:.10g} s"
@@ -82,6 +83,32 @@ class Stretch:
         if self.unit == "frames":
             return number >= self.end
         return microseconds(time_s) >= microseconds(self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class StretchWindow:
+    """The windows of one length that lie within a recording: `length` and `end` are in the unit of its stretches."""
+
+    length: float
+    end: float
+
+    def around(self, stretch: Stretch, *, share: float) -> Stretch:
+        """The window whose middle is at a share of the stretch; where the recording does not go on, it is moved.
+
+        A window of 2 s around the middle of 0.2 to 1 s would start at -0.4 s, and is that from 0 to 2 s:
+
+        >>> window = StretchWindow(length=2.0, end=10.0)
+        >>> window.around(Stretch(Path("x.mp4"), 4, 5), share=0.5).part
+        '3.5 to 5.5 s'
+        >>> window.around(Stretch(Path("x.mp4"), 0.2, 1), share=0.5).part
+        '0 to 2 s'
+        """
+        middle, half = stretch.start + share * (stretch.end - stretch.start), self.length / 2
+        if stretch.unit == "frames":
+            # The share 1 of the frames 4 and 5 is at 6, which is the next one: the last is 5.
+            middle, half = float(min(math.floor(middle), stretch.end - 1)), float(self.length // 2)
+        start = max(0.0, min(middle - half, self.end - self.length))
+        return Stretch(stretch.file, start, min(start + self.length, self.end), stretch.unit)
 
 
 def stretch_columns(sources: Iterable[object]) -> dict[str, Callable[[object], float | str]]:

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from morphmlp.data.media.remote import RemoteFile, on_disk
 from morphmlp.errors import MediaError
 
 
@@ -14,7 +15,7 @@ class TarMember:
     Its path is that of the shard with the member's name below it, as if the shard were a folder.
     """
 
-    shard: Path
+    shard: Path | RemoteFile
     name: str
     offset: int
     size: int
@@ -30,7 +31,7 @@ class TarMember:
 
     @property
     def location(self) -> Path:
-        return self.shard
+        return Path(on_disk(self.shard))
 
     @property
     def num_bytes(self) -> int:
@@ -46,7 +47,7 @@ class TarMember:
             MediaError: as for `require_whole`.
         """
         self.require_whole()
-        return f"subfile,,start,{self.offset},end,{self.offset + self.size},,:{os.path.abspath(self.shard)}"
+        return f"subfile,,start,{self.offset},end,{self.offset + self.size},,:{os.path.abspath(on_disk(self.shard))}"
 
     def read(self) -> bytes:
         """All bytes of the member.
@@ -56,7 +57,7 @@ class TarMember:
         """
         self.require_whole()
         try:
-            with open(self.shard, "rb") as file:
+            with open(on_disk(self.shard), "rb") as file:
                 file.seek(self.offset)
                 return file.read(self.size)
         except OSError as error:
@@ -65,16 +66,16 @@ class TarMember:
     def head(self, size: int) -> bytes:
         """The first bytes of the member; none where they cannot be read."""
         try:
-            with open(self.shard, "rb") as file:
+            with open(on_disk(self.shard), "rb") as file:
                 file.seek(self.offset)
                 return file.read(min(size, self.size))
-        except OSError:
+        except (OSError, MediaError):
             return b""
 
     def require_whole(self) -> None:
         """Raises MediaError where the shard is missing, or has become too short to hold the member."""
         try:
-            available = os.stat(self.shard).st_size
+            available = os.stat(on_disk(self.shard)).st_size
         except OSError as error:
             raise MediaError(self, f"{self.shard} cannot be opened ({error.strerror})") from None
         end = self.offset + self.size

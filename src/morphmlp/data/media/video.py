@@ -24,9 +24,10 @@ from morphmlp.data.media.counted import (
     read_image_frames,
 )
 from morphmlp.data.media.frame_folders import is_frame_folder, list_frames, read_frame_files
-from morphmlp.data.media.numbering import Numbered, number_frames
+from morphmlp.data.media.numbering import Numbered, has_times_of_its_own, number_frames
 from morphmlp.data.media.open_video import UNKNOWN_FPS, OpenVideo, opened, turn_of
-from morphmlp.data.media.seeking import Plan, all_come_out, of_stated, pictures_at, plan
+from morphmlp.data.media.packets import of_stated
+from morphmlp.data.media.seeking import Plan, all_come_out, pictures_at, plan
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.errors import MediaError
 
@@ -41,7 +42,8 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         MediaError: the file is missing, unreadable, not a video, or holds no frame that can be decoded.
 
     >>> probe("juggle.mp4")
-    VideoInfo(num_frames=247, fps=24.0, height=720, width=1280, rotation_degrees=0, duration_s=10.2916..., codec='h264')
+    VideoInfo(num_frames=247, fps=24.0, height=720, width=1280, rotation_degrees=0, duration_s=10.2916...,
+              end_s=10.2916..., codec='h264')
     """
     if isinstance(path, Stretch):
         with _named(path):
@@ -52,7 +54,10 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         return probe_image(path)
     with opened(path) as video:
         frame, packets = video.scan()
-        info = _info(video, frame, packets.num_shown, video.average_fps(packets))
+        fps = video.average_fps(packets)
+        info = _info(video, frame, packets.num_shown, fps)
+        if video.has_plain_times or (packets.all_timed and has_times_of_its_own(video)):
+            info = replace(info, end_s=video.end_s(packets, fps))
         num_stated = packets.num_stated(video.stream, info.fps) or 0
         return replace(info, num_missing=max(num_stated - packets.num_read, 0))
 
@@ -67,6 +72,7 @@ def _info(video: OpenVideo, frame: av.VideoFrame, num_frames: int, fps: float) -
         width=frame.height if turn.exchanges_sides else frame.width,
         rotation_degrees=turn.degrees,
         duration_s=num_frames / fps,
+        end_s=num_frames / fps,
         codec=video.stream.codec_context.codec.canonical_name,
     )
 
@@ -78,7 +84,8 @@ def _probe_stretch(stretch: Stretch) -> VideoInfo:
                 return _info(video, video.first, len(plan.times), plan.fps)
     found, info = _number(stretch), probe(stretch.file)
     num_frames = len(found.numbers)
-    return replace(info, num_frames=num_frames, fps=found.fps, duration_s=num_frames / found.fps, num_missing=0)
+    duration_s = num_frames / found.fps
+    return replace(info, num_frames=num_frames, fps=found.fps, duration_s=duration_s, end_s=duration_s, num_missing=0)
 
 
 def count_decodable(path: str | os.PathLike[str]) -> int:
@@ -189,6 +196,7 @@ def read_clip(
     Raises:
         MediaError: the file cannot be decoded up to the last wanted frame, or holds no frame.
 
+    >>> from morphmlp.data.clips.sampling import sparse_indices
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
     """
@@ -204,15 +212,14 @@ def read_clip(
     if frames is not None:
         return frames
     info = probe(path)
-    num_stated = info.num_frames + info.num_missing
     frames, num_decoded = _decode(path, sample(info.num_frames, info.fps), short_side)
     if frames is None:
         frames, again = _decode(path, sample(num_decoded, info.fps), short_side)
         if frames is None:
             raise MediaError(path, f"gave {num_decoded} frames at first and {again} then; it may be changing")
-        incomplete(of_stated(num_decoded, num_stated))
-    elif info.num_missing:
-        incomplete(of_stated(info.num_frames, num_stated))
+        incomplete(of_stated(num_decoded, info.num_frames + info.num_missing))
+    elif info.incomplete:
+        incomplete(info.incomplete)
     return frames
 
 

@@ -3,8 +3,12 @@
 A clip is as long as one of the labelled stretches, drawn at random, and lies in a gap: between two stretches, before
 the first or after the last one of a recording. It keeps a tenth of the median length away from them, as their edges are
 seldom exact, and shares no frame with another clip.
+
+Where clips are windows (`stretch_windows`), only their middle has to be in a gap. So the gaps are cut into pieces no
+longer than the median stretch, of which as many are drawn: every moment of a gap, close to a stretch too, is as likely.
 """
 
+import math
 import os
 import statistics
 from collections.abc import Sequence
@@ -13,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from morphmlp.data.media.remote import RemoteFile
 from morphmlp.data.media.stretches import Stretch, StretchUnit
+from morphmlp.data.media.tar_members import TarMember
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.recordings import by_recording, end_of
 from morphmlp.errors import DataError, MediaError
@@ -29,14 +35,20 @@ _MANY = 200  # recordings, whose headers take a while
 class Gap:
     """Part of a recording without a label, in its unit; the end is exclusive."""
 
-    file: Path
+    file: Path | RemoteFile | TarMember
     start: float
     end: float
     unit: StretchUnit
 
 
 def with_background(
-    part: LabelledSet, share: float, *, seed: int, origin: str | Path, beside: LabelledSet | None = None
+    part: LabelledSet,
+    share: float,
+    *,
+    seed: int,
+    origin: str | Path,
+    beside: LabelledSet | None = None,
+    moments: bool = False,
 ) -> LabelledSet:
     """The set with clips of class `NOTHING`, which are `share` of its samples, or as many as fit.
 
@@ -45,6 +57,7 @@ def with_background(
     Args:
         origin: what messages call the data.
         beside: the other part; its samples, clips of background too, are kept clear of.
+        moments: the clips say where the middle of a window may lie.
 
     Raises:
         DataError: there are no stretches, or no gap is as long as the shortest of them.
@@ -60,7 +73,11 @@ def with_background(
     lengths = sorted(sample.path.end - sample.path.start for sample in stretches if isinstance(sample.path, Stretch))
     gaps, num_unread = find_gaps(part.samples, [*part.samples, *(beside.samples if beside else ())], lengths=lengths)
     wanted = round(share / (1 - share) * len(part.samples))
-    clips = draw_clips(gaps, lengths, count=wanted, generator=np.random.default_rng([seed, wanted]))
+    generator = np.random.default_rng([seed, wanted])
+    if moments:
+        clips = draw_pieces(gaps, longest=statistics.median(lengths), count=wanted, generator=generator)
+    else:
+        clips = draw_clips(gaps, lengths, count=wanted, generator=generator)
     if not clips:
         raise DataError(
             f"{origin}: no gap between the labelled stretches is as long as the shortest of them, so that there is no "
@@ -97,8 +114,6 @@ def find_gaps(
         if len(parts) < len(sources) or len({source.unit for source in parts}) != 1:
             continue  # all of it has a label, or times and frames cannot be compared
         file, unit = next(sample.path.file for sample in group if isinstance(sample.path, Stretch)), parts[0].unit
-        if not isinstance(file, Path):
-            continue
         try:
             end = end_of(file, unit)
         except MediaError:
@@ -153,6 +168,27 @@ def draw_clips(
         rest = [(gap.start, start), (start + length, gap.end)]
         free += [Gap(gap.file, a, b, gap.unit) for a, b in rest if b - a >= ordered[0]]
     return clips
+
+
+def draw_pieces(gaps: Sequence[Gap], *, longest: float, count: int, generator: np.random.Generator) -> list[Stretch]:
+    """Up to `count` of the pieces into which the gaps are cut: each gap into the fewest equal ones up to `longest`.
+
+    A gap from 2 to 3.2 s makes two pieces of 0.6 s where the longest may have 0.7 s. In frames, the edges are rounded.
+    """
+    num_pieces = np.array([math.ceil((gap.end - gap.start) / longest) for gap in gaps], dtype=int)
+    firsts = np.cumsum(num_pieces) - num_pieces  # of each gap, among all pieces; of these there may be millions
+    drawn = generator.permutation(num_pieces.sum())[:count]
+    places = np.searchsorted(firsts, drawn, side="right") - 1
+    cuts = zip(places.tolist(), (drawn - firsts[places]).tolist(), num_pieces[places].tolist(), strict=True)
+    return [piece for place, number, of in cuts if (piece := _piece(gaps[place], number, of)) is not None]
+
+
+def _piece(gap: Gap, number: int, of: int) -> Stretch | None:
+    """A piece of a gap that is cut into `of`; None where no whole frame is left of it."""
+    width = (gap.end - gap.start) / of
+    digits = 0 if gap.unit == "frames" else 3  # milliseconds, which are short to write
+    start, end = (round(float(gap.start + edge * width), digits) for edge in (number, number + 1))
+    return Stretch(gap.file, start, end, gap.unit) if start < end else None
 
 
 def _start_within(gap: Gap, length: float, generator: np.random.Generator) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from morphmlp.data.media.remote import is_there, local_path, remote_file
 from morphmlp.data.sets.matching import composed
 from morphmlp.errors import DataError
 
@@ -44,8 +45,8 @@ def find_class_names(labels: str | None, folders: Sequence[Path]) -> ClassNames 
         source = f"labels {labels}" if labels in PUBLISHED_LABELS else str(Path(labels))
         return ClassNames(class_names_of(labels), source, given=True)
     candidates = (folder / name for folder in folders for name in LABEL_FILES)
-    path = next((path for path in candidates if path.is_file()), None)
-    return ClassNames(read_class_names(path), source=str(path)) if path else None
+    path = next((path for path in candidates if path.is_file() or (remote_file(path) and is_there(path))), None)
+    return ClassNames(read_class_names(local_path(path)), source=str(path)) if path else None
 
 
 def class_names_of(labels: str, *, packaged: Sequence[str] = PUBLISHED_LABELS, setting: str = "labels") -> list[str]:
@@ -59,9 +60,10 @@ def class_names_of(labels: str, *, packaged: Sequence[str] = PUBLISHED_LABELS, s
     """
     if labels in packaged:
         return (files("morphmlp.data.sets") / "labels" / f"{labels}.txt").read_text(encoding="utf-8").splitlines()
-    if not Path(labels).is_file():
+    path = local_path(labels)
+    if not path.is_file():
         raise DataError(f"{setting} {labels!r}: neither {', '.join(packaged)} nor a file")
-    return read_class_names(Path(labels))
+    return read_class_names(path)
 
 
 def read_class_names(path: Path) -> list[str]:

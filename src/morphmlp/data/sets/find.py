@@ -8,9 +8,23 @@ from pathlib import Path
 
 from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.formats import refuse_address
-from morphmlp.data.media.sources import SUFFIXES, MediaKind, media_kind
+from morphmlp.data.media.remote import remote_file
+from morphmlp.data.media.sources import SUFFIXES, MediaKind, Source, media_kind
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
+
+
+def expand_sources(patterns: list[str], kind: MediaKind) -> list[Source]:
+    """Files at addresses as they are, and of all else what `expand_paths` finds; each once.
+
+    Raises:
+        DataError: as for `expand_paths`.
+    """
+    sources: dict[Source, None] = {}
+    for pattern in patterns:
+        remote = remote_file(pattern)
+        sources.update(dict.fromkeys([remote] if remote else expand_paths([pattern], kind)))
+    return list(sources)
 
 
 def expand_paths(patterns: list[str], kind: MediaKind) -> list[Path]:

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.sources import MediaKind, Source, media_kind
+from morphmlp.data.media.stretches import Stretch, StretchWindow
 from morphmlp.data.sets.class_names import ClassNames
 from morphmlp.data.sets.matching import are_numbers, composed, described, find, places_of_numbers, positions
 from morphmlp.errors import DataError
@@ -21,10 +24,21 @@ MOST_DIGITS = 5  # of a label that is a number
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled video or image: `label` counts from 0 in the order of the set's classes."""
+    """One labelled video or image: `label` counts from 0 in the order of the set's classes.
+
+    Attributes:
+        window: of a stretch whose clips are windows around it; None where a clip is all of the source.
+    """
 
     path: Source
     label: int
+    window: StretchWindow | None = None
+
+    def shown(self, generator: np.random.Generator | None = None) -> Source:
+        """What a clip is taken from: all of the source, or a window whose middle is drawn, or that of the stretch."""
+        if self.window is None or not isinstance(self.path, Stretch):
+            return self.path
+        return self.window.around(self.path, share=0.5 if generator is None else generator.random())
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,7 @@ class LabelledSet:
         left_out: number of files in the class folders that are neither video nor image, by their endings.
         note: for people: how labels met classes where that was not by name, and what was assumed about stretches; ""
             where there is nothing to say.
+        window_s: length of the windows that clips of stretches are; None where a clip is the whole stretch.
     """
 
     samples: list[Sample]
@@ -48,6 +63,7 @@ class LabelledSet:
     named_by_file: bool = False
     note: str = field(default="", compare=False)
     left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    window_s: float | None = None
 
     @property
     def unit(self) -> str:

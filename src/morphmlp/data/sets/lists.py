@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from morphmlp.config import ListConfig
+from morphmlp.data.media.remote import remote_file
 from morphmlp.data.sets.class_lists import class_lists, read_class_lists
 from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.formats.rows import ListRow
@@ -26,11 +27,13 @@ class FoundList:
 
     Attributes:
         split: of the rows that are taken; None takes all.
+        folder: that its names are relative to, of a copy of a list at an address.
     """
 
     path: Path
     split: str | None = None
     class_files: tuple[Path, ...] = ()
+    folder: Path | None = None
 
 
 class Lists(Layout[FoundList]):
@@ -43,7 +46,7 @@ class Lists(Layout[FoundList]):
         """
         root, split = place.root, place.split
         if root.is_file():
-            return _of_file(root, place) if root.suffix.lower() != SHARD_SUFFIX else None
+            return found_list(root, place) if root.suffix.lower() != SHARD_SUFFIX else None
         if split is None:
             files = class_lists(root)
             return FoundList(root, None, tuple(p for paths in files.values() for p in paths)) if files else None
@@ -62,12 +65,12 @@ class Lists(Layout[FoundList]):
         return _read(found, lists=place.lists, root=root, training=place.training)
 
 
-def _of_file(path: Path, place: Place) -> FoundList | None:
+def found_list(path: Path, place: Place, *, folder: Path | None = None) -> FoundList | None:
     """All of a file, or one of several parts that it holds."""
     if place.split is None:
-        return FoundList(path)
+        return FoundList(path, folder=folder)
     splits = _splits(read_rows(path, fps=place.lists.fps))
-    return FoundList(path, place.split) if len(splits) > 1 and place.split in splits else None
+    return FoundList(path, place.split, folder=folder) if len(splits) > 1 and place.split in splits else None
 
 
 def _splits(rows: Sequence[ListRow]) -> set[str]:
@@ -91,6 +94,8 @@ def _lists_of_other_spelling(root: Path, split: str) -> list[Path]:
 
 def _given_list(path: str, place: Place) -> FoundList:
     split = place.split or ""
+    if remote := remote_file(path):
+        return FoundList(remote.location, split, folder=Path(os.path.dirname(remote)))
     if os.path.isdir(path) and (files := class_lists(Path(path))):
         return FoundList(Path(path), split, tuple(files.get(split) or [p for paths in files.values() for p in paths]))
     if not os.path.isfile(path):
@@ -122,7 +127,7 @@ def read_list(
 def _read(found: FoundList, *, lists: ListConfig, root: Path | None, training: bool) -> LabelledSet:
     path = found.path
     rows = _rows(found, lists)
-    list_folder = path if found.class_files else path.parent
+    list_folder = found.folder or (path if found.class_files else path.parent)
     own_folders = list(dict.fromkeys(folder for folder in (list_folder, root) if folder is not None))
     folders = own_folders[::-1] if lists.prefix is None else [_prefix(lists.prefix)]
     names = find_class_names(lists.labels, own_folders)
@@ -149,6 +154,6 @@ def _rows(found: FoundList, lists: ListConfig) -> list[ListRow]:
 
 def _prefix(prefix: str) -> Path:
     folder = Path(prefix)
-    if not folder.is_dir():
+    if not folder.is_dir() and not remote_file(prefix):
         raise DataError(f"lists.prefix {prefix!r}: there is no folder {os.path.abspath(folder)}")
     return folder

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from morphmlp.data.media.sources import VIDEO_SUFFIXES, FrameFolder, Source, media_kind
+from morphmlp.data.media.remote import RemoteFile, is_there, place_of, remote_file
+from morphmlp.data.media.sources import VIDEO_SUFFIXES, FrameFolder, MediaKind, Source, media_kind
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.formats.rows import ListRow
 from morphmlp.data.sets.matching import composed
@@ -33,12 +34,14 @@ def locate(rows: Sequence[ListRow], folders: Sequence[Path], *, origin: Path) ->
 def _by_names(rows: Sequence[ListRow], folders: Sequence[Path], *, origin: Path) -> tuple[list[Source], str]:
     """Each row's file, or folder of frames; the first that is found decides for all."""
     spelled = [Spelling(folder) for folder in folders]
-    candidates = ((folder, row) for row in rows for folder in spelled)
+    # A host is not asked for every file of a list that is elsewhere.
+    looked_at = rows[:_MOST_LOOKED_AT] if any(map(remote_file, [*folders, rows[0].name])) else rows
+    candidates = ((folder, row) for row in looked_at for folder in spelled)
     folder = next((folder for folder, row in candidates if _ending(folder, row.name) is not None), None)
     if folder is None:
-        looked_for = [os.path.join(folder, row.name) for row in rows[:3] for folder in folders[:1]]
+        looked_for = [str(_place(folder, row.name)) for row in rows[:3] for folder in spelled[:1]]
         raise _nothing_found(rows, looked_for, folders, origin=origin)
-    unnamed = (row.name for row in rows if media_kind(row.name) is None)
+    unnamed = (row.name for row in rows if _named_kind(row.name) is None)
     ending = next((ending for name in unnamed if (ending := _ending(folder, name)) is not None), "")
     first_number = 0 if any(row.first == 0 for row in rows) else 1
     sources = [_source(folder, row, ending, first_number) for row in rows]
@@ -54,12 +57,25 @@ def _by_names(rows: Sequence[ListRow], folders: Sequence[Path], *, origin: Path)
 
 def _ending(folder: Spelling, name: str) -> str | None:
     """What must be added to a name to get one that exists: nothing, or a video's ending; None where none does."""
-    path = folder.path_of(name)
-    if os.path.exists(path):
+    path = _place(folder, name)
+    if is_there(path):
         return ""
-    if media_kind(name) is not None or not os.path.isdir(os.path.dirname(path)):
+    if _named_kind(name) is not None or not (isinstance(path, RemoteFile) or os.path.isdir(os.path.dirname(path))):
         return None
-    return next((ending for ending in _ENDINGS if os.path.exists(folder.path_of(name + ending))), None)
+    return next((ending for ending in _ENDINGS if is_there(_place(folder, name + ending))), None)
+
+
+def _place(folder: Spelling, name: str) -> Path | RemoteFile:
+    """The file or folder that a name in a list means: below the folder, or at the address that the name is."""
+    if remote := remote_file(name):
+        return remote
+    path = folder.path_of(name)
+    return remote_file(os.path.normpath(path)) or path
+
+
+def _named_kind(name: str) -> MediaKind | None:
+    """The kind that a name's ending says; what follows `?` in an address is no part of it."""
+    return media_kind(remote_file(name) or name)
 
 
 def _source(folder: Spelling, row: ListRow, ending: str, first_number: int) -> Source:
@@ -67,12 +83,14 @@ def _source(folder: Spelling, row: ListRow, ending: str, first_number: int) -> S
 
     `jumping/a 1 17 0` is the part with the images 1 to 17: frames 0 to 16 of `jumping/a.mp4`.
     """
-    path = folder.path_of(row.name if media_kind(row.name) is not None else row.name + ending)
+    path = _place(folder, row.name if _named_kind(row.name) is not None else row.name + ending)
     if row.start is not None and row.end is not None:
         return Stretch(path, row.start, row.end, row.unit)
     if row.num_frames is None:
         return path
     if media_kind(path) is None:
+        if isinstance(path, RemoteFile):
+            raise DataError(f"{path} is a folder of frames, which is not read at an address; pack the set into shards")
         return FrameFolder(path, row.first, row.num_frames)
     if row.first is None:
         return path
@@ -86,7 +104,7 @@ def _nothing_found(
     endings = "" if media_kind(rows[0].name) else " (a folder of frames, or with the ending of a video)"
     return DataError(
         f"{origin}: none of its {len(rows)} files exists; looked for {', '.join(looked_for)}{endings} and so on, in "
-        f"{' and '.join(os.path.abspath(folder) for folder in folders)}; give the folder that the names are relative "
+        f"{' and '.join(map(place_of, folders))}; give the folder that the names are relative "
         "to as --lists.prefix"
     )
 
@@ -94,6 +112,11 @@ def _nothing_found(
 def _by_ids(rows: Sequence[ListRow], folders: Sequence[Path], *, origin: Path) -> tuple[list[Source], str]:
     """Each row's file, anywhere below the first folder that has any: one that is cut, or the whole recording."""
     for folder in folders:
+        if remote_file(folder):
+            raise DataError(
+                f"{origin} names videos by their ids, which are looked for in all of a folder; {place_of(folder)} "
+                "cannot be looked through: give a list of path,label rows"
+            )
         files = _files_by_stem(folder)
         cut = [None if row.name in row.ids else _best(files.get(row.name, []), row) for row in rows]
         whole = [_best([file for name in row.ids for file in files.get(name, [])], row) for row in rows]

@@ -6,6 +6,7 @@ The layouts are told apart by what the folder holds, as are videos (shown here) 
     DIR/train.csv, DIR/val.csv                           lists, also .txt, .json ...: see `list_rows`
     DIR/train/*.tar, DIR/val/*.tar                       shards, also DIR/train-*.tar: see `shards`
     DIR/<class>/*.mp4                                    split here, by a seeded fraction
+    s3://bucket/DIR, https://host/train.csv              lists and shards at an address: see `at_address`
 
 Other spellings of the parts are known, too: see `split_names`.
 """
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from morphmlp.config import ListConfig, SplitConfig
+from morphmlp.data.media.remote import remote_file
 from morphmlp.data.media.sources import Source
+from morphmlp.data.sets.at_address import AtAddress
 from morphmlp.data.sets.background import with_background
 from morphmlp.data.sets.class_folders import ClassFolders
 from morphmlp.data.sets.labelled import LabelledSet, joined_notes
@@ -27,11 +30,12 @@ from morphmlp.data.sets.recordings import by_recording, meeting, note_on_shared
 from morphmlp.data.sets.shards import Shards
 from morphmlp.data.sets.split_names import split_folder
 from morphmlp.data.sets.splits import evaluation_part, split_set
+from morphmlp.data.sets.stretch_windows import window_length_s, with_windows
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 # The first that finds a set reads it. `Lists` takes any file that is left, and `ClassFolders` any folder.
-LAYOUTS: tuple[Layout[Any], ...] = (Lists(), Shards(), ClassFolders())
+LAYOUTS: tuple[Layout[Any], ...] = (AtAddress(), Lists(), Shards(), ClassFolders())
 
 
 def read_training_sets(
@@ -45,16 +49,20 @@ def read_training_sets(
     """
     root, config, lists = _existing(root), config or SplitConfig(), lists or ListConfig()
     train, val = _read_pair(root, config, lists)
-    train = with_background(train, lists.background, seed=config.seed, origin=root, beside=val)
+    window_s = window_length_s(lists.window, train.samples, origin=root)
+    background = partial(
+        with_background, share=lists.background, seed=config.seed, origin=root, moments=window_s is not None
+    )
+    train = background(train, beside=val)
     _require_two_classes(train, root=root)
-    return train, with_background(val, lists.background, seed=config.seed, origin=root, beside=train)
+    return with_windows(train, window_s), with_windows(background(val, beside=train), window_s)
 
 
 def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[LabelledSet, LabelledSet]:
     """Both parts as they are labelled, with labels in the classes of the training part."""
     read_train = find_set(Place(root, "train", lists, training=True))
     if read_train is None:
-        whole = read_set(root, lists=replace(lists, background=0.0), training=True)
+        whole = read_set(root, lists=replace(lists, background=0.0, window=None), training=True)
         train, val = split_set(whole, config, source=str(root))
     else:
         train = read_train()
@@ -127,7 +135,7 @@ def read_set(
 ) -> LabelledSet:
     """One set: a list, a shard, or a folder of class folders or shards; or the named split of `root`.
 
-    A background that `lists` asks for is drawn from the part alone; that of a training is in `read_training_sets`.
+    A background and windows that `lists` asks for are of the part alone; those of a training: `read_training_sets`.
     With `split=None`, a folder is taken as it is; use `evaluation_split` to find the part to evaluate on.
 
     Raises:
@@ -137,7 +145,8 @@ def read_set(
     read = find_set(Place(root, split, lists, training=training or split == "train"))
     if read is None:
         return read_set(root / str(split), lists=lists)
-    return with_background(read(), lists.background, seed=0, origin=root)
+    part = with_background(read(), lists.background, seed=0, origin=root, moments=lists.window is not None)
+    return with_windows(part, lists.window or window_length_s(lists.window, part.samples, origin=root))
 
 
 def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str | None:
@@ -153,6 +162,6 @@ def evaluation_split(root: str | Path, lists: ListConfig | None = None) -> str |
 
 def _existing(root: str | Path) -> Path:
     root = Path(root)
-    if not root.exists():
+    if not root.exists() and not remote_file(root):
         raise DataError(f"{root}: no such file or folder")
     return root

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from morphmlp.data.media.open_video import opened
-from morphmlp.data.media.sources import Source, TarMember, span_of, spans_meet
+from morphmlp.data.media.remote import RemoteFile
+from morphmlp.data.media.sources import Source, TarMember, file_of, span_of, spans_meet
 from morphmlp.data.media.stretches import Stretch, StretchUnit
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
@@ -23,6 +24,8 @@ class RealPaths:
         self._folders: dict[str, str] = {}
 
     def of(self, source: Source) -> str:
+        if isinstance(file := file_of(source), RemoteFile):
+            return file.address
         folder, name = os.path.split(source)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder)
@@ -101,7 +104,7 @@ def note_on_shared(train: Sequence[Sample], val: Sequence[Sample]) -> str:
     )
 
 
-def end_of(file: Path | TarMember, unit: StretchUnit) -> float:
+def end_of(file: Path | RemoteFile | TarMember, unit: StretchUnit) -> float:
     """Where a recording ends: in seconds from where players start, or its number of frames; by its header, if it says.
 
     Raises:

@@ -9,10 +9,12 @@ over processes and resumed as files are.
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from morphmlp.data.media.remote import RemoteFile, on_disk
 from morphmlp.data.media.sources import TarMember, media_kind
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.class_names import find_class_names
@@ -20,7 +22,7 @@ from morphmlp.data.sets.formats.rows import is_number
 from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.split_names import split_called, split_folder
-from morphmlp.errors import DataError
+from morphmlp.errors import DataError, UserError
 from morphmlp.formatting import one_line, shortened
 
 SHARD_SUFFIX = ".tar"
@@ -45,19 +47,24 @@ class Shards(Layout[list[Path]]):
         return _shards_in(folder or root, split=None if folder else split) or None
 
     def read(self, found: list[Path], place: Place) -> LabelledSet:
-        """The samples of all shards.
+        return read_shards(found, place)
 
-        Raises:
-            DataError: a shard is no tar archive, or is cut off; a sample lacks its label, or a label its sample; a key
-                is twice in a shard; a label cannot be used.
-        """
-        with ThreadPoolExecutor(_THREADS) as pool:
-            samples = [sample for part in pool.map(_read_shard, found) for sample in part]
-        origin = place.root / (place.split or "")
-        folders = [folder for folder in (origin, place.root, found[0].parent) if folder.is_dir()]
-        names = find_class_names(place.lists.labels, folders)
-        first = place.lists.first_label
-        return labelled_set(samples, origin=origin, names=names, first_label=first, training=place.training)
+
+def read_shards(found: Sequence[Path | RemoteFile], place: Place) -> LabelledSet:
+    """The samples of all shards.
+
+    Raises:
+        DataError: a shard is no tar archive, or is cut off; a sample lacks its label, or a label its sample; a key is
+            twice in a shard; a label cannot be used.
+        MediaError: a shard at an address cannot be fetched.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        samples = [sample for part in pool.map(_read_shard, found) for sample in part]
+    origin = place.root / (place.split or "")
+    folders = [origin, place.root, Path(os.path.dirname(found[0]))]
+    names = find_class_names(place.lists.labels, folders)
+    first = place.lists.first_label
+    return labelled_set(samples, origin=origin, names=names, first_label=first, training=place.training)
 
 
 def _shards_in(folder: Path, *, split: str | None = None) -> list[Path]:
@@ -75,7 +82,7 @@ def _shards_in(folder: Path, *, split: str | None = None) -> list[Path]:
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
     if split is not None:
-        names = [name for name in names if "-" in name and split_called(name.partition("-")[0]) == split]
+        names = shards_of_split(names, split)
     archives = [name for name in names if name.lower().endswith((SHARD_SUFFIX, *_COMPRESSED))]
     if not archives or (
         split is None and any(os.path.isdir(folder / name) for name in set(names).difference(archives))
@@ -87,6 +94,11 @@ def _shards_in(folder: Path, *, split: str | None = None) -> list[Path]:
     return [folder / name for name in archives]
 
 
+def shards_of_split(names: Sequence[str], split: str) -> list[str]:
+    """The names that begin with that of a part, such as `train-0001.tar`."""
+    return [name for name in names if "-" in name and split_called(name.partition("-")[0]) == split]
+
+
 @dataclass
 class _Shard:
     """What the headers of a shard say: its samples by key, and their labels by ending."""
@@ -96,12 +108,12 @@ class _Shard:
     labels: dict[str, dict[str, str]] = field(default_factory=lambda: {suffix: {} for suffix in _LABEL_SUFFIXES})
 
 
-def _read_shard(path: Path) -> list[WrittenSample]:
+def _read_shard(path: Path | RemoteFile) -> list[WrittenSample]:
     """The samples of a shard."""
     shard = _Shard()
     try:
         _read_headers(shard, path)
-    except DataError:
+    except UserError:
         raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
@@ -114,7 +126,7 @@ def _read_shard(path: Path) -> list[WrittenSample]:
     return _samples(path, shard)
 
 
-def _read_headers(shard: _Shard, path: Path) -> None:
+def _read_headers(shard: _Shard, path: Path | RemoteFile) -> None:
     """Takes up all members.
 
     Raises:
@@ -122,7 +134,7 @@ def _read_headers(shard: _Shard, path: Path) -> None:
         tarfile.ReadError: the archive is damaged. Other errors are those of headers that make no sense.
     """
     before = -1
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(on_disk(path), "r:") as archive:
         for member in archive:
             if member.size < 0 or member.offset_data <= before:  # such a header may lead back to an earlier one
                 raise tarfile.ReadError(f"a member of {member.size} bytes at byte {member.offset_data}")
@@ -132,7 +144,7 @@ def _read_headers(shard: _Shard, path: Path) -> None:
     _require_end(path, end)
 
 
-def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+def _add(shard: _Shard, path: Path | RemoteFile, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     """Takes up a member if it is a sample or a label; hidden files and others are left out.
 
     The key is the name without its ending: `clip.v2` of `clip.v2.mp4` and `clip.v2.cls`.
@@ -157,7 +169,7 @@ def _add(shard: _Shard, path: Path, archive: tarfile.TarFile, member: tarfile.Ta
             shard.parts[key] = part
 
 
-def _read_label(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> Label:
+def _read_label(path: Path | RemoteFile, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> Label:
     """The label that a member holds, "" if it is a JSON without one, and the start and end in seconds that it gives."""
     file = archive.fileobj
     assert file is not None, "the archive is open"
@@ -194,15 +206,15 @@ def _label_in(text: str, suffix: str) -> Label:
     return str(label).strip(), (start, end)
 
 
-def _require_end(path: Path, end: int) -> None:
+def _require_end(path: Path | RemoteFile, end: int) -> None:
     """An archive that was cut off between two members looks complete, but for the block of zeros at its end."""
-    with open(path, "rb") as file:
+    with open(on_disk(path), "rb") as file:
         file.seek(end)
         if file.read(_BLOCK) != bytes(_BLOCK):
             raise tarfile.ReadError(f"no end of the archive at byte {end}")
 
 
-def _samples(path: Path, shard: _Shard) -> list[WrittenSample]:
+def _samples(path: Path | RemoteFile, shard: _Shard) -> list[WrittenSample]:
     """Samples with their labels; every sample has one, and every `.cls` its sample."""
     orphans = [f"{key}.cls" for key in shard.labels[".cls"] if key not in shard.samples]
     if orphans:
@@ -215,7 +227,7 @@ def _samples(path: Path, shard: _Shard) -> list[WrittenSample]:
             unlabelled.append(member.name)
         else:
             source = Stretch(member, *shard.parts[key]) if key in shard.parts else member
-            samples.append(WrittenSample(f"{path.name}/{member.name}", source, label))
+            samples.append(WrittenSample(f"{os.path.basename(path)}/{member.name}", source, label))
     if unlabelled:
         raise DataError(
             f"{path}: {len(unlabelled)} of {len(shard.samples)} samples have no label: {shortened(unlabelled)}; "

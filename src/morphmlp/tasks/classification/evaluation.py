@@ -6,19 +6,17 @@ Under torchrun each process takes its share of the batches, and all get the whol
 single process, so the result is the same to the last bit on the same kind of device.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
-from torch.utils.data import DataLoader
 
-from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.batches.views import ArrayBatches, BrokenSample
+from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
@@ -27,18 +25,24 @@ from morphmlp.data.sets.splits import evaluated_part
 from morphmlp.distributed import process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.inference.device import AS_USUAL, Execution
-from morphmlp.inference.optimize import for_inference
-from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     in_order,
     input_for_test,
     is_answered,
-    load_classifier,
     make_test_loader,
     model_kind,
     predict_samples,
+    ready_classifier,
+    views_for,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import DataLoader
+
+    from morphmlp.models.morphmlp import MorphMLP
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def evaluate_checkpoint(
     lists: dict[str, Any] | None = None,
     execution: Execution = AS_USUAL,
 ) -> Evaluation:
-    """Evaluates a checkpoint folder on the videos or images of `data`.
+    """Evaluates a checkpoint or an exported folder on the videos or images of `data`.
 
     Normalisation, channel order, sizes, sampling and views are those of the checkpoint, unless an argument says
     otherwise.
@@ -179,20 +183,21 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
     """
-    model, info = load_classifier(checkpoint)
+    ready = ready_classifier(checkpoint, execution)
+    model, info = ready.model, ready.info
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
-    dataset = TestClips(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
+    model, execution = ready.for_clips(len(labelled.samples) * config.num_clips * config.num_crops)
+    dataset = views_for(model)(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
-    fast, execution = for_inference(model, execution)
     with process_group():
-        evaluation = evaluate(fast, loader, labelled, execution, temperature=info.temperature)
+        evaluation = evaluate(model, loader, labelled, execution, temperature=info.temperature)
     return replace(evaluation, threshold=info.threshold)
 
 
 def evaluate(
-    model: nn.Module,
-    loader: DataLoader,
+    model: "nn.Module | Runtime",
+    loader: "DataLoader | ArrayBatches",
     labelled: LabelledSet,
     execution: Execution = AS_USUAL,
     *,
@@ -244,10 +249,10 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
 
     Of other data than the training's, numbers still count from where the training's did, unless `lists` says otherwise.
     """
-    trained_on = info.training.get("data") == os.path.abspath(data)
+    trained_on = info.training.get("data") == place_of(data)
     trained = info.training.get("lists") or {}
     known = trained if trained_on else {name: trained[name] for name in ("first_label",) if name in trained}
-    reading = ListConfig.from_dict(known | lists)
+    reading = ListConfig.from_dict(known | {"window": info.input.window_s} | lists)
 
     def draw() -> tuple[LabelledSet, LabelledSet]:
         return read_training_sets(data, SplitConfig.from_dict(info.training["split"]), reading)
@@ -265,7 +270,7 @@ def labelled_samples(
     data: str | Path,
     split: str | None,
     lists: dict[str, Any],
-    model: MorphMLP,
+    model: "MorphMLP | Runtime",
     info: CheckpointInfo,
     checkpoint: str | Path,
 ) -> LabelledSet:

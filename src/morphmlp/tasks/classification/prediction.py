@@ -3,22 +3,28 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import Batch, BrokenSample, TestClips, make_loader
+from morphmlp.data.batches.views import ArrayBatches, Batch, BrokenSample, TestViews
 from morphmlp.data.media.sources import MediaKind
 from morphmlp.distributed import failing_together, gather
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import autocast, evaluating, require_finite
-from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.inference.runtimes import Runtime
+from morphmlp.tasks.ready import Ready
 from morphmlp.tasks.registry import load_for_task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.data import DataLoader
+
+    from morphmlp.data.batches.loaders import TestClips
+    from morphmlp.inference.device import Execution
+    from morphmlp.models.morphmlp import MorphMLP
 
 Result = TypeVar("Result")
 
@@ -39,9 +45,13 @@ class ViewProbabilities:
 
 
 def predict_samples(
-    model: nn.Module, loader: DataLoader, *, precision: str = "fp32", temperature: float = 1.0
+    model: "nn.Module | Runtime",
+    loader: "DataLoader | ArrayBatches",
+    *,
+    precision: str = "fp32",
+    temperature: float = 1.0,
 ) -> Iterator[tuple[int, ViewProbabilities | BrokenSample]]:
-    """Index and probabilities of each sample of a loader over `TestClips`, or why it cannot be read.
+    """Index and probabilities of each sample of a loader of `make_test_loader`, or why it cannot be read.
 
     Args:
         temperature: of the checkpoint, see `join_views`.
@@ -59,13 +69,15 @@ def predict_samples(
             logits, num_videos=num_videos, aggregation=dataset.config.aggregation, temperature=temperature
         )
         views = join_views(logits, num_videos=len(logits), aggregation="logits", temperature=temperature)
-        views = views.unflatten(0, (num_videos, -1))
-        for index, *probabilities in zip(batch.indices, joined.cpu().numpy(), views.cpu().numpy(), strict=True):
+        views = views.reshape(num_videos, -1, views.shape[-1])
+        for index, *probabilities in zip(batch.indices, joined, views, strict=True):
             yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
 
 
-def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Iterator[tuple[Batch, Tensor]]:
-    """Each batch of a loader over `TestClips`, and its logits `[videos * views, classes]`, those of a video in a row.
+def batch_logits(
+    model: "nn.Module | Runtime", loader: "DataLoader | ArrayBatches", *, precision: str
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Each batch of a loader of `make_test_loader`, and its logits as `clip_logits` gives them.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
@@ -74,35 +86,49 @@ def batch_logits(model: nn.Module, loader: DataLoader, *, precision: str) -> Ite
     with evaluating(model):
         for batch in loader:
             if not batch.indices:
-                yield batch, torch.empty(0)
+                yield batch, np.empty(0, np.float32)
                 continue
             names = [dataset.samples[i].path for i in batch.indices]
             yield batch, clip_logits(model, batch.clips, names, precision=precision)
 
 
-def clip_logits(model: nn.Module, clips: Tensor, names: Sequence[object], *, precision: str) -> Tensor:
-    """Logits `[videos * views, classes]` of clips `[videos * views, 3, T, h, w]`, by a model in evaluation mode.
+def clip_logits(
+    model: "nn.Module | Runtime", clips: "Tensor | np.ndarray", names: Sequence[object], *, precision: str
+) -> np.ndarray:
+    """Clips `[videos * views, 3, T, h, w]`, those of a video in a row -> logits `[videos * views, classes]`, float32.
 
     Args:
+        model: a module in evaluation mode, or an exported model.
         names: of the videos, for the message.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
     """
-    logits = run_views(model, clips, precision=precision)
-    require_finite(logits.unflatten(0, (len(names), -1)), names)
+    if isinstance(model, Runtime):
+        logits = model.logits(np.asarray(clips))
+    else:
+        logits = run_views(model, clips, precision=precision).float().cpu().numpy()
+    require_finite(logits.reshape(len(names), -1), names)
     return logits
 
 
-def run_views(model: nn.Module, clips: Tensor, *, precision: str) -> Tensor:
+def run_views(model: "nn.Module", clips: "Tensor | np.ndarray", *, precision: str) -> "Tensor":
     """What a model in evaluation mode gives for clips `[views, 3, T, h, w]`, a limited number of them at a time."""
+    import torch
+
     device = next(model.parameters()).device
+    # Not `as_tensor`, which would follow a default device that the caller has set.
+    clips = torch.from_numpy(clips) if isinstance(clips, np.ndarray) else clips
+    parts = clips.split(VIEWS_PER_BATCH)
     with torch.no_grad(), autocast(device, precision):
-        return torch.cat([model(part.to(device)) for part in clips.split(VIEWS_PER_BATCH)])
+        return torch.cat([model(part.to(device)) for part in parts])
 
 
 def in_order(
-    compute: Callable[[], Iterable[tuple[int, Result]]], loader: DataLoader, *, progress: Callable[[int, int], None]
+    compute: Callable[[], Iterable[tuple[int, Result]]],
+    loader: "DataLoader | ArrayBatches",
+    *,
+    progress: Callable[[int, int], None],
 ) -> list[Result]:
     """The results of all processes in the order of the samples.
 
@@ -127,34 +153,54 @@ def videos_per_batch(config: InputConfig) -> int:
     return max(1, VIEWS_PER_BATCH // (config.num_clips * config.num_crops))
 
 
-def make_test_loader(dataset: TestClips, *, workers: int, rank: int = 0, num_processes: int = 1) -> DataLoader:
+def views_for(model: "nn.Module | Runtime") -> type[TestViews]:
+    """The class of test views that a model takes: tensors, or, of an exported model, arrays."""
+    if isinstance(model, Runtime):
+        return TestViews
+    from morphmlp.data.batches.loaders import TestClips
+
+    return TestClips
+
+
+def make_test_loader(dataset: "TestClips | TestViews", *, workers: int, rank: int = 0, num_processes: int = 1) -> Any:
     """A loader whose batches hold about `VIEWS_PER_BATCH` views: every sample once, in order.
 
     Args:
+        dataset: of `TestClips`, which is read by processes into tensors, or of `TestViews`, by threads into arrays.
         rank, num_processes: of this process, whose share is every `num_processes`-th batch from number `rank` on.
     """
     size = videos_per_batch(dataset.config)
     starts = range(rank * size, len(dataset), num_processes * size)
     batches = [list(range(start, min(start + size, len(dataset)))) for start in starts]
-    return make_loader(dataset, batches=batches, workers=min(workers, sum(map(len, batches))))
+    workers = min(workers, sum(map(len, batches)))
+    if type(dataset) is TestViews:
+        return ArrayBatches(dataset, batches, threads=workers)
+    from morphmlp.data.batches.loaders import make_loader
+
+    return make_loader(cast("TestClips", dataset), batches=batches, workers=workers)
 
 
-def num_samples(loader: DataLoader) -> int:
+def num_samples(loader: "DataLoader | ArrayBatches") -> int:
     """Samples that a loader of `make_test_loader` goes through."""
     return sum(map(len, loader.batch_sampler))  # type: ignore[arg-type]
 
 
-def load_classifier(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
+def load_classifier(checkpoint: str | Path) -> "tuple[MorphMLP, CheckpointInfo]":
     """Loads a checkpoint folder and makes sure that it names classes of whole videos or images."""
     return load_for_task(checkpoint, "classification")
 
 
-def model_kind(model: MorphMLP) -> MediaKind:
+def ready_classifier(checkpoint: str | Path, execution: "Execution") -> Ready:
+    """A checkpoint or an exported folder that names classes."""
+    return Ready(checkpoint, "classification", execution)
+
+
+def model_kind(model: "MorphMLP | Runtime") -> MediaKind:
     """What a model takes, as `LabelledSet.kind` names it."""
     return "video" if model.config.temporal else "image"
 
 
-def input_for_test(model: MorphMLP, info: CheckpointInfo, **changes: Any) -> InputConfig:
+def input_for_test(model: "MorphMLP | Runtime", info: CheckpointInfo, **changes: Any) -> InputConfig:
     """The checkpoint's input with the parts of the test protocol that are not None.
 
     Raises:
@@ -190,8 +236,8 @@ def answer_of(label: str, probability: float, threshold: float | None) -> str:
     return label if is_answered(probability, threshold) else NONE_OF_THESE
 
 
-def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> Tensor:
-    """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`.
+def join_views(logits: np.ndarray, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> np.ndarray:
+    """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`, float32.
 
     "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
     that the ranking is that of the sum and the probabilities do not sharpen with the number of views.
@@ -200,7 +246,13 @@ def join_views(logits: Tensor, *, num_videos: int, aggregation: str, temperature
     All logits are divided by the temperature before that (Guo et al., On Calibration of Modern Neural Networks, ICML
     2017, Sec. 4.2).
     """
-    views = (logits.float() / temperature).unflatten(0, (num_videos, -1))
+    views = logits.astype(np.float32, copy=False) / np.float32(temperature)
+    views = views.reshape(num_videos, -1, views.shape[-1])
     if aggregation == "logits":
-        return views.mean(dim=1).softmax(dim=-1)
-    return views.softmax(dim=-1).mean(dim=1)
+        return _softmax(views.mean(axis=1))
+    return _softmax(views).mean(axis=1)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from morphmlp.data.batches.loaders import BrokenSample, TestClips
+from morphmlp.data.batches.views import BrokenSample
 from morphmlp.data.clips.windows import usual_windows
 from morphmlp.data.media.sources import MediaKind, Source, why_not_taken
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
-from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.classification.prediction import (
     answer_of,
     chosen_threshold,
     input_for_test,
-    load_classifier,
     make_test_loader,
     model_kind,
     predict_samples,
+    ready_classifier,
+    views_for,
 )
 
 
@@ -79,7 +79,7 @@ class Window:
 
 
 class Predictor:
-    """A checkpoint, ready for videos, or for images if its model takes those.
+    """A checkpoint or an exported model, ready for videos, or for images if its model takes those.
 
     Example:
         >>> predict = Predictor("runs/demo/run/best")
@@ -87,18 +87,21 @@ class Predictor:
         [('moving_up', 0.97)]
 
     Args:
-        checkpoint: a checkpoint folder.
+        checkpoint: a checkpoint folder, or one that `morphmlp export` wrote; ONNX and OpenVINO need no torch then.
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
             always answers.
         device: "auto", "cpu", "cuda", "mps" or "xpu".
-        precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
+        precision: "fp32", "bf16", or "fp16" by autocast.
+        engine: what computes: "auto", "torch", "optimized", "onnxruntime" or "openvino". The last two export the model
+            once, and keep that in the user's cache. "auto" takes the fastest by the figures that are known
+            (`docs/deploy.md`), and makes an export only for so many files that it pays.
 
-    It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed
-    memory from then on: see `optimize`.
+    It neither uses nor changes torch's random state, default dtype and default device. Where `optimize` computes, the
+    process keeps freed memory from then on: see there.
 
     Raises:
-        CheckpointError: the folder is no checkpoint of a classifier.
+        CheckpointError: the folder is no checkpoint of a classifier, nor exported from one.
         ConfigError: the protocol does not fit the model, or the threshold is not within 0 and 1.
     """
 
@@ -112,12 +115,15 @@ class Predictor:
         threshold: float | None = None,
         device: str = "auto",
         precision: str = "fp32",
+        engine: str = "auto",
     ):
-        model, self.info = load_classifier(checkpoint)
-        self.config = model.config
-        self.model, self._execution = for_inference(model, Execution(device, precision))
-        self.kind: MediaKind = model_kind(model)
-        self.input = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
+        self._ready = ready_classifier(checkpoint, Execution(device, precision, engine=engine))
+        self.model, self.info, self._execution = self._ready.model, self._ready.info, self._ready.execution
+        self.config = self.model.config
+        self.kind: MediaKind = model_kind(self.model)
+        self.input = input_for_test(
+            self.model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation
+        )
         self.threshold = chosen_threshold(self.info, threshold)
         self.labels = self.info.class_names(self.config.num_classes)
 
@@ -144,10 +150,10 @@ class Predictor:
                 yield MediaError(source, refusal)
         if not samples:
             return
-        loader = make_test_loader(TestClips(samples, self.config.frames, self.input), workers=workers)
-        results = predict_samples(
-            self.model, loader, precision=self._execution.precision, temperature=self.info.temperature
-        )
+        model, execution = self._ready.for_clips(len(samples) * self.input.num_clips * self.input.num_crops)
+        views = views_for(model)(samples, self.config.frames, self.input)
+        loader = make_test_loader(views, workers=workers)
+        results = predict_samples(model, loader, precision=execution.precision, temperature=self.info.temperature)
         for index, result in results:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
@@ -169,8 +175,8 @@ class Predictor:
 
         Args:
             source: a path, an address such as `rtsp://host/1`, `camera:0`, or `-`.
-            length_s: seconds of a window; by default what a densely sampled clip spans, else 2.
-            step_s: from one window to the next; by default half a window.
+            length_s: seconds of a window; by default what the training's windows or a clip span, see `docs/watch.md`.
+            step_s: from one window to the next; by default an eighth of the training's window, or half a window.
             stream: `live`, `retries` and `timeout_s`, see `morphmlp.data.media.streams.Stream`.
 
         Raises:
@@ -181,10 +187,17 @@ class Predictor:
         from morphmlp.data.media.streams import Stream
         from morphmlp.tasks.classification.timeline.watching import Watch
 
-        length_s, step_s = usual_windows(length_s, step_s, config=self.input, frames=self.config.frames)
+        length_s, step_s = usual_windows(
+            length_s, step_s, config=self.input, frames=self.config.frames, training=self.info.training
+        )
         opened = Stream(source, short_side=self.input.decoded_short_side, **stream)
         watch = Watch(self, opened, length_s=length_s, step_s=step_s)
         return watch.windows()
+
+    @property
+    def engine(self) -> str:
+        """As it was asked for, so that "auto" stays "auto"."""
+        return self._ready.asked.engine
 
     @property
     def precision(self) -> str:

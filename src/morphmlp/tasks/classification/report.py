@@ -12,11 +12,12 @@ import numpy as np
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import stretch_columns
 from morphmlp.display.confusion import draw_confusion
-from morphmlp.display.style import INK
+from morphmlp.display.style import INK, can_draw
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import MediaError
 from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
+from morphmlp.output import tell
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.predictor import Prediction
 
@@ -91,10 +92,15 @@ def _file_rows(file: str, answer: str, top: Sequence[tuple[str, float]]) -> "lis
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Writes `summary.json`, `predictions.csv` and `confusion.png` into a folder."""
+    """Writes `summary.json`, `predictions.csv` and, where matplotlib is installed, `confusion.png` into a folder."""
     write_summary(evaluation, folder / "summary.json")
     write_predictions(evaluation, folder / "predictions.csv")
-    plot_confusion(evaluation, folder / "confusion.png")
+    picture = folder / "confusion.png"
+    if can_draw():
+        plot_confusion(evaluation, picture)
+        return
+    picture.unlink(missing_ok=True)  # of an earlier evaluation
+    tell(f"{picture.name} is not drawn: matplotlib is not installed (pip install matplotlib)")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
@@ -177,21 +183,31 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
 def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
     """Plain values of a result: path, answer and its k best classes, what is missing of the file, or path and error."""
     if isinstance(result, MediaError):
-        return {"path": str(result.path), "error": result.reason}
+        return {"path": result.name, "error": result.reason}
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
     note = {"incomplete": result.note} if result.note else {}
     return {"path": str(result.path), "answer": result.answer, "top": top} | note
 
 
+CSV_COLUMNS = ("path", "rank", "label", "probability", "error", "answer", "incomplete")
+
+
 def write_csv(rows: list[dict[str, Any]], path: str | Path) -> None:
-    """Rows of `as_row` as a csv file: path, rank, label, probability, error, and the answer for the path."""
+    """Rows of `as_row` as a csv file, see `csv_lines`."""
     with replaced_file(path) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "rank", "label", "probability", "error", "answer"])
+        writer.writerow(CSV_COLUMNS)
         for row in rows:
-            path_cell = csv_path(row["path"])
-            if "error" in row:
-                writer.writerow([path_cell, "", "", "", csv_text(row["error"]), ""])
-            for rank, entry in enumerate(row.get("top", []), start=1):
-                label, answer = csv_text(entry["label"]), csv_text(row["answer"])
-                writer.writerow([path_cell, rank, label, entry["probability"], "", answer])
+            writer.writerows(csv_lines(row))
+
+
+def csv_lines(row: dict[str, Any]) -> list[list[object]]:
+    """The lines of a row of `as_row`: one for each of its classes, best first, or one with the error."""
+    path = csv_path(row["path"])
+    if "error" in row:
+        return [[path, "", "", "", csv_text(row["error"]), "", ""]]
+    answer, note = csv_text(row["answer"]), csv_text(row.get("incomplete", ""))
+    return [
+        [path, rank, csv_text(entry["label"]), entry["probability"], "", answer, note]
+        for rank, entry in enumerate(row["top"], start=1)
+    ]

@@ -1,6 +1,7 @@
 """Classification, as the rest of the package sees it; torch is imported where it is used."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,6 +41,11 @@ class Classification(Task):
         from morphmlp.data.sets.read import read_training_sets
 
         return read_training_sets(data, split, reading)
+
+    def completed(self, config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> RunConfig:
+        window_s = sets[0].window_s
+        lists = replace(config.lists, window=window_s)
+        return replace(config, lists=lists, input=replace(config.input, window_s=window_s))
 
     def for_training(self, config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> TrainingTask:
         from morphmlp.tasks.classification.training import ClassificationTask

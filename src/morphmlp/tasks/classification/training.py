@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,10 @@ from torch.utils.data import DataLoader, Sampler
 from morphmlp.config import AugmentConfig, RunConfig
 from morphmlp.data.batches.loaders import Batch, TestClips, TrainingClips, make_loader
 from morphmlp.data.clips.flips import describe_flips
+from morphmlp.data.clips.windows import MEDIAN_DURATION
 from morphmlp.data.media.sources import Source, part_of
+from morphmlp.data.sets.background import NOTHING
+from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.distributed import rank, world_size
@@ -47,6 +52,15 @@ class ClassificationTask:
             rank=rank(),
             num_processes=world_size(),
         )
+
+    def summary(self) -> dict[str, Any]:
+        """How long the samples are, which is how long a window of a recording should be."""
+        return {} if self._median_s is None else {MEDIAN_DURATION: round(self._median_s, 3)}
+
+    @cached_property
+    def _median_s(self) -> float | None:
+        samples = [sample for sample in self.train_set.samples if self.classes[sample.label] != NOTHING]
+        return median_duration_s([sample.path for sample in samples]) if self.unit == "videos" else None
 
     def loader(self, batches: Sampler[list[int]]) -> DataLoader:
         settings = self.config.train

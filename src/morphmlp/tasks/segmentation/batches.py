@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from morphmlp.config import AugmentConfig, InputConfig
-from morphmlp.data.batches.loaders import BrokenSample, make_loader, refuse_strips
+from morphmlp.data.batches.loaders import BrokenSample, make_loader
+from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import MediaError
 from morphmlp.tasks.segmentation.annotations import MaskSet, read_mask

@@ -24,7 +24,7 @@ from morphmlp.distributed import failing_together, gather, process_group, rank, 
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 from morphmlp.inference.device import AS_USUAL, Execution, evaluating
-from morphmlp.inference.optimize import for_inference
+from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.segmentation.annotations import (
     MaskSet,
     evaluation_mask_split,
@@ -34,7 +34,7 @@ from morphmlp.tasks.segmentation.annotations import (
 )
 from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader
 from morphmlp.tasks.segmentation.crops import IGNORED
-from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable, total_cross_entropy
+from morphmlp.tasks.segmentation.prediction import image_logits, most_probable, ready_segmenter, total_cross_entropy
 
 
 @dataclass
@@ -120,7 +120,8 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError, DataError: no segmenter, or other classes than those of the data.
     """
-    model, info = load_segmenter(checkpoint)
+    ready = ready_segmenter(checkpoint, execution)
+    info = ready.info
     reading = MaskConfig.from_dict((info.training.get("masks") or {}) | (masks or {}))
     annotated = _annotated_images(data, split, reading, info)
     if info.labels and annotated.classes != info.labels:
@@ -128,11 +129,11 @@ def evaluate_checkpoint(
             f"{data} names the classes {shortened(annotated.classes)}, but {checkpoint} has {shortened(info.labels)}: "
             "a mask holds numbers, so names and order must be the same"
         )
-    fast, execution = for_inference(model, execution)
+    model, execution = ready.for_clips(len(annotated.samples))
     share = share_of(len(annotated.samples), rank=rank(), num_processes=world_size())
     loader = make_image_loader(TestMasks(annotated, info.input), workers=execution.workers, share=share)
     with process_group():
-        return evaluate(fast, loader, annotated, execution)
+        return evaluate(model, loader, annotated, execution)
 
 
 def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, info: CheckpointInfo) -> MaskSet:
@@ -149,7 +150,7 @@ def _annotated_images(data: str | Path, split: str | None, masks: MaskConfig, in
 
 
 def evaluate(
-    model: nn.Module, loader: DataLoader | list, mask_set: MaskSet, execution: Execution = AS_USUAL
+    model: nn.Module | Runtime, loader: DataLoader | list, mask_set: MaskSet, execution: Execution = AS_USUAL
 ) -> MaskEvaluation:
     """Evaluates a segmenter on a loader over `TestMasks`, or over this process's share of them.
 
@@ -167,7 +168,11 @@ def evaluate(
 
 
 def _evaluate_share(
-    result: MaskEvaluation, model: nn.Module, loader: DataLoader | list, mask_set: MaskSet, execution: Execution
+    result: MaskEvaluation,
+    model: nn.Module | Runtime,
+    loader: DataLoader | list,
+    mask_set: MaskSet,
+    execution: Execution,
 ) -> None:
     """Adds the images of the loader to the result."""
     with torch.no_grad(), evaluating(model):

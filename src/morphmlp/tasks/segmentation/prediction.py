@@ -7,34 +7,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphmlp.checkpoints.folder import CheckpointInfo
 from morphmlp.errors import CheckpointError
-from morphmlp.inference.device import autocast, require_finite
-from morphmlp.models.morphmlp import MorphMLP
-from morphmlp.tasks.registry import load_for_task
+from morphmlp.inference.device import AS_USUAL, Execution, autocast, require_finite
+from morphmlp.inference.runtimes import Runtime
+from morphmlp.tasks.ready import Ready
 from morphmlp.tasks.segmentation.annotations import MOST_CLASSES
 from morphmlp.tasks.segmentation.crops import IGNORED
 
 VALUES_AT_ONCE = 2**26  # logits at the size of a picture: 256 MB
 
 
-def load_segmenter(checkpoint: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
-    """Loads a checkpoint folder and makes sure that it gives the classes of pixels."""
-    model, info = load_for_task(checkpoint, "segmentation")
+def ready_segmenter(checkpoint: str | Path, execution: Execution = AS_USUAL) -> Ready:
+    """A checkpoint or an exported folder that gives the classes of pixels."""
+    ready = Ready(checkpoint, "segmentation", execution)
+    model = ready.model
     if model.config.num_classes > MOST_CLASSES:
         raise CheckpointError(
             f"{checkpoint} has {model.config.num_classes} classes; a mask of 8 bits a pixel, {IGNORED} of which means "
             f"no class, holds {MOST_CLASSES} at most"
         )
-    return model, info
+    return ready
 
 
-def image_logits(model: nn.Module, image: Tensor, *, path: str | Path, precision: str) -> Tensor:
+def image_logits(model: nn.Module | Runtime, image: Tensor, *, path: str | Path, precision: str) -> Tensor:
     """A normalised image `[1, 3, h, w]` -> float32 logits `[num_classes, h, w]`, on the model's device.
 
     Raises:
         NotFiniteError: a logit of the image, that of `path`, is NaN or infinite.
     """
+    if isinstance(model, Runtime):
+        logits = torch.from_numpy(model.logits(image.numpy()))
+        require_finite(logits, [path])
+        return logits[0]
     device = next(model.parameters()).device
     with autocast(device, precision):
         logits = model(image.to(device))

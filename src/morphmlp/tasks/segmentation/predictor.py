@@ -1,20 +1,20 @@
 """Segmenters in use: the classes of the pixels of image files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from morphmlp.data.batches.loaders import refuse_strips
+from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.images import read_image
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution, evaluating
-from morphmlp.inference.optimize import for_inference
 from morphmlp.tasks.segmentation.crops import whole_image
 from morphmlp.tasks.segmentation.overlays import area_shares
-from morphmlp.tasks.segmentation.prediction import image_logits, load_segmenter, most_probable
+from morphmlp.tasks.segmentation.prediction import image_logits, most_probable, ready_segmenter
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SegmentedImage:
 
 
 class SegmentPredictor:
-    """A segmenter's checkpoint, ready for image files.
+    """A segmenter's checkpoint, or what `morphmlp export` made of it, ready for image files.
 
     Example:
         >>> segment = SegmentPredictor("runs/camvid/best")
@@ -47,19 +47,20 @@ class SegmentPredictor:
 
     Args:
         device: "auto", "cpu", "cuda", "mps" or "xpu".
-        precision: "fp32", "bf16", or "fp16" by autocast; the first two through `optimize`.
+        precision: "fp32", "bf16", or "fp16" by autocast.
+        engine: as of `Predictor`.
 
-    It neither uses nor changes torch's random state, default dtype and default device. On a CPU the process keeps freed
-    memory from then on: see `optimize`.
+    It neither uses nor changes torch's random state, default dtype and default device. Where `optimize` computes, the
+    process keeps freed memory from then on: see there.
 
     Raises:
         CheckpointError: the folder is no checkpoint of a segmenter.
     """
 
-    def __init__(self, checkpoint: str | Path, *, device: str = "auto", precision: str = "fp32"):
-        model, self.info = load_segmenter(checkpoint)
-        self.config = model.config
-        self.model, self._execution = for_inference(model, Execution(device, precision))
+    def __init__(self, checkpoint: str | Path, *, device: str = "auto", precision: str = "fp32", engine: str = "auto"):
+        self._ready = ready_segmenter(checkpoint, Execution(device, precision, engine=engine))
+        self.model, self.info, self._execution = self._ready.model, self._ready.info, self._ready.execution
+        self.config = self.model.config
         self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Path) -> SegmentedImage:
@@ -69,18 +70,22 @@ class SegmentPredictor:
             MediaError: the file cannot be read as an image.
             NotFiniteError: an output is NaN or infinite.
         """
+        return self._segment(path, self.model, self._execution)
+
+    def _segment(self, path: str | Path, model: Any, execution: Execution) -> SegmentedImage:
         image = read_image(path)
         refuse_strips(Path(path), image.shape[:2])
-        with torch.no_grad(), evaluating(self.model):
-            view, precision = whole_image(image, self.info.input), self._execution.precision
-            logits = image_logits(self.model, view, path=path, precision=precision)
+        with torch.no_grad(), evaluating(model):
+            view = whole_image(image, self.info.input)
+            logits = image_logits(model, view, path=path, precision=execution.precision)
             mask = most_probable(logits, image.shape[:2]).cpu().numpy()
         return SegmentedImage(Path(path), self.labels, mask, image)
 
-    def many(self, paths: Iterable[Path]) -> Iterator[SegmentedImage | MediaError]:
+    def many(self, paths: Sequence[Path]) -> Iterator[SegmentedImage | MediaError]:
         """A segmented image for each path, or why it cannot be read, as they are done."""
+        model, execution = self._ready.for_clips(len(paths))
         for path in paths:
             try:
-                yield self(path)
+                yield self._segment(path, model, execution)
             except MediaError as error:
                 yield error

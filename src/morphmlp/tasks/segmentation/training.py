@@ -1,6 +1,7 @@
 """Training a segmenter: the task that `training/run.py` runs on images with masks (Sec. 4.4)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,9 @@ class SegmentationTask:
         result = evaluate(model, self.val_loader, self.val_set, execution)
         figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
         return Scores(figures, evaluated=result.num_images, broken=result.broken)
+
+    def summary(self) -> dict[str, Any]:
+        return {}
 
     def reason_for_nan(self) -> str:
         masks = self.config.masks

@@ -3,6 +3,7 @@
 import json
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,29 @@ def test_kinetics_rows_have_times_and_the_names_of_both_sorts_of_files(tmp_path:
     ]
     with pytest.raises(DataError, match=r"row 2: .* the end has to come after the start"):
         rows(tmp_path, "label,youtube_id,time_start,time_end\nx,abc,20,10\n", "k.csv")
+
+
+def test_the_json_of_kinetics_has_the_rows_of_its_csv(tmp_path: Path):
+    clip = {"annotations": {"label": "abseiling", "segment": [95.0, 105.5]}, "duration": 10.5, "subset": "train"}
+    test = {"annotations": {"segment": [1.0, 11.0]}, "subset": "test", "url": "https://host/x"}
+    found = rows(tmp_path, json.dumps({"0347ZoDXyP0": clip, "-4bhQYJGXNU": test}), "train.json")
+    table = rows(tmp_path, "youtube_id,label,time_start,time_end,split\n0347ZoDXyP0,abseiling,95,105.5,train", "k.csv")
+    assert found == [replace(row, where="0347ZoDXyP0") for row in table]
+    with pytest.raises(DataError, match=r"not one of its clips has a label; a test list without labels cannot be used"):
+        rows(tmp_path, json.dumps({"-4bhQYJGXNU": test}), "test.json")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reason"),
+    [
+        ({"label": "x", "segment": [1]}, r"abc: \[1\] is no segment of two numbers, its start and end in seconds"),
+        ({"label": "x", "segment": [9, 2]}, "abc: .* the end has to come after the start"),
+        ({"label": 3, "segment": [1, 2]}, "abc: 3 is no label"),
+    ],
+)
+def test_a_clip_of_a_kinetics_json_that_cannot_be_used_is_refused(tmp_path: Path, annotations: Any, reason: str):
+    with pytest.raises(DataError, match=reason):
+        rows(tmp_path, json.dumps({"abc": {"annotations": annotations, "subset": "val"}}), "val.json")
 
 
 ACTIVITYNET: dict[str, Any] = {

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +128,7 @@ def test_an_image_checkpoint_is_calibrated(image_checkpoint: Path, tmp_path: Pat
     assert len(figures["after"]["probes"]) == len(PROBES)
 
 
-def test_one_sample_that_is_right_puts_the_temperature_at_its_bound(own: Path, data: Path, tmp_path: Path):
+def test_one_sample_that_is_right_leaves_the_temperature_as_it_is(own: Path, data: Path, tmp_path: Path):
     video = sorted((data / "val").rglob("*.mp4"))[0]
     label = Predictor(own)(video).answer
     for number, name in enumerate([label]):
@@ -132,7 +136,7 @@ def test_one_sample_that_is_right_puts_the_temperature_at_its_bound(own: Path, d
         shutil.copy(video, tmp_path / "one" / name / f"{number}.mp4")
     result = tiny.run_command("calibrate", own, tmp_path / "one", "--workers", 0, "--split", "all")
     assert result.returncode == 0, result.stderr
-    assert "the temperature is at the end of its range (0.05): all answers are right, or nearly so" in result.stdout
+    assert "no temperature is the best, as all answers are right, or nearly so; 1 is taken" in result.stdout
     assert "the precision is that of 1 answers, few" in result.stdout
 
 
@@ -206,6 +210,45 @@ def test_a_broken_file_is_told_and_counts_nowhere(own: Path, data: Path, tmp_pat
     result = tiny.run_command("calibrate", own, copy, "--workers", 0)
     assert "9 videos" in result.stdout
     assert "1 cannot be read and count nowhere, such as" in result.stdout
+
+
+_SLOW_CALIBRATION = """
+import shutil, sys, time
+from pathlib import Path
+from morphmlp.cli import main
+from morphmlp.tasks.classification.calibration import calibrate
+
+def slow(*arguments):
+    Path(sys.argv[2]).touch()
+    time.sleep(600)
+
+setattr(*{"fit": (calibrate, "fit_temperature"), "copy": (shutil, "copyfile")}[sys.argv[1]], slow)
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("where", ["fit", "copy"])
+def test_ctrl_c_leaves_the_checkpoint_as_it_was_and_nothing_beside_it(
+    own: Path, data: Path, tmp_path: Path, where: str
+):
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    reached = tmp_path / "reached"
+    arguments = [where, reached, "calibrate", own, data, "--workers", 0]
+    arguments += ["--out", tmp_path / "copy"] if where == "copy" else []
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SLOW_CALIBRATION, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=tiny.environment(),
+    )
+    while not reached.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "reached"]
 
 
 def test_nothing_as_a_class_is_as_good_as_no_class():

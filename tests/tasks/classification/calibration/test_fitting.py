@@ -69,10 +69,10 @@ def test_samples_of_no_class_have_no_part_in_the_likelihood():
 @pytest.mark.parametrize("aggregation", ["logits", "probabilities"])
 def test_the_likelihood_is_of_the_probabilities_that_are_predicted(aggregation: str):
     logits = 3 * torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(1))
-    joined = join_views(logits.flatten(0, 1), num_videos=6, aggregation=aggregation, temperature=1.7)
+    joined = join_views(logits.flatten(0, 1).numpy(), num_videos=6, aggregation=aggregation, temperature=1.7)
     logs = joined_logs(logits, temperature=1.7, aggregation=aggregation)
-    torch.testing.assert_close(logs.exp().float(), joined)
-    np.testing.assert_array_equal(views_of(logits, [0] * 6, aggregation).probabilities(1.7), joined.numpy())
+    torch.testing.assert_close(logs.exp().float(), torch.from_numpy(joined))
+    np.testing.assert_array_equal(views_of(logits, [0] * 6, aggregation).probabilities(1.7), joined)
 
 
 def outcomes(rows: list[tuple[float, bool]], num_known: int | None = None) -> Outcomes:
@@ -111,7 +111,7 @@ def test_where_all_are_right_nothing_is_refused():
 def test_where_all_are_wrong_there_is_no_threshold_by_f1_and_an_error_by_precision():
     rows = [(0.9, False), (0.6, False)]
     assert fit_threshold(outcomes(rows), num_classes=2) is None
-    with pytest.raises(DataError, match=r"a precision of 90.0%: the best is 0.0%"):
+    with pytest.raises(DataError, match=r"the best is 0.0%, as not one answer is right; are"):
         fit_threshold(outcomes(rows), num_classes=2, precision=0.9)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from encoding import copy_video, with_times
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -135,6 +136,20 @@ def test_a_row_says_where_a_vector_is_from_and_the_json_what_it_depends_on(
     assert said["shape"] == [6, 16]
 
 
+def test_windows_go_on_to_the_end_of_pictures_that_begin_after_the_sound(checkpoint: Path, tmp_path: Path):
+    path = with_times(tmp_path / "x.mkv", range(24, 60), sound_s=5)
+    assert features(checkpoint, path, "--step", 1, "--length", 1, out=tmp_path / "out").returncode == 0
+    assert [float(row["end_s"]) for row in rows(tmp_path / "out")] == pytest.approx([1, 2, 3, 4, 5])
+
+
+def test_windows_of_a_file_that_is_cut_off_say_so(checkpoint: Path, videos: list[Path], tmp_path: Path):
+    whole, half = copy_video(videos[0], tmp_path / "whole.mkv"), tmp_path / "half.mkv"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert features(checkpoint, half, "--step", 0.2, "--length", 0.4, out=tmp_path / "out").returncode == 0
+    note = f"{probe(half).num_frames} of {probe(whole).num_frames} frames can be read"
+    assert info_of(tmp_path / "out")["incomplete"] == [{"path": str(half), "note": note}]
+
+
 def test_an_npz_holds_the_same_arrays(checkpoint: Path, videos: list[Path], tmp_path: Path):
     assert features(checkpoint, *videos, "--step", 0.5, out=tmp_path / "a").returncode == 0
     done = features(checkpoint, *videos, "--step", 0.5, "--format", "npz", "--nearest", 2, out=tmp_path / "b")
@@ -166,7 +181,7 @@ def test_a_file_shorter_than_a_window_has_the_features_of_the_file(
     checkpoint: Path, videos: list[Path], tmp_path: Path
 ):
     features(checkpoint, *videos, out=tmp_path / "files")
-    features(checkpoint, *videos, "--step", 100, out=tmp_path / "windows")
+    features(checkpoint, *videos, "--step", 100, "--length", 100, out=tmp_path / "windows")
     found = [load_file(tmp_path / name / "features.safetensors")["features"] for name in ("files", "windows")]
     assert np.array_equal(found[0], found[1])
 
@@ -339,6 +354,15 @@ def test_unreadable_files_are_listed_and_the_rest_is_written(checkpoint: Path, v
     assert all(entry["reason"] and entry["path"] in done.stderr for entry in broken)
 
 
+def test_a_file_that_is_not_there_costs_no_earlier_features(checkpoint: Path, videos: list[Path], tmp_path: Path):
+    assert features(checkpoint, videos[0], out=tmp_path / "out").returncode == 0
+    before = contents(tmp_path / "out")
+    done = features(checkpoint, tmp_path / "missing.mp4", "--fresh", out=tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: none of the 1 files can be read; ")
+    assert contents(tmp_path / "out") == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -374,6 +398,15 @@ def test_a_folder_that_holds_something_else_is_refused_and_kept(checkpoint: Path
     assert tiny.files_below(tmp_path / "out") == ["diary.txt"]
 
 
+def test_a_log_gets_a_line_now_and_then(
+    checkpoint: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("morphmlp.display.progress_bar.LINE_EVERY_S", 0.0)
+    told = features(checkpoint, *videos[:2], out=tmp_path / "features").stderr
+    assert "2 of 2 videos, " in told
+    assert "2 of 2 videos, " not in features(checkpoint, *videos[:2], "--json", out=tmp_path / "others").stderr
+
+
 def test_a_second_run_in_the_same_folder_is_refused(checkpoint: Path, videos: list[Path], tmp_path: Path):
     with parts.PartsFolder(tmp_path / "out" / "parts", {}).locked():
         done = features(checkpoint, *videos, out=tmp_path / "out")
@@ -383,10 +416,11 @@ def test_a_second_run_in_the_same_folder_is_refused(checkpoint: Path, videos: li
 
 def test_two_processes_share_the_work_and_write_the_same_bytes(checkpoint: Path, data: Path, tmp_path: Path):
     videos = [*find_media(data / "val"), *find_media(data / "train")]
-    alone = features(checkpoint, *videos, "--step", 0.5, out=tmp_path / "alone")
+    windows = ["--step", 0.5, "--length", 0.5]
+    alone = features(checkpoint, *videos, *windows, out=tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "morphmlp.cli"]
-    texts = ["features", checkpoint, *videos, "--step", 0.5, "--workers", 0, "--out", tmp_path / "shared"]
+    texts = ["features", checkpoint, *videos, *windows, "--workers", 0, "--out", tmp_path / "shared"]
     shared = subprocess.run(
         [sys.executable, *torchrun, *map(str, texts)], capture_output=True, text=True, env=tiny.environment()
     )

@@ -2,11 +2,13 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+from encoding import with_times
 
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
@@ -28,6 +30,7 @@ from morphmlp.tasks.classification.timeline.evaluation import (
     watch_labelled,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
+from morphmlp.tasks.classification.timeline.segments import Segment
 
 RULE = TimelineSettings(length_s=2.0, step_s=0.5, threshold=None, shortest_s=0.5)
 
@@ -89,6 +92,24 @@ def test_a_stretch_in_frames_and_one_past_the_end_are_true_in_seconds(
     assert recording.note == "5 to 8.9 s: its video ends at 8.66667 s, 0.233 s before the end of the stretch"
 
 
+def test_pictures_that_begin_after_the_sound_are_watched_to_their_end(checkpoint: Path, tmp_path: Path):
+    path = with_times(tmp_path / "x.mkv", range(24, 60), sound_s=5)
+    [recording] = watch([Sample(Stretch(path, 3, 4.5), 0)], checkpoint, TimelineSettings(1, 1, None, 0)).recordings
+    assert [(segment.start_s, segment.end_s) for segment in recording.truth] == [(3, 4.5)]
+    assert [window.end_s for window in recording.windows] == pytest.approx([1, 2, 3, 4, 5])
+    windows = [*Predictor(checkpoint).windows(path, length_s=1, step_s=1)]
+    for mine, theirs in zip(recording.windows, windows, strict=True):
+        np.testing.assert_allclose(mine.probabilities, theirs.prediction.probabilities, atol=1e-6)
+
+
+def test_a_recording_that_is_cut_off_says_so(recorded: tuple[Path, list[Action]], checkpoint: Path, tmp_path: Path):
+    whole, half = tmp_path / "whole.mkv", tmp_path / "half.mkv"
+    encode(whole, render_recording(0, num_actions=2)[0], key_frame_every=12)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    [recording] = watch([Sample(Stretch(half, 0, 1), 0)], checkpoint, TimelineSettings(8, 8, None, 0)).recordings
+    assert recording.note == f"{probe(half).num_frames} of 104 frames can be read"
+
+
 @pytest.mark.parametrize(
     ("stretch", "reason"),
     [
@@ -116,10 +137,8 @@ def test_background_is_neither_true_nor_found(recorded: tuple[Path, list[Action]
     [favourite, *_] = sorted({segment.label for segment in everything.recordings[0].predicted})
     classes = [NOTHING if name == favourite else name for name in CLASSES]
     [recording] = watch(samples, checkpoint, classes=classes).recordings
-    assert {segment.label for segment in recording.predicted} == {
-        segment.label for segment in everything.recordings[0].predicted
-    } - {favourite}
-    assert NOTHING not in {segment.label for segment in recording.truth}
+    assert NOTHING not in {segment.label for segment in [*recording.truth, *recording.predicted, *recording.ranked]}
+    assert recording.predicted  # as no class of random weights has half of the probability
 
 
 def test_recordings_that_cannot_be_read_are_kept_apart(
@@ -145,10 +164,35 @@ def test_settings_that_are_not_given_suit_the_checkpoint(checkpoint: Path):
     assert settings_for(model, info) == TimelineSettings(2.0, 1.0, None, 0.5)
     assert settings_for(model, info, length_s=1, threshold=0.7) == TimelineSettings(1, 0.5, 0.7, 0.5)
     assert settings_for(model, info, threshold=0.7, low=0.3).low == 0.3
+    learned = replace(info, input=replace(info.input, window_s=1.2))
+    assert settings_for(model, learned) == TimelineSettings(1.2, 0.15, None, 0.3, core_s=0.3)
+    assert settings_for(model, learned, step_s=0.5, shortest_s=0.1).core_s == 0.5
+    assert settings_for(model, learned, length_s=4).shortest_s == 0.5
     with pytest.raises(ConfigError, match=r"low=0\.3 closes what a threshold opens, and there is none"):
         settings_for(model, info, low=0.3)
     with pytest.raises(ConfigError, match="step of a window is 0 s"):
         settings_for(model, info, step_s=0)
+
+
+def test_the_mean_average_precision_ranks_every_label_of_a_segment(watched: TimelineEvaluation):
+    [recording] = watched.recordings
+    assert recording.ranked is not None
+    assert len(recording.ranked) == len(CLASSES) * len(recording.predicted)
+    assert list(recording.ranked[: len(recording.predicted)]) == list(recording.predicted)
+    wrong = replace(watched, recordings=[replace(recording, truth=[_renamed(s) for s in recording.predicted])])
+    assert report.summary(wrong)["map"] > 0
+    assert report.summary(wrong)["map_of_answers"] == 0
+    assert report.summary(wrong)["segment_f1_at"]["10"] == 0
+
+
+def _renamed(segment: Segment) -> Segment:
+    """With the label after its own."""
+    return replace(segment, label=CLASSES[(CLASSES.index(segment.label) + 1) % len(CLASSES)])
+
+
+def test_segments_of_a_threshold_are_ranked_as_they_are(recorded, checkpoint: Path):
+    [recording] = watch(samples_of(recorded), checkpoint, replace(RULE, threshold=0.01)).recordings
+    assert recording.ranked == recording.predicted
 
 
 def perfect(watched: TimelineEvaluation) -> TimelineEvaluation:
@@ -163,7 +207,13 @@ def test_the_report_has_every_figure_and_a_picture_of_each_recording(watched: Ti
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TIMELINE_FILES)
     figures = json.loads((tmp_path / "summary.json").read_text())
     assert (figures["recordings"], figures["evaluated"], figures["true_segments"]) == (1, 1, 2)
-    assert figures["map"] == figures["frame_accuracy"] == figures["frame_accuracy_labelled"] == 1
+    assert (
+        figures["map"]
+        == figures["map_of_answers"]
+        == figures["frame_accuracy"]
+        == figures["frame_accuracy_labelled"]
+        == 1
+    )
     assert figures["map_at_tiou"] == dict.fromkeys(["0.3", "0.4", "0.5", "0.6", "0.7"], 1.0)
     assert figures["segment_f1_at"] == {"10": 1.0, "25": 1.0, "50": 1.0}
     assert figures["of_recordings"][0]["segment_f1_at_50"] == 1

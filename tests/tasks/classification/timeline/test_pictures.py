@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphmlp.tasks.classification.timeline import pictures
-from morphmlp.tasks.classification.timeline.pictures import FRAMES_SHOWN, Seen, Thinned, write_timelines
+from morphmlp.tasks.classification.timeline.pictures import FRAMES_SHOWN, Seen, Thinned, write_pictures
 from morphmlp.tasks.classification.timeline.segments import Segment, WindowScores
 
 
@@ -51,5 +51,5 @@ def test_the_curves_are_those_of_the_labels_that_are_in_segments(tmp_path: Path,
         values[start] = 0.9
         seen.add_scores(WindowScores(start, start + 1, values))
     monkeypatch.setattr(pictures, "draw_timeline", lambda path, timeline: drawn.append(timeline))
-    write_timelines(tmp_path / "x.png", {"x": [Segment(0, 6, "long", 0.4)]}, {"x": seen}, labels=labels, threshold=None)
+    write_pictures(tmp_path / "x.png", {"x": [Segment(0, 6, "long", 0.4)]}, {"x": seen}, labels=labels, threshold=None)
     assert list(drawn[0].scores) == ["long", "a", "b", "c", "d"]

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphmlp.errors import ConfigError
-from morphmlp.tasks.classification.timeline.segments import Segment, SegmentFinder, WindowScores, find_segments
+from morphmlp.tasks.classification.timeline.segments import (
+    Segment,
+    SegmentFinder,
+    WindowScores,
+    find_segments,
+    with_other_labels,
+)
 
 LABELS = ["walk", "sit", "fall"]
 
@@ -47,6 +53,50 @@ def test_without_a_threshold_every_moment_belongs_to_its_most_probable_label():
     assert find_segments(windows, LABELS, background=["fall", "not a label"]) == [
         Segment(0, 2, "walk", pytest.approx(0.45)),
         Segment(2, 3, "sit", pytest.approx(0.8)),
+    ]
+
+
+def test_without_a_threshold_something_happens_where_the_background_has_less_than_half():
+    rows = [[0.3, 0.25, 0.45], [0.2, 0.22, 0.58], [0.2, 0.19, 0.61], [0.3, 0.19, 0.51]]
+    windows = [WindowScores(i, i + 1, np.array(row)) for i, row in enumerate(rows)]
+    # The background is the most probable label all the time. It closes above 0.6 and does not open above 0.5.
+    segments = find_segments(windows, LABELS, background=["fall"])
+    assert [(s.start_s, s.end_s, s.label) for s in segments] == [(0, 1, "walk"), (1, 2, "sit")]
+
+
+def test_the_core_of_a_window_says_when_and_its_whole_says_where_a_label_leads():
+    # Windows of 2 s about their middle second; the first and the last one speak for the ends of the recording too.
+    rows = [[0, 0, 1], [0.5, 0.4, 0.1], [0.1, 0.1, 0.8], [0, 0, 1]]
+    windows = [WindowScores(i, i + 2, np.array(row)) for i, row in enumerate(rows)]
+    assert find_segments(windows, LABELS, background=["fall"], core_s=1.0) == [
+        Segment(1.5, 2.5, "walk", pytest.approx(0.5))
+    ]
+    assert find_segments(windows[1:3], LABELS, background=["fall"], core_s=1.0) == [
+        Segment(1, 2.5, "walk", pytest.approx(0.5))
+    ]
+    # One window that errs cuts nothing: over 1 to 3 s, all windows together say walk.
+    rows = [[0.9, 0.1, 0], [0.4, 0.6, 0], [0.9, 0.1, 0]]
+    windows = [WindowScores(i, i + 2, np.array(row)) for i, row in enumerate(rows)]
+    assert find_segments(windows, LABELS, background=["fall"], core_s=1.0) == [
+        Segment(0, 4, "walk", pytest.approx((1.5 * 0.9 + 0.4 + 1.5 * 0.9) / 4))
+    ]
+
+
+def test_a_segment_has_the_label_with_the_highest_mean_in_it():
+    windows = [WindowScores(0, 3, np.array([0.6, 0.4, 0])), WindowScores(1, 2, np.array([0.45, 0.55, 0]))]
+    [segment] = find_segments(windows, LABELS, core_s=1.0)  # 1 to 2 s: both cores; before and after: the first
+    assert (segment.label, segment.score) == ("walk", pytest.approx((0.6 + 0.525 + 0.6) / 3))
+
+
+def test_a_mean_average_precision_ranks_each_segment_with_every_other_label():
+    windows = [WindowScores(i, i + 1, np.array(row)) for i, row in enumerate([[0.6, 0.3, 0.1], [0.4, 0.2, 0.4]])]
+    segment = Segment(0, 2, "walk", 0.5)
+    ranked = with_other_labels([segment], windows, LABELS, background=["fall"])
+    assert ranked == [segment, Segment(0, 2, "sit", pytest.approx(0.25))]
+    short = Segment(1.6, 1.8, "walk", 0.4)  # no window has its middle there: the nearest counts
+    assert with_other_labels([short], windows, LABELS, background=[])[1:] == [
+        Segment(1.6, 1.8, "sit", pytest.approx(0.2)),
+        Segment(1.6, 1.8, "fall", pytest.approx(0.4)),
     ]
 
 
@@ -125,45 +175,86 @@ def test_windows_that_do_not_fit_are_refused():
         finder.add(WindowScores(3, 4, np.ones(2) / 2))
 
 
-def naive_segments(windows, labels, *, threshold, low, shortest, background):
-    """Every tick of a whole number by itself: the mean of its windows, then runs of open ticks."""
-    last = max((round(w.end_s) for w in windows), default=0)
-    segments = []
-    for index, label in enumerate(labels):
-        run: list[float] = []
-        for tick in range(last + 1):
-            over = [w.probabilities for w in windows if w.start_s <= tick < w.end_s]
-            mean = sum(over) / len(over) if over else None
-            if mean is None:
-                is_open = False
-            elif threshold is None:
-                is_open = int(np.argmax(mean)) == index
-            else:
-                is_open = mean[index] >= (low if run else threshold)
-            if is_open:
-                run.append(mean[index])
-                continue
-            if run and len(run) >= shortest and label not in background:
-                segments.append((tick - len(run), tick, label, sum(run) / len(run)))
-            run = []
+TICK_S = 0.5  # the edges of windows are whole seconds, and those of cores of 1 s are halves
+
+
+def means_at(time_s, windows, core_s):
+    """The mean of the windows about a moment, and of all that cover it; None without any."""
+    over = [w for w in windows if w.start_s <= time_s < w.end_s]
+    if not over:
+        return None
+    about = over
+    if core_s is not None:
+        cores = [max((w.end_s - w.start_s - core_s) / 2, 0) for w in over]
+        spans = [(w.start_s + cut, w.end_s - cut) for w, cut in zip(over, cores, strict=True)]
+        inside = [w for w, (start, end) in zip(over, spans, strict=True) if start <= time_s < end]
+        before = [w for w, (_, end) in zip(over, spans, strict=True) if end <= time_s]
+        after = [w for w, (start, _) in zip(over, spans, strict=True) if start > time_s]
+        about = inside or before[-1:] + after[:1]
+    return tuple(sum(w.probabilities for w in chosen) / len(chosen) for chosen in (about, over))
+
+
+def naive_segments(windows, labels, *, threshold, low, shortest, background, core_s=None):
+    """Every tick by itself, then runs of open ticks."""
+    windows = sorted(windows, key=lambda w: w.start_s)
+    num_ticks = round(max((w.end_s for w in windows), default=0) / TICK_S)
+    at = [means_at(TICK_S * tick, windows, core_s) for tick in range(num_ticks)] + [None]
+    if threshold is not None:
+        runs = [run for i in range(len(labels)) for run in _runs_above(at, i, threshold, low)]
+    else:
+        runs = _leading_runs(at, [label not in background for label in labels])
+    segments = [
+        (TICK_S * start, TICK_S * end, labels[i], sum(at[tick][0][i] for tick in range(start, end)) / (end - start))
+        for start, end, i in runs
+        if TICK_S * (end - start) >= shortest and labels[i] not in background
+    ]
     return sorted(segments)
+
+
+def _runs_above(at, index, threshold, low):
+    runs, start = [], None
+    for tick, means in enumerate(at):
+        is_open = means is not None and means[0][index] >= (threshold if start is None else low)
+        if start is not None and not is_open:
+            runs.append((start, tick, index))
+        start = (tick if start is None else start) if is_open else None
+    return runs
+
+
+def _leading_runs(at, reported):
+    runs, start, leader = [], None, None
+    for tick, means in enumerate(at):
+        something = 0 if means is None else 1 - means[0][[not r for r in reported]].sum()
+        is_open = means is not None and something >= (0.5 if start is None else 0.4)
+        leads = int(np.argmax(np.where(reported, means[1], -1))) if is_open else None
+        if start is not None and leads != leader:
+            sums = sum(at[i][0] for i in range(start, tick))
+            runs.append((start, tick, int(np.argmax(np.where(reported, sums, -1)))))
+            start = None
+        start, leader = (tick if start is None else start) if is_open else None, leads
+    return runs
 
 
 @st.composite
 def recordings(draw):
     spans = draw(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 5)), max_size=8))
     # Multiples of 1/128 are summed and halved without rounding, so that both ways meet a threshold alike.
-    rows = [draw(st.lists(st.integers(0, 64), min_size=3, max_size=3)) for _ in spans]
+    rows = [draw(st.lists(st.integers(0, 96), min_size=3, max_size=3)) for _ in spans]
     return [WindowScores(start, start + n, np.array(row) / 128) for (start, n), row in zip(spans, rows, strict=True)]
 
 
-@given(recordings(), st.sampled_from([None, 0.1, 0.25, 0.4]), st.sampled_from([1, 0.6]), st.integers(0, 3))
-def test_the_finder_gives_what_every_moment_by_itself_gives(windows, threshold, ratio, shortest):
+@given(
+    recordings(),
+    st.sampled_from([None, 0.1, 0.25, 0.4]),
+    st.sampled_from([1, 0.6]),
+    st.integers(0, 3),
+    st.sampled_from([None, 1.0]),
+)
+def test_the_finder_gives_what_every_moment_by_itself_gives(windows, threshold, ratio, shortest, core_s):
     low = None if threshold is None else threshold * ratio
-    segments = find_segments(windows, LABELS, threshold=threshold, low=low, shortest_s=shortest, background=["sit"])
-    expected = naive_segments(
-        windows, LABELS, threshold=threshold, low=low, shortest=max(shortest, 1), background=["sit"]
-    )
+    options = {"threshold": threshold, "low": low, "background": ["sit"], "core_s": core_s}
+    segments = find_segments(windows, LABELS, shortest_s=shortest, **options)
+    expected = naive_segments(windows, LABELS, shortest=shortest, **options)
     assert [(s.start_s, s.end_s, s.label) for s in segments] == [row[:3] for row in expected]
     assert [s.score for s in segments] == pytest.approx([row[3] for row in expected])
 

@@ -103,6 +103,36 @@ def test_a_file_that_cannot_be_read_does_not_cost_the_others(checkpoint: Path, v
     assert recordings[str(video)]
 
 
+@pytest.mark.parametrize("source", ["missing.mp4", "http://127.0.0.1:1/x", "camera:77", "empty.ts"])
+def test_a_source_that_gives_nothing_replaces_no_earlier_result(checkpoint: Path, tmp_path: Path, source: str):
+    (tmp_path / "empty.ts").touch()
+    results = ["s.csv", "s.json", "s.activitynet.json", "s.vtt", "s.srt", "t.html", "r.mp4"]
+    for name in results:
+        (tmp_path / name).write_text("earlier")
+    out = [tmp_path / name for name in results[:5]]
+    address = source if ":" in source else tmp_path / source
+    render = [] if ":" in source else ["--render", tmp_path / "r.mp4"]
+    process = tiny.run_command(
+        "watch", checkpoint, address, "--json", "--out", *out, "--picture", tmp_path / "t.html", *render
+    )
+    assert process.returncode == 1
+    assert (process.stdout, process.stderr.count("\n")) == ("", 1)
+    assert {(tmp_path / name).read_text() for name in results} == {"earlier"}
+
+
+def test_a_signal_before_the_first_window_replaces_no_earlier_result(
+    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("morphmlp.tasks.classification.timeline.watching.Watch.windows", interrupted)
+    (tmp_path / "s.csv").write_text("earlier")
+    process = tiny.run_command("watch", checkpoint, video, "--out", tmp_path / "s.csv")
+    assert process.returncode == 130
+    assert (tmp_path / "s.csv").read_text() == "earlier"
+
+
 def test_below_the_threshold_the_answer_is_none_of_these_and_there_is_no_segment(
     checkpoint: Path, video: Path, tmp_path: Path
 ):
@@ -148,6 +178,38 @@ def test_segments_are_written_while_the_source_goes_on(checkpoint: Path, video: 
     assert recorder.recordings == {"x": []}
     recorder.end()
     assert recorder.recordings["x"][0].end_s >= windows[1].start_s
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_watch(
+    checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "s.json"
+    windows = list(Predictor(checkpoint).windows(video, length_s=0.4))
+    recorder = Recorder(
+        ["x"], windows[0].prediction.labels, [path], every_s=60, clock=iter(range(0, 1_000, 61)).__next__
+    )
+    recorder.begin("x")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("morphmlp.tasks.classification.timeline.recorder.write_segments", full)
+        recorder.add(windows[0])
+    assert capsys.readouterr().err == (
+        f"{path}: cannot be written now (No space left on device); trying again in 60 s\n"
+    )
+    recorder.add(windows[1])
+    assert json.loads(path.read_text())[0]["segments"]
+
+
+def test_a_name_with_a_line_end_is_shown_in_one_line(checkpoint: Path, video: Path, tmp_path: Path):
+    for name in ("a\nb.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(video.read_bytes())
+    process = tiny.run_command("watch", checkpoint, tmp_path, "--length", 9, "--shortest", 0)
+    shown = [line for line in process.stdout.splitlines() if "b.mp4" in line]
+    assert len(shown) == 2  # above its windows, and in the table of segments
+    assert all(line.strip().startswith(f"{tmp_path}/a b.mp4") for line in shown)
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
@@ -227,13 +289,21 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: py
         (["--out", "{folder}"], "{folder}: Is a directory"),
         (["--out", "{file}/x.csv"], "{file}/x.csv: Not a directory"),
         (["--render", "{file}/x.mp4"], "{file}/x.mp4: Not a directory"),
+        (["--picture", "x.gif"], "--picture x.gif: its ending names no picture; give .png, .html, or a folder"),
+        (["--picture", "{file}"], "--picture {file} is a file; give a folder, or"),
+        (["--picture", "{file}/x.png"], "{file}/x.png: Not a directory"),
+        (["--picture", "{file}/pictures"], "{file}/pictures/timeline.html: Not a directory"),
+        (["--out", "a.csv", "./a.csv"], "--out ./a.csv is also written by --out; give each result a name"),
+        (["--picture", "x.mp4", "--render", "x.mp4"], "--render x.mp4 is also written by --picture; give each"),
+        (["--out", "{video}"], "--out {video} is the source itself; give another name"),
+        (["--picture", "{video}"], "--picture {video} is the source itself; give another name"),
         (["--low", "0.5"], "low=0.5 closes what a threshold opens, and there is none"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_read(
     checkpoint: Path, video: Path, tmp_path: Path, arguments: list[str], message: str
 ):
-    places = {"folder": tmp_path / "x.csv", "file": tmp_path / "file"}
+    places = {"folder": tmp_path / "x.csv", "file": tmp_path / "file", "video": video}
     places["folder"].mkdir()
     places["file"].touch()
     arguments, message = [argument.format(**places) for argument in arguments], message.format(**places)
@@ -253,7 +323,7 @@ def test_the_video_itself_is_not_replaced(checkpoint: Path, tmp_path: Path):
     path = write_with_sound(tmp_path / "x.mp4")
     content = path.read_bytes()
     process = tiny.run_command("watch", checkpoint, path, "--render", path)
-    assert process.stderr == f"error: --render {path} is the video itself; give another name\n"
+    assert process.stderr == f"error: --render {path} is the source itself; give another name\n"
     assert process.stdout == ""  # it is said before the work
     assert path.read_bytes() == content
 
@@ -270,8 +340,17 @@ def test_a_model_of_images_is_refused(image_checkpoint: Path, video: Path):
     [
         ("camera:77", "camera:77: there is no such camera (/dev/video77); cameras here: "),
         ("camera:/dev/video77", "camera:/dev/video77: there is no such camera (/dev/video77); cameras here: "),
-        ("ftp://user:secret@host/x", "ftp://user:***@host/x: ftp cannot be read; give one of http, "),
-        ("http://user:secret@127.0.0.1:1/x", "http://user:***@127.0.0.1:1/x: cannot be opened as a video (Connection"),
+        ("camera:", "camera:: names no camera; give its number, such as camera:0; cameras here: "),
+        ("camera:x", "camera:x: names no camera; give its number, such as camera:0; cameras here: "),
+        ("http://", "http://: names no host; give one, such as http://host/1"),
+        ("RTSP:/", "RTSP:/: names no host; give one, such as rtsp://host/1"),
+        ("https:", "https:: names no host; give one, such as https://host/1"),
+        ("rtsp://user:secret@/1", "rtsp:///1: names no host; give one, such as rtsp://host/1"),
+        ("http://host:port/x", "http://host:port/x: its host or port cannot be understood; a port is a number up"),
+        ("udp://host", "udp://host: names no port; give one, such as udp://host:5000"),
+        ("file:///x.mp4", "file://x.mp4: is the address of a file; give its path, without file:"),
+        ("ftp://user:secret@host/x", "ftp://host/x: ftp cannot be read; give one of http, "),
+        ("http://user:secret@127.0.0.1:1/x", "http://127.0.0.1:1/x: cannot be opened as a video (Connection"),
     ],
 )
 def test_a_source_that_is_not_there_is_one_line(checkpoint: Path, source: str, message: str):
@@ -317,15 +396,13 @@ def test_help_shows_an_example_and_the_list_of_verbs_names_it():
 
 
 @pytest.mark.parametrize("where", ["x.png", "x.html", "folder"])
-def test_the_timeline_is_a_picture_a_page_or_a_folder_of_both(
-    checkpoint: Path, video: Path, tmp_path: Path, where: str
-):
-    process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--timeline", tmp_path / where)
+def test_the_picture_is_an_image_a_page_or_a_folder_of_both(checkpoint: Path, video: Path, tmp_path: Path, where: str):
+    process = tiny.run_command("watch", checkpoint, video, "--length", 0.4, "--picture", tmp_path / where)
     assert process.returncode == 0, process.stderr
     expected = ["folder", "folder/timeline.html", f"folder/{video.stem}.png"] if where == "folder" else [where]
     assert tiny.files_below(tmp_path) == sorted(expected)
 
 
 def test_a_picture_of_several_sources_is_refused(checkpoint: Path, data: Path):
-    process = tiny.run_command("watch", checkpoint, data / "val", "--timeline", "x.png")
-    assert process.stderr == "error: --timeline x.png is for one source; give a folder or a .html file for 10\n"
+    process = tiny.run_command("watch", checkpoint, data / "val", "--picture", "x.png")
+    assert process.stderr == "error: --picture x.png is for one source; give a folder or a .html file for 10\n"

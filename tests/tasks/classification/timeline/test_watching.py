@@ -1,5 +1,6 @@
 """Windows of recordings and streams through a model: the same numbers as files and stretches of files give."""
 
+import json
 import threading
 from dataclasses import replace
 from itertools import islice
@@ -8,12 +9,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import tiny
 
+from morphmlp.checkpoints.folder import rewrite_info
 from morphmlp.config import InputConfig
 from morphmlp.data.clips.protocol import clip_indices
 from morphmlp.data.clips.windows import USUAL_LENGTH_S, usual_length_s, window_times
 from morphmlp.data.media.live import Reader
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.runs import Run, TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe, read_clip
 from morphmlp.errors import ConfigError, MediaError
@@ -58,8 +62,8 @@ def cut(path: Path, predictor: Predictor, config: InputConfig, *, length_s: floa
     windows = []
     with Reader(watch.stream, keep_s=1) as reader:
         while frames := reader.take():
-            windows += [window for frame in frames for window in watch._add(frame)]
-    return windows + watch._finish()
+            windows += [window for frame in frames for window in watch._cutter.add(frame)]
+    return windows + watch._cutter.finish()
 
 
 def test_a_window_that_is_the_whole_file_gives_the_numbers_of_predict(path: Path, predictor: Predictor):
@@ -108,10 +112,26 @@ def test_each_frame_is_decoded_and_converted_once(
     assert len(converted) == len(set(converted)) > 10
 
 
-def test_the_usual_length_is_that_of_a_dense_clip_and_else_two_seconds(predictor: Predictor):
+def test_the_usual_length_is_that_of_a_dense_clip_and_else_that_of_the_training(predictor: Predictor):
     assert usual_length_s(predictor.input, frames=4) == 2
     dense = replace(predictor.input, sampling="dense", stride=4, target_fps=30)
-    assert usual_length_s(dense, frames=4) == 4 * 4 / 30
+    assert usual_length_s(dense, frames=4, training={"median_duration_s": 9.0}) == 4 * 4 / 30
+    known = {0.576: 0.6, 3.971: 4.0, 0.01: 0.1, 300.0: 10.0, None: 2.0, "x": 2.0, -1.0: 2.0}
+    for median_s, length_s in known.items():
+        assert usual_length_s(predictor.input, frames=4, training={"median_duration_s": median_s}) == length_s
+
+
+def test_watch_features_and_the_predictor_take_the_same_windows(predictor: Predictor, checkpoint: Path, tmp_path: Path):
+    path, own = write_long(tmp_path / "x.mp4"), tmp_path / "own"
+    rewrite_info(checkpoint, lambda info: replace(info, training={"median_duration_s": 1.26}), out=own)
+    windows = [(window.start_s, window.end_s) for window in Predictor(own).windows(path, step_s=0.5)]
+    assert windows == window_times(4.25, length_s=1.3, step_s=0.5)
+    shown = tiny.run_command("watch", own, path, "--step", 0.5, "--json")
+    rows = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [(row["start"], row["end"]) for row in rows] == [(start, round(end, 6)) for start, end in windows]
+    done = tiny.run_command("features", own, path, "--step", 0.5, "--out", tmp_path / "out", "--workers", 0)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "features.json").read_text())["settings"]["window_length_s"] == 1.3
 
 
 def test_a_duration_ends_the_source_there(predictor: Predictor, tmp_path: Path):

@@ -13,9 +13,10 @@ from torch import nn
 
 from morphmlp.checkpoints.folder import CheckpointInfo, rewrite_info
 from morphmlp.config import InputConfig, ListConfig, SplitConfig
+from morphmlp.data.media.remote import place_of, remote_file
 from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.background import NOTHING
-from morphmlp.data.sets.find import expand_paths
+from morphmlp.data.sets.find import expand_sources
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError, DataError, UserError
@@ -92,6 +93,7 @@ class Calibration:
         num_samples: labelled samples that could be read.
         num_unknown: samples of no class that could be read.
         wanted_precision: of the answers; None where the threshold is the one of the best F1.
+        likeliest: the temperature of the best likelihood, which is not taken where that is at the cold end.
         broken: path and reason of the samples that could not be read.
     """
 
@@ -102,12 +104,13 @@ class Calibration:
     num_samples: int
     num_unknown: int
     wanted_precision: float | None
+    likeliest: float
     broken: list[tuple[Source, str]]
 
     @property
     def at_bound(self) -> bool:
         """Whether the likelihood wanted a temperature beyond the range that is searched."""
-        return any(math.isclose(self.after.temperature, end, rel_tol=1e-5) for end in (COLDEST, HOTTEST))
+        return is_at(self.likeliest, COLDEST) or is_at(self.likeliest, HOTTEST)
 
 
 def calibrate_checkpoint(
@@ -138,7 +141,7 @@ def calibrate_checkpoint(
     model, info = load_classifier(checkpoint)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     _refuse_trained(labelled, info, data)
-    others = [Sample(path, label=-1) for path in (expand_paths(list(unknown), model_kind(model)) if unknown else [])]
+    others = [Sample(path, label=-1) for path in (expand_sources(list(unknown), model_kind(model)) if unknown else [])]
     fast, execution = for_inference(model, execution)
     config, frames = input_for_test(model, info), model.config.frames
     views = read_logits(fast, [*labelled.samples, *others], frames=frames, config=config, execution=execution)
@@ -150,7 +153,9 @@ def calibrate_checkpoint(
     labels = info.class_names(model.config.num_classes)
     probes = probe_logits(fast, frames=frames, config=config, moving=model.config.temporal, execution=execution)
 
-    temperature = fit_temperature(known)
+    likeliest = fit_temperature(known)
+    # Where all answers are right, their labels do not tell how sure to be, and the coldest is as sure of noise.
+    temperature = 1.0 if is_at(likeliest, COLDEST) else likeliest
     outcomes = outcomes_of(views, labels, temperature)
     threshold = fit_threshold(outcomes, num_classes=len(labels), precision=at_precision)
     return Calibration(
@@ -161,15 +166,21 @@ def calibrate_checkpoint(
         num_samples=len(known),
         num_unknown=len(views) - len(known),
         wanted_precision=at_precision,
+        likeliest=likeliest,
         broken=views.broken,
     )
+
+
+def is_at(temperature: float, end: float) -> bool:
+    """Whether the search ended at this end of its range."""
+    return math.isclose(temperature, end, rel_tol=1e-5)
 
 
 def write_calibration(checkpoint: str | Path, calibration: Calibration, out: str | Path | None = None) -> None:
     """Writes temperature and threshold into the checkpoint's `config.json`, or into a copy of the checkpoint, `out`."""
     after = calibration.after
     record = {
-        "data": os.path.abspath(calibration.data),
+        "data": place_of(remote_file(calibration.data) or calibration.data),
         calibration.unit: calibration.num_samples,
         "unknown": calibration.num_unknown,
         "at_precision": calibration.wanted_precision,

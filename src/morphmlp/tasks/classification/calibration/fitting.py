@@ -72,6 +72,8 @@ def _unreached(wanted: float, choices: list) -> str:
     if not choices:
         return f"{start}: no sample is answered"
     threshold, refusal = max(choices, key=lambda choice: choice[1].precision)
+    if not refusal.hits:
+        return f"{start}: the best is 0.0%, as not one answer is right; are these the checkpoint's classes?"
     reachable = math.floor(refusal.precision * 1000) / 1000
     return (
         f"{start}: the best is {percent(refusal.precision)}, at a threshold of {threshold:.5g} with "

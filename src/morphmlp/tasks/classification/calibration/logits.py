@@ -48,8 +48,8 @@ class ViewLogits:
         """`[samples, classes]`, the views joined as in every prediction."""
         if not len(self):
             return np.empty((0, self.logits.shape[-1]), np.float32)
-        flat = self.logits.flatten(0, 1)
-        return join_views(flat, num_videos=len(self), aggregation=self.aggregation, temperature=temperature).numpy()
+        flat = self.logits.flatten(0, 1).numpy()
+        return join_views(flat, num_videos=len(self), aggregation=self.aggregation, temperature=temperature)
 
 
 def read_logits(
@@ -70,7 +70,7 @@ def read_logits(
     for batch, logits in batch_logits(model, loader, precision=execution.precision):
         broken.extend((sample.path, sample.reason) for sample in batch.broken)
         if batch.indices:
-            views = logits.float().cpu().unflatten(0, (len(batch.indices), -1))
+            views = torch.from_numpy(logits).unflatten(0, (len(batch.indices), -1))
             by_index.update(zip(batch.indices, views, strict=True))
         execution.progress(len(by_index) + len(broken), len(samples))
     order = sorted(by_index)

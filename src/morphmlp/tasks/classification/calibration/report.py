@@ -64,9 +64,9 @@ def _notes(calibration: Calibration) -> list[str]:
     after = calibration.after
     notes = []
     if calibration.at_bound:
-        how = "all answers are right" if after.temperature < 1 else "the answers are no better than chance"
+        how = "all answers are right" if calibration.likeliest < 1 else "the answers are no better than chance"
         notes.append(
-            f"the temperature is at the end of its range ({after.temperature:g}): {how}, or nearly so; "
+            f"no temperature is the best, as {how}, or nearly so; {after.temperature:g} is taken: "
             "give more samples, or harder ones"
         )
     if after.threshold is None:

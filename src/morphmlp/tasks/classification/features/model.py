@@ -13,9 +13,10 @@ from typing import Any, get_args
 import numpy as np
 from torch import Tensor, nn
 
+from morphmlp.checkpoints.hub import local_checkpoint
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips, make_loader
-from morphmlp.data.clips.windows import clip_length_s
+from morphmlp.data.clips.windows import clip_length_s, usual_windows
 from morphmlp.data.media.sources import MediaKind, Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, MediaError
@@ -30,6 +31,7 @@ from morphmlp.tasks.classification.prediction import (
     run_views,
     videos_per_batch,
 )
+from morphmlp.tasks.shared_work import cut_in_batches
 
 
 class FeatureModel(MorphMLP):
@@ -116,7 +118,8 @@ class FeatureExtractor:
         precision: str = "fp32",
     ):
         model, self.info = load_classifier(checkpoint)
-        self.checkpoint, self.layer, self.pooling, self.precision = Path(checkpoint), layer, pooling, precision
+        self.checkpoint = local_checkpoint(checkpoint)
+        self.layer, self.pooling, self.precision = layer, pooling, precision
         self.config = model.config
         self.kind: MediaKind = model_kind(model)
         self.input: InputConfig = input_for_test(model, self.info, num_clips=num_clips, num_crops=num_crops)
@@ -151,11 +154,10 @@ class FeatureExtractor:
 
     def batches_of(self, num_samples: int) -> list[range]:
         """Which samples are computed together; always the same, as rounding depends on it."""
-        size = videos_per_batch(self.input)
-        return [range(start, min(start + size, num_samples)) for start in range(0, num_samples, size)]
+        return cut_in_batches(num_samples, videos_per_batch(self.input))
 
     def batches(
-        self, samples: Sequence[Sample], batches: Sequence[range], *, workers: int
+        self, samples: Sequence[Sample], batches: Sequence[Sequence[int]], *, workers: int
     ) -> Iterator[list[SampleFeatures | BrokenSample]]:
         """The features of the samples of each batch, or why they cannot be read.
 
@@ -204,6 +206,19 @@ class FeatureExtractor:
     def clip_length_s(self) -> float | None:
         """Seconds that a clip spans where it is sampled densely; None where it spans all that there is."""
         return None if self.kind == "image" else clip_length_s(self.input, frames=self.config.frames)
+
+    def window_length_s(self, length_s: float | None, step_s: float | None) -> float | None:
+        """Seconds of a window, as in `watch`; None where there are no windows, as no step is given.
+
+        Raises:
+            ConfigError: a length without a step.
+        """
+        if step_s is not None:
+            frames, training = self.config.frames, self.info.training
+            return usual_windows(length_s, step_s, config=self.input, frames=frames, training=training)[0]
+        if length_s is not None:
+            raise ConfigError(f"--length {length_s:g} is that of windows; give --step too, or leave it out")
+        return None
 
 
 def digest_of_weights(checkpoint: Path) -> str:

@@ -18,9 +18,9 @@ from morphmlp.data.media.sources import file_of
 from morphmlp.errors import DataError
 from morphmlp.files import replaced_bytes, replaced_file
 from morphmlp.formatting import as_json, csv_path, csv_text
-from morphmlp.tasks.classification.features.parts import read_settings
 from morphmlp.tasks.classification.features.settings import Format
 from morphmlp.tasks.classification.features.sources import Span, Spans
+from morphmlp.tasks.shared_work import read_settings
 
 TABLE_FILE, INFO_FILE, NAME = "features.csv", "features.json", "features"
 COLUMNS = ("row", "path", "start_s", "end_s", "center_s", "fps", "split", "label")

@@ -8,8 +8,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +19,11 @@ from safetensors.numpy import load, save
 
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.errors import DataError
-from morphmlp.files import UNFINISHED, held, read_text, replace_bytes, replace_json
+from morphmlp.files import UNFINISHED, replace_bytes
 from morphmlp.formatting import as_json
 from morphmlp.tasks.classification.features.model import SampleFeatures
+from morphmlp.tasks.shared_work import WorkFolder, damaged
 
-PARTS_FOLDER = "parts"
-SETTINGS_FILE = "settings.json"
 PART_S, PART_BYTES = 10.0, 2**26  # a part is written after so many seconds, or once it is so large
 
 
@@ -51,47 +49,15 @@ class Known:
         return {first + i for first, number, _, _ in self.rows for i in range(number)} | set(self.broken)
 
 
-class PartsFolder:
-    """The folder of the parts of one run.
+class PartsFolder(WorkFolder):
+    """The parts of one run, below the folder of the features.
 
     Args:
         settings: plain values that all parts depend on.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]):
-        self.folder, self.settings = folder, settings
-        self.digest = hashlib.sha256(as_json(settings).encode()).hexdigest()
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Makes the folder, keeps a second run out of it, and removes it at the end if it is empty.
-
-        Raises:
-            DataError: another process is at work in it.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with held(self.folder / ".lock") as free:
-                if not free:
-                    raise DataError(f"another run is at work in {self.folder.parent}; choose another --out")
-                yield
-        finally:
-            with suppress(OSError):  # it is not empty
-                self.folder.rmdir()
-
-    def begin(self) -> None:
-        """Writes down the settings, or makes sure that they are those that an earlier run wrote down.
-
-        Raises:
-            DataError: they differ, or the folder holds parts of an unknown run.
-        """
-        path = self.folder / SETTINGS_FILE
-        if path.exists():
-            require_same_settings(read_settings(path), self.settings, where=self.folder.parent)
-            return
-        if foreign := next(self.folder.glob("part-*"), None):
-            raise DataError(f"{foreign} is of an unknown run; remove {self.folder}, or choose another --out")
-        replace_json(path, self.settings)
+        super().__init__(folder, settings, result=folder.parent, what="features", files="part-*")
 
     def read(self) -> Known:
         """What is in the parts, each of which is looked through.
@@ -114,9 +80,9 @@ class PartsFolder:
                 texts = file.metadata() or {}
             whole = texts.get("content") == _digest(arrays["indices"], arrays["vectors"], texts)
         except (SafetensorError, KeyError, ValueError) as error:
-            raise _damaged(path, str(error)) from None
+            raise damaged(path, str(error)) from None
         if not whole:
-            raise _damaged(path, "its content is not what was written")
+            raise damaged(path, "its content is not what was written")
         if texts["settings"] != self.digest:
             raise DataError(f"{path} is of a run with other settings; remove it, and the same command does it again")
         return arrays["indices"], texts
@@ -139,9 +105,8 @@ class PartsFolder:
         replace_bytes(path, save({"indices": indices, "vectors": vectors}, metadata=texts))
 
     def clear(self) -> None:
-        """Removes the parts and the settings that they were computed with."""
-        for path in [*self.folder.glob("part-*"), self.folder / SETTINGS_FILE]:
-            path.unlink(missing_ok=True)
+        """Removes the parts, what is unfinished of one, and the settings that they were computed with."""
+        super().clear()
         for folder in self.folder.glob(f".*{UNFINISHED}"):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -185,45 +150,8 @@ def read_rows(rows: Rows) -> np.ndarray:
         return file.get_slice("vectors")[rows.row : rows.row + rows.number]
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings that an earlier run wrote down.
-
-    Raises:
-        DataError: they cannot be read.
-    """
-    try:
-        settings = json.loads(read_text(path))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
-    if not isinstance(settings, dict):
-        raise _damaged(path, "it holds no settings")
-    return settings
-
-
-def require_same_settings(then: dict[str, Any], now: dict[str, Any], *, where: Path) -> None:
-    """Raises DataError that names the settings in which an earlier run in `where` differs."""
-    now = json.loads(as_json(now))  # as they are read back
-    different = [name for name in now if then.get(name) != now[name]]
-    if not different:
-        return
-    shown = [f"{name} {_short(then.get(name))} then, {_short(now[name])} now" for name in different]
-    raise DataError(
-        f"{where} holds features with other settings ({'; '.join(shown)}); give the same ones, another --out, or "
-        "--fresh to begin again"
-    )
-
-
-def _short(value: Any) -> str:
-    text = as_json(value)
-    return text if len(text) <= 40 else f"{hashlib.sha256(text.encode()).hexdigest()[:12]} (digest)"
-
-
 def _digest(indices: np.ndarray, vectors: np.ndarray, texts: dict[str, str]) -> str:
     digest = hashlib.blake2b(indices.tobytes(), digest_size=16)
     digest.update(np.ascontiguousarray(vectors).data)
     digest.update(f"{vectors.shape} {texts['settings']} {texts['broken']} {texts['notes']}".encode())
     return digest.hexdigest()
-
-
-def _damaged(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} is damaged ({reason}); remove it, and the same command does that part again")

@@ -15,21 +15,14 @@ from typing import Any
 import numpy as np
 
 from morphmlp.data.media.sources import file_of, part_of
-from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group, rank, world_size
+from morphmlp.distributed import agreed, failing_together, gather, is_main, process_group
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replace_json, require_own_folder
 from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.features import outputs
 from morphmlp.tasks.classification.features.model import FeatureExtractor
 from morphmlp.tasks.classification.features.outputs import INFO_FILE, NAME, TABLE_FILE, Streamed, vectors_file
-from morphmlp.tasks.classification.features.parts import (
-    PARTS_FOLDER,
-    Known,
-    PartsFolder,
-    Rows,
-    read_rows,
-    require_same_settings,
-)
+from morphmlp.tasks.classification.features.parts import Known, PartsFolder, Rows, read_rows
 from morphmlp.tasks.classification.features.settings import Format
 from morphmlp.tasks.classification.features.sources import (
     FeatureFile,
@@ -37,8 +30,8 @@ from morphmlp.tasks.classification.features.sources import (
     digest_of_files,
     refuse_windows,
     survey,
-    window_length,
 )
+from morphmlp.tasks.shared_work import PARTS_FOLDER, share_of
 
 OUTPUT_FILES = (vectors_file("safetensors"), vectors_file("npz"), TABLE_FILE, INFO_FILE, PARTS_FOLDER)
 NEAREST_FILES = ("nearest.csv", "nearest.png", "nearest.html")
@@ -89,7 +82,7 @@ def write_features(
     computed. All processes call it, and all get the same result or the same error.
 
     Args:
-        length_s: of a window; by default what a densely sampled clip spans, else a step.
+        length_s: of a window; by default that of `usual_windows`, as in `watch`.
         classes: names of the files' labels.
         fresh: forget what is in `out`.
 
@@ -100,13 +93,15 @@ def write_features(
     """
     if step_s is not None and extractor.kind == "image":
         raise ConfigError("images have no windows: leave out --step, or give a checkpoint that takes videos")
-    out, length_s = Path(out), window_length(length_s, step_s, extractor.clip_length_s)
+    out, length_s = Path(out), extractor.window_length_s(length_s, step_s)
     require_own_folder(out, (*OUTPUT_FILES, *NEAREST_FILES), what="features")
     with process_group():
         surveyed: list[FeatureFile] = []
         with failing_together():
             if is_main():
                 surveyed = _surveyed(files, extractor, windows=step_s is not None, workers=workers)
+                if all(file.reason is not None for file in surveyed):
+                    raise _nothing_to_read(surveyed, surveyed[0].source, surveyed[0].reason)
         spans = Spans(agreed(surveyed), length_s=length_s, step_s=step_s)
         settings = _settings(extractor, spans, format=format, classes=classes)
         parts = PartsFolder(out / PARTS_FOLDER, settings)
@@ -140,6 +135,10 @@ def _surveyed(
     ]
 
 
+def _nothing_to_read(files: Sequence[FeatureFile], path: object, reason: str | None) -> DataError:
+    return DataError(f"none of the {len(files)} files can be read; {path}: {reason}")
+
+
 def _settings(extractor: FeatureExtractor, spans: Spans, *, format: Format, classes: Sequence[str]) -> dict[str, Any]:
     """All that the content of the files depends on: an interrupted run goes on with these only."""
     return {
@@ -165,7 +164,7 @@ def _prepare(out: Path, parts: PartsFolder, *, fresh: bool) -> dict[str, Any] | 
             (out / name).unlink(missing_ok=True)
         parts.clear()
     if info := outputs.finished_info(out):
-        require_same_settings(info["settings"], parts.settings, where=out)
+        parts.require_same(info["settings"])
         parts.clear()
         return info
     parts.begin()
@@ -185,8 +184,7 @@ def _compute(
     with failing_together():
         done = parts.read().done() if is_main() else set()
     done = agreed(done)
-    todo = [batch for batch in extractor.batches_of(len(spans)) if not done.issuperset(batch)]
-    mine = todo[rank() :: world_size()]
+    mine = share_of(extractor.batches_of(len(spans)), done=done)
     total = sum(map(len, mine)) + len(done)
     progress(len(done), total)
     with failing_together():
@@ -216,7 +214,7 @@ def _join(out: Path, parts: PartsFolder, spans: Spans, classes: Sequence[str]) -
     info = _info(settings, spans, known, rows)
     if not len(rows):
         example = info["broken"][0]
-        raise DataError(f"none of the {len(spans.files)} files can be read; {example['path']}: {example['reason']}")
+        raise _nothing_to_read(spans.files, example["path"], example["reason"])
     info["shape"] = [len(rows), *read_rows(in_order[0]).shape[1:]]
     arrays = _arrays(in_order, spans, rows, shape=tuple(info["shape"]), labelled=bool(classes))
     out_file = out / vectors_file(settings["format"])
@@ -249,7 +247,8 @@ def _info(settings: dict[str, Any], spans: Spans, known: Known, rows: np.ndarray
         place = spans.place(index)
         times = {"start_s": place.start_s, "end_s": place.end_s} if spans.step_s is not None else {}
         broken.append(_entry(spans.files[place.file], reason=reason, sample=index, **times))
-    incomplete = {spans.place(index).file: note for index, note in known.notes.items()}
+    incomplete = {number: file.note for number, file in enumerate(spans.files) if file.note}
+    incomplete |= {spans.place(index).file: note for index, note in known.notes.items()}
     return {
         "vectors": len(rows),
         "fps_min_median_max": [rates[0], median(rates), rates[-1]] if rates else None,

@@ -20,7 +20,7 @@ from morphmlp.data.media.sources import MediaKind, Source, file_of, state_of, un
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.labelled import Sample
-from morphmlp.errors import ConfigError, MediaError
+from morphmlp.errors import MediaError
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class FeatureFile:
         fps: of its file.
         state: two numbers that change when the file does.
         reason: why it cannot be looked at; None where it can, as far as its header tells.
+        note: what its header states and is not there; None where all is there.
     """
 
     source: Source
@@ -44,6 +45,7 @@ class FeatureFile:
     fps: float | None = None
     state: tuple[int, int] | None = None
     reason: str | None = None
+    note: str | None = None
 
 
 def survey(
@@ -76,7 +78,7 @@ def _surveyed(file: FeatureFile, *, kind: MediaKind) -> FeatureFile:
         if kind == "image":
             return file
         info = probe(file_of(source))
-        return replace(file, fps=info.fps, **_span(source, info.fps, info.duration_s))
+        return replace(file, fps=info.fps, note=info.incomplete, **_span(source, info.fps, info.end_s))
     except MediaError as error:
         return replace(file, reason=error.reason)
     except (OSError, ValueError) as error:
@@ -159,19 +161,6 @@ class Spans(Sequence[Sample]):
 
     def places(self) -> Iterator[Span]:
         return map(self.place, range(len(self)))
-
-
-def window_length(length_s: float | None, step_s: float | None, clip_length_s: float | None) -> float | None:
-    """Seconds of a window: as asked for, else what a densely sampled clip spans, else a step.
-
-    Raises:
-        ConfigError: a length without a step.
-    """
-    if step_s is None:
-        if length_s is not None:
-            raise ConfigError(f"--length {length_s:g} is that of windows; give --step too, or leave it out")
-        return None
-    return length_s or clip_length_s or step_s
 
 
 def digest_of_files(files: Iterable[FeatureFile]) -> str:

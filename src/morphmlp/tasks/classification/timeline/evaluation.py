@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from morphmlp.checkpoints.folder import CheckpointInfo
+from morphmlp.checkpoints.info import CheckpointInfo
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import BrokenSample, TestClips
-from morphmlp.data.clips.windows import require_windows, usual_windows, window_times
+from morphmlp.data.batches.views import BrokenSample
+from morphmlp.data.clips.windows import require_windows, usual_core_s, usual_windows, window_times
 from morphmlp.data.media.sources import Source, file_of
 from morphmlp.data.media.stretches import Stretch, past_end
 from morphmlp.data.media.video import VideoInfo, probe
@@ -26,25 +24,31 @@ from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import agreed, failing_together, is_main, process_group, rank, world_size
 from morphmlp.errors import DataError, MediaError
 from morphmlp.inference.device import AS_USUAL, Execution
-from morphmlp.inference.optimize import for_inference
-from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     in_order,
     input_for_test,
-    load_classifier,
     make_test_loader,
     predict_samples,
+    ready_classifier,
+    views_for,
 )
 from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import (
-    SHORTEST_S,
     Segment,
     SegmentFinder,
     WindowScores,
     find_segments,
+    usual_shortest_s,
+    with_other_labels,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from morphmlp.models.morphmlp import MorphMLP
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class TimelineSettings:
         length_s, step_s: of the windows.
         threshold: see `SegmentFinder`; None or 0 takes the most probable label at every moment.
         shortest_s: segments that are shorter are dropped.
-        low: see `SegmentFinder`.
+        low, core_s: see `SegmentFinder`.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -66,6 +70,7 @@ class TimelineSettings:
     threshold: float | None
     shortest_s: float
     low: float | None = None
+    core_s: float | None = None
 
     def __post_init__(self):
         require_windows(self.length_s, self.step_s)
@@ -73,7 +78,7 @@ class TimelineSettings:
 
 
 def settings_for(
-    model: MorphMLP,
+    model: "MorphMLP | Runtime",
     info: CheckpointInfo,
     *,
     length_s: float | None = None,
@@ -84,15 +89,20 @@ def settings_for(
 ) -> TimelineSettings:
     """The settings that are given, and for the others what suits the checkpoint.
 
-    The windows are those of `usual_windows`. The threshold is that of the calibration; segments last half a second.
+    The windows are those of `usual_windows`, what they are about is `usual_core_s`, and the shortest segment is
+    `usual_shortest_s`. The threshold is that of the calibration.
     """
-    length_s, step_s = usual_windows(length_s, step_s, config=info.input, frames=model.config.frames)
+    length_s, step_s = usual_windows(
+        length_s, step_s, config=info.input, frames=model.config.frames, training=info.training
+    )
+    core_s = usual_core_s(length_s, step_s, config=info.input)
     return TimelineSettings(
         length_s=length_s,
         step_s=step_s,
         threshold=info.threshold if threshold is None else threshold,
-        shortest_s=SHORTEST_S if shortest_s is None else shortest_s,
+        shortest_s=usual_shortest_s(core_s) if shortest_s is None else shortest_s,
         low=low,
+        core_s=core_s,
     )
 
 
@@ -146,16 +156,16 @@ def evaluate_timelines(
         CheckpointError, ConfigError, DataError: the data is of another kind than the model's, has other classes, or not
             one recording can be read.
     """
-    model, info = load_classifier(checkpoint)
+    ready = ready_classifier(checkpoint, execution)
+    model, info, execution = ready.model, ready.info, ready.execution
     rule = settings_for(model, info, **settings)
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     if labelled.kind != "video":
         raise DataError(f"{data} holds {labelled.unit}, which have no timeline; leave out --timeline")
-    fast, execution = for_inference(model, execution)
     with process_group():
         return watch_labelled(
-            fast,
+            model,
             labelled,
             rule,
             config,
@@ -166,7 +176,7 @@ def evaluate_timelines(
 
 
 def watch_labelled(
-    model: nn.Module,
+    model: "nn.Module | Runtime",
     labelled: LabelledSet,
     settings: TimelineSettings,
     config: InputConfig,
@@ -187,7 +197,7 @@ def watch_labelled(
     """
     truths, broken = _truths(labelled)
     windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
-    clips = TestClips(windows, num_frames, config)
+    clips = views_for(model)(windows, num_frames, config)
     loader = make_test_loader(clips, workers=execution.workers, rank=rank(), num_processes=world_size())
     share = partial(predict_samples, model, loader, precision=execution.precision, temperature=temperature)
     results = in_order(share, loader, progress=execution.progress)
@@ -204,7 +214,7 @@ class _Truth:
     notes: list[str]
 
     def stretches(self, settings: TimelineSettings) -> list[Stretch]:
-        times = window_times(self.info.duration_s, length_s=settings.length_s, step_s=settings.step_s)
+        times = window_times(self.info.end_s, length_s=settings.length_s, step_s=settings.step_s)
         return [Stretch(self.source, start_s, end_s) for start_s, end_s in times]
 
 
@@ -218,7 +228,8 @@ def _truths(labelled: LabelledSet) -> tuple[list[_Truth], list[tuple[Path, str]]
         for source, samples in by_source.items() if is_main() else ():
             try:
                 info = probe(source)
-                notes = [note for sample in samples if (note := _note_past_end(sample, info))]
+                notes = [info.incomplete] if info.incomplete else []
+                notes += [note for sample in samples if (note := _note_past_end(sample, info))]
             except MediaError as error:
                 broken.append((Path(source), error.reason))
                 continue
@@ -238,7 +249,7 @@ def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
     if not isinstance(sample.path, Stretch):
         return None
     try:
-        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.duration_s, fps=info.fps)
+        note = past_end(sample.path, num_frames=info.num_frames, end_s=info.end_s, fps=info.fps)
     except MediaError as error:
         raise MediaError(sample.path.file, f"its stretch {sample.path.part} {error.reason}") from None
     return f"{sample.path.part}: {note}" if note else None
@@ -246,7 +257,7 @@ def _note_past_end(sample: Sample, info: VideoInfo) -> str | None:
 
 def _segment(sample: Sample, info: VideoInfo, classes: Sequence[str]) -> Segment:
     """A labelled stretch in seconds; its frames are counted at the recording's average rate."""
-    start, end = 0.0, info.duration_s
+    start, end = 0.0, info.end_s
     if isinstance(sample.path, Stretch):
         scale = info.fps if sample.path.unit == "frames" else 1
         start, end = sample.path.start / scale, min(sample.path.end / scale, end)
@@ -300,16 +311,19 @@ def _watched(
         low=settings.low,
         shortest_s=settings.shortest_s,
         background=[NOTHING],
+        core_s=settings.core_s,
     )
+    ranked = found if settings.threshold else with_other_labels(found, windows, labels, background=[NOTHING])
     notes = [*truth.notes]
     if failures:
         notes.append(f"{len(failures)} of {len(results)} windows cannot be read: {failures[0].reason}")
     name = str(truth.source)
     return WatchedRecording(
         name,
-        truth.info.duration_s,
+        truth.info.end_s,
         truth.segments,
         found,
+        ranked,
         source=truth.source,
         windows=windows,
         note="; ".join(notes) or None,

@@ -57,7 +57,7 @@ def segment_table(recordings: Mapping[str, Sequence[Segment]]) -> "Table":
     rows = [(name, segment) for name, segments in recordings.items() for segment in segments]
     title = f"Segments ({len(rows):,})" + (f", the first {MOST_SHOWN}" if len(rows) > MOST_SHOWN else "")
     cells = [
-        (name, f"{segment.start_s:.2f}", f"{segment.end_s:.2f}", segment.label, percent(segment.score))
+        (one_line(name), f"{segment.start_s:.2f}", f"{segment.end_s:.2f}", segment.label, percent(segment.score))
         for name, segment in rows[:MOST_SHOWN]
     ]
     columns = [

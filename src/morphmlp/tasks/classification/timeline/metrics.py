@@ -16,12 +16,17 @@ OVERLAPS = (0.1, 0.25, 0.5)  # of the segment F1
 
 @dataclass(frozen=True)
 class Recording:
-    """What happens in a recording, and what a model says: segments that may overlap, in any order."""
+    """What happens in a recording, and what a model says: segments that may overlap, in any order.
+
+    Attributes:
+        ranked: what the mean average precision ranks; None takes what is predicted.
+    """
 
     name: str
     duration_s: float
     truth: Sequence[Segment]
     predicted: Sequence[Segment]
+    ranked: Sequence[Segment] | None = None
 
 
 def tious(segment: Segment, others: Sequence[Segment]) -> np.ndarray:
@@ -52,7 +57,8 @@ def average_precision(recordings: Sequence[Recording], label: str, tiou: float) 
     num_true, is_right = 0, []
     for recording in recordings:
         truth = [segment for segment in recording.truth if segment.label == label]
-        predicted = [segment for segment in recording.predicted if segment.label == label]
+        candidates = recording.predicted if recording.ranked is None else recording.ranked
+        predicted = [segment for segment in candidates if segment.label == label]
         num_true += len(truth)
         is_right += _matched(predicted, truth, tiou)
     # Predictions of one recording do not compete with those of another, so the order may be made afterwards.

@@ -3,6 +3,7 @@
 What is kept for it does not grow with a stream that never ends: of ever more windows, ever fewer are kept.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from morphmlp.display.timeline import MOST_CURVES, Timeline, draw_timeline, write_timeline_page
 from morphmlp.errors import ConfigError
+from morphmlp.files import require_replaceable
 from morphmlp.tasks.classification.timeline.outputs import Recordings, file_name, stem_of, unique_names
 from morphmlp.tasks.classification.timeline.segments import WindowScores
 
@@ -85,15 +87,30 @@ def _small(picture: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize((max(1, round(_HEIGHT * image.width / image.height)), _HEIGHT)))
 
 
-def require_timeline(path: str | Path, *, num_sources: int) -> None:
-    """Raises ConfigError where a picture would be of several sources, or a folder is a file."""
-    if Path(path).suffix.lower() == ".png" and num_sources > 1:
-        raise ConfigError(f"--timeline {path} is for one source; give a folder or a .html file for {num_sources}")
-    if Path(path).suffix.lower() not in (".png", ".html") and Path(path).is_file():
-        raise ConfigError(f"--timeline {path} is a file; give a folder, or a file that ends in .png or .html")
+def require_picture(path: str | Path, *, num_sources: int) -> None:
+    """What can be known of pictures before the work on them.
+
+    Raises:
+        ConfigError: a picture would be of several sources, or the ending is of no picture and no page.
+        OSError: no file can be written there.
+    """
+    ending = Path(path).suffix.lower()
+    if ending in (".png", ".html"):
+        if ending == ".png" and num_sources > 1:
+            raise ConfigError(f"--picture {path} is for one source; give a folder or a .html file for {num_sources}")
+        require_replaceable(path)
+        return
+    if os.path.isfile(path):
+        raise ConfigError(f"--picture {path} is a file; give a folder, or a file that ends in .png or .html")
+    if ending and not os.path.isdir(path):
+        raise ConfigError(
+            f"--picture {path}: its ending names no picture; give .png, .html, or a folder, which is a name without "
+            "ending or one that is there"
+        )
+    require_replaceable(Path(path) / PAGE)
 
 
-def write_timelines(
+def write_pictures(
     path: str | Path,
     recordings: Recordings,
     seen: Mapping[str, Seen],

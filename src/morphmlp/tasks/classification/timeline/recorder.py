@@ -6,6 +6,7 @@ from pathlib import Path
 
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.files import require_replaceable
+from morphmlp.output import tell
 from morphmlp.tasks.classification.predictor import Window
 from morphmlp.tasks.classification.timeline.outputs import format_of, write_segments
 from morphmlp.tasks.classification.timeline.pictures import Seen
@@ -22,7 +23,7 @@ class Recorder:
     Args:
         names: of all sources.
         files: to write to, each in the format that its ending names.
-        threshold, low, shortest_s: see `SegmentFinder`.
+        threshold, low, shortest_s, core_s: see `SegmentFinder`.
         clock: seconds that pass.
 
     Raises:
@@ -39,6 +40,7 @@ class Recorder:
         threshold: float | None = None,
         low: float | None = None,
         shortest_s: float = 0.0,
+        core_s: float | None = None,
         every_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -50,7 +52,7 @@ class Recorder:
         self.seen: dict[str, Seen] = {name: Seen() for name in names}
         self._files, self._every_s, self._clock, self._written_s = files, every_s, clock, clock()
         self._new_finder = lambda: SegmentFinder(
-            labels, threshold=threshold, low=low, shortest_s=shortest_s, background=[NOTHING]
+            labels, threshold=threshold, low=low, shortest_s=shortest_s, background=[NOTHING], core_s=core_s
         )
         self._name, self._finder = "", self._new_finder()
 
@@ -64,19 +66,33 @@ class Recorder:
         self.recordings[self._name] += self._finder.add(scores)
         self.seen[self._name].add_scores(scores)
         if self._clock() - self._written_s >= self._every_s:
+            self._write_meanwhile()
+
+    def _write_meanwhile(self) -> None:
+        """Writes what there is so far; a disk that is full for a while does not end a watch of days."""
+        try:
             self.write(open_ones=self._finder.open_segments)
+        except OSError as error:
+            tell(f"{error.filename}: cannot be written now ({error.strerror}); trying again in {self._every_s:g} s")
 
     def end(self) -> None:
         """The source is over, or nobody waits for more of it."""
         self.recordings[self._name] += self._finder.finish()
         self._finder = self._new_finder()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any window has come."""
+        return any(seen.end_s > 0 for seen in self.seen.values())
+
     def write(self, *, open_ones: Sequence[Segment] = ()) -> None:
-        """Writes all files.
+        """Writes all files; none before the first window of all, as that would replace an earlier result by nothing.
 
         Args:
             open_ones: segments of the source that still go on.
         """
+        if not self.has_begun:
+            return
         self._written_s = self._clock()
         recordings = self.recordings
         if open_ones:

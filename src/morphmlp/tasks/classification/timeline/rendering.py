@@ -35,7 +35,7 @@ def require_render(source: Path, path: str | Path) -> None:
     if Path(path).suffix.lower() not in FORMATS:
         raise ConfigError(f"--render {path}: its ending names no video; give one of {', '.join(FORMATS)}")
     if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-        raise ConfigError(f"--render {path} is the video itself; give another name")
+        raise ConfigError(f"--render {path} is the source itself; give another name")
     require_replaceable(path)
 
 
@@ -72,8 +72,12 @@ def _copy(source: Path, segments: Sequence[Segment], path: str | Path, *, with_s
     with ExitStack() as stack:
         file = stack.enter_context(replaced_bytes(path))
         copy = stack.enter_context(av.open(file, "w", format=FORMATS[Path(path).suffix.lower()]))
-        frames = stack.enter_context(closing(Stream(source).frames()))
+        frames = stack.enter_context(closing(Stream(source, say=_said_before).frames()))
         _write(copy, frames, segments, _Sound(source, copy, stack, wanted=with_sound), rate=_rate(source))
+
+
+def _said_before(line: str) -> None:
+    """What there is to say of the video was said when it was watched."""
 
 
 def _rate(source: Path) -> Fraction:

@@ -1,5 +1,6 @@
 """An evaluation over whole recordings for people and for programs: tables, json, csv and pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def summary(evaluation: TimelineEvaluation) -> dict[str, Any]:
     """The figures as plain values; times in seconds."""
     recordings, settings = evaluation.recordings, evaluation.settings
     by_tiou = {f"{tiou:g}": metrics.mean_average_precision(recordings, tiou) for tiou in TIOUS}
+    answers = [replace(recording, ranked=None) for recording in recordings]
+    of_answers = [metrics.mean_average_precision(answers, tiou) for tiou in TIOUS]
     return {
         "recordings": len(recordings) + len(evaluation.broken),
         "evaluated": len(recordings),
@@ -39,6 +42,7 @@ def summary(evaluation: TimelineEvaluation) -> dict[str, Any]:
         "shortest_s": settings.shortest_s,
         "map": float(np.mean(list(by_tiou.values()))),
         "map_at_tiou": by_tiou,
+        "map_of_answers": float(np.mean(of_answers)),
         "frame_accuracy": metrics.frame_accuracy(recordings),
         "frame_accuracy_labelled": metrics.frame_accuracy(recordings, only_labelled=True),
         "segment_f1_at": {f"{100 * overlap:g}": metrics.segment_f1(recordings, overlap) for overlap in OVERLAPS},
@@ -99,7 +103,8 @@ def _lines(evaluation: TimelineEvaluation) -> list[str]:
         ),
         f"{figures['segments']} segments found, {figures['true_segments']} labelled",
         f"mAP {percent(figures['map'])} (mean over tIoU 0.3 to 0.7)   "
-        + "   ".join(f"@{tiou} {percent(value)}" for tiou, value in figures["map_at_tiou"].items()),
+        + "   ".join(f"@{tiou} {percent(value)}" for tiou, value in figures["map_at_tiou"].items())
+        + f"   of the answers alone {percent(figures['map_of_answers'])}",
         f"frame accuracy {percent(figures['frame_accuracy'])}   "
         f"where something is labelled {percent(figures['frame_accuracy_labelled'])}",
         "segment F1   " + "   ".join(f"@{at} {percent(value)}" for at, value in figures["segment_f1_at"].items()),

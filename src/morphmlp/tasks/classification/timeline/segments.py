@@ -1,20 +1,24 @@
 """From the probabilities of overlapping windows to segments: what happens from when to when.
 
-Every moment gets the mean of the windows that cover it. A label's segment opens where its mean reaches the threshold,
-and closes where it falls below a lower one, so that a value that trembles around the threshold makes one segment. Time
-counts in whole microseconds: 3 x 0.1 s and 0.3 s are one edge.
+Every moment gets the mean of the windows that cover it; of windows whose middle was learned, of those whose middle is
+near. A label's segment opens where its mean reaches the threshold, and closes where it falls below a lower one, so that
+a value that trembles around the threshold makes one segment. Without a threshold, what counts first is whether
+anything happens, and then which label is the most probable. Time counts in whole microseconds: 3 x 0.1 s and 0.3 s are
+one edge.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from morphmlp.data.media.stretches import microseconds
 from morphmlp.errors import ConfigError
 
-SHORTEST_S = 0.5  # of a segment, where people are asked
+SHORTEST_S = 0.5  # of a segment, unless that is given
 DEFAULT_LOW = 0.8  # of the threshold: where a segment closes, unless that is given
+SOMETHING = 0.5  # the probability of all labels but the background's from which on something happens
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class Segment:
         return self.end_s - self.start_s
 
 
+def usual_shortest_s(core_s: float | None) -> float:
+    """The shortest segment where none is given: half a second, or the core of a window where that is less."""
+    return SHORTEST_S if core_s is None else min(SHORTEST_S, core_s)
+
+
 def find_segments(
     windows: Sequence[WindowScores],
     labels: Sequence[str],
@@ -48,6 +57,7 @@ def find_segments(
     low: float | None = None,
     shortest_s: float = 0.0,
     background: Collection[str] = (),
+    core_s: float | None = None,
 ) -> list[Segment]:
     """The segments of a recording, by start, end and label; `SegmentFinder` explains how and the arguments.
 
@@ -62,9 +72,43 @@ def find_segments(
     >>> find_segments(windows, ["fall", "walk"], threshold=0.6, low=0.4, shortest_s=0.5, background=["walk"])
     [Segment(start_s=0.0, end_s=2.0, label='fall', score=0.8)]
     """
-    finder = SegmentFinder(labels, threshold=threshold, low=low, shortest_s=shortest_s, background=background)
+    finder = SegmentFinder(
+        labels, threshold=threshold, low=low, shortest_s=shortest_s, background=background, core_s=core_s
+    )
     found = [segment for window in sorted(windows, key=lambda window: window.start_s) for segment in finder.add(window)]
     return sorted(found + finder.finish(), key=_order)
+
+
+def with_other_labels(
+    segments: Sequence[Segment], windows: Sequence[WindowScores], labels: Sequence[str], *, background: Collection[str]
+) -> list[Segment]:
+    """Each segment, and its times with every other label: what a mean average precision is to rank.
+
+    Their scores are the mean probabilities of the windows whose middle is in the segment, or of the nearest window.
+    """
+    middles = np.array([window.start_s + window.end_s for window in windows]) / 2
+    found = list(segments)
+    for segment in segments:
+        inside = (middles >= segment.start_s) & (middles < segment.end_s)
+        if not inside.any():
+            inside[np.argmin(np.abs(middles - (segment.start_s + segment.end_s) / 2))] = True
+        means = np.mean([window.probabilities for window, is_in in zip(windows, inside, strict=True) if is_in], axis=0)
+        found += [
+            Segment(segment.start_s, segment.end_s, label, float(score))
+            for label, score in zip(labels, means, strict=True)
+            if label != segment.label and label not in background
+        ]
+    return found
+
+
+class _Covering(NamedTuple):
+    """A window that is not yet passed; its times, and those of its core, in microseconds."""
+
+    start: int
+    end: int
+    core_start: int
+    core_end: int
+    values: np.ndarray
 
 
 def _order(segment: Segment) -> tuple[float, float, str]:
@@ -80,11 +124,15 @@ class SegmentFinder:
 
     Args:
         labels: names of the classes, in the order of the probabilities.
-        threshold: the mean probability that opens a segment; segments of several labels can overlap. None or 0: every
-            moment belongs to its most probable label.
+        threshold: the mean probability that opens a segment; segments of several labels can overlap. None or 0: a
+            segment opens where the background has less than half of the probability, and closes where it has more
+            than 0.6. A new one begins where another label becomes the most probable one; each has the label with the
+            highest mean probability in it.
         low: a segment closes where its mean probability is below it; by default 0.8 of the threshold.
         shortest_s: shorter segments are dropped, after pieces that touch have become one.
         background: labels that are never reported; those that are not among `labels` do not matter.
+        core_s: seconds around the middle of a window that its probabilities are about; None: all of it. All windows
+            that cover a moment still say which label leads there, so that a segment is not cut where one window errs.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -98,14 +146,15 @@ class SegmentFinder:
         low: float | None = None,
         shortest_s: float = 0.0,
         background: Collection[str] = (),
+        core_s: float | None = None,
     ):
         _require_range(threshold, low, shortest_s)
         self.labels = list(labels)
         self.threshold, self.shortest = threshold or None, microseconds(shortest_s)
-        self.low = DEFAULT_LOW * (threshold or 0) if low is None else low
+        self.low = DEFAULT_LOW * (threshold or SOMETHING) if low is None else low
+        self._half_core = None if core_s is None else microseconds(core_s / 2)
         self._reported = np.array([label not in background for label in self.labels], dtype=bool)
-        # Those that are not yet passed: start and end in microseconds.
-        self._windows: list[tuple[int, int, np.ndarray]] = []
+        self._windows: list[_Covering] = []
         self._time: int | None = None  # up to which everything is decided
         self._is_open = np.zeros(len(self.labels), dtype=bool)
         self._starts = np.zeros(len(self.labels), dtype=np.int64)
@@ -124,12 +173,18 @@ class SegmentFinder:
             after = "" if self._time is None else f", and start at {_seconds(self._time):g} s or later"
             raise ValueError(f"window {window.start_s:g} to {window.end_s:g} s: its end must be after its start{after}")
         closed = self._advance(start)
-        self._windows.append((start, end, np.asarray(window.probabilities, dtype=np.float64)))
+        self._windows.append(self._covering(start, end, np.asarray(window.probabilities, dtype=np.float64)))
         return closed
+
+    def _covering(self, start: int, end: int, values: np.ndarray) -> _Covering:
+        if self._half_core is None:
+            return _Covering(start, end, start, end, values)
+        middle = (start + end) // 2
+        return _Covering(start, end, max(start, middle - self._half_core), min(end, middle + self._half_core), values)
 
     def finish(self) -> list[Segment]:
         """Ends the recording where its last window ends; returns the rest of its segments."""
-        closed = self._advance(max((end for _, end, _ in self._windows), default=self._time or 0))
+        closed = self._advance(max((window.end for window in self._windows), default=self._time or 0))
         return closed + self._close(self._is_open)
 
     @property
@@ -143,33 +198,52 @@ class SegmentFinder:
             self._time = time
         closed = []
         while self._time < time:
-            covering = [window for window in self._windows if window[1] > self._time]
-            until = min([time, *(end for _, end, _ in covering)])
+            covering = [window for window in self._windows if window.end > self._time]
+            edges = [edge for window in covering for edge in (window.end, window.core_start, window.core_end)]
+            until = min([time, *(edge for edge in edges if edge > self._time)])
             closed += self._extend(covering, until)
             self._time = until
-        self._windows = [window for window in self._windows if window[1] > time]
+        self._windows = [window for window in self._windows if window.end > time]
         return closed
 
-    def _extend(self, covering: list[tuple[int, int, np.ndarray]], until: int) -> list[Segment]:
-        """Opens, extends and closes segments by the mean of the windows that cover all from now on to `until`."""
+    def _extend(self, covering: list[_Covering], until: int) -> list[Segment]:
+        """Opens, extends and closes segments by the windows that cover all from now on to `until`."""
         assert self._time is not None
-        means = np.mean([values for _, _, values in covering], axis=0) if covering else np.zeros(len(self.labels))
-        goes_on = (self._goes_on(means) & self._reported) if covering else np.zeros_like(self._is_open)
+        means = _mean(self._about(self._time, covering), len(self.labels))
+        goes_on = self._goes_on(means, _mean(covering, len(self.labels))) if covering else np.zeros_like(self._is_open)
         closed = self._close(self._is_open & ~goes_on)
         self._starts[goes_on & ~self._is_open] = self._time
         self._is_open = goes_on
-        self._sums[goes_on] += means[goes_on] * (until - self._time)
+        counted = goes_on if self.threshold else np.full_like(goes_on, goes_on.any())
+        self._sums[counted] += means[counted] * (until - self._time)
         return closed
 
-    def _goes_on(self, means: np.ndarray) -> np.ndarray:
-        if self.threshold is None:
-            return np.arange(len(means)) == np.argmax(means)
-        return (means >= self.threshold) | (self._is_open & (means >= self.low))
+    @staticmethod
+    def _about(time: int, covering: list[_Covering]) -> list[_Covering]:
+        """The windows whose core a moment is in; where there is none, those whose cores are next to it.
+
+        So the first window of a recording is about all that comes before its core, and the last one about the rest.
+        """
+        about = [window for window in covering if window.core_start <= time < window.core_end]
+        if about:
+            return about
+        before = [window for window in covering if window.core_end <= time]
+        after = [window for window in covering if window.core_start > time]
+        return before[-1:] + after[:1]
+
+    def _goes_on(self, means: np.ndarray, leading: np.ndarray) -> np.ndarray:
+        """Which labels are there; without a threshold at most one, which leads."""
+        if self.threshold is not None:
+            return self._reported & ((means >= self.threshold) | (self._is_open & (means >= self.low)))
+        something = 1 - means[~self._reported].sum()
+        if not self._reported.any() or something < (self.low if self._is_open.any() else SOMETHING):
+            return np.zeros_like(self._is_open)
+        return np.arange(len(leading)) == np.argmax(np.where(self._reported, leading, -1))
 
     def _close(self, which: np.ndarray) -> list[Segment]:
         segments = self._segments(which)
         self._is_open = self._is_open & ~which
-        self._sums[which] = 0
+        self._sums[which if self.threshold else np.full_like(which, which.any())] = 0
         return segments
 
     def _segments(self, which: np.ndarray) -> list[Segment]:
@@ -178,9 +252,14 @@ class SegmentFinder:
         for index in np.flatnonzero(which):
             start, end = int(self._starts[index]), self._time or 0
             if end - start >= max(self.shortest, 1):
-                score = float(self._sums[index] / (end - start))
-                segments.append(Segment(_seconds(start), _seconds(end), self.labels[index], score))
+                label = index if self.threshold else int(np.argmax(np.where(self._reported, self._sums, -1)))
+                score = float(self._sums[label] / (end - start))
+                segments.append(Segment(_seconds(start), _seconds(end), self.labels[label], score))
         return sorted(segments, key=_order)
+
+
+def _mean(windows: list[_Covering], num_labels: int) -> np.ndarray:
+    return np.mean([window.values for window in windows], axis=0) if windows else np.zeros(num_labels)
 
 
 def _seconds(count: int) -> float:

@@ -4,21 +4,22 @@ A window goes the way of a file: the checkpoint's sampling chooses among its fra
 All windows share one pass of decoding, and each frame becomes RGB once.
 """
 
+import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from morphmlp.config import InputConfig
-from morphmlp.data.batches.loaders import refuse_strips
-from morphmlp.data.clips.cutting import CutWindow, WindowCutter
+from morphmlp.data.batches.views import refuse_strips
+from morphmlp.data.clips.cutting import CutWindow, RunCutter
 from morphmlp.data.clips.protocol import clip_indices, views_of
 from morphmlp.data.clips.windows import require_windows
-from morphmlp.data.media.limits import refuse_giant_window
 from morphmlp.data.media.live import Reader
-from morphmlp.data.media.streams import Run, Stream, TimedFrame
+from morphmlp.data.media.runs import TimedFrame
+from morphmlp.data.media.streams import Stream
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.inference.device import evaluating
 from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
@@ -71,9 +72,9 @@ class Watch:
         self.length_s, self.step_s, self.duration_s = length_s, step_s, duration_s
         self._show = show
         self._reader = Reader(stream, keep_s=length_s + step_s)
-        self._run: Run | None = None
-        self._cutter: WindowCutter[TimedFrame] = self._new_cutter(0.0)
-        self._num_skipped = 0
+        end_s = math.inf if duration_s is None else duration_s
+        self._cutter = RunCutter(stream.name, length_s=length_s, step_s=step_s, end_s=end_s)
+        self._num_late = 0  # windows that were left out, as a newer one was there
         self._is_slow = False
 
     def windows(self) -> Generator[Window, None, None]:
@@ -90,9 +91,9 @@ class Watch:
                     frames = self._reader.take()
                 except MediaError as failure:
                     frames, error = [], failure
-                pending += [window for frame in self._until_end(frames) for window in self._add(frame)]
+                pending += [window for frame in self._until_end(frames) for window in self._cutter.add(frame)]
                 if is_over := not frames or self._is_past_end(frames[-1]):
-                    pending += self._finish()
+                    pending += self._cutter.finish()
                 if pending and (is_over or self.stream.is_live or len(pending) >= self._batch_size):
                     yield from self._predict(self._kept(pending))
                     pending = []
@@ -101,7 +102,7 @@ class Watch:
 
     def pace(self) -> Pace:
         reader = self._reader
-        return Pace(reader.fps, reader.num_dropped, self._num_skipped, self.stream.num_lost)
+        return Pace(reader.fps, reader.num_dropped, self._cutter.num_skipped + self._num_late, self.stream.num_lost)
 
     @property
     def _batch_size(self) -> int:
@@ -113,33 +114,11 @@ class Watch:
     def _is_past_end(self, frame: TimedFrame) -> bool:
         return self.duration_s is not None and frame.time_s >= self.duration_s
 
-    def _add(self, frame: TimedFrame) -> list[CutWindow[TimedFrame]]:
-        complete = []
-        if frame.run is not self._run:
-            complete += self._finish()
-            self._run, self._cutter = frame.run, self._new_cutter(frame.run.start_s)
-        if frame.follows_dropped:
-            self._num_skipped += self._cutter.skip_to(frame.time_s)
-        complete += self._cutter.add(frame)
-        num_frames = len(self._cutter.frames)
-        refuse_giant_window(self.stream.name, num_frames, num_frames * frame.num_bytes)
-        return complete
-
-    def _new_cutter(self, start_s: float) -> WindowCutter[TimedFrame]:
-        return WindowCutter(length_s=self.length_s, step_s=self.step_s, start_s=start_s)
-
-    def _finish(self) -> list[CutWindow[TimedFrame]]:
-        """The windows that are left of a run that is over."""
-        if self._run is None:
-            return []
-        end_s = self._run.end_s if self.duration_s is None else min(self._run.end_s, self.duration_s)
-        return self._cutter.finish(end_s)
-
     def _kept(self, windows: list[CutWindow[TimedFrame]]) -> list[CutWindow[TimedFrame]]:
         """Of a live source that is faster than the model, the newest window only."""
         if not (self.stream.is_live and self._is_slow):
             return windows
-        self._num_skipped += len(windows) - 1
+        self._num_late += len(windows) - 1
         return windows[-1:]
 
     def _predict(self, windows: list[CutWindow[TimedFrame]]) -> Iterator[Window]:
@@ -155,23 +134,35 @@ class Watch:
     def _probabilities(self, windows: Sequence[CutWindow[TimedFrame]]) -> np.ndarray:
         """`[windows, classes]`."""
         predictor = self.predictor
-        clips = torch.cat([self._views(window) for window in windows])
+        clips = np.concatenate([self._views(window) for window in windows])
         names = [f"{self.stream.name}, {window.start_s:g} to {window.end_s:g} s" for window in windows]
         logits = clip_logits(predictor.model, clips, names, precision=predictor.precision)
-        joined = join_views(
+        return join_views(
             logits,
             num_videos=len(windows),
             aggregation=predictor.input.aggregation,
             temperature=predictor.info.temperature,
         )
-        return joined.cpu().numpy()
 
-    def _views(self, window: CutWindow[TimedFrame]) -> torch.Tensor:
-        pictures = sampled_pictures(window, frames=self.predictor.config.frames, config=self.predictor.input)
-        if self.predictor.input.fit != "stretch":
-            refuse_strips(self.stream.name, pictures.shape[1:3])
+    def _views(self, window: CutWindow[TimedFrame]) -> np.ndarray:
+        frames, config = self.predictor.config.frames, self.predictor.input
+        pictures = window_pictures(self.stream.name, window, frames=frames, config=config)
         self._show((window.start_s + window.end_s) / 2, pictures[len(pictures) // 2])
-        return views_of(pictures, self.predictor.input)
+        return views_of(pictures, config)
+
+
+def window_pictures(
+    name: str | os.PathLike[str], window: CutWindow[TimedFrame], *, frames: int, config: InputConfig
+) -> np.ndarray:
+    """`sampled_pictures` of a source.
+
+    Raises:
+        MediaError: one of height and width is too much longer than the other to be cropped.
+    """
+    pictures = sampled_pictures(window, frames=frames, config=config)
+    if config.fit != "stretch":
+        refuse_strips(name, pictures.shape[1:3])
+    return pictures
 
 
 def sampled_pictures(window: CutWindow[TimedFrame], *, frames: int, config: InputConfig) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""One endpoint and one page: a checkpoint answers over HTTP."""

@@ -1,0 +1,39 @@
+"""One export of a tiny model for each format, which the tests share."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from exporting import export, use_onnx_of
+
+from morphmlp.checkpoints.folder import rewrite_info
+
+
+@pytest.fixture(scope="session")
+def calibrated(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny classifier with a temperature, and a threshold that some answers do not reach."""
+    folder = tmp_path_factory.mktemp("calibrated") / "tiny"
+    rewrite_info(checkpoint, lambda info: replace(info, temperature=2.0, threshold=0.32), out=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(calibrated: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    return export(calibrated, data, tmp_path_factory.mktemp("exported") / "onnx", "--format", "onnx")
+
+
+@pytest.fixture(scope="session", params=["onnx", "openvino", "torch"])
+def exported(
+    request: pytest.FixtureRequest, calibrated: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The calibrated classifier, in each format."""
+    if request.param == "onnx":
+        return request.getfixturevalue("onnx_folder")
+    out = tmp_path_factory.mktemp("exported") / request.param
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "openvino":
+            pytest.importorskip("openvino")
+            use_onnx_of(request.getfixturevalue("onnx_folder"), patch)
+        return export(calibrated, data, out, "--format", request.param)
