@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--out", type=str, default="runs/demo", help="folder for data, run and page")
     parser.add_argument("--seed", type=int, default=0, help="of the data and the training")
     parser.add_argument("--motions", type=str | None, metavar="DIR", help="only write the motions, into this folder")
-    parser.add_argument("--clips", type=PositiveInt | None, help="training clips of each motion (default: 160)")
+    parser.add_argument("--clips", type=PositiveInt, help="training clips of each motion (default: 160)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
     if options.motions is not None:

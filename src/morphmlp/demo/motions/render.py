@@ -69,7 +69,7 @@ def render_motion(motion: str, generator: np.random.Generator) -> np.ndarray:
         DataError: there is no such motion.
 
     >>> render_motion("approaching", np.random.default_rng(0)).shape
-    (28, 100, 88, 3)
+    (29, 94, 88, 3)
     """
     if motion not in _EVENTS:
         raise DataError(f"motion={motion!r} is unknown; known: {', '.join(MOTIONS)}")

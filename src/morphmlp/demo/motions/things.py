@@ -82,7 +82,8 @@ def one_of(generator: np.random.Generator, *names: str) -> str:
 def place(away: Curve, direction: Curve, *, x: float = 0.0, y: float = 0.0) -> tuple[Curve, Curve]:
     """The x and y of what is so far away from a point, in a direction.
 
-    >>> place(0.5, RIGHT, x=0.1, y=0.2)
+    >>> x, y = place(0.5, RIGHT, x=0.1, y=0.2)
+    >>> float(x), float(y)
     (0.6, 0.2)
     """
     return x + away * np.cos(direction), y + away * np.sin(direction)
