@@ -109,8 +109,8 @@ def test_the_verb_writes_motions_and_says_what_came_out(tmp_path: Path, monkeypa
     assert json.loads((tmp_path / "set" / MANIFEST).read_text())["seed"] == 5
 
 
-def test_clips_without_motions_are_refused_in_one_line(tmp_path: Path):
+def test_clips_of_the_demo_itself_are_refused_in_one_line(tmp_path: Path):
     refused = tiny.run_command("demo", "--clips", 2, "--out", tmp_path / "demo")
     assert refused.returncode == 1
-    assert refused.stderr.strip() == "error: --clips 2 is for --motions DIR; leave it out, or give both"
+    assert refused.stderr.strip() == "error: --clips 2 is for --motions DIR or --start DIR; leave it out, or give one"
     assert not os.listdir(tmp_path)
