@@ -25,6 +25,7 @@ ORDER = [
     ["analysis", "demo", "serving", "sharing"],
     ["commands"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # Within a room that is a way, the folders in its order; a task may not know another.

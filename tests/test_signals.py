@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,31 @@ def test_a_verb_ends_in_one_line(
     monkeypatch.setattr(cli, "_run", lambda arguments: signal.raise_signal(number))
     assert cli.main(["models"]) == status
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells a process alone of no Ctrl-C")
+@pytest.mark.parametrize("start", ["the installed command", "-m morphmlp", "-m morphmlp.cli"])
+def test_ctrl_c_while_modules_are_imported_is_one_word(tmp_path: Path, start: str):
+    """Also where a module catches all that is raised: the first one that is imported waits for the signal here."""
+    (tmp_path / "difflib.py").write_text(
+        "import contextlib, signal\nwith contextlib.suppress(BaseException):\n    signal.raise_signal(signal.SIGINT)\n"
+    )
+    arguments = start.split() if start.startswith("-m") else ["-c", script_of_the_command()]
+    paths = [str(tmp_path), *sys.path]
+    process = subprocess.run(
+        [sys.executable, *arguments, "models"],
+        capture_output=True,
+        text=True,
+        env=tiny.environment() | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (130, "", "interrupted\n")
+
+
+def script_of_the_command() -> str:
+    """What the `morphmlp` of an installation does."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, function = project["scripts"]["morphmlp"].split(":")
+    return f"import sys\nfrom {module} import {function}\nsys.exit({function}())"
 
 
 def test_the_command_line_runs_in_another_thread():
