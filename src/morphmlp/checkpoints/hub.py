@@ -213,10 +213,9 @@ def _reason(error: BaseException, *, fetching: bool) -> str | None:
     if caused_by(errors.HFValidationError):
         return "is no name of a repository; expected owner/name of letters, digits, '-', '_' and '.'"
     if caused_by(errors.OfflineModeIsEnabled):
-        missing, fetch = (
-            (f"is not in the cache ({_cache_folder()}), and ", " to fetch it once") if fetching else ("", "")
-        )
-        return f"{missing}HF_HUB_OFFLINE is set; unset it{fetch}"
+        if not fetching:
+            return "HF_HUB_OFFLINE is set; unset it"
+        return f"is not in the cache ({_cache_folder()}), and HF_HUB_OFFLINE is set; unset it to fetch it once"
     if caused_by(errors.GatedRepoError):
         return f"asks for consent first; give it on its page, and {_LOG_IN}"
     if caused_by(errors.RepositoryNotFoundError):

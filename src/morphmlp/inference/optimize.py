@@ -300,8 +300,8 @@ def for_inference(model: MorphMLP, execution: Execution) -> tuple[nn.Module, Exe
     engine = execution.engine
     if engine == "optimized" and not fits:
         raise ConfigError(
-            f"--engine optimized computes {' and '.join(PRECISIONS)} on a cpu, not {execution.precision} on {device.type}; "
-            "give --engine auto"
+            f"--engine optimized computes {' and '.join(PRECISIONS)} on a cpu, not {execution.precision} on "
+            f"{device.type}; give --engine auto"
         )
     if engine == "auto" and fits:
         size = model.config.image_size
