@@ -36,7 +36,8 @@ docs: $(VENV)/installed-dev
 
 # Asks every address that the pages link to: it needs the network.
 docs-links: $(VENV)/installed-dev
-	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off docs docs/_build/links
+	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off \
+	  -D suppress_warnings=myst-nb.lexer docs docs/_build/links
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
