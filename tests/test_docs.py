@@ -24,7 +24,7 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 BEFORE = r"(?:\$ |#   |[^|`\n]+ \| )?"  # a prompt, a comment of the Dockerfile, what is piped into it
-PROGRAM = r"(?:morphmlp|docker run [^\n]*? morphmlp|(?:srun )?torchrun [^\n]*?-m morphmlp\.cli)"
+PROGRAM = r"(?:morphmlp|docker run [^\n]*? morphmlp|(?:srun )?torchrun [^\n]*?-m morphmlp(?:\.cli)?)"
 
 
 def cells(path: Path) -> list[dict]:
