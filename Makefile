@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-demo test-slow lint types docs docs-links bench clean
+.PHONY: demo test test-demo test-draws test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
@@ -19,6 +19,10 @@ test: $(VENV)/installed-dev
 # What the demo must reach, and what it must not without the order of the frames.
 test-demo: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow tests/demo
+
+# The property tests with draws of this run, and ten times as many: `make test` has the same draws each time.
+test-draws: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 -m "hypothesis and not slow and not gpu" --hypothesis-profile explore
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
