@@ -14,7 +14,7 @@ SOURCE = Path(morphmlp.__file__).parent
 
 # Each room imports from itself and from the lines above its own only.
 ORDER = [
-    ["errors", "formatting", "distributed", "system"],
+    ["errors", "formatting", "distributed", "system", "interrupt"],
     ["signals"],
     ["config", "files", "output"],
     ["models", "data", "display", "recipes"],

@@ -4,7 +4,7 @@ A verb's module is imported when it is asked for, and imports torch after its op
 """
 
 if __name__ == "__main__":  # as torchrun starts it
-    from morphmlp.__main__ import end_quietly_on_interrupt
+    from morphmlp.interrupt import end_quietly_on_interrupt
 
     end_quietly_on_interrupt()
 
