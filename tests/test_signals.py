@@ -9,6 +9,7 @@ import threading
 import tomllib
 from pathlib import Path
 
+import fresh
 import pytest
 import tiny
 
@@ -143,9 +144,7 @@ def pipe_to_nobody(*arguments: object) -> subprocess.CompletedProcess[str]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        return subprocess.run(
-            tiny.command(*arguments), stdout=writer, stderr=subprocess.PIPE, text=True, env=tiny.environment()
-        )
+        return fresh.run(tiny.command(*arguments), stdout=writer, env=tiny.environment())
     finally:
         os.close(writer)
 
@@ -183,9 +182,7 @@ def test_figures_are_shown_though_their_files_cannot_be_written(checkpoint: Path
 @pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "--json")])
 def test_output_on_a_full_disk_is_one_line(arguments: tuple[str, ...]):
     with open("/dev/full", "w") as full:
-        process = subprocess.run(
-            tiny.command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, env=tiny.environment()
-        )
+        process = fresh.run(tiny.command(*arguments), stdout=full, env=tiny.environment())
     assert process.returncode == 1
     assert process.stderr.startswith("error: ")
     assert "No space left on device" in process.stderr
@@ -207,7 +204,5 @@ sys.exit(cli.main(["train"]))
 
 
 def test_a_verb_ends_though_a_process_of_its_own_does_not_answer():
-    process = subprocess.run(
-        [sys.executable, "-c", HANGS], capture_output=True, text=True, env=tiny.environment(), timeout=60
-    )
+    process = fresh.run([sys.executable, "-c", HANGS], env=tiny.environment())
     assert (process.returncode, process.stderr) == (143, "terminated\n")
