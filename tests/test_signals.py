@@ -182,7 +182,9 @@ def test_figures_are_shown_though_their_files_cannot_be_written(checkpoint: Path
 @pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "--json")])
 def test_output_on_a_full_disk_is_one_line(arguments: tuple[str, ...]):
     with open("/dev/full", "w") as full:
-        process = fresh.run(tiny.command(*arguments), stdout=full, env=tiny.environment())
+        process = subprocess.run(  # not forked: Python's own standard output is what this is about
+            tiny.command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, env=tiny.environment()
+        )
     assert process.returncode == 1
     assert process.stderr.startswith("error: ")
     assert "No space left on device" in process.stderr
