@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo start test test-demo test-slow lint types docs docs-links bench clean
+.PHONY: demo start test test-demo test-draws test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
@@ -24,6 +24,10 @@ test: $(VENV)/installed-dev
 test-demo: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow tests/demo
 
+# The property tests with draws of this run, and ten times as many: `make test` has the same draws each time.
+test-draws: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 -m "hypothesis and not slow and not gpu" --hypothesis-profile explore
+
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
 
@@ -40,7 +44,8 @@ docs: $(VENV)/installed-dev
 
 # Asks every address that the pages link to: it needs the network.
 docs-links: $(VENV)/installed-dev
-	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off docs docs/_build/links
+	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off \
+	  -D suppress_warnings=myst-nb.lexer docs docs/_build/links
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py

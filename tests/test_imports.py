@@ -14,7 +14,7 @@ SOURCE = Path(morphmlp.__file__).parent
 
 # Each room imports from itself and from the lines above its own only.
 ORDER = [
-    ["errors", "formatting", "distributed", "system"],
+    ["errors", "formatting", "distributed", "system", "interrupt"],
     ["signals"],
     ["config", "files", "output"],
     ["models", "data", "display", "recipes"],
@@ -25,6 +25,7 @@ ORDER = [
     ["analysis", "demo", "serving", "sharing"],
     ["commands"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # Within a room that is a way, the folders in its order; a task may not know another.

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import fresh
 import pytest
 import torch
 
@@ -109,8 +110,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own, with warnings as errors; it takes seconds to start."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())
+    """Runs the command line in a process of its own, with warnings as errors."""
+    return fresh.run(command(*arguments), env=environment())
 
 
 def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -139,7 +139,7 @@ def _fetched(repository: Repository) -> Path:
         )
         return Path(folder)
 
-    with hub_errors(repository):
+    with hub_errors(repository, fetching=True):
         folder = fetch(repository.revision, (CONFIG_FILE,))
         files = _model_files(folder / CONFIG_FILE, repository)
         # Of the same commit, whose name the folder has: a push in between must not mix two models.
@@ -174,10 +174,11 @@ def _model_files(config: Path, repository: Repository) -> tuple[str, ...]:
 
 
 @contextmanager
-def hub_errors(repository: Repository) -> Iterator[None]:
+def hub_errors(repository: Repository, *, fetching: bool = False) -> Iterator[None]:
     """Turns what huggingface_hub raises into a CheckpointError of one line, and lets it write nothing of its own.
 
-    Its messages hold request ids and addresses; a token is in none of ours.
+    Its messages hold request ids and addresses; a token is in none of ours. The cache is spoken of where the body is
+    `fetching`.
     """
     try:
         with _quiet():
@@ -185,7 +186,7 @@ def hub_errors(repository: Repository) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = _reason(error)
+        reason = _reason(error, fetching=fetching)
         if reason is None:
             raise
         raise CheckpointError(f"{repository}: {reason}") from None
@@ -212,7 +213,7 @@ def _quiet() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _reason(error: BaseException) -> str | None:
+def _reason(error: BaseException, *, fetching: bool) -> str | None:
     """Why the hub did not do what was asked, and what helps; None where the error is none of its."""
     from huggingface_hub import errors
 
@@ -224,6 +225,8 @@ def _reason(error: BaseException) -> str | None:
     if caused_by(errors.HFValidationError):
         return "is no name of a repository; expected owner/name of letters, digits, '-', '_' and '.'"
     if caused_by(errors.OfflineModeIsEnabled):
+        if not fetching:
+            return "HF_HUB_OFFLINE is set; unset it"
         return f"is not in the cache ({_cache_folder()}), and HF_HUB_OFFLINE is set; unset it to fetch it once"
     if caused_by(errors.GatedRepoError):
         return f"asks for consent first; give it on its page, and {_LOG_IN}"
@@ -236,7 +239,8 @@ def _reason(error: BaseException) -> str | None:
     if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in DISK_FULL), None):
         return f"cannot be kept in {_cache_folder()}: {full.strerror}; free some space, or set HF_HOME to another disk"
     if any(_is_of_network(cause) for cause in chain):
-        return f"the hub ({_host()}) cannot be reached, and the cache has no copy of it; check the network"
+        missing = ", and the cache has no copy of it" if fetching else ""
+        return f"the hub ({_host()}) cannot be reached{missing}; check the network"
     if caused_by(errors.LocalEntryNotFoundError):
         return f"is not in the cache ({_cache_folder()}), and cannot be fetched; check the network"
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError) and _is_raised_by_library(error):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
+DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # of torch, by precision
 _HINTS = {
     "cuda": "; cuda is a GPU of NVIDIA or AMD, and needs its driver and PyTorch's build for it",
     "mps": "; mps is the GPU of an Apple computer, from macOS 14 on",
@@ -150,16 +151,27 @@ def autocast(device: "torch.device", precision: str) -> Any:
     """
     import torch
 
-    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision not in dtypes:
-        raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
-    if dtypes[precision] is None:
+    dtype = torch_dtype(precision)
+    if dtype is torch.float32:
         return nullcontext()
     with warnings.catch_warnings():  # torch says so in a warning, and goes on in float32
         warnings.simplefilter("error", UserWarning)
         try:
-            return torch.autocast(device.type, dtypes[precision])
+            return torch.autocast(device.type, dtype)
         except (RuntimeError, UserWarning) as error:
             raise ConfigError(
                 f"precision {precision} is not for {device.type} devices ({first_line(error)}); use --precision fp32"
             ) from None
+
+
+def torch_dtype(precision: str) -> "torch.dtype":
+    """What values are kept in at a precision.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+    import torch
+
+    if precision not in DTYPE_NAMES:
+        raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(DTYPE_NAMES)}")
+    return getattr(torch, DTYPE_NAMES[precision])
