@@ -10,7 +10,6 @@ import atexit
 import json
 import os
 import random
-import resource
 import runpy
 import selectors
 import signal
@@ -212,6 +211,8 @@ def become(request: dict[str, Any], fds: list[int]) -> None:
     if request["new_session"]:
         os.setsid()
     if most := request["most_file_bytes"]:
+        import resource  # not on Windows, where tests of this module's users are left out
+
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()
