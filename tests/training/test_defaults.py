@@ -22,7 +22,7 @@ from morphmlp.tasks.classification.training import _rare_classes
 from morphmlp.tasks.selection import held_out_to_select
 from morphmlp.training import run as training
 from morphmlp.training import set_facts as facts_module
-from morphmlp.training.defaults import HEADER, MOST_EPOCHS, choose, clip_frames, clip_size, ema_decay
+from morphmlp.training.defaults import HEADER, MOST_EPOCHS, choose, clip_frames, clip_size, ema_decay, packaged_start
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.set_facts import MachineFacts, SetFacts, set_facts
 
@@ -84,6 +84,14 @@ def test_the_packaged_start_is_for_few_videos_and_the_nano_model():
         (SetFacts("image", 200, (100, 100), ("a", "bb"), True, (1, 1, 1), (64, 64)), {}),
     ]
     assert all("init" not in choose(facts, MACHINE, given, start="rendered").values for facts, given in others)
+
+
+def test_the_package_has_a_start_of_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert packaged_start() == "rendered"
+    (tmp_path / "rendered").mkdir()
+    (tmp_path / "rendered" / "config.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert packaged_start() is None
 
 
 def test_weights_that_are_given_decide_on_the_clips_and_need_fewer_steps():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from morphmlp.checkpoints.hub import CONFIG_FILE, local_checkpoint
+from morphmlp.checkpoints.starts import is_start, start_of
 from morphmlp.config import ModelConfig
 from morphmlp.data.clips.flips import why_not_mirrored
 from morphmlp.formatting import percent
@@ -40,7 +40,6 @@ LOST_BY_SQUARE = 0.15  # share of a frame: from here on all of it is shown
 LARGE = 4  # times the clip's shorter side: from here on frames are scaled while they are decoded
 RENDERED_START_UP_TO = 2_000  # videos; 0 never starts from the rendered ones
 NANO = "morphmlp_video_nano"
-RENDERED = "rendered"  # the packaged start of nano
 FRESH = "none"  # of `init`: no start, where one would be chosen
 UNEQUAL = 5.0  # the largest class over the smallest: from here on classes are drawn equally often
 # The epoch is chosen on a part held out of the training set where that part tells epochs apart (200 clips: a standard
@@ -300,6 +299,6 @@ def _found(values: Mapping[str, Any], name: str) -> Any:
 
 
 def packaged_start() -> str | None:
-    """The name of nano's packaged weights; None where the package has none."""
-    folder = local_checkpoint(RENDERED)
-    return RENDERED if folder.is_absolute() and (folder / CONFIG_FILE).is_file() else None
+    """The name of nano's packaged weights; None where the package has none, or the name is that of a folder here."""
+    name = start_of(NANO)
+    return name if name is not None and is_start(name) else None
