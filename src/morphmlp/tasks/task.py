@@ -120,6 +120,22 @@ class Task(ABC):
             CheckpointError, DataError: the data does not fit the checkpoint.
         """
 
+    def review(
+        self,
+        evaluation: Any,
+        checkpoint: str | Path,
+        data: str | Path,
+        *,
+        split: str | None,
+        options: Mapping[str, Any],
+        execution: "Execution",
+    ) -> Any:
+        """The evaluation with what there is to say beside its figures, such as what simple means reach.
+
+        Only the main process calls it. The arguments are those of `evaluate`. A task may have nothing to say.
+        """
+        return evaluation
+
     @abstractmethod
     def report(self) -> "Report":
         """The task's module `report`, which shows evaluations."""

@@ -7,6 +7,8 @@ them; the other may be mirrored. Light, size, coding and a cut-off end change li
 """
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -26,10 +28,11 @@ def pairs_of_copies(frames: np.ndarray, parts: np.ndarray, *, above: float) -> I
         frames: thumbnails `[N, T, 256]`, of length 1.
         parts: `[N]`, a number for each clip: only pairs in which it differs count.
     """
-    for a, b in candidates(frames, parts):
-        value = alike(frames[a], frames[b])
-        if value >= above:
-            yield a, b, value
+    for a, pairs in groupby(candidates(frames, parts), key=itemgetter(0)):
+        others = [b for _, b in pairs]
+        values = alike(frames[a], frames[others])
+        for number in np.flatnonzero(values >= above).tolist():
+            yield a, others[number], float(values[number])
 
 
 def candidates(frames: np.ndarray, parts: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -52,17 +55,18 @@ def mirrored(frames: np.ndarray) -> np.ndarray:
     return frames.reshape(*frames.shape[:-1], SIDE, SIDE)[..., ::-1].reshape(frames.shape)
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> float:
-    """How alike two clips `[T, 256]` are: 1 where one shows nothing but what the other shows too, or its mirror image.
+def alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How alike a clip `[T, 256]` is to others `[..., T', 256]`: 1 where one shows nothing but what the other shows
+    too, or its mirror image.
 
     Where one was trimmed, all its frames are in the other, though not all of the other's are in it: so the better of
     both directions counts.
     """
     found = []
     for frames in (other, mirrored(other)):
-        cosines = one @ frames.T
-        found += [cosines.max(axis=1).mean(), cosines.max(axis=0).mean()]
-    return float(max(found))
+        cosines = frames @ one.T  # [..., T', T]
+        found += [cosines.max(axis=-1).mean(axis=-1), cosines.max(axis=-2).mean(axis=-1)]
+    return np.max(found, axis=0)
 
 
 def grey_thumbnails(pictures: np.ndarray) -> np.ndarray:

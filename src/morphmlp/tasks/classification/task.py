@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 TIMELINE_OPTIONS = ("length", "step", "threshold", "low", "shortest")  # of `evaluate --timeline`
+REVIEW_OPTIONS = ("baseline", "group_pattern", "out_of_fold")  # of `evaluate` without `--timeline`
 TIMELINE_FILES = ("summary.json", "segments.csv", "timelines.html", "timelines")  # what it writes
 
 
@@ -30,8 +31,17 @@ class Classification(Task):
     default_models: ClassVar = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano"}
     reading_part = "lists"
     reading = ListConfig
-    options = ("lists", "clips", "crops", "aggregation", "shuffle_frames", "timeline", *TIMELINE_OPTIONS)
-    output_files = ("summary.json", "predictions.csv", "confusion.png")
+    options = (
+        "lists",
+        "clips",
+        "crops",
+        "aggregation",
+        "shuffle_frames",
+        "timeline",
+        *TIMELINE_OPTIONS,
+        *REVIEW_OPTIONS,
+    )
+    output_files = ("summary.json", "predictions.csv", "confusion.png", "index.html")
     unit = "files"
 
     def recognises(self, data: str | Path) -> bool:
@@ -79,6 +89,23 @@ class Classification(Task):
 
         shuffle_frames = options.get("shuffle_frames", False)
         return evaluate_checkpoint(checkpoint, data, shuffle_frames=shuffle_frames, **protocol)
+
+    def review(
+        self,
+        evaluation: "Evaluation | TimelineEvaluation",
+        checkpoint: str | Path,
+        data: str | Path,
+        *,
+        split: str | None,
+        options: Mapping[str, Any],
+        execution: "Execution",
+    ) -> "Evaluation | TimelineEvaluation":
+        from morphmlp.tasks.classification.evaluation import Evaluation
+        from morphmlp.tasks.classification.review.asked import reviewed
+
+        if not isinstance(evaluation, Evaluation):
+            return evaluation
+        return reviewed(evaluation, checkpoint, data, split=split, options=options, execution=execution)
 
     def report(self) -> Report:
         from morphmlp.tasks.classification import report
