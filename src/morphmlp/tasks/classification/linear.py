@@ -1,8 +1,12 @@
 """A linear classifier of vectors, fitted in seconds: of shrunk pixels a yardstick, of features a probe."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_STEPS = 200  # of L-BFGS; some tens are usual
 
@@ -51,7 +55,9 @@ def fit_linear(features: np.ndarray, labels: np.ndarray, *, num_classes: int, l2
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-12] = 1.0
     vectors, targets = torch.from_numpy((features - mean) / scale), torch.from_numpy(np.asarray(labels, np.int64))
-    weights = torch.zeros(features.shape[1], num_classes, dtype=torch.float64, requires_grad=True)
+    # The best weights lie in the span of the vectors: with fewer of these than features, fit their coordinates there.
+    basis, vectors = _in_own_span(vectors)
+    weights = torch.zeros(vectors.shape[1], num_classes, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weights, bias], max_iter=MOST_STEPS, tolerance_grad=1e-8, tolerance_change=1e-12, line_search_fn="strong_wolfe"
@@ -66,4 +72,12 @@ def fit_linear(features: np.ndarray, labels: np.ndarray, *, num_classes: int, l2
 
     with torch.enable_grad():
         optimizer.step(loss)
-    return LinearClassifier(mean, scale, weights.detach().numpy(), bias.detach().numpy())
+    return LinearClassifier(mean, scale, (basis @ weights.detach()).numpy(), bias.detach().numpy())
+
+
+def _in_own_span(vectors: "Tensor") -> "tuple[Tensor, Tensor]":
+    """An orthonormal basis `[D, K]` of the span of vectors `[N, D]`, K = min(N, D), and their coordinates `[N, K]`."""
+    import torch
+
+    basis, coordinates = torch.linalg.qr(vectors.T)
+    return basis, coordinates.T
