@@ -3,9 +3,9 @@
 import argparse
 import os
 import signal
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
 
@@ -16,6 +16,7 @@ from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
 
 if TYPE_CHECKING:
+    from morphmlp.tasks.task import TrainingSet
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
@@ -49,7 +50,7 @@ def run(arguments: list[str]) -> int:
     if not is_main():
         return 0
     if options.json:
-        print_json(asdict(result) | {"best": str(result.best), "last": str(result.last)})
+        print_json(result.to_dict())
         return 0
     print(encodable(_ending(result)))
     return 0
@@ -100,10 +101,17 @@ def _parser() -> Parser:
         "--init",
         type=str | None,
         help="checkpoint folder, hf://owner/name or released file to start from; without --model, sets model and "
-        "input too",
+        "input too; none: fresh weights",
     )
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
+    parser.add_argument(
+        "--defaults",
+        type=Literal["auto", "fixed"],
+        default="auto",
+        help="auto: without --recipe and --config, what is not given is chosen by the data (docs/defaults.md); fixed: "
+        "it is as --help-all shows",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
         "--background",
@@ -195,7 +203,7 @@ def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
-    """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
+    """Starts a run with the options as its recipe; what was not given is chosen, or left to the model or checkpoint."""
     from morphmlp.training import run as training
     from morphmlp.training.settings import run_config
 
@@ -208,14 +216,38 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
         plain["lists"]["background"] = options.background
     if options.window is not None:
         plain["lists"]["window"] = _window(options.window)
-    readings = [task.reading_part for task in TASKS.values()]
-    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
-    recipe |= {name: named.get(name) for name in ("model", "init", "input")}
     task = task_of_data(options.data)
     reading = task.reading.from_dict(plain[task.reading_part])
     sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
+    chosen, lines = _chosen(sets[0], options, named)
+    recipe = _recipe_of(plain, named, chosen)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
+    config = replace(config, chosen=lines)
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
+
+
+def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is chosen for this set where no recipe says it, as a recipe has it, and a line on each topic."""
+    from morphmlp.training.defaults import choose, packaged_start
+    from morphmlp.training.set_facts import machine_facts, set_facts
+
+    if options.defaults == "fixed" or options.config:
+        return {}, ()
+    choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
+    return choices.values, choices.lines
+
+
+def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """All values of a run: those that were given, over those that were chosen, over the fixed defaults."""
+    from morphmlp.recipes import merged
+    from morphmlp.training.defaults import FRESH
+
+    readings = [task.reading_part for task in TASKS.values()]
+    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
+    recipe |= dict.fromkeys(("model", "init", "input"))
+    over = {name: value for name, value in named.items() if name in recipe and name not in ("split", *readings)}
+    recipe = merged(merged(recipe, chosen), over)
+    return recipe | {"init": None if recipe["init"] == FRESH else recipe["init"]}
 
 
 def _window(value: float | str) -> float:

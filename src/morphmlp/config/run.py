@@ -46,7 +46,11 @@ class TrainConfig(Config):
         report: the checkpoint that the run names at its end: the "best" on the validation part, or the "last". Recipes
             of the paper take the last, as the released code does: their validation part is the one published on.
         save_every: steps between two saves of the full state, beside the one at the end of each epoch; 0 for none.
-        precision: "fp32", or mixed with "bf16" or "fp16".
+        select_fraction: share of the training part that is held out of it to choose the best epoch on, which keeps the
+            validation part for the figure at the end; 0 chooses on the validation part.
+        patience: evaluations without a better one after which the run ends; None trains to the last epoch.
+        precision: "fp32", or mixed with "bf16" or "fp16". "auto" is bf16 where the device computes it natively, else
+            fp32; a run has one of these in its configuration.
         workers: processes that decode; 0 decodes in the training process.
         device: "auto" is the accelerator that PyTorch finds, else the CPU; of several, CUDA_VISIBLE_DEVICES names some.
         trackers: where figures are sent to beside the log, by the names that accelerate has for them.
@@ -74,7 +78,9 @@ class TrainConfig(Config):
     eval_every: int = 1
     report: Literal["best", "last"] = "best"
     save_every: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    select_fraction: float = 0.0
+    patience: int | None = None
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     workers: int = 2
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     trackers: tuple[Tracker, ...] = ()
@@ -97,6 +103,8 @@ class TrainConfig(Config):
         self._require(self.clip_grad is None or self.clip_grad > 0, "clip_grad", "above 0, or None")
         self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
         self._require(self.ema > 0 or not self.ema_aside, "ema_aside", "False where ema is 0")
+        self._require(0 <= self.select_fraction <= 0.5, "select_fraction", "0 to 0.5")
+        self._require(self.patience is None or self.patience > 0, "patience", "1 or more, or None")
         self._require(0 <= self.max_broken <= 1, "max_broken", "0 to 1")
         self._require(self.max_damage is None or 0 < self.max_damage <= 1, "max_damage", "above 0, up to 1, or None")
         if self.fsdp:
@@ -115,6 +123,7 @@ class RunConfig(Config):
     Attributes:
         data: the folder or lists that were trained on.
         init: the checkpoint that the weights started from; None for fresh weights.
+        chosen: what `morphmlp train` chose for the data and why, a line for each topic; empty where it chose nothing.
     """
 
     data: str
@@ -125,6 +134,7 @@ class RunConfig(Config):
     lists: ListConfig = field(default_factory=ListConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     init: str | None = None
+    chosen: tuple[str, ...] = ()
 
     def validate(self) -> None:
         segmentation = self.model.task == "segmentation"

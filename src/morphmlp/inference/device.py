@@ -11,6 +11,7 @@ import numpy as np
 from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError, NotFiniteError
 from morphmlp.formatting import first_line
+from morphmlp.system import processor_kind
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +93,20 @@ def resolve_device(device: str) -> "torch.device":
             f"device {device!r} is not there: PyTorch {torch.__version__} finds {here} on this machine; use one of "
             f"these, or auto{_HINTS.get(kind, '')}"
         ) from None
+
+
+def native_precision(device: "torch.device") -> str:
+    """The fastest precision that keeps fp32's range and that a device computes itself: "bf16" or "fp32".
+
+    A processor that lacks the instructions has bf16 imitated, which is slower than fp32.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu" and processor_kind().split()[-1] in ("amx", "avx512_bf16"):
+        return "bf16"
+    return "fp32"
 
 
 def _accelerator() -> str | None:

@@ -56,13 +56,14 @@ class TrainingDisplay:
         size = " x ".join(map(str, config.input.crop))
         frames = f"{config.model.frames} frames at " if config.model.temporal else ""
         parameters = sum(parameter.numel() for parameter in learner.raw_model.parameters())
+        select = "" if task.chosen_on == "val" else f", {task.num_chosen_on} held out to choose the epoch by"
         processes = f" in {world_size()} processes" if world_size() > 1 else ""
         self.say(
             f"{config.model.name}, {frames}{size} px, {parameters / 1e6:.2f} M parameters, on {learner.device}"
-            f"{processes}"
+            f"{processes} in {config.train.precision}"
         )
         self.say(
-            f"{len(task.train_paths)} training and {task.num_val} validation {task.unit} of "
+            f"{len(task.train_paths)} training{select} and {task.num_val} validation {task.unit} of "
             f"{config.model.num_classes} classes; {self.epochs} epochs of {self.steps_per_epoch} steps"
         )
         for note in [*notes, *task.notes]:
@@ -93,9 +94,10 @@ class TrainingDisplay:
     def evaluated(self, scores: Scores, task: TrainingTask, progress: Progress) -> None:
         """Says how good the model is after an epoch, and how fast the training."""
         figures = "  ".join(f"{task.figures.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
-        missing = f"  ({scores.evaluated} of {task.num_val} evaluated)" if scores.broken else ""
+        missing = f"  ({scores.evaluated} of {task.num_chosen_on} evaluated)" if scores.broken else ""
+        part = "" if task.chosen_on == "val" else " on the part to choose by"
         self.say(
             f"epoch {progress.step // self.steps_per_epoch}/{self.epochs}  {figures}  "
-            f"(best {task.figures[task.metric]} {progress.best_score:.3f})  "
+            f"(best {task.figures[task.metric]} {progress.best_score:.3f}{part})  "
             f"{rate(progress.clips / max(progress.training_s, 1e-9), task.unit)}{missing}"
         )

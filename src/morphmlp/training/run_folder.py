@@ -238,7 +238,8 @@ class RunFolder:
                 step = line["step"]
             except (ValueError, KeyError, TypeError):
                 break  # half-written when the run was killed
-            if step <= (progress.evaluated_step if "val_broken" in line else progress.step):
+            evaluated = "val_broken" in line or "select_broken" in line
+            if "final" not in line and step <= (progress.evaluated_step if evaluated else progress.step):
                 kept.append(text + "\n")
                 if "broken" in line:
                     broken.add(str(line["broken"]))

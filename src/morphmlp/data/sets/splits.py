@@ -1,5 +1,6 @@
 """The parts of a set: which of them is evaluated, and how one is drawn: by class, or by groups such as speakers."""
 
+import math
 import os
 import re
 from collections import Counter, defaultdict
@@ -177,16 +178,33 @@ def groups_of(samples: Sequence[Sample], config: SplitConfig) -> list[str]:
 def hold_out(labels: Sequence[int], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
     """Which samples are held out: whole groups, about the fraction of each class; every class stays in the rest.
 
-    A class in one group only is never held out.
+    A class in one group only is never held out. One pass over the groups, in a random order.
 
     >>> hold_out([0, 0, 1, 1, 0, 1], list("aabbcd"), fraction=0.3, seed=0)
     {4, 5}
     """
     members = _grouped(range(len(labels)), lambda i: groups[i])
     names = sorted(members)
-    counts = [Counter(labels[i] for i in members[name]) for name in names]
-    drawn = draw_recordings(counts, SplitConfig(val_fraction=fraction, seed=seed))
-    return {i for number in drawn for i in members[names[number]]}
+    counts = {name: Counter(labels[i] for i in members[name]) for name in names}
+    total, held = Counter(labels), Counter()
+
+    def gain(name: str) -> float:
+        """How much nearer each class comes to its fraction if the group is held out; below 0 where it must not be."""
+        count = counts[name]
+        if any(held[label] + number >= total[label] for label, number in count.items()):
+            return -math.inf
+        missing = {label: max(fraction * total[label], 1) - held[label] for label in count}
+        return sum(abs(missing[label]) - abs(missing[label] - number) for label, number in count.items())
+
+    drawn = []
+    for number in np.random.default_rng(seed).permutation(len(names)):
+        if gain(names[number]) > 0:
+            drawn.append(names[number])
+            held.update(counts[names[number]])
+    if not drawn:  # all groups are large: the one that is least too large
+        best = max(names, key=gain)
+        drawn = [best] if gain(best) > -math.inf else []
+    return {i for name in drawn for i in members[name]}
 
 
 def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Source]:
