@@ -31,6 +31,11 @@ class TrainConfig(Config):
         warmup_epochs: linear warm-up from `warmup_lr`, then cosine to `min_lr`.
         cosine_from: where the cosine starts: at the end of the "warmup", or at the "start" of the run, as DeiT's does,
             so that the rate is a little lower when the warm-up ends.
+        freeze: the stages that stay as they are in `init`, and the stem with them: 0 is the stem alone, 4 or "backbone"
+            all but the last norm and the head; None trains everything. What is frozen stays in evaluation mode: its
+            batch normalisation keeps the statistics of the start, and nothing in it is dropped at random.
+        probe: freeze the backbone and fit the head alone: a linear classifier of the features of the start, each video
+            looked at once (its mirror image too where `augment.flip` is above 0), in seconds instead of epochs.
         layer_decay: factor on the learning rate from each block to the one before it; 1 trains all alike.
         weight_decay: on matrices and kernels only.
         clip_grad: largest gradient norm; None does not clip.
@@ -65,6 +70,8 @@ class TrainConfig(Config):
     warmup_lr: float | None = None
     warmup_epochs: float = 3.0
     cosine_from: Literal["warmup", "start"] = "warmup"
+    freeze: int | Literal["backbone"] | None = None
+    probe: bool = False
     layer_decay: float = 1.0
     weight_decay: float = 0.05
     clip_grad: float | None = 20.0
@@ -99,6 +106,8 @@ class TrainConfig(Config):
         self._require(self.lr > 0, "lr", "above 0")
         self._require(0 <= self.min_lr <= self.lr, "min_lr", f"0 to lr ({self.lr})")
         self._require(self.warmup_lr is None or 0 <= self.warmup_lr <= self.lr, "warmup_lr", f"0 to lr ({self.lr})")
+        self._require(self.freeze in (None, "backbone", 0, 1, 2, 3, 4), "freeze", "0 to 4 stages, or 'backbone'")
+        self._require(not self.probe or self.freeze in (None, "backbone", 4), "freeze", "'backbone' with probe")
         self._require(0 < self.layer_decay <= 1, "layer_decay", "above 0, at most 1")
         self._require(self.clip_grad is None or self.clip_grad > 0, "clip_grad", "above 0, or None")
         self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
@@ -141,8 +150,16 @@ class RunConfig(Config):
         if segmentation != (self.input.fit == "whole"):
             allowed = "'whole' for segmentation" if segmentation else "'crop' or 'stretch' for classification"
             raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: {allowed}")
+        if segmentation and self.split.folds is not None:
+            raise ConfigError(f"split.folds is {self.split.folds}; allowed: None for segmentation")
         if segmentation and min(self.input.crop) < 64:
             # Of a batch of one, a last map of one token would leave batch normalisation a single value.
             raise ConfigError(f"input.crop is {self.input.crop}; allowed: 64 px or more for segmentation")
+        if self.init is None and (self.train.probe or self.train.freeze is not None):
+            name = "probe" if self.train.probe else "freeze"
+            raise ConfigError(
+                f"train.{name} is {getattr(self.train, name)!r}, but there are no weights to start from, and what is "
+                f"frozen would stay random; give --init CHECKPOINT, or leave out --{name}"
+            )
         if not self.model.temporal and self.input.num_clips > 1:
             raise ConfigError(f"input.num_clips is {self.input.num_clips}; allowed: 1 for images")

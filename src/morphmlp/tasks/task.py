@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from morphmlp.config import RunConfig, SplitConfig
 from morphmlp.config.base import Config
+from morphmlp.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Sampler
 
     from morphmlp.inference.device import Execution
+    from morphmlp.models.morphmlp import MorphMLP
 
 
 EvaluatedPart = Literal["select", "val"]  # within a training
@@ -102,6 +104,22 @@ class Task(ABC):
     @abstractmethod
     def for_training(self, config: RunConfig, sets: tuple[Any, Any]) -> "TrainingTask":
         """What a run learns on the two sets that `read_sets` gave."""
+
+    def fit_probe(self, model: "MorphMLP", config: RunConfig, sets: tuple[Any, Any]) -> str:
+        """Fits the last layer of a model to features of the training set, in place; returns a line on that.
+
+        Raises:
+            ConfigError: the task has no such thing.
+        """
+        raise ConfigError(f"--probe is for classifiers; {config.data} is for {self.name}: leave it out")
+
+    def out_of_fold(self) -> Any:
+        """The task's module `out_of_fold`, which keeps and shows the predictions of folds.
+
+        Raises:
+            ConfigError: the task has none.
+        """
+        raise ConfigError(f"--folds is for classifiers, and this data is for {self.name}: leave it out")
 
     @abstractmethod
     def evaluate(

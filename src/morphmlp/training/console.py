@@ -13,6 +13,7 @@ from morphmlp.data.media.sources import Source
 from morphmlp.distributed import world_size
 from morphmlp.formatting import one_line, rate
 from morphmlp.tasks.task import Scores, TrainingTask
+from morphmlp.training.freeze import describe_parameters
 from morphmlp.training.learner import Learner
 from morphmlp.training.run_folder import Progress
 
@@ -55,11 +56,10 @@ class TrainingDisplay:
         """Says what is trained on what."""
         size = " x ".join(map(str, config.input.crop))
         frames = f"{config.model.frames} frames at " if config.model.temporal else ""
-        parameters = sum(parameter.numel() for parameter in learner.raw_model.parameters())
         select = "" if task.chosen_on == "val" else f", {task.num_chosen_on} held out to choose the epoch by"
         processes = f" in {world_size()} processes" if world_size() > 1 else ""
         self.say(
-            f"{config.model.name}, {frames}{size} px, {parameters / 1e6:.2f} M parameters, on {learner.device}"
+            f"{config.model.name}, {frames}{size} px, {describe_parameters(learner.raw_model)}, on {learner.device}"
             f"{processes} in {config.train.precision}"
         )
         self.say(

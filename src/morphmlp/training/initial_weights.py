@@ -86,6 +86,16 @@ def fresh_parts(info: CheckpointInfo) -> tuple[str, ...]:
     return tuple(info.training.get("fresh") or ())
 
 
+def fits(init: str, model: ModelConfig) -> bool:
+    """Whether a checkpoint can be read, and a model can start from its weights."""
+    try:
+        source, info = start_config(init, frames=model.frames)
+        require_start(source, model, init, fresh=fresh_parts(info))
+    except CheckpointError:
+        return False
+    return True
+
+
 def require_start(source: ModelConfig, model: ModelConfig, init: str, *, fresh: tuple[str, ...] = ()) -> None:
     """Raises CheckpointError where weights of `source` cannot become those of `model`.
 

@@ -83,8 +83,7 @@ def train(
     folder = RunFolder(out)
     require_trackers(config.train.trackers)
     set_most_damage(config.train.max_damage)
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(config.data)):
-        raise ConfigError(f"{out} lies in the folder of data, {config.data}; choose another --out")
+    refuse_inside(config.data, out)
     with _taken(folder):
         if is_main():
             folder.check(overwrite=overwrite)
@@ -93,6 +92,12 @@ def train(
         config = _with_precision(config)
         config = TASKS[config.model.task].completed(config, sets)
         return _start(config, folder, sets, overwrite=overwrite)
+
+
+def refuse_inside(data: str, out: str | Path) -> None:
+    """Raises ConfigError where the folder of a run would be one of the data's."""
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise ConfigError(f"{out} lies in the folder of data, {data}; choose another --out")
 
 
 def resume(out: str | Path) -> TrainResult:
@@ -139,6 +144,8 @@ def _with_precision(config: RunConfig) -> RunConfig:
 def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrite: bool) -> TrainResult:
     model, notes = initial_model(config, sets[0].classes)
     notes = [*config.chosen, *notes]
+    if config.train.probe:
+        notes = [*notes, TASKS[config.model.task].fit_probe(model, config, sets)]
     task = TASKS[config.model.task].for_training(config, sets)
     trainer = Trainer(config, folder, task, model)
     if is_main():

@@ -57,7 +57,7 @@ class Trainer:
         )
         self.loader = task.loader(self.batches)
         self.steps_per_epoch = self.batches.steps_per_epoch
-        self.total_steps = settings.epochs * self.steps_per_epoch
+        self.total_steps = 0 if settings.probe else settings.epochs * self.steps_per_epoch  # a probe is fitted already
         self.record = RunRecord(config, folder, task, steps_per_epoch=self.steps_per_epoch)
         self.evaluations = Evaluations(task, self.record, self.stop_signal)
 
@@ -201,6 +201,8 @@ class Trainer:
         progress = self.progress
         epoch, within = divmod(progress.step, self.steps_per_epoch)
         at_interval = epoch % self.settings.eval_every == 0 or progress.step >= self.total_steps
+        if self.total_steps == 0:
+            return progress.last_score is None
         return progress.step > progress.evaluated_step and within == 0 and at_interval
 
     def _evaluate_and_save(self, display: TrainingDisplay) -> None:
