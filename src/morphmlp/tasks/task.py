@@ -157,6 +157,23 @@ class Task(ABC):
         """
         return evaluation
 
+    def compare(
+        self,
+        evaluation: Any,
+        train: Any,
+        *,
+        split: SplitConfig,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> "Compared | None":
+        """An evaluation beside what simple means reach that learn from the training set; None where a task has none.
+
+        Args:
+            split: says which samples are of one group.
+            workers, progress: of the decoding.
+        """
+        return None
+
     @abstractmethod
     def report(self) -> "Report":
         """The task's module `report`, which shows evaluations."""
@@ -206,6 +223,14 @@ class Report(Protocol):
     def write_evaluation(evaluation: Any, folder: Path) -> None:
         """Writes `Task.output_files` into a folder."""
         ...
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A model beside simple means: lines for people, and plain values, ready for JSON."""
+
+    lines: list[str]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """Classification, as the rest of the package sees it; torch is imported where it is used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from morphmlp.config import ListConfig, RunConfig, SplitConfig
-from morphmlp.tasks.task import Report, Task, TrainingTask
+from morphmlp.tasks.task import Compared, Report, Task, TrainingTask
 
 if TYPE_CHECKING:
     from morphmlp.data.sets.labelled import LabelledSet
@@ -120,6 +120,26 @@ class Classification(Task):
         if not isinstance(evaluation, Evaluation):
             return evaluation
         return reviewed(evaluation, checkpoint, data, split=split, options=options, execution=execution)
+
+    def compare(
+        self,
+        evaluation: "Evaluation",
+        train: "LabelledSet",
+        *,
+        split: SplitConfig,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> Compared:
+        from morphmlp.tasks.classification.review.comparisons import (
+            ADVICE,
+            as_values,
+            comparison_lines,
+            three_comparisons,
+        )
+
+        found = three_comparisons(evaluation, train, split=split, workers=workers, progress=progress)
+        advice = [ADVICE] if found.not_beaten else []
+        return Compared([*comparison_lines(found), *advice], as_values(found))
 
     def report(self) -> Report:
         from morphmlp.tasks.classification import report

@@ -21,6 +21,10 @@ from morphmlp.tasks.classification.review.intervals import Bootstrap, Interval
 from morphmlp.tasks.classification.thumbnails import NUM_FRAMES, Thumbnails, read_thumbnails
 
 MOST_TRAINING, MOST_COMPARED = 3_000, 2_000  # samples that are decoded: at most as much as one epoch of a small set
+ADVICE = (
+    "What to try: more clips of more people and places, --init with weights, --tune MINUTES, more --epochs; "
+    "docs/few_clips.md has the order."
+)
 SIDES = {-1: "is worse than", 0: "is not told apart from", 1: "is better than"}
 
 
