@@ -67,15 +67,15 @@ def test_the_page_says_all_of_it(page: Path):
     text = page.read_text()
     assert "10 of 11 videos of my_videos, 10 classes." in text
     for words in (
-        "60.0%<small>30.0% to 90.0%</small>",  # of ten recordings
-        "by a bootstrap over 10 recordings",
+        "60.0%<small>30.0% to 90.0%</small>",  # of ten videos
+        "by a bootstrap over 10 videos",
         "shrunk pixels (8 frames of 16 x 16 px",
         "the commonest class (approaching_the_camera)",
         "All classes, the lowest F1 first",
         "taken for",
         "expected calibration error, 15 bins",
         "confident learning",
-        "1 have one. Without them, top-1 is 55.6% of 9.",
+        "1 has one. Without them, top-1 is 55.6% of 9.",
         "odd/&lt;b&gt;.mp4: cannot be opened as a video",
     ):
         assert words in text

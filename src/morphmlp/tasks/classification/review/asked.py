@@ -51,6 +51,7 @@ def reviewed(
         why_alone=why_alone or why_none,
         pixels=pixels,
         out_of_fold=out_of_fold,
+        may_have_seen=split in ("train", "all"),
         workers=execution.workers,
         progress=execution.progress,
     )

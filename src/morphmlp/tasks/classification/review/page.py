@@ -72,7 +72,7 @@ def _intro(evaluation: Evaluation, review: Review) -> str:
     done, broken = len(evaluation.predictions), len(evaluation.broken)
     views = "" if (evaluation.num_views or 1) == 1 else f", {evaluation.num_views} views each"
     of = f" of {done + broken:,}" if broken else ""
-    notes = [*([evaluation.note] if evaluation.note else []), *review.notes]
+    notes = [evaluation.note] if evaluation.note else []
     lines = [f"{done:,}{of} {evaluation.unit} of {review.data}{views}, {len(evaluation.labels):,} classes."]
     return "\n".join([*lines, *notes])
 
@@ -240,12 +240,15 @@ def _calibration(evaluation: Evaluation) -> str:
 
 def _label_errors(evaluation: Evaluation, review: Review) -> str:
     found = review.label_errors
-    where = (
-        f"Found among the evaluated {evaluation.unit}, which the model was not trained on. For the training part, too: "
-        "morphmlp train --folds, and its folder as evaluate --out_of_fold."
-        if review.out_of_fold is None
-        else f"Found among the out-of-fold predictions in {review.out_of_fold}, each by a model that had not seen it."
-    )
+    if review.out_of_fold is None:
+        seen = "may have been trained on, so that it knows their labels" if review.may_have_seen else "has not learned"
+        where = (
+            f"Found among the evaluated {evaluation.unit}, which the model {seen}. For all of the data: morphmlp train "
+            "--folds, and its folder as evaluate --out_of_fold."
+        )
+    else:
+        where = f"Found among the out-of-fold predictions in {review.out_of_fold}: each is of a model that had not "
+        where += "learned the sample."
     about = (
         "The model is surer of another class than it usually is of that class's own samples (confident learning). "
         f"Look at each: hard samples are here as well as wrong labels. {where}"
@@ -265,7 +268,7 @@ def _label_error(error: LabelError, kind: str) -> str:
     rows = [
         ("label", error.label),
         ("or rather", error.suggested),
-        ("more probable by", f"{100 * error.margin:.1f} points"),
+        ("by", f"{100 * error.margin:.1f} points"),
         (kind, _name(error.prediction.sample)),
     ]
     return parts.pair_card([(error.label, _frames(error.prediction.sample, kind))], rows, what=kind)
@@ -284,7 +287,8 @@ def _copies(evaluation: Evaluation, review: Review) -> str:
     copied = {id(copy.evaluated) for copy in found}
     rest = [prediction for prediction in evaluation.predictions if id(prediction) not in copied]
     without = percent(float(np.mean([p.predicted == p.label for p in rest]))) if rest else "n/a"
-    said = f"{len(copied):,} have one. Without them, top-1 is {without} of {len(rest):,}."
+    have = "has" if len(copied) == 1 else "have"
+    said = f"{len(copied):,} {have} one. Without them, top-1 is {without} of {len(rest):,}."
     cards = [_copy(copy, evaluation.labels, kind) for copy in found[:COPIES]]
     shown = parts.paragraph(f"{about} {said}") + parts.strips(cards, if_empty="", stills=kind == "image")
     if more := found[COPIES:]:

@@ -1,13 +1,14 @@
 """The review of an evaluation: how sure its figures are, what simple means reach, and what went wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from morphmlp.config import SplitConfig
-from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.calibration.measures import calibration_error, reliability_bins
 from morphmlp.tasks.classification.evaluation import Evaluation
@@ -45,7 +46,7 @@ class Review:
         copies: evaluated samples that the training part has, too; None where nobody looked.
         label_errors: samples whose label may be wrong.
         out_of_fold: the folder whose out-of-fold predictions those are found in; None for the evaluated samples.
-        notes: what else to know, for people.
+        may_have_seen: whether the model may have been trained on the evaluated samples.
     """
 
     checkpoint: str
@@ -58,7 +59,7 @@ class Review:
     copies: list[Copy] | None = None
     label_errors: list[LabelError] = field(default_factory=list)
     out_of_fold: str | None = None
-    notes: tuple[str, ...] = ()
+    may_have_seen: bool = False
 
 
 def review_of(
@@ -71,6 +72,7 @@ def review_of(
     why_alone: str = "",
     pixels: bool = True,
     out_of_fold: "tuple[str, Evaluation] | None" = None,
+    may_have_seen: bool = False,
     workers: int = 2,
     progress: Callable[[int, int], None] = show_nothing,
 ) -> Review:
@@ -81,23 +83,32 @@ def review_of(
         train: the training part, in the classes of the evaluation; None where there is none: `why_alone` explains it.
         pixels: whether to decode both parts for shrunk pixels and copies; else `why_alone` says why not.
         out_of_fold: the folder of out-of-fold predictions, and these, to look for label errors among.
+        may_have_seen: see `Review`.
         workers, progress: of the decoding.
     """
     shrunk = read_shrunk(evaluation, train, workers=workers, progress=progress) if train and pixels else None
-    bootstrap = Bootstrap(sample_groups([prediction.sample for prediction in evaluation.predictions], split))
+    samples = [prediction.sample for prediction in evaluation.predictions]
+    bootstrap = Bootstrap(sample_groups(samples, split))
     folder, doubted = out_of_fold or (None, evaluation)
     return Review(
         checkpoint,
         data,
         headline_figures(evaluation, bootstrap),
         bootstrap.num_groups,
-        "recordings" if split.group_pattern is None else f"groups by {split.group_pattern!r}",
+        _grouped_by(samples, evaluation.unit, split),
         compared(evaluation, train, shrunk, split=split) if train else None,
         why_alone,
         None if shrunk is None else copies_across(shrunk),
         label_errors(doubted),
         folder,
+        may_have_seen,
     )
+
+
+def _grouped_by(samples: Sequence[Sample], unit: str, split: SplitConfig) -> str:
+    if split.group_pattern is not None:
+        return f"groups by {split.group_pattern!r}"
+    return "recordings" if any(isinstance(sample.path, Stretch) for sample in samples) else unit
 
 
 def headline_figures(evaluation: Evaluation, bootstrap: Bootstrap) -> dict[str, Figure]:
