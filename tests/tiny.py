@@ -33,6 +33,7 @@ MODEL: dict[str, Any] = {
 }
 INPUT = InputConfig(crop=(32, 32), resize=32)
 OPTIONS = [
+    *("--defaults", "fixed"),
     *("--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"),
     *("--arch.frames", "4", "--input.crop", "[32,32]", "--input.resize", "32"),
     *("--batch_size", "4", "--workers", "0", "--epochs", "2"),

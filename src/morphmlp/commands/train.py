@@ -130,7 +130,7 @@ def _ending(result: "TrainResult") -> str:
         )
         checkpoint = result.last
     cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
-    return f"{figures}; {cost}\ncheckpoint: {checkpoint}"
+    return f"{figures}; {cost}\n{result.num_val} validation {result.unit}, {result.selection}\ncheckpoint: {checkpoint}"
 
 
 def _parser() -> Parser:
@@ -356,7 +356,7 @@ def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, A
 
 
 def _space(config: RunConfig, named: dict[str, Any]) -> "Space":
-    """What `--tune` may vary: all that was not given; and the packaged start and fresh weights beside that of `--init`."""
+    """What `--tune` may vary: all that was not given; and, beside `--init`, the packaged start and fresh weights."""
     from morphmlp.training.defaults import FRESH, packaged_start
     from morphmlp.training.halving import Space
     from morphmlp.training.initial_weights import fits

@@ -69,6 +69,14 @@ class TrainingDisplay:
         for note in [*notes, *task.notes]:
             self.say(note)
 
+    def ended(self, progress: Progress, patience: int | None) -> None:
+        """Says so where the run ends before its last step."""
+        if progress.step < self.epochs * self.steps_per_epoch:
+            self.say(
+                f"ends after epoch {progress.step // self.steps_per_epoch} of {self.epochs}, as the last {patience} "
+                "evaluations found no better one (--patience)"
+            )
+
     def step(self, step: int, *, loss: float, rate: str) -> None:
         """Moves the bar."""
         epoch = min((step - 1) // self.steps_per_epoch + 1, self.epochs)

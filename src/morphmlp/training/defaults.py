@@ -25,11 +25,16 @@ LEAST_EPOCHS, MOST_EPOCHS = 30, 500
 WARMUP_SHARE = 0.08  # of the epochs
 NUM_EVALUATIONS = 25
 FEW = 500  # samples: up to here a batch is 16
-MANY = 5_000  # samples: from here on changes are mild, and a batch of images is 64
+MANY = 5_000  # images: from here on a batch is 64
 LR_PER_SAMPLE = 5e-4 / 16  # of a batch, for nano
-MOST_LR = 1e-3
+LEAST_LR, MOST_LR = 5e-4, 1e-3
 SHORT_CLIP = 1.6  # times the median length: the most frames of a clip, or most of them would be shown twice
 FRAMES = (16, 8, 4)
+# Random changes by how often each sample is seen; what is seen less often is changed as it always was.
+STRENGTHS: dict[int, tuple[str, dict[str, float]]] = {
+    40: ("strong", {"augment.mixup": 0.8, "augment.color": 0.4, "arch.drop_path": 0.2}),
+    20: ("mild", {"augment.mixup": 0.2, "augment.color": 0.3, "arch.drop_path": 0.1}),
+}
 LOST_BY_SQUARE = 0.15  # share of a frame: from here on all of it is shown
 LARGE = 4  # times the clip's shorter side: from here on frames are scaled while they are decoded
 RENDERED_START_UP_TO = 2_000  # videos; 0 never starts from the rendered ones
@@ -43,6 +48,7 @@ SELECT_FROM = 2_000  # samples
 SELECT_FROM_PER_CLASS = 20
 SELECT_FRACTION = 0.1
 MOST_WORKERS = 8
+HEADER = "chosen by what is in the data (docs/defaults.md; --defaults fixed leaves it out):"
 _ABSENT = object()
 
 
@@ -83,8 +89,9 @@ class Choices:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """A line for each topic."""
-        return tuple(f"{topic}: {'; '.join(reasons)}" for topic, reasons in self.reasons.items())
+        """A line for each topic, after one that says what they are."""
+        lines = tuple(f"  {topic}: {'; '.join(reasons)}" for topic, reasons in self.reasons.items())
+        return (HEADER, *lines) if lines else ()
 
 
 def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any], *, start: str | None = None) -> Choices:
@@ -124,7 +131,7 @@ def _choose_steps(choices: Choices, facts: SetFacts, model: ModelConfig | None) 
     every = max(epochs // NUM_EVALUATIONS, 1)
     choices.choose("steps", {"eval_every": every}, f"evaluated every {every} epochs" if every > 1 else "")
     if is_nano and not choices.starts_from_given:
-        lr = MOST_LR if facts.kind == "mask" else min(LR_PER_SAMPLE * batch_size, MOST_LR)
+        lr = MOST_LR if facts.kind == "mask" else min(max(LR_PER_SAMPLE * batch_size, LEAST_LR), MOST_LR)
         choices.choose("steps", {"lr": lr}, f"lr {lr:g}")
     decay = ema_decay(steps * epochs)
     choices.choose("steps", {"ema": decay}, f"weights averaged with a decay of {decay:g}" if decay else "")
@@ -222,11 +229,13 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     if facts.kind == "mask":  # its crops are scaled by 0.5 to 2, which is strong by itself
         choices.choose("changes", {"augment.color": 0.5})
         return
-    few = facts.num_samples < MANY
-    mixup, drop_path = (0.8, 0.2) if few else (0.2, 0.1)
-    reason = f"mixup {mixup} and stochastic depth {drop_path}: {'strong' if few else 'mild'} changes for"
-    values = {"augment.mixup": mixup, "augment.color": 0.4 if few else 0.3, "arch.drop_path": drop_path}
-    choices.choose("changes", values, f"{reason} {facts.num_samples:,} {facts.unit}")
+    passes = int(choices.get("epochs", LEAST_EPOCHS))
+    least = next((least for least in STRENGTHS if passes >= least), None)
+    if least is not None:
+        strength, values = STRENGTHS[least]
+        shown = f"mixup {values['augment.mixup']}, stochastic depth {values['arch.drop_path']}"
+        reason = f"{strength} ones ({shown}), as each of the {facts.unit} is seen {passes} times"
+        choices.choose("changes", values, reason)
     counts = facts.class_counts
     if counts and max(counts) >= UNEQUAL * min(counts):
         reason = f"every class drawn equally often, as they have {min(counts):,} to {max(counts):,} {facts.unit}"
@@ -277,8 +286,7 @@ def _choose_selection(choices: Choices, facts: SetFacts) -> None:
 def _choose_execution(choices: Choices, machine: MachineFacts) -> None:
     """What the machine computes fastest, and how many processes decode beside that."""
     choices.choose("machine", {"precision": "auto"})
-    workers = min(machine.num_cores // 2, MOST_WORKERS)
-    choices.choose("machine", {"workers": workers}, f"{workers} of {machine.num_cores} cores decode" if workers else "")
+    choices.choose("machine", {"workers": min(machine.num_cores // 2, MOST_WORKERS)})
 
 
 def _found(values: Mapping[str, Any], name: str) -> Any:

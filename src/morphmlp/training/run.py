@@ -61,6 +61,15 @@ class TrainResult:
     device_hours: float
     evaluation: Any = field(default=None, repr=False, compare=False)
 
+    @property
+    def selection(self) -> str:
+        """How much the figure of the reported checkpoint can be trusted: whether its samples chose the epoch."""
+        if self.report == "last":
+            return "which have chosen nothing"
+        if self.chosen_on == "val":
+            return "which have chosen the epoch, so the figure is a little too good"
+        return f"which have chosen nothing: the epoch is the best on {self.num_chosen_on} others"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; without the predictions of the evaluation."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "evaluation"}

@@ -91,6 +91,7 @@ class Trainer:
             if self._evaluation_is_due():
                 self._evaluate_and_save(display)
             if self.is_over:
+                display.ended(self.progress, self.settings.patience)
                 break
             self._train_epoch(display)
             self._save_state()

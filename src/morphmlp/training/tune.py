@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from morphmlp.config import RunConfig
+from morphmlp.data.sets.folds import require_one_label
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.data.sets.splits import groups_of, hold_out
 from morphmlp.display.curves import read_log
@@ -166,6 +167,7 @@ def resume_tuning(out: str | Path, *, show: Callable[[list[Any]], None] = lambda
 def _require_possible(config: RunConfig, sets: TrainingSets) -> None:
     if not isinstance(sets[0], LabelledSet):
         raise ConfigError(f"--tune is for classifiers, and {config.data} is for {config.model.task}: leave it out")
+    require_one_label(sets[0].samples, option="--tune")
     if world_size() > 1:
         raise ConfigError("--tune runs in one process; give what it finds in tune.json to the training under torchrun")
     if config.train.probe:

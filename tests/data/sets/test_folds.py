@@ -1,6 +1,7 @@
 """Folds: whole groups, every sample once, and each class spread over them."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphmlp.config import SplitConfig
-from morphmlp.data.sets.folds import fold_numbers
+from morphmlp.data.sets.folds import fold_numbers, require_one_label
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError, DataError
 
@@ -69,3 +70,9 @@ def test_fewer_groups_than_folds_are_refused_in_one_line(data: Path, tmp_path: P
 def test_a_fold_is_one_of_the_folds(values: dict[str, int]):
     with pytest.raises(ConfigError, match=r"split\.fold is"):
         SplitConfig(**values)  # type: ignore[arg-type]
+
+
+def test_samples_of_several_labels_are_refused_in_one_line(data: Path):
+    samples = [replace(sample, label=-1) for sample in read_training_sets(data)[0].samples]
+    with pytest.raises(DataError, match="--folds is for samples of one class each, and these have several labels"):
+        require_one_label(samples, option="--folds")

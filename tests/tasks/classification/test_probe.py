@@ -9,6 +9,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from training.test_processes import run_processes
 
 from morphmlp.config import AugmentConfig, RunConfig
 from morphmlp.data.sets.read import read_training_sets
@@ -130,7 +131,7 @@ def test_a_probe_is_a_run_whose_checkpoint_differs_from_the_start_in_its_head_al
     out = tmp_path / "run"
     ended = tiny.run_command("train", data, "--init", checkpoint, "--probe", "--workers", "0", "--out", out)
     assert ended.returncode == 0, ended.stderr
-    assert "linear probe: the head is fitted to the features of 20 training videos (20 views); l2 " in ended.stderr
+    assert "linear probe: the head is fitted to the features of 20 training videos (40 views); l2 " in ended.stderr
     before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, out / "best"))
     assert {name for name, value in before.items() if not torch.equal(value, after[name])} == {
         "head.weight",
@@ -164,3 +165,13 @@ def test_training_videos_that_cannot_be_read_are_left_out_and_too_many_are_refus
 def test_other_parts_than_the_backbone_cannot_be_frozen_for_a_probe(data: Path, checkpoint: Path):
     with pytest.raises(ConfigError, match=r"train\.freeze is 2; allowed: 'backbone' with probe"):
         tiny.run_config(data, init=checkpoint, probe=True, freeze=2)
+
+
+@pytest.mark.slow
+def test_two_processes_fit_the_same_head_as_one(data: Path, checkpoint: Path, tmp_path: Path):
+    settings = {"probe": True, "batch_size": 4}
+    train(tiny.run_config(data, init=checkpoint, **settings), tmp_path / "one")
+    ended = run_processes(2, "train", data, tmp_path / "two", init=str(checkpoint), **settings)
+    assert not any(ended.codes), ended.err[-3000:]
+    one, two = (load_file(tmp_path / name / "best" / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())

@@ -3,18 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
 from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import sort_key
-from morphmlp.data.sets.labelled import LabelledSet, joined_notes
+from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.splits import groups_of
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
-
-Item = TypeVar("Item")
 
 
 def fold_numbers(labels: Sequence[int], groups: Sequence[str], *, num_folds: int, seed: int) -> list[int]:
@@ -55,6 +52,7 @@ def fold_of(
     """
     assert config.folds is not None
     samples = sorted([*train.samples, *val.samples], key=lambda sample: sort_key(sample.path))
+    require_one_label(samples, option="--folds")
     groups = groups_of(samples, config)
     labels = [sample.label for sample in samples]
     require_groups(groups, config.folds, source=source, unit=train.unit, pattern=config.group_pattern)
@@ -80,6 +78,12 @@ def require_groups(groups: Sequence[str], num_folds: int, *, source: str, unit: 
     raise DataError(f"{source}: {num_folds} folds need as many groups, but {there} ({by}); {next_step}")
 
 
-def _missing(samples: Sequence, classes: Sequence[str], labels: set[int]) -> list[str]:
+def require_one_label(samples: Sequence[Sample], *, option: str) -> None:
+    """Raises DataError where samples have several labels, or none."""
+    if any(sample.label < 0 for sample in samples):
+        raise DataError(f"{option} is for samples of one class each, and these have several labels: leave it out")
+
+
+def _missing(samples: Sequence[Sample], classes: Sequence[str], labels: set[int]) -> list[str]:
     present = {sample.label for sample in samples}
     return [classes[label] for label in sorted(labels - present)]

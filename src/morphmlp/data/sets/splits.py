@@ -15,6 +15,7 @@ from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source, sort_key
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.matching import meant
 from morphmlp.data.sets.recordings import RealPaths, by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -72,6 +73,7 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
         raise DataError(
             f"{source}: one {whole.kind} only in {shortened(single)}: it cannot be in both the training and the "
             f"validation part; add {whole.unit}, remove the class, or give train and val folders"
+            f"{meant(single, [whole.classes[label] for label, count in counts.items() if count > 1])}"
         )
     if config.group_pattern is None:
         held_out = _draw_by_class(whole.samples, config)
@@ -178,7 +180,8 @@ def groups_of(samples: Sequence[Sample], config: SplitConfig) -> list[str]:
 def hold_out(labels: Sequence[int], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
     """Which samples are held out: whole groups, about the fraction of each class; every class stays in the rest.
 
-    A class in one group only is never held out. One pass over the groups, in a random order.
+    A class in one group only is never held out; of each other class, at least one group is, where that leaves every
+    class in the rest. Without groups it takes one pass, in a random order.
 
     >>> hold_out([0, 0, 1, 1, 0, 1], list("aabbcd"), fraction=0.3, seed=0)
     {4, 5}
@@ -196,14 +199,16 @@ def hold_out(labels: Sequence[int], groups: Sequence[str], *, fraction: float, s
         missing = {label: max(fraction * total[label], 1) - held[label] for label in count}
         return sum(abs(missing[label]) - abs(missing[label] - number) for label, number in count.items())
 
+    order = [names[number] for number in np.random.default_rng(seed).permutation(len(names))]
     drawn = []
-    for number in np.random.default_rng(seed).permutation(len(names)):
-        if gain(names[number]) > 0:
-            drawn.append(names[number])
-            held.update(counts[names[number]])
-    if not drawn:  # all groups are large: the one that is least too large
-        best = max(names, key=gain)
-        drawn = [best] if gain(best) > -math.inf else []
+    for name in order:
+        if gain(name) > 0:
+            drawn.append(name)
+            held.update(counts[name])
+    for label in sorted(total):  # of a class in large groups only: the one that is least too large
+        if not held[label] and (free := [name for name in order if label in counts[name] and gain(name) > -math.inf]):
+            drawn.append(max(free, key=gain))
+            held.update(counts[drawn[-1]])
     return {i for name in drawn for i in members[name]}
 
 

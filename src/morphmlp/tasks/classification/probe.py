@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from morphmlp.config import RunConfig
 from morphmlp.data.clips.flips import mirrored_classes
 from morphmlp.data.media.sources import sort_key, state_of
-from morphmlp.data.sets.folds import fold_numbers
+from morphmlp.data.sets.folds import fold_numbers, require_one_label
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.splits import groups_of
 from morphmlp.distributed import is_main
@@ -80,9 +80,10 @@ def fit_probe(
     mirror image, under the label that it has then.
 
     Raises:
-        DataError: too many of the training samples cannot be read.
+        DataError: too many of the training samples cannot be read, or they have several labels.
     """
     train = sets[0]
+    require_one_label(train.samples, option="--probe")
     features = probe_features(model, config, sets, progress=progress)
     samples = [sample for sample in train.samples if sample.path in features]
     _require_enough(len(samples), train, config)

@@ -19,7 +19,9 @@ from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.matching import meant
 from morphmlp.distributed import rank, world_size
+from morphmlp.formatting import shortened
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import evaluate
@@ -27,6 +29,8 @@ from morphmlp.tasks.classification.prediction import make_test_loader, with_prot
 from morphmlp.tasks.classification.task import Classification
 from morphmlp.tasks.selection import held_out_to_select
 from morphmlp.tasks.task import EvaluatedPart, Scores, fingerprint
+
+FEW_OF_CLASS = 5  # training samples: below that the output says so
 
 
 class ClassificationTask:
@@ -116,9 +120,22 @@ def _notes(train_set: LabelledSet, val_set: LabelledSet, config: RunConfig) -> l
         left_out.update(val_set.left_out)
     if left_out:
         notes.append(describe_left_out(left_out))
+    if rare := _rare_classes(train_set):
+        notes.append(rare)
     if config.train.augment.flip and (flips := describe_flips(train_set.classes)):
         notes.append(flips)
     return notes
+
+
+def _rare_classes(train_set: LabelledSet) -> str | None:
+    """What to say of classes with too few samples to learn from; their names may be slips for those of others."""
+    counts = Counter(train_set.classes[sample.label] for sample in train_set.samples)
+    rare = sorted(name for name, count in counts.items() if count < FEW_OF_CLASS and name != NOTHING)
+    if not rare:
+        return None
+    shown = shortened([f"{name} ({counts[name]})" for name in rare])
+    others = [name for name in counts if name not in rare]
+    return f"few training {train_set.unit}, of which little can be learnt: {shown}{meant(rare, others)}"
 
 
 def _place(source: Source, data: str) -> str:
