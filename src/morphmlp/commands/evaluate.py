@@ -135,8 +135,12 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
         result = task.evaluate(options.checkpoint, options.data, **asked)
         if not is_main():
             return
-        result = task.review(result, options.checkpoint, options.data, **asked)
-    report = timeline_report() if options.timeline else task.report()
+        report = timeline_report() if options.timeline else task.report()
+        try:
+            result = task.review(result, options.checkpoint, options.data, **asked)
+        except BaseException:  # Ctrl-C, too: what was evaluated is not lost
+            report.write_evaluation(result, out)
+            raise
 
     def show() -> None:
         if options.json:

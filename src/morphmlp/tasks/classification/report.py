@@ -116,10 +116,13 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     else:
         picture.unlink(missing_ok=True)  # of an earlier evaluation
         tell(f"{picture.name} is not drawn: matplotlib is not installed (pip install matplotlib)")
-    if evaluation.review is not None:
-        from morphmlp.tasks.classification.review.page import write_page
+    page = folder / "index.html"
+    if evaluation.review is None:
+        page.unlink(missing_ok=True)  # of an earlier evaluation
+        return
+    from morphmlp.tasks.classification.review.page import write_page
 
-        write_page(evaluation, evaluation.review, picture if picture.exists() else None, folder / "index.html")
+    write_page(evaluation, evaluation.review, picture if picture.exists() else None, page)
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:

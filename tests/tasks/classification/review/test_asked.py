@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tarfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import tiny
 
 from morphmlp.checkpoints.folder import load_with_info, save
+from morphmlp.data.media.video import read_frames
 from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 from morphmlp.tasks.classification.report import write_predictions
 
@@ -52,7 +55,9 @@ def test_a_folder_without_a_training_part_is_evaluated_alone(checkpoint: Path, d
 def test_a_pattern_makes_groups_and_one_that_does_not_fit_is_refused(checkpoint: Path, data: Path, tmp_path: Path):
     found = review(checkpoint, data, "--group_pattern", "^(moving|opening|closing|app)", out=tmp_path / "out")
     assert found["groups"] == 4
-    process = tiny.run_command("evaluate", checkpoint, data, "--workers", 0, "--group_pattern", "^speaker")
+    process = tiny.run_command(
+        "evaluate", checkpoint, data, "--workers", 0, "--group_pattern", "^speaker", "--out", tmp_path / "no"
+    )
     assert process.returncode == 1
     assert "does not fit group_pattern '^speaker'" in process.stderr
     assert len(process.stderr.splitlines()) == 1
@@ -68,7 +73,9 @@ def test_labels_are_doubted_by_out_of_fold_predictions(checkpoint: Path, data: P
     assert found["label_errors_from"] == str(folds)
     assert found["label_errors"]
     assert all("/train/" in error["path"] for error in found["label_errors"])
-    process = tiny.run_command("evaluate", checkpoint, data, "--workers", 0, "--out_of_fold", tmp_path / "none")
+    process = tiny.run_command(
+        "evaluate", checkpoint, data, "--workers", 0, "--out_of_fold", tmp_path / "none", "--out", tmp_path / "no"
+    )
     assert process.returncode == 1
     assert str(tmp_path / "none") in process.stderr
 
@@ -101,3 +108,40 @@ def test_a_model_of_the_data_s_own_training_takes_the_part_that_it_was_trained_o
     save(model, tmp_path / "model", info)
     found = review(tmp_path / "model", whole, out=tmp_path / "out")
     assert (found["comparisons"]["videos"], found["comparisons"]["training"]) == (10, 20)
+
+
+def test_stretches_in_shards_have_a_page_too(checkpoint: Path, data: Path, tmp_path: Path):
+    for split in ("train", "val"):
+        (tmp_path / "shards" / split).mkdir(parents=True)
+        with tarfile.open(tmp_path / "shards" / split / "0.tar", "w") as archive:
+            for number, video in enumerate(sorted(data.glob(f"{split}/*/*.mp4"))):
+                label = json.dumps({"label": video.parent.name, "start": 0.1, "end": 0.5}).encode()
+                for ending, content in (("mp4", video.read_bytes()), ("json", label)):
+                    entry = tarfile.TarInfo(f"{split}{number}.{ending}")
+                    entry.size = len(content)
+                    archive.addfile(entry, BytesIO(content))
+    found = review(checkpoint, tmp_path / "shards", out=tmp_path / "out")
+    assert (found["comparisons"]["videos"], found["comparisons"]["training"]) == (10, 20)
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "by a bootstrap over 10 recordings" in text
+    assert "val0.mp4 (0.1 to 0.5 s)" in text
+
+
+def test_folders_of_frames_have_a_page_too(checkpoint: Path, data: Path, tmp_path: Path):
+    from PIL import Image
+
+    for video in data.glob("*/*/*.mp4"):
+        folder = tmp_path / "frames" / video.relative_to(data).with_suffix("")
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(read_frames(video, range(4)), start=1):
+            Image.fromarray(frame).save(folder / f"{number:05d}.jpg")
+    options = ["--lists.frame_folders", "true"]
+    found = review(checkpoint, tmp_path / "frames", *options, out=tmp_path / "out")
+    assert (found["comparisons"]["videos"], found["comparisons"]["training"]) == (10, 20)
+
+
+def test_an_evaluation_is_kept_where_its_review_fails(checkpoint: Path, data: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    options = ["--workers", 0, "--group_pattern", "^speaker", "--out", out]
+    assert tiny.run_command("evaluate", checkpoint, data, *options).returncode == 1
+    assert tiny.files_below(out) == ["confusion.png", "predictions.csv", "summary.json"]

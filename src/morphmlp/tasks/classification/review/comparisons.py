@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,13 +140,15 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
 
 def compared(evaluation: Evaluation, train: LabelledSet, shrunk: Shrunk | None, *, split: SplitConfig) -> Comparisons:
     """The comparisons on the samples of `shrunk`; where that is None, on all of them and without shrunk pixels."""
+    if shrunk is not None and not (shrunk.train and shrunk.evaluated):
+        return replace(compared(evaluation, train, None, split=split), note="no part can be read as shrunk pixels")
     predictions = evaluation.predictions if shrunk is None else shrunk.evaluated
     labels = np.array([prediction.label for prediction in predictions])
     bootstrap = Bootstrap(sample_groups([prediction.sample for prediction in predictions], split))
     hits = np.array([prediction.predicted for prediction in predictions]) == labels
     most = commonest_class([sample.label for sample in train.samples], num_classes=len(evaluation.labels))
     baselines = [_answers("the commonest class", evaluation.labels[most], labels == most, hits, bootstrap)]
-    if shrunk is not None and shrunk.train:
+    if shrunk is not None:
         classifier = fitted(shrunk, split=split, num_classes=len(evaluation.labels))
         frames = f"{NUM_FRAMES} frames of " if train.kind == "video" else ""
         how = f"{frames}16 x 16 px, {classifier.kernel} kernel"
