@@ -21,6 +21,7 @@ from morphmlp.models.zoo import model_config
 from morphmlp.tasks.classification.training import _rare_classes
 from morphmlp.tasks.selection import held_out_to_select
 from morphmlp.training import run as training
+from morphmlp.training import set_facts as facts_module
 from morphmlp.training.defaults import HEADER, MOST_EPOCHS, choose, clip_frames, clip_size, ema_decay
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.set_facts import MachineFacts, SetFacts, set_facts
@@ -162,6 +163,7 @@ GIVEN: list[dict[str, Any]] = [
     {"input": {"crop": [64, 64]}, "arch": {"frames": 12}},
     {"ema": 0.0, "report": "best", "precision": "fp32"},
     {"select_fraction": 0.25, "clip_grad": None},
+    {"fsdp": True, "input": {"num_crops": 3}},
 ]
 
 
@@ -236,6 +238,22 @@ def test_a_file_that_cannot_be_read_is_no_fact(tmp_path: Path):
     facts = set_facts(read_training_sets(tmp_path / "set")[0])
     assert (facts.num_frames, facts.size) == (None, None)
     assert "input" not in choose(facts, MACHINE, {}).values
+
+
+def test_of_large_files_fewer_are_looked_at(data: Path, monkeypatch: pytest.MonkeyPatch):
+    looked_at = []
+    monkeypatch.setattr(facts_module, "_num_bytes", lambda source: 200_000_000)
+    monkeypatch.setattr(facts_module, "_info", looked_at.append)
+    samples = read_training_sets(data)[0].samples
+    assert facts_module._infos(samples) == []
+    assert looked_at == [samples[i].path for i in range(0, 20, 2)]  # 2 GB are 10 of them
+
+
+@pytest.mark.parametrize(
+    "given", [{"select_fraction": 1.0}, {"epochs": 0}, {"batch_size": 0}, {"arch": {"image_size": "x"}}, {"model": "x"}]
+)
+def test_what_is_not_allowed_is_left_for_the_configuration_to_name(given: dict[str, Any]):
+    assert choose(BASKETBALL, MACHINE, given).values["precision"] == "auto"
 
 
 SHORT = ["--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"]

@@ -176,7 +176,7 @@ def test_the_command_tunes_and_trains(data: Path, checkpoint: Path, tmp_path: Pa
     assert ended.returncode == 0, ended.stderr
     assert "Trials" in ended.stdout
     assert "probe" in ended.stdout
-    assert f"checkpoint: {out / 'best'}" in ended.stdout.replace("\n", "") or "checkpoint:" in ended.stdout
+    assert "checkpoint: " in ended.stdout
     assert "trials on samples held out of the training part" in ended.stderr
     found = json.loads((out / "tune.json").read_text())
     assert found["trials"][0]["epochs"] == 0

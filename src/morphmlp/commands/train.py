@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
-FIRST_SCREEN += ("freeze", "probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
+FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
 
 
 def run(arguments: list[str]) -> int:
@@ -197,19 +197,18 @@ def _parser() -> Parser:
         "--folds",
         type=PositiveInt,
         metavar="K",
-        help="train K times, each time with another part of all samples held out; OUT has a run for each",
+        help="K runs, each with other samples held out",
     )
     parser.add_argument(
         "--tune",
         type=PositiveFloat,
         metavar="MINUTES",
-        help="try learning rates, strengths of augmentation and starts for so long, on a held-out part of the training "
-        "samples, then train with the best; what is given is not varied",
+        help="first try learning rates, augmentations and starts on held-out training samples",
     )
     parser.add_argument(
         "--probe",
         action="store_true",
-        help="fit the head alone to features of --init, in seconds: a linear probe",
+        help="fit the head alone, to features of --init: a linear probe",
     )
     parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
     parser.add_class_arguments(
@@ -338,7 +337,7 @@ def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> 
     if options.defaults == "fixed" or options.config:
         return {}, ()
     choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
-    lines = [line for line in choices.lines if not (options.probe and line.startswith("steps:"))]
+    lines = [line for line in choices.lines if not (options.probe and line.strip().startswith("steps:"))]
     return choices.values, tuple(lines)
 
 

@@ -24,7 +24,7 @@ LEAST_STEPS_FROM_START = 1_000  # where `--init` gives weights
 LEAST_EPOCHS, MOST_EPOCHS = 30, 500
 WARMUP_SHARE = 0.08  # of the epochs
 NUM_EVALUATIONS = 25
-FEW = 500  # samples: up to here a batch is 16
+FEW = 500  # samples: below that a batch is 16
 MANY = 5_000  # images: from here on a batch is 64
 LR_PER_SAMPLE = 5e-4 / 16  # of a batch, for nano
 LEAST_LR, MOST_LR = 5e-4, 1e-3
@@ -35,6 +35,7 @@ STRENGTHS: dict[int, tuple[str, dict[str, float]]] = {
     40: ("strong", {"augment.mixup": 0.8, "augment.color": 0.4, "arch.drop_path": 0.2}),
     20: ("mild", {"augment.mixup": 0.2, "augment.color": 0.3, "arch.drop_path": 0.1}),
 }
+SHAPE = ("crop", "fit", "resize", "decode_size", "num_crops")  # fields of the input that are chosen together or not
 LOST_BY_SQUARE = 0.15  # share of a frame: from here on all of it is shown
 LARGE = 4  # times the clip's shorter side: from here on frames are scaled while they are decoded
 RENDERED_START_UP_TO = 2_000  # videos; 0 never starts from the rendered ones
@@ -119,7 +120,7 @@ def _choose_steps(choices: Choices, facts: SetFacts, model: ModelConfig | None) 
     is_nano = model is not None and model.image_size <= 64
     choices.choose("steps", {"batch_size": _batch_size(facts) if is_nano else 16})
     batch_size = max(int(choices.get("batch_size", 16)), 1)
-    steps = math.ceil((facts.num_samples - num_selected(facts, choices)) / batch_size)
+    steps = max(math.ceil((facts.num_samples - num_selected(facts, choices)) / batch_size), 1)
     least = LEAST_STEPS_FROM_START if choices.starts_from_given else LEAST_STEPS
     epochs = min(max(math.ceil(least / steps), LEAST_EPOCHS), MOST_EPOCHS)
     reason = f"{epochs} epochs of {steps:,} steps of {batch_size} {facts.unit}"
@@ -133,7 +134,7 @@ def _choose_steps(choices: Choices, facts: SetFacts, model: ModelConfig | None) 
     if is_nano and not choices.starts_from_given:
         lr = MOST_LR if facts.kind == "mask" else min(max(LR_PER_SAMPLE * batch_size, LEAST_LR), MOST_LR)
         choices.choose("steps", {"lr": lr}, f"lr {lr:g}")
-    decay = ema_decay(steps * epochs)
+    decay = 0.0 if choices.get("fsdp", False) else ema_decay(steps * epochs)  # sharded weights have no average
     choices.choose("steps", {"ema": decay}, f"weights averaged with a decay of {decay:g}" if decay else "")
 
 
@@ -161,9 +162,10 @@ def _choose_clips(choices: Choices, facts: SetFacts, model: ModelConfig) -> None
         frames = clip_frames(median, most=model.frames)
         reason = f"{frames} frames, as the videos have {shortest} to {longest} (median {median})"
         choices.choose("clips", {"arch.frames": frames}, reason)
-    if facts.size is None or any(choices.has(f"input.{name}") for name in ("crop", "fit", "resize", "decode_size")):
+    side = choices.get("arch.image_size", model.image_size)
+    if facts.size is None or any(choices.has(f"input.{name}") for name in SHAPE) or not isinstance(side, int):
         return
-    size = _choose_shape(choices, facts, side=int(choices.get("arch.image_size", model.image_size)))
+    size = _choose_shape(choices, facts, side=max(side, 32))
     shrunk = min(facts.size) / min(size)
     if facts.kind == "video" and shrunk > 1:
         choices.choose("clips", {"input.antialias": True}, "smoothed while shrunk")

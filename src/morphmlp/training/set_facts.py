@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from morphmlp.data.media.counted import VideoInfo
-from morphmlp.data.media.sources import Source
+from morphmlp.data.media.sources import Source, num_bytes
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import MOST_LOOKED_AT
@@ -16,6 +16,8 @@ from morphmlp.distributed import local_world_size
 from morphmlp.errors import MediaError
 from morphmlp.tasks.task import TrainingSet
 
+MOST_BYTES = 2e9  # that are read to count frames, which takes the packets of a whole file
+LEAST_LOOKED_AT = 8
 ALIKE = 1.5  # by what factor the shapes of most pictures may differ from the median's for one shape to fit them
 
 
@@ -89,10 +91,25 @@ def _class_facts(train: Any) -> dict[str, Any]:
 
 
 def _infos(samples: Sequence[Any]) -> list[VideoInfo]:
-    """Of samples that are evenly spaced over all of them; those that cannot be read are left out."""
-    step = max(len(samples) / MOST_LOOKED_AT, 1)
-    looked_at = [samples[int(number * step)] for number in range(min(len(samples), MOST_LOOKED_AT))]
-    return [info for sample in looked_at if (info := _info(_source(sample))) is not None]
+    """Of samples that are evenly spaced over all of them, fewer of large files; what cannot be read is left out."""
+    looked_at = [_source(sample) for sample in _spaced(samples, MOST_LOOKED_AT)]
+    mean_bytes = sum(map(_num_bytes, looked_at)) / max(len(looked_at), 1)
+    most = max(int(MOST_BYTES / max(mean_bytes, 1)), LEAST_LOOKED_AT)
+    return [info for source in _spaced(looked_at, most) if (info := _info(source)) is not None]
+
+
+def _spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """So many at most, evenly spaced: of 0 to 9, 4 are 0, 2, 5 and 7."""
+    step = max(len(items) / most, 1)
+    return [items[int(number * step)] for number in range(min(len(items), most))]
+
+
+def _num_bytes(source: Source) -> int:
+    """What is read to count the frames of a source, 0 of those that are not one file."""
+    try:
+        return num_bytes(source) or 0
+    except (OSError, ValueError):
+        return 0
 
 
 def _source(sample: Any) -> Source:

@@ -36,7 +36,7 @@ from morphmlp.tasks.classification.features.sources import FeatureFile, digest_o
 from morphmlp.tasks.classification.linear import LinearClassifier, fit_linear
 from morphmlp.tasks.classification.prediction import model_kind, run_views
 
-L2S = tuple(10.0**power for power in range(-2, 6))
+L2S = tuple(10.0**power for power in range(-1, 5))
 NUM_PARTS = 5  # held out in turn to choose among `L2S`
 MOST_ROWS_IN_TURN = 20_000  # of more rows, one part alone is held out, which then is large enough
 

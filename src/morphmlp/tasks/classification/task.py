@@ -66,10 +66,16 @@ class Classification(Task):
     def fit_probe(self, model: "MorphMLP", config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> str:
         from morphmlp.display.progress_bar import counting
         from morphmlp.distributed import is_main
+        from morphmlp.output import tell
+        from morphmlp.signals import Terminated
         from morphmlp.tasks.classification.probe import fit_probe
 
-        with counting(sets[0].unit, enabled=is_main(), lines=True) as progress:
-            return fit_probe(model, config, sets, progress=progress).describe(sets[0].unit)
+        try:
+            with counting(sets[0].unit, enabled=is_main(), lines=True) as progress:
+                return fit_probe(model, config, sets, progress=progress).describe(sets[0].unit)
+        except (KeyboardInterrupt, Terminated):
+            tell("the features that were computed so far are kept; the same command goes on from there")
+            raise
 
     def out_of_fold(self) -> Any:
         from morphmlp.tasks.classification import out_of_fold
