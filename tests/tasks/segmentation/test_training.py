@@ -125,7 +125,7 @@ def test_the_verbs_train_evaluate_and_segment(scenes: Path, tmp_path: Path):
 def test_what_cannot_be_trained_is_one_line(scenes: Path, tmp_path: Path, arguments: list[str], message: str):
     process = tiny.run_command(
         "train", scenes, "--out", tmp_path / "run", "--epochs", "1", "--workers", "0", "--arch.decoder_width", "8",
-        *arguments,
+        "--batch_size", "16", *arguments,
     )  # fmt: skip
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1].startswith("error: ")
