@@ -291,22 +291,7 @@ def labelled_samples(
     Raises:
         DataError: it is of another kind than the model's, or has other classes.
     """
-    return labelled_as(_read_part(data, split, lists, info), model, info, data=data, checkpoint=checkpoint)
-
-
-def labelled_as(
-    labelled: LabelledSet,
-    model: "MorphMLP | Runtime",
-    info: CheckpointInfo,
-    *,
-    data: str | Path,
-    checkpoint: str | Path,
-) -> LabelledSet:
-    """A set with its labels as numbers of the model's outputs.
-
-    Raises:
-        DataError: it is of another kind than the model's, or has other classes.
-    """
+    labelled = _read_part(data, split, lists, info)
     if labelled.kind != model_kind(model):
         raise DataError(
             f"{data} holds {labelled.unit}, but {checkpoint} is a model of {model_kind(model)}s ({model.config.name}); "

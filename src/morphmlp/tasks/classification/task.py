@@ -112,14 +112,14 @@ class Classification(Task):
 
     def review(
         self,
-        evaluation: "Evaluation | TimelineEvaluation",
+        evaluation: Any,
         checkpoint: str | Path,
         data: str | Path,
         *,
         split: str | None,
         options: Mapping[str, Any],
         execution: "Execution",
-    ) -> "Evaluation | TimelineEvaluation":
+    ) -> Any:
         from morphmlp.tasks.classification.evaluation import Evaluation
         from morphmlp.tasks.classification.review.asked import reviewed
 
@@ -129,13 +129,14 @@ class Classification(Task):
 
     def compare(
         self,
-        evaluation: "Evaluation",
+        evaluation: Any,
         train: "LabelledSet",
         *,
         split: SplitConfig,
         workers: int,
         progress: Callable[[int, int], None],
-    ) -> Compared:
+    ) -> Compared | None:
+        from morphmlp.tasks.classification.evaluation import Evaluation
         from morphmlp.tasks.classification.review.comparisons import (
             ADVICE,
             as_values,
@@ -143,6 +144,8 @@ class Classification(Task):
             three_comparisons,
         )
 
+        if not isinstance(evaluation, Evaluation):  # as one of several labels a sample
+            return None
         found = three_comparisons(evaluation, train, split=split, workers=workers, progress=progress)
         advice = [ADVICE] if found.not_beaten else []
         return Compared([*comparison_lines(found), *advice], as_values(found))
