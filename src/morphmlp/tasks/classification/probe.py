@@ -7,8 +7,8 @@ chosen on parts held out of the training samples; the validation samples have no
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from morphmlp.tasks.classification.prediction import model_kind, run_views
 
 L2S = tuple(10.0**power for power in range(-1, 5))
 NUM_PARTS = 5  # held out in turn to choose among `L2S`
+SMALL = 2**21  # numbers in all features, up to which one thread is quickest
 MOST_ROWS_IN_TURN = 20_000  # of more rows, one part alone is held out, which then is large enough
 
 
@@ -90,9 +91,10 @@ def fit_probe(
     num_views = config.input.num_clips * config.input.num_crops
     rows = _rows(samples, features, train.classes, num_views=num_views)
     held_out = _held_out_parts(samples, config, num_rows=len(rows.labels))
-    fits = [(_score(rows, held_out, l2=l2, num_classes=len(train.classes)), l2) for l2 in L2S]
-    (loss, top1), l2 = min(fits, key=lambda fit: fit[0][0])
-    put_into_head(model.head, fit_linear(rows.vectors, rows.labels, num_classes=len(train.classes), l2=l2))
+    with _threads_for(rows.vectors):
+        fits = [(_score(rows, held_out, l2=l2, num_classes=len(train.classes)), l2) for l2 in L2S]
+        (loss, top1), l2 = min(fits, key=lambda fit: fit[0][0])
+        put_into_head(model.head, fit_linear(rows.vectors, rows.labels, num_classes=len(train.classes), l2=l2))
     return ProbeFit(l2, top1, loss, int(sum(map(len, held_out))), len(samples), len(rows.labels))
 
 
@@ -228,6 +230,17 @@ def _held_out_parts(samples: Sequence[Sample], config: RunConfig, *, num_rows: i
     numbers = np.array(fold_numbers(labels, groups, num_folds=num_parts, seed=config.split.seed))
     num_tried = num_parts if num_rows <= MOST_ROWS_IN_TURN else 1
     return [np.flatnonzero(numbers == part).tolist() for part in range(num_tried)]
+
+
+@contextmanager
+def _threads_for(vectors: np.ndarray) -> Iterator[None]:
+    """One thread for small products: several of them wait for one another after each, for minutes on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if vectors.size <= SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _score(rows: Rows, parts: Sequence[Sequence[int]], *, l2: float, num_classes: int) -> tuple[float, float]:
