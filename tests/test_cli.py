@@ -520,7 +520,7 @@ def test_evaluation_shows_tables_and_leaves_files(
     assert "9 of 10 videos evaluated" in shown
     assert broken.name in "".join(shown.split())
     assert "moving_down" in shown
-    assert tiny.files_below(out) == ["confusion.png", "predictions.csv", "summary.json"]
+    assert tiny.files_below(out) == ["confusion.png", "index.html", "predictions.csv", "summary.json"]
 
 
 def test_json_is_all_there_is_on_standard_output(data: Path, checkpoint: Path, tmp_path: Path):

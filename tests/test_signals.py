@@ -157,9 +157,10 @@ def test_output_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]):
 
 def test_files_are_written_though_nobody_reads_the_output(checkpoint: Path, data: Path, tmp_path: Path):
     process = pipe_to_nobody("evaluate", checkpoint, data, "--workers", 0, "--out", tmp_path / "report")
-    where = f"summary.json, predictions.csv and confusion.png are in {tmp_path / 'report'}\n"
+    where = f"summary.json, predictions.csv, confusion.png and index.html are in {tmp_path / 'report'}\n"
     assert (process.returncode, process.stderr) == (0, where)  # standard error is still read
-    assert tiny.files_below(tmp_path / "report") == ["confusion.png", "predictions.csv", "summary.json"]
+    files = ["confusion.png", "index.html", "predictions.csv", "summary.json"]
+    assert tiny.files_below(tmp_path / "report") == files
     csv = tmp_path / "predictions.csv"
     process = pipe_to_nobody("predict", checkpoint, data / "val", "--workers", 0, "--csv", csv)
     assert (process.returncode, process.stderr) == (0, "")

@@ -128,7 +128,9 @@ def test_exported_models_predict_watch_and_are_evaluated_without_torch(
     loss = tiny.evaluate_checkpoint(calibrated, data, workers=0).loss()
     assert (evaluated[0], json.loads(evaluated[1])["loss"]) == (0, pytest.approx(loss, abs=1e-5))
     assert "confusion.png is not drawn: matplotlib is not installed" in evaluated[2]
-    assert evaluated[2].splitlines()[-1] == f"summary.json and predictions.csv are in {tmp_path / 'evaluation'}"
+    assert evaluated[2].splitlines()[-1] == (
+        f"summary.json, predictions.csv and index.html are in {tmp_path / 'evaluation'}"
+    )
     assert refused[0] == 1
     assert re.fullmatch(r"error: predict needs (torch|safetensors) for this, which is not installed: .*\n", refused[2])
 

@@ -21,10 +21,10 @@ def run(arguments: list[str]) -> int:
     options = _read_options(arguments)
 
     from morphmlp.analysis.data_check.check import check_data, results_folder
-    from morphmlp.analysis.data_check.copies import COPIES_ABOVE
     from morphmlp.analysis.data_check.tables import check_tables
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
+    from morphmlp.tasks.classification.copies import COPIES_ABOVE
 
     use_limits(options)
     plain = options.as_dict()

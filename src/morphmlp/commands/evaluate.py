@@ -18,7 +18,7 @@ from morphmlp.commands.parsing import (
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
-from morphmlp.tasks.classification.task import TIMELINE_FILES, TIMELINE_OPTIONS, timeline_report
+from morphmlp.tasks.classification.task import REVIEW_OPTIONS, TIMELINE_FILES, TIMELINE_OPTIONS, timeline_report
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import Task
 
@@ -49,6 +49,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_protocol(parser)
     add_cache(parser)
+    _add_review(parser)
     _add_timeline(parser)
     for task in TASKS.values():
         parser.add_class_arguments(
@@ -68,6 +69,28 @@ def run(arguments: list[str]) -> int:
     require_own_folder(out, files, what=f"{article} {kind}")
     _evaluate(task, options, own_options, out)
     return 0
+
+
+def _add_review(parser: Parser) -> None:
+    group = parser.add_argument_group("the page, index.html in --out")
+    group.add_argument(
+        "--baseline",
+        type=bool | None,
+        help="compare with a classifier of shrunk pixels, and look for copies: decodes up to 3,000 training files; "
+        "default: true, but for data at an address",
+    )
+    group.add_argument(
+        "--group_pattern",
+        type=str | None,
+        help="regular expression on the file name: files of one group, such as a speaker, count as one for the "
+        "intervals; default: as in training",
+    )
+    group.add_argument(
+        "--out_of_fold",
+        type=str | None,
+        metavar="FOLDS",
+        help="the folder of `train --folds`: look for wrong labels among its predictions",
+    )
 
 
 def _add_timeline(parser: Parser) -> None:
@@ -94,8 +117,8 @@ def _own_options(task: Task, given: dict[str, Any], checkpoint: str) -> dict[str
 def _require_fitting(values: dict[str, Any]) -> None:
     """Raises ConfigError where an option has no meaning with, or without, `--timeline`."""
     if values.get("timeline"):
-        if values.get("shuffle_frames"):
-            raise ConfigError("--shuffle_frames has no meaning with --timeline: leave one of them out")
+        if meaningless := [name for name in ("shuffle_frames", *REVIEW_OPTIONS) if name in values]:
+            raise ConfigError(f"--{meaningless[0]} has no meaning with --timeline: leave one of them out")
     elif alone := [f"--{name}" for name in TIMELINE_OPTIONS if name in values]:
         raise ConfigError(f"{', '.join(alone)}: of windows over whole recordings; give --timeline too, or leave it out")
 
@@ -108,12 +131,16 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
 
     with counting(task.unit, enabled=not options.json and is_main()) as progress:
         execution = Execution(options.device, options.precision, options.workers, progress, options.engine)
-        result = task.evaluate(
-            options.checkpoint, options.data, split=options.split, options=own_options, execution=execution
-        )
-    if not is_main():
-        return
-    report = timeline_report() if options.timeline else task.report()
+        asked = {"split": options.split, "options": own_options, "execution": execution}
+        result = task.evaluate(options.checkpoint, options.data, **asked)
+        if not is_main():
+            return
+        report = timeline_report() if options.timeline else task.report()
+        try:
+            result = task.review(result, options.checkpoint, options.data, **asked)
+        except BaseException:  # Ctrl-C, too: what was evaluated is not lost
+            report.write_evaluation(result, out)
+            raise
 
     def show() -> None:
         if options.json:

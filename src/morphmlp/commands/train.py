@@ -58,11 +58,26 @@ def run(arguments: list[str]) -> int:
     if isinstance(result, folds.FoldsResult):
         _show_folds(result, as_json=options.json)
         return 0
-    if options.json:
-        print_json(result.to_dict())
-        return 0
-    print(encodable(_ending(result)))
+    _show(result, options)
     return 0
+
+
+def _show(result: "TrainResult", options: Namespace) -> None:
+    """A run that is finished is shown, whatever becomes of the comparison: Ctrl-C then only ends that."""
+    from morphmlp.display.progress_bar import counting
+    from morphmlp.training.comparing import compare_finished
+
+    if not options.json:
+        print(encodable(_ending(result)), flush=True)
+    compared = None
+    try:
+        with counting(f"{result.unit} of simple means", enabled=not options.json) as progress:
+            compared = compare_finished(result, asked=options.baseline, progress=progress)
+    finally:
+        if options.json:
+            print_json(result.to_dict() | {"comparisons": None if compared is None else compared.values})
+    if compared is not None and not options.json:
+        print(encodable("\n".join(compared.lines)))
 
 
 def _resumed(options: Namespace) -> "TrainResult | FoldsResult":
@@ -172,6 +187,12 @@ def _parser() -> Parser:
         "auto: twice the median stretch",
     )
     add_cache(parser)
+    parser.add_argument(
+        "--baseline",
+        type=bool | None,
+        help="in the end, compare with the commonest class and a classifier of shrunk pixels, in the time of decoding "
+        "up to 5,000 files once; default: true, but for data at an address",
+    )
     parser.add_argument(
         "--folds",
         type=PositiveInt,
@@ -359,7 +380,7 @@ def _window(value: float | str) -> float:
 
 
 def _refuse_beside_resume(given: Namespace) -> None:
-    kept = ("out", "resume", "cache_gb")
+    kept = ("out", "resume", "cache_gb", "baseline")
     extra = [name for name, value in given.as_dict().items() if value is not None and name not in kept]
     if extra:
         raise ConfigError(f"--resume goes on as the run was configured; leave out {', '.join(sorted(extra))}")

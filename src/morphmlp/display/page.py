@@ -11,14 +11,42 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def inline(picture: "bytes | Image") -> str:
-    """A data URL of the bytes of a PNG or JPEG file or, as JPEG, of a picture."""
+_QUALITIES = (88, 75, 60, 40, 20)  # of a JPEG, tried in turn
+
+
+def inline(picture: "bytes | Image", *, most_bytes: int | None = None) -> str:
+    """A data URL of the bytes of a PNG or JPEG file or, as JPEG, of a picture.
+
+    Args:
+        most_bytes: of a JPEG, as far as a lower quality can reach it; None takes the best quality.
+    """
     if not isinstance(picture, bytes):
-        buffer = BytesIO()
-        picture.save(buffer, "JPEG", quality=88)
-        picture = buffer.getvalue()
+        picture = _jpeg(picture, most_bytes)
     kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def _jpeg(picture: "Image", most_bytes: int | None) -> bytes:
+    content = b""
+    for quality in _QUALITIES:
+        buffer = BytesIO()
+        picture.save(buffer, "JPEG", quality=quality)
+        content = buffer.getvalue()
+        if most_bytes is None or len(content) <= most_bytes:
+            break
+    return content
+
+
+def inline_drawing(png: bytes, *, most_px: int = 1400) -> str:
+    """A data URL of a drawing with at most so many pixels a side and 128 colours: a fraction of the bytes."""
+    from PIL import Image
+
+    with Image.open(BytesIO(png)) as opened:
+        drawing = opened.convert("RGB")
+    drawing.thumbnail((most_px, most_px), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    drawing.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return inline(buffer.getvalue())
 
 
 def escape(text: str) -> str:

@@ -36,7 +36,15 @@ def draw_reliability(
         for axes in grid[:, -1] if threshold is not None else ():
             axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         handles, names = grid[0, 0].get_legend_handles_labels()
-        canvas.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
+        canvas.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=min(3, 1 + len(panels)),
+            frameon=False,
+            labelcolor=INK,
+            fontsize=9,
+        )
         if threshold is not None:
             _name_threshold(grid[0, -1], threshold)
 

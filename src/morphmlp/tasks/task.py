@@ -141,6 +141,39 @@ class Task(ABC):
             CheckpointError, DataError: the data does not fit the checkpoint.
         """
 
+    def review(
+        self,
+        evaluation: Any,
+        checkpoint: str | Path,
+        data: str | Path,
+        *,
+        split: str | None,
+        options: Mapping[str, Any],
+        execution: "Execution",
+    ) -> Any:
+        """The evaluation with what there is to say beside its figures, such as what simple means reach.
+
+        Only the main process calls it. The arguments are those of `evaluate`. A task may have nothing to say.
+        """
+        return evaluation
+
+    def compare(
+        self,
+        evaluation: Any,
+        train: Any,
+        *,
+        split: SplitConfig,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> "Compared | None":
+        """An evaluation beside what simple means reach that learn from the training set; None where a task has none.
+
+        Args:
+            split: says which samples are of one group.
+            workers, progress: of the decoding.
+        """
+        return None
+
     @abstractmethod
     def report(self) -> "Report":
         """The task's module `report`, which shows evaluations."""
@@ -190,6 +223,14 @@ class Report(Protocol):
     def write_evaluation(evaluation: Any, folder: Path) -> None:
         """Writes `Task.output_files` into a folder."""
         ...
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A model beside simple means: lines for people, and plain values, ready for JSON."""
+
+    lines: list[str]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ MANIFEST_FILE = "manifest.json"
 class RunFolder:
     """The files of a run.
 
-    `config.json`, `environment.jsonl` (a line for each start), `log.jsonl`, `curves.png`, and no more than four
-    checkpoints: `best`, `last`, the one before it as `previous`, and `averaged` where averaged weights are kept aside.
+    `config.json`, `environment.jsonl` (a line for each start), `log.jsonl`, `curves.png`, `comparisons.json`,
+    and no more than four checkpoints: `best`, `last`, the one before it as `previous`, and `averaged` where averaged
+    weights are kept aside.
     """
 
     def __init__(self, path: str | Path):
@@ -72,6 +73,7 @@ class RunFolder:
         self.environment = self.path / "environment.jsonl"
         self.log = self.path / "log.jsonl"
         self.curves = self.path / "curves.png"
+        self.comparisons = self.path / "comparisons.json"
         self.tensorboard = self.path / "tensorboard"
         self.wandb = self.path / "wandb"
         self.aim = self.path / ".aim"
@@ -118,7 +120,7 @@ class RunFolder:
         checkpoints = (self.best, self.averaged, self.last, self.previous, *self._leftovers())
         for folder in (*checkpoints, *self._of_trackers):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.log, self.curves, self.environment, self.tracker_ids):
+        for file in (self.log, self.curves, self.comparisons, self.environment, self.tracker_ids):
             file.unlink(missing_ok=True)
 
     def discard_if_unsaved(self) -> None:

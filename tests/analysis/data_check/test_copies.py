@@ -10,9 +10,9 @@ import pytest
 import tiny
 import torch
 
-from morphmlp.analysis.data_check.copies import SIDE, _candidates, alike, mirrored, thumbnails
-from morphmlp.analysis.data_check.copies import Clips as CopiedClips
+from morphmlp.analysis.data_check.copies import thumbnails
 from morphmlp.data.sets.find import find_media
+from morphmlp.tasks.classification.copies import SIDE, alike
 
 
 def clip(seed: int, frames: int = 6) -> np.ndarray:
@@ -29,26 +29,10 @@ def test_a_brighter_a_mirrored_and_a_trimmed_clip_are_alike_and_another_is_not()
     assert alike(one, clip(1)) < 0.5
 
 
-def test_alike_is_the_mean_of_each_frames_best_match():
-    one, other = np.eye(4, SIDE**2)[:2], np.eye(4, SIDE**2)[1:4]
-    assert alike(one, other) == 0.5  # of the two frames of `one` the second is in `other`; of the three only a third
-
-
-def test_a_mirrored_thumbnail_is_mirrored_row_by_row():
-    assert mirrored(np.arange(SIDE**2))[: SIDE + 1].tolist() == [*range(SIDE - 1, -1, -1), 2 * SIDE - 1]
-
-
 def test_a_frame_of_one_colour_is_like_no_other():
     black = thumbnails(torch.zeros(1, 3, 2, 32, 32))[0]
     assert not black.any()
     assert alike(black, black) == 0
-
-
-def test_pairs_of_one_split_and_label_are_none(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("morphmlp.analysis.data_check.copies.BLOCK", 2)
-    frames = np.stack([clip(0)] * 5)
-    found = list(_candidates(CopiedClips(frames, np.ones((5, 1)), np.array([0, 0, 1, 1, 2]))))
-    assert sorted(found) == [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4), (2, 4), (3, 4)]
 
 
 @pytest.fixture(scope="module")

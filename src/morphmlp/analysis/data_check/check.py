@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from morphmlp.analysis.data_check.copies import COPIES_ABOVE, extractor_for_copies, with_copies
+from morphmlp.analysis.data_check.copies import extractor_for_copies, with_copies
 from morphmlp.analysis.data_check.examine import Depth, examine
 from morphmlp.analysis.data_check.inventory import take_inventory
 from morphmlp.analysis.data_check.journal import Journal, stamp_of
@@ -23,6 +23,7 @@ from morphmlp.data.media.remote import remote_file
 from morphmlp.data.media.sources import num_bytes
 from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
+from morphmlp.tasks.classification.copies import COPIES_ABOVE
 
 JOURNAL = "journal.jsonl"
 OUTPUT_FILES = (*RESULT_FILES, JOURNAL)

@@ -18,6 +18,7 @@ from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.batches.views import ArrayBatches, BrokenSample
 from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import Source
+from morphmlp.data.media.stretches import StretchWindow
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers, described
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from morphmlp.models.morphmlp import MorphMLP
+    from morphmlp.tasks.classification.review.review import Review
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class SamplePrediction:
         probabilities: `[classes]`, the views joined.
         view_ranks: `[views]`, the rank of the label in each view, 0 for the most probable class; None if unknown.
         note: what is missing of a video that was cut off or damaged; None of others.
+        window: as of `Sample`.
     """
 
     path: Source
@@ -61,6 +64,12 @@ class SamplePrediction:
     probabilities: np.ndarray
     view_ranks: np.ndarray | None = None
     note: str | None = None
+    window: StretchWindow | None = None
+
+    @property
+    def sample(self) -> Sample:
+        """What was predicted."""
+        return Sample(self.path, self.label, self.window)
 
     def top(self, k: int) -> list[int]:
         """The k most probable classes, best first."""
@@ -83,6 +92,7 @@ class Evaluation:
         note: how labels met classes where that was not by name, for people; "" where it was.
         threshold: the least probability of the best class with which the checkpoint answers; None always answers. Only
             `share_refused` and `precision_of_rest` know it.
+        review: what there is to say beside the figures; None where nobody asked for it.
     """
 
     labels: list[str]
@@ -91,6 +101,7 @@ class Evaluation:
     unit: str = "videos"
     note: str = ""
     threshold: float | None = None
+    review: "Review | None" = None
 
     def accuracy(self, k: int = 1) -> float:
         """Share of samples whose label is among the k most probable classes; NaN without samples."""
@@ -231,7 +242,7 @@ def _prediction(sample: Sample, result: "ViewProbabilities | BrokenSample") -> S
     if isinstance(result, BrokenSample):
         return result
     ranks = label_ranks(result.views, sample.label)
-    return SamplePrediction(sample.path, sample.label, result.joined, ranks, result.note)
+    return SamplePrediction(sample.path, sample.label, result.joined, ranks, result.note, sample.window)
 
 
 def label_ranks(probabilities: np.ndarray, label: int) -> np.ndarray:

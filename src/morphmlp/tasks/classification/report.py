@@ -55,6 +55,7 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
         )
     if evaluation.note:
         lines.append(evaluation.note)
+    lines += _review_lines(evaluation)
     rows = evaluation.per_class()
     if without := sum(row["samples"] == 0 for row in rows):
         lines.append(f"{without} of {len(rows)} classes have no {evaluation.unit} here")
@@ -63,6 +64,17 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
         Text(encodable("\n".join(lines))),
         *class_tables(rows, columns, rank="recall", what=f"with {evaluation.unit}"),
     ]
+
+
+def _review_lines(evaluation: Evaluation) -> list[str]:
+    """The interval of the accuracy, and the model beside the baselines."""
+    if (review := evaluation.review) is None:
+        return []
+    from morphmlp.tasks.classification.review.comparisons import comparison_lines
+
+    if review.comparisons is None:
+        return [f"no comparison with simple means: {review.why_alone}"]
+    return comparison_lines(review.comparisons)
 
 
 def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
@@ -92,15 +104,25 @@ def _file_rows(file: str, answer: str, top: Sequence[tuple[str, float]]) -> "lis
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Writes `summary.json`, `predictions.csv` and, where matplotlib is installed, `confusion.png` into a folder."""
+    """Writes `summary.json`, `predictions.csv`, `index.html` and, where matplotlib is installed, `confusion.png`.
+
+    The page needs a review; without one it is not written.
+    """
     write_summary(evaluation, folder / "summary.json")
     write_predictions(evaluation, folder / "predictions.csv")
     picture = folder / "confusion.png"
     if can_draw():
         plot_confusion(evaluation, picture)
+    else:
+        picture.unlink(missing_ok=True)  # of an earlier evaluation
+        tell(f"{picture.name} is not drawn: matplotlib is not installed (pip install matplotlib)")
+    page = folder / "index.html"
+    if evaluation.review is None:
+        page.unlink(missing_ok=True)  # of an earlier evaluation
         return
-    picture.unlink(missing_ok=True)  # of an earlier evaluation
-    tell(f"{picture.name} is not drawn: matplotlib is not installed (pip install matplotlib)")
+    from morphmlp.tasks.classification.review.page import write_page
+
+    write_page(evaluation, evaluation.review, picture if picture.exists() else None, page)
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
@@ -134,6 +156,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "top5_single_view": evaluation.view_accuracy(5),
         "loss": evaluation.loss(),
         **_refusal(evaluation),
+        **_review(evaluation),
         "classes": evaluation.per_class(),
         "not_evaluated": [{"path": str(path), "reason": reason} for path, reason in evaluation.broken],
         "incomplete": [{"path": str(path), "note": note} for path, note in evaluation.incomplete],
@@ -149,6 +172,14 @@ def _refusal(evaluation: Evaluation) -> dict[str, float]:
         "share_refused": evaluation.share_refused(),
         "precision_of_rest": evaluation.precision_of_rest(),
     }
+
+
+def _review(evaluation: Evaluation) -> dict[str, Any]:
+    if evaluation.review is None:
+        return {}
+    from morphmlp.tasks.classification.review.review import review_values
+
+    return {"review": review_values(evaluation.review)}
 
 
 def write_summary(evaluation: Evaluation, path: str | Path) -> None:

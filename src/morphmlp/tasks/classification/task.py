@@ -1,12 +1,12 @@
 """Classification, as the rest of the package sees it; torch is imported where it is used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from morphmlp.config import ListConfig, RunConfig, SplitConfig
-from morphmlp.tasks.task import Report, Task, TrainingTask
+from morphmlp.tasks.task import Compared, Report, Task, TrainingTask
 
 if TYPE_CHECKING:
     from morphmlp.data.sets.labelled import LabelledSet
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 TIMELINE_OPTIONS = ("length", "step", "threshold", "low", "shortest")  # of `evaluate --timeline`
+REVIEW_OPTIONS = ("baseline", "group_pattern", "out_of_fold")  # of `evaluate` without `--timeline`
 TIMELINE_FILES = ("summary.json", "segments.csv", "timelines.html", "timelines")  # what it writes
 
 
@@ -31,8 +32,17 @@ class Classification(Task):
     default_models: ClassVar = {"video": "morphmlp_video_nano", "image": "morphmlp_image_nano"}
     reading_part = "lists"
     reading = ListConfig
-    options = ("lists", "clips", "crops", "aggregation", "shuffle_frames", "timeline", *TIMELINE_OPTIONS)
-    output_files = ("summary.json", "predictions.csv", "confusion.png")
+    options = (
+        "lists",
+        "clips",
+        "crops",
+        "aggregation",
+        "shuffle_frames",
+        "timeline",
+        *TIMELINE_OPTIONS,
+        *REVIEW_OPTIONS,
+    )
+    output_files = ("summary.json", "predictions.csv", "confusion.png", "index.html")
     unit = "files"
 
     def recognises(self, data: str | Path) -> bool:
@@ -99,6 +109,46 @@ class Classification(Task):
 
         shuffle_frames = options.get("shuffle_frames", False)
         return evaluate_checkpoint(checkpoint, data, shuffle_frames=shuffle_frames, **protocol)
+
+    def review(
+        self,
+        evaluation: Any,
+        checkpoint: str | Path,
+        data: str | Path,
+        *,
+        split: str | None,
+        options: Mapping[str, Any],
+        execution: "Execution",
+    ) -> Any:
+        from morphmlp.tasks.classification.evaluation import Evaluation
+        from morphmlp.tasks.classification.review.asked import reviewed
+
+        if not isinstance(evaluation, Evaluation):
+            return evaluation
+        return reviewed(evaluation, checkpoint, data, split=split, options=options, execution=execution)
+
+    def compare(
+        self,
+        evaluation: Any,
+        train: "LabelledSet",
+        *,
+        split: SplitConfig,
+        workers: int,
+        progress: Callable[[int, int], None],
+    ) -> Compared | None:
+        from morphmlp.tasks.classification.evaluation import Evaluation
+        from morphmlp.tasks.classification.review.comparisons import (
+            ADVICE,
+            as_values,
+            comparison_lines,
+            three_comparisons,
+        )
+
+        if not isinstance(evaluation, Evaluation):  # as one of several labels a sample
+            return None
+        found = three_comparisons(evaluation, train, split=split, workers=workers, progress=progress)
+        advice = [ADVICE] if found.not_beaten else []
+        return Compared([*comparison_lines(found), *advice], as_values(found))
 
     def report(self) -> Report:
         from morphmlp.tasks.classification import report

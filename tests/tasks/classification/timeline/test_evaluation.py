@@ -266,6 +266,8 @@ def test_the_command_writes_and_prints_the_figures(data: Path, checkpoint: Path,
     [
         (["--length", 2], "--length: of windows over whole recordings; give --timeline too"),
         (["--timeline", "--shuffle_frames"], "--shuffle_frames has no meaning with --timeline"),
+        (["--timeline", "--baseline", "false"], "--baseline has no meaning with --timeline"),
+        (["--timeline", "--group_pattern", "x"], "--group_pattern has no meaning with --timeline"),
     ],
 )
 def test_options_that_do_not_fit_one_another_are_refused(

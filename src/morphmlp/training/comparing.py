@@ -1,0 +1,55 @@
+"""The end of a run: what the model is worth beside simple means, on the same validation part."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from morphmlp.data.media.remote import remote_file
+from morphmlp.files import replace_json
+from morphmlp.formatting import one_line
+from morphmlp.inference.device import show_nothing
+from morphmlp.output import tell
+from morphmlp.tasks.registry import TASKS
+from morphmlp.tasks.task import Compared
+from morphmlp.training.run import TrainResult, read_sets
+from morphmlp.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from morphmlp.config import RunConfig
+
+
+def compare_finished(
+    result: TrainResult, *, asked: bool | None = None, progress: Callable[[int, int], None] = show_nothing
+) -> Compared | None:
+    """Compares a finished run with simple means, and writes that into its folder as `comparisons.json`.
+
+    Nothing that goes wrong here is an error: the run is finished and kept. Its reason is told.
+
+    Args:
+        asked: False skips it; None skips it for data at an address, which would be fetched once more.
+        progress: called with the files decoded and all files.
+
+    Returns:
+        None where it was skipped, the task has nothing simple to be compared with, or it failed.
+    """
+    folder = RunFolder(result.best.parent)
+    folder.comparisons.unlink(missing_ok=True)  # of an earlier end of the run
+    if asked is False or result.evaluation is None:
+        return None
+    try:
+        config = folder.read_config()
+        if asked is None and remote_file(config.data):
+            return None
+        found = _compare(config, result, progress)
+        if found is not None:
+            replace_json(folder.comparisons, found.values)
+        return found
+    except Exception as error:  # whatever it is, hours of training are not to end in a traceback
+        tell(f"the run is complete, but was not compared with simple means: {type(error).__name__}: {one_line(error)}")
+        return None
+
+
+def _compare(config: "RunConfig", result: TrainResult, progress: Callable[[int, int], None]) -> Compared | None:
+    train_set, _ = read_sets(config)
+    return TASKS[config.model.task].compare(
+        result.evaluation, train_set, split=config.split, workers=config.train.workers, progress=progress
+    )
