@@ -5,6 +5,7 @@ writes `é` as two characters). Numbers match numbers by their value, in whateve
 `10` are in the order 0, 1, 10, 2 of text.
 """
 
+import difflib
 import re
 import unicodedata
 from collections import Counter
@@ -48,6 +49,17 @@ def _plain(name: str) -> str:
     if _NUMBER.fullmatch(name):
         return name.lstrip("0") or "0"
     return composed(re.sub(r"[\s_]+", " ", re.sub(r"[\[\]]", "", name)).strip())
+
+
+def near_names(unknown: Sequence[str], classes: Sequence[str]) -> str:
+    """The end of a message about unknown names: the classes that look like them, "" where none does.
+
+    >>> near_names(["runing", "flying"], ["jumping", "running"])
+    "; did you mean 'running'?"
+    """
+    pairs = [(name, difflib.get_close_matches(_plain(name), classes, n=1, cutoff=0.8)) for name in unknown[:10]]
+    found = list(dict.fromkeys(near[0] for _, near in pairs if near))
+    return f"; did you mean {', '.join(map(repr, found[:3]))}?" if found else ""
 
 
 def places_of_numbers(numbers: Sequence[int], classes: Sequence[str], *, first: int) -> list[int | None]:

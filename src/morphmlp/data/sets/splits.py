@@ -14,11 +14,13 @@ from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source, sort_key
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.matching import near_names
 from morphmlp.data.sets.recordings import by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 SPLITS = ("train", "val", "test")
+_NO_CLASS = -1  # of the samples of a multi-label set that show none
 
 Key = TypeVar("Key", bound=Hashable)
 AnySet = TypeVar("AnySet", bound=Any)  # a LabelledSet, or another dataclass with `samples` that have a `path`
@@ -57,19 +59,25 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
     """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
 
     Where there are stretches, a recording is on one side with all of its stretches; a class that is in one recording
-    only is then in the training part alone, and the note of both parts says so.
+    only is then in the training part alone, and the note of both parts says so. So it is with a class of one sample in
+    a multi-label set.
 
     Raises:
         DataError: a class has one file only, a name does not fit the pattern, or a class is missing on one side.
     """
     if config.group_pattern is None and any(isinstance(sample.path, Stretch) for sample in whole.samples):
         return _split_recordings(whole, config, source=source)
-    counts = Counter(sample.label for sample in whole.samples)
-    single = [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    if config.group_pattern is None and whole.multi_label:
+        return _split_multi_label(whole, config, source=source)
+    counts = _class_counts(whole.samples)
+    single = (
+        [] if whole.multi_label else [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    )
     if single:
         raise DataError(
             f"{source}: one {whole.kind} only in {shortened(single)}: it cannot be in both the training and the "
-            f"validation part; add {whole.unit}, remove the class, or give train and val folders"
+            f"validation part{near_names(single, [name for name in whole.classes if name not in single])}; add "
+            f"{whole.unit}, remove the class, or give train and val folders"
         )
     if config.group_pattern is None:
         held_out = _draw_by_class(whole.samples, config)
@@ -77,7 +85,7 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
         held_out = _draw_groups(whole.samples, config)
     train, val = without_and_with(whole, held_out)
     for part, name in ((train, "training"), (val, "validation")):
-        present = {sample.label for sample in part.samples}
+        present = _class_counts(part.samples)
         missing = [whole.classes[label] for label in counts if label not in present]
         if missing:
             raise DataError(
@@ -94,10 +102,9 @@ def _split_recordings(whole: LabelledSet, config: SplitConfig, *, source: str) -
             f"{source}: all {len(whole.samples)} stretches are of one recording ({Path(whole.samples[0].path)}), and a "
             "recording is on one side of a split; add recordings, or give train and val lists"
         )
-    held_out = draw_recordings([Counter(sample.label for sample in group) for group in recordings], config)
+    held_out = draw_recordings([_class_counts(group) for group in recordings], config)
     train, val = without_and_with(whole, {sample.path for i in held_out for sample in recordings[i]})
-    present = {sample.label for sample in val.samples}
-    missing = [name for label, name in enumerate(whole.classes) if label not in present]
+    missing = _missing(val)
     if not val.samples:
         raise DataError(
             f"{source}: no recording can be held out, as each has a class that no other has; add recordings, or give "
@@ -108,6 +115,66 @@ def _split_recordings(whole: LabelledSet, config: SplitConfig, *, source: str) -
         note += f", which has none of {shortened(missing)}: no other recording could be held out"
     note = joined_notes(whole.note, note)
     return replace(train, note=note), replace(val, note=note)
+
+
+def _split_multi_label(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
+    samples = sorted(whole.samples, key=lambda sample: sort_key(sample.path))
+    if len(samples) < 2:
+        raise DataError(f"{source}: it holds one {whole.kind}, which cannot be in both parts; add {whole.unit}")
+    drawn = draw_stratified([sample.classes for sample in samples], config)
+    train, val = without_and_with(whole, {samples[i].path for i in drawn})
+    if missing := _missing(val):
+        note = joined_notes(whole.note, f"the validation part has no {whole.kind} of {shortened(missing)}")
+        return replace(train, note=note), replace(val, note=note)
+    return train, val
+
+
+def draw_stratified(classes: Sequence[Sequence[int]], config: SplitConfig) -> set[int]:
+    """Which samples are held out, by the classes of each, so that each class is on both sides in the same proportion.
+
+    This is iterative stratification (Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011,
+    Algorithm 1) for two parts: of the classes that are left, the one with the fewest samples is dealt out first, each
+    sample to the part that wants it most. A class of two samples or more is wanted at least once on each side. Samples
+    without a class come last.
+
+    >>> sorted(draw_stratified([(0,), (0,), (0, 1), (1,), (), ()], SplitConfig(val_fraction=0.5)))
+    [1, 3, 5]
+    """
+    order = np.random.default_rng(config.seed).permutation(len(classes)).tolist()
+    members: dict[int, list[int]] = defaultdict(list)
+    for i in order:
+        for label in classes[i] or (_NO_CLASS,):
+            members[label].append(i)
+    wanted = {label: max(config.val_fraction * len(m), 1.0 if len(m) > 1 else 0.0) for label, m in members.items()}
+    left = {label: len(m) - wanted[label] for label, m in members.items()}  # what the training part wants
+    open_members = {label: len(m) for label, m in members.items()}
+    held_out: set[int] = set()
+    dealt: set[int] = set()
+    while open_members:
+        label = min(open_members, key=lambda label: (label == _NO_CLASS, open_members[label], label))
+        for i in members[label]:
+            if i in dealt:
+                continue
+            dealt.add(i)
+            part = wanted if wanted[label] > left[label] else left
+            if part is wanted:
+                held_out.add(i)
+            for other in classes[i] or (_NO_CLASS,):
+                part[other] -= 1
+                if other in open_members:
+                    open_members[other] -= 1
+        del open_members[label]
+    return held_out
+
+
+def _class_counts(samples: Iterable[Sample]) -> Counter[int]:
+    return Counter(label for sample in samples for label in sample.classes)
+
+
+def _missing(part: LabelledSet) -> list[str]:
+    """The names of the classes that no sample shows."""
+    present = _class_counts(part.samples)
+    return [name for label, name in enumerate(part.classes) if label not in present]
 
 
 def draw_recordings(counts: Sequence[Counter[int]], config: SplitConfig) -> set[int]:
