@@ -70,4 +70,4 @@ class RunRecord:
         }
         if scores is not None:
             summary |= {f"val_{task.metric}": scores.figures[task.metric], f"val_{task.unit}": scores.evaluated}
-        return CheckpointInfo(input=config.input, labels=list(task.classes), training=summary)
+        return CheckpointInfo(input=config.input, labels=list(task.classes), training=summary, **task.answers())

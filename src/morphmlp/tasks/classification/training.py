@@ -18,11 +18,12 @@ from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
-from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import rank, world_size
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import evaluate
+from morphmlp.tasks.classification.losses import class_weights, soft_cross_entropy
 from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
 from morphmlp.tasks.classification.task import Classification
 from morphmlp.tasks.task import Scores, fingerprint
@@ -39,11 +40,12 @@ class ClassificationTask:
         self.unit = self.train_set.unit
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
-        self.train_labels = [sample.label for sample in self.train_set.samples]
+        self.train_labels = [] if self.train_set.multi_label else [sample.label for sample in self.train_set.samples]
         self.notes = _notes(self.train_set, self.val_set, config)
         self.num_val = len(self.val_set.samples)
         samples = self.train_set.samples
-        self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{s.label}" for s in samples)
+        self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{_text(s)}" for s in samples)
+        self.class_weights = self._class_weights()
         self.mixer = ClipMixer(config.train.augment, config.model.num_classes)
         one_view = with_protocol(config.input, num_clips=1, num_crops=1)
         self.val_loader = make_test_loader(
@@ -57,9 +59,12 @@ class ClassificationTask:
         """How long the samples are, which is how long a window of a recording should be."""
         return {} if self._median_s is None else {MEDIAN_DURATION: round(self._median_s, 3)}
 
+    def answers(self) -> dict[str, Any]:
+        return {}
+
     @cached_property
     def _median_s(self) -> float | None:
-        samples = [sample for sample in self.train_set.samples if self.classes[sample.label] != NOTHING]
+        samples = [s for s in self.train_set.samples if NOTHING not in (self.classes[label] for label in s.classes)]
         return median_duration_s([sample.path for sample in samples]) if self.unit == "videos" else None
 
     def loader(self, batches: Sampler[list[int]]) -> DataLoader:
@@ -82,8 +87,21 @@ class ClassificationTask:
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         clips, soft_labels = self.mixer(batch.clips.to(device), batch.labels.to(device))
-        smoothing = self.config.train.augment.label_smoothing
-        return soft_cross_entropy(model(clips), soft_labels, label_smoothing=smoothing)
+        return self._loss(model(clips), soft_labels)
+
+    def _class_weights(self) -> Tensor | None:
+        """What the classes count in the loss."""
+        return class_weights(self.config.train.class_weights, self.train_labels, len(self.classes))
+
+    def _loss(self, logits: Tensor, soft_labels: Tensor) -> Tensor:
+        settings = self.config.train
+        return soft_cross_entropy(
+            logits,
+            soft_labels,
+            label_smoothing=settings.augment.label_smoothing,
+            class_weights=None if self.class_weights is None else self.class_weights.to(logits.device),
+            focal=settings.focal,
+        )
 
     def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
         execution = Execution(precision=self.config.train.precision, progress=progress)
@@ -109,6 +127,11 @@ def _notes(train_set: LabelledSet, val_set: LabelledSet, config: RunConfig) -> l
     return notes
 
 
+def _text(sample: Sample) -> str:
+    """The classes of a sample, as the fingerprint has them."""
+    return str(sample.label) if sample.labels is None else "|".join(map(str, sample.labels))
+
+
 def _place(source: Source, data: str) -> str:
     """A sample's path within the data; of a part of a frame folder with the part."""
     part = part_of(source)
@@ -117,6 +140,8 @@ def _place(source: Source, data: str) -> str:
 
 class ClipMixer:
     """Mixup and cutmix on clips: `[B, 3, T, H, W]` and labels `[B]` -> clips and soft labels `[B, classes]`.
+
+    Labels of a multi-label set are rows of 0 and 1, `[B, classes]`, and are mixed as they are.
 
     torchvision's transforms cut the last two axes of images, so time is folded into the channels for them.
     """
@@ -134,11 +159,6 @@ class ClipMixer:
 
     def __call__(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.mix is None or len(labels) < 2:
-            return clips, F.one_hot(labels, self.num_classes).float()
+            return clips, (labels if labels.ndim == 2 else F.one_hot(labels, self.num_classes)).float()
         images, soft_labels = self.mix(clips.flatten(1, 2), labels)
         return images.unflatten(1, clips.shape[1:3]), soft_labels
-
-
-def soft_cross_entropy(logits: Tensor, soft_labels: Tensor, *, label_smoothing: float) -> Tensor:
-    """Cross-entropy with labels `[B, classes]` that sum to one, in float32."""
-    return F.cross_entropy(logits.float(), soft_labels, label_smoothing=label_smoothing)
