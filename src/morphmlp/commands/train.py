@@ -13,7 +13,7 @@ from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parse
 from morphmlp.config import InputConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
-from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
+from morphmlp.tasks.registry import figure_names, readings, task_of_data
 
 if TYPE_CHECKING:
     from morphmlp.training.run import TrainResult
@@ -124,8 +124,8 @@ def _parser() -> Parser:
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
     )
     parser.add_class_arguments(SplitConfig, "split")
-    for task in TASKS.values():
-        parser.add_class_arguments(task.reading, task.reading_part)
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
     parser.show_first(*FIRST_SCREEN)
     return parser
 
@@ -208,8 +208,7 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
         plain["lists"]["background"] = options.background
     if options.window is not None:
         plain["lists"]["window"] = _window(options.window)
-    readings = [task.reading_part for task in TASKS.values()]
-    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
+    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings())}
     recipe |= {name: named.get(name) for name in ("model", "init", "input")}
     task = task_of_data(options.data)
     reading = task.reading.from_dict(plain[task.reading_part])

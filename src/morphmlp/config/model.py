@@ -108,6 +108,11 @@ class ModelConfig(Config):
         return round(width * self.mlp_ratio)
 
     @property
+    def multi_label(self) -> bool:
+        """Whether the outputs are yes or no for each class, so that a clip may have several, or none."""
+        return self.task == "multi_label"
+
+    @property
     def num_steps(self) -> int:
         """Temporal tokens a position, T', as the stem halves the frames."""
         return math.ceil(self.frames / 2)

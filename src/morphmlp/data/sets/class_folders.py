@@ -27,8 +27,8 @@ class ClassFolders(Layout[Path]):
     def read(self, found: Path, place: Place) -> LabelledSet:
         if place.lists.multi_label:
             raise DataError(
-                f"{found}: class folders give each file one class; several labels need a list of path and labels, "
-                "or leave out --lists.multi_label"
+                f"{found}: class folders give each file one class; a multi-label classifier needs a list of files with "
+                "all of their labels"
             )
         whole = read_class_folders(found, frame_folders=place.lists.frame_folders)
         names = find_class_names(place.lists.labels, [])

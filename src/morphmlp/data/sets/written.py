@@ -63,7 +63,7 @@ def labelled_set(
         if entry.more or not entry.label:
             raise DataError(
                 f"{origin}, {entry.where}: {len(entry.more) + bool(entry.label)} labels of {entry.path}, where each "
-                "video or image has one; give --lists.multi_label true if it may have several, or none"
+                "video or image has one; several, or none, are for a multi-label classifier (--lists.multi_label true)"
             )
     classes_of, labels = _counted(entries, origin=origin, names=names, first_label=first_label, training=training)
     samples = _without_duplicates(entries, labels, origin=origin)
