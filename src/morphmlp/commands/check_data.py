@@ -98,4 +98,5 @@ def _say_where(report: "CheckReport", folder: str) -> None:
     elif report.clean:
         names = " and ".join(path.name for path in report.clean)
         rest = f", without the {len(report.broken):,} broken" if report.broken else ""
-        tell(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}")
+        several = " --lists.multi_label true" if report.multi_label else ""
+        tell(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}{several}")

@@ -305,8 +305,8 @@ def _require_sort(asked: bool | None, checkpoint: str | Path, *, multi_label: bo
     if asked is not None and asked != multi_label:
         names = "gives any number of classes" if multi_label else "names one class"
         raise ConfigError(
-            f"--lists.multi_label is {asked}, but {checkpoint} {names} for each video or image; leave it out, or give a "
-            f"checkpoint that was trained on {'one label' if multi_label else 'several labels'} a row"
+            f"--lists.multi_label is {asked}, but {checkpoint} {names} for each video or image; leave it out, or give "
+            f"a checkpoint that was trained on {'one label' if multi_label else 'several labels'} a row"
         )
 
 
@@ -314,7 +314,7 @@ def _refuse_single_labels(labelled: LabelledSet, *, data: str | Path, checkpoint
     """A list of one label each counts all other classes as absent: whoever knows that they are has to say it."""
     if all(len(sample.classes) == 1 for sample in labelled.samples):
         raise DataError(
-            f"{data} has one label for each of its {labelled.unit}, but {checkpoint} is a multi-label classifier, which "
+            f"{data} has one label for each {labelled.kind}, but {checkpoint} is a multi-label classifier, which "
             "is wrong wherever it finds a class that is not listed; give --lists.multi_label true if all are listed"
         )
 

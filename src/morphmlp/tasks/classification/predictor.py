@@ -57,7 +57,7 @@ class Prediction:
             ((label, probability),) = self.top(1)
             return [label] if is_answered(probability, self.threshold) else []
         order = np.argsort(-self.probabilities, kind="stable")
-        return [self.labels[i] for i in order if self.probabilities[i] >= self.thresholds[i]]
+        return [self.labels[i] for i in order if float(self.probabilities[i]) >= self.thresholds[i]]
 
     @property
     def answer(self) -> str:

@@ -1,4 +1,4 @@
-"""Evaluations of multi-label classifiers for people and for programs: tables, csv, JSON and a picture of the classes."""
+"""Evaluations of multi-label classifiers for people and programs: tables, csv, JSON and a picture of the classes."""
 
 import csv
 import math

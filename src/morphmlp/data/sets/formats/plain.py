@@ -98,7 +98,7 @@ def _comma_rows(file: ListFile, delimiter: str) -> list[ListRow]:
             hint = (
                 "; stretches need a header, such as video,label,start,end, and several labels --lists.multi_label true"
                 if len(cells) > 2
-                else ""
+                else "; a row may lack a label with --lists.multi_label true"
             )
             reason = f"{shown(cells)} is not {expected}: two values, both filled{hint}"
             raise file.refused(f"row {number}", reason)
