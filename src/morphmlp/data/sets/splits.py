@@ -123,6 +123,11 @@ def _split_multi_label(whole: LabelledSet, config: SplitConfig, *, source: str) 
         raise DataError(f"{source}: it holds one {whole.kind}, which cannot be in both parts; add {whole.unit}")
     drawn = draw_stratified([sample.classes for sample in samples], config)
     train, val = without_and_with(whole, {samples[i].path for i in drawn})
+    if not val.samples:
+        raise DataError(
+            f"{source}: no {whole.kind} can be held out, as each has a class that no other has; add {whole.unit}, or "
+            "give train and val lists"
+        )
     if missing := _missing(val):
         note = joined_notes(whole.note, f"the validation part has no {whole.kind} of {shortened(missing)}")
         return replace(train, note=note), replace(val, note=note)
@@ -134,36 +139,34 @@ def draw_stratified(classes: Sequence[Sequence[int]], config: SplitConfig) -> se
 
     This is iterative stratification (Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011,
     Algorithm 1) for two parts: of the classes that are left, the one with the fewest samples is dealt out first, each
-    sample to the part that wants it most. A class of two samples or more is wanted at least once on each side. Samples
-    without a class come last.
+    sample to the part that wants it most. A class of two samples or more is wanted at least once on each side, and
+    every class stays in training. Samples without a class come last.
 
     >>> sorted(draw_stratified([(0,), (0,), (0, 1), (1,), (), ()], SplitConfig(val_fraction=0.5)))
-    [1, 3, 5]
+    [2, 4]
     """
     order = np.random.default_rng(config.seed).permutation(len(classes)).tolist()
-    members: dict[int, list[int]] = defaultdict(list)
-    for i in order:
-        for label in classes[i] or (_NO_CLASS,):
-            members[label].append(i)
-    wanted = {label: max(config.val_fraction * len(m), 1.0 if len(m) > 1 else 0.0) for label, m in members.items()}
-    left = {label: len(m) - wanted[label] for label, m in members.items()}  # what the training part wants
-    open_members = {label: len(m) for label, m in members.items()}
+    of = [tuple(own) or (_NO_CLASS,) for own in classes]
+    members = {label: [i for i in order if label in of[i]] for label in {label for own in of for label in own}}
+    kept, open_members = ({label: len(found) for label, found in members.items()} for _ in range(2))
+    val_wants = {label: max(config.val_fraction * n, 1.0 if n > 1 else 0.0) for label, n in kept.items()}
+    train_wants = {label: n - val_wants[label] for label, n in kept.items()}
     held_out: set[int] = set()
     dealt: set[int] = set()
     while open_members:
-        label = min(open_members, key=lambda label: (label == _NO_CLASS, open_members[label], label))
-        for i in members[label]:
+        rarest = min(open_members, key=lambda label: (label == _NO_CLASS, open_members[label], label))
+        for i in members[rarest]:
             if i in dealt:
                 continue
+            is_held = val_wants[rarest] > train_wants[rarest] and all(kept[label] > 1 for label in of[i])
+            held_out |= {i} if is_held else set()
             dealt.add(i)
-            part = wanted if wanted[label] > left[label] else left
-            if part is wanted:
-                held_out.add(i)
-            for other in classes[i] or (_NO_CLASS,):
-                part[other] -= 1
-                if other in open_members:
-                    open_members[other] -= 1
-        del open_members[label]
+            for label in of[i]:
+                (val_wants if is_held else train_wants)[label] -= 1
+                kept[label] -= is_held
+                if label in open_members:
+                    open_members[label] -= 1
+        del open_members[rarest]
     return held_out
 
 

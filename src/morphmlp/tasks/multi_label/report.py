@@ -10,7 +10,7 @@ import numpy as np
 
 from morphmlp.data.media.stretches import stretch_columns
 from morphmlp.data.sets.written import SEPARATOR
-from morphmlp.display.style import ACCENT, INK, MUTED, can_draw, drawable, figure
+from morphmlp.display.style import ACCENT, INK, can_draw, drawable, figure
 from morphmlp.display.tables import class_tables
 from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import csv_path, csv_text, encodable, percent, shortened
@@ -145,13 +145,14 @@ def plot_classes(evaluation: MultiLabelEvaluation, png_path: str | Path) -> None
 def _draw_bars(axes: "Axes", rows: list[dict[str, Any]], num_samples: int) -> None:
     places = range(len(rows))
     axes.barh(places, [row["average_precision"] for row in rows], color=ACCENT, alpha=0.85, label="average precision")
-    dots = {"linestyle": "none", "marker": "o", "markersize": 4, "color": INK, "zorder": 3}
+    dots = {"linestyle": "none", "marker": "o", "markersize": 6, "color": INK, "markeredgecolor": "white", "zorder": 4}
     axes.plot([row["f1"] for row in rows], places, label="F1 at the threshold", **dots)
-    ticks = {"linestyle": "none", "marker": "|", "markersize": 9, "color": MUTED, "zorder": 3}
+    ticks = {"linestyle": "none", "marker": "|", "markersize": 11, "markeredgewidth": 2, "color": INK, "zorder": 3}
     axes.plot([row["samples"] / num_samples for row in rows], places, label="a guess (share of samples)", **ticks)
     names = [f"{drawable(row['class'], longest=36)} ({row['samples']:,})" for row in rows]
     axes.set_yticks(places, names, fontsize=9)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlim(0, 1.01)
+    axes.set_axisbelow(True)
+    axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

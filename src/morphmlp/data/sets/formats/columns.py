@@ -125,6 +125,11 @@ def _text_table(file: ListFile) -> tuple[list[str], list[tuple[str, dict[str, st
     return header, [(f"row {number}", dict(zip(header, row, strict=True))) for number, row in others]
 
 
+def has_stretches(header: Sequence[str]) -> bool:
+    """Whether a header names times and a label."""
+    return _is_enough_in(header) and any(_column(header, names) for names in (_LABELS, _PLURAL))
+
+
 def _is_enough_in(header: Sequence[str]) -> bool:
     return any(_is_enough(found) for found in time_columns(header).values())
 

@@ -4,14 +4,14 @@
     path,running,jumping,waving          1 where a class is shown, 0 where it is not
     [{"path": "a.mp4", "labels": ["running", "jumping"]}]
 
-A column `split` may be among them. Where the header also names times, `columns` reads the table.
+A column `split` may be among them. Where the header names times and a label, `columns` reads the table.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from morphmlp.data.sets.formats.columns import words_of
+from morphmlp.data.sets.formats.columns import has_stretches, words_of
 from morphmlp.data.sets.formats.rows import ListFile, ListRow, shown
 from morphmlp.formatting import from_csv_text
 
@@ -40,7 +40,12 @@ def _rows_of_json(file: ListFile) -> list[ListRow] | None:
     name = next((key for key in keys if words_of(key) and words_of(key)[-1] in _NAME), None)
     label = next((key for key in keys if key != name and is_label_column(key)), None)
     split = next((key for key in keys if key.lower() in _SPLIT), None)
-    if name is None or label is None or not any(isinstance(entry.get(label), list) for entry in entries):
+    if (
+        name is None
+        or label is None
+        or has_stretches(keys)
+        or not any(isinstance(entry.get(label), list) for entry in entries)
+    ):
         return None
     return [_entry(file, f"entry {i}", entry, name, label, split) for i, entry in enumerate(entries, start=1)]
 
@@ -62,6 +67,8 @@ def _rows_of_text(file: ListFile) -> list[ListRow] | None:
     if first.count(delimiter) < 2 or not _is_table(first.replace('"', "").split(delimiter)):
         return None
     (_, header), *found = file.cells(delimiter)
+    if has_stretches(header):
+        return None
     name = next(i for i, column in enumerate(header) if _last_word(column) in _NAME)
     split = next((i for i, column in enumerate(header) if column.lower() in _SPLIT), None)
     labels = [i for i in range(len(header)) if i not in (name, split)]
