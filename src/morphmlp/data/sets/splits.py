@@ -15,7 +15,7 @@ from morphmlp.data.media.sources import Source, sort_key
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.matching import near_names
-from morphmlp.data.sets.recordings import by_recording
+from morphmlp.data.sets.recordings import RealPaths, by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -23,6 +23,7 @@ SPLITS = ("train", "val", "test")
 _NO_CLASS = -1  # of the samples of a multi-label set that show none
 
 Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 AnySet = TypeVar("AnySet", bound=Any)  # a LabelledSet, or another dataclass with `samples` that have a `path`
 
 
@@ -229,17 +230,46 @@ def _draw_by_class(samples: list[Sample], config: SplitConfig) -> set[Source]:
     return held_out
 
 
+def groups_of(samples: Sequence[Sample], config: SplitConfig) -> list[str]:
+    """The group of each sample: what must not be on both sides of a split, and does not count as independent.
+
+    Where the configuration names no pattern, that is the recording: a file of its own, but for stretches of one.
+
+    Raises:
+        DataError: a name does not fit the pattern.
+    """
+    if config.group_pattern is not None:
+        return [_group_of(sample.path, config.group_pattern) for sample in samples]
+    recordings = RealPaths()
+    return [recordings.of(sample.path) for sample in samples]
+
+
+def hold_out(labels: Sequence[int], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
+    """Which samples are held out: whole groups, about the fraction of each class; every class stays in the rest.
+
+    A class in one group only is never held out.
+
+    >>> hold_out([0, 0, 1, 1, 0, 1], list("aabbcd"), fraction=0.3, seed=0)
+    {4, 5}
+    """
+    members = _grouped(range(len(labels)), lambda i: groups[i])
+    names = sorted(members)
+    counts = [Counter(labels[i] for i in members[name]) for name in names]
+    drawn = draw_recordings(counts, SplitConfig(val_fraction=fraction, seed=seed))
+    return {i for number in drawn for i in members[names[number]]}
+
+
 def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Source]:
     """Held-out paths: all files of a fraction of the groups, at least one group and never all."""
-    groups = _grouped(samples, lambda sample: _group_of(sample.path, config.group_pattern or ""))
-    if len(groups) < 2:
+    of_sample = groups_of(samples, config)
+    names = sorted(set(of_sample))
+    if len(names) < 2:
         raise DataError(
-            f"group_pattern {config.group_pattern!r} finds {len(groups)} group in the file names; two needed"
+            f"group_pattern {config.group_pattern!r} finds {len(names)} group in the file names; two needed"
         )
-    names = sorted(groups)
     count = min(max(round(config.val_fraction * len(names)), 1), len(names) - 1)
-    drawn = np.random.default_rng(config.seed).permutation(len(names))[:count]
-    return {sample.path for i in drawn for sample in groups[names[i]]}
+    drawn = {names[i] for i in np.random.default_rng(config.seed).permutation(len(names))[:count]}
+    return {sample.path for sample, group in zip(samples, of_sample, strict=True) if group in drawn}
 
 
 def _group_of(path: Source, pattern: str) -> str:
@@ -253,8 +283,8 @@ def _group_of(path: Source, pattern: str) -> str:
     return group
 
 
-def _grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
-    groups: dict[Key, list[Sample]] = defaultdict(list)
+def _grouped(samples: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    groups: dict[Key, list[Item]] = defaultdict(list)
     for sample in samples:
         groups[key(sample)].append(sample)
     return groups
