@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from morphmlp.config import Config, ModelConfig
 from morphmlp.errors import CheckpointError
+from morphmlp.tasks.classification.multi_label.task import MultiLabel
 from morphmlp.tasks.classification.task import Classification
-from morphmlp.tasks.multi_label.task import MultiLabel
 from morphmlp.tasks.segmentation.task import Segmentation
 from morphmlp.tasks.task import Task
 

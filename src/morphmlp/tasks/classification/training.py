@@ -20,6 +20,7 @@ from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.distributed import rank, world_size
+from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import evaluate
@@ -37,6 +38,9 @@ class ClassificationTask:
     def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
         self.config = config
         self.train_set, self.val_set = sets
+        if self.train_set.multi_label != config.model.multi_label:
+            several = "several labels" if self.train_set.multi_label else "one label"
+            raise ConfigError(f"model.task is {config.model.task!r}, but {config.data} has {several} a row")
         self.unit = self.train_set.unit
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]

@@ -10,10 +10,10 @@ from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
 from morphmlp.tasks.classification.losses import binary_cross_entropy, positive_weights
+from morphmlp.tasks.classification.multi_label.evaluation import evaluate, truth_of
+from morphmlp.tasks.classification.multi_label.metrics import require_torchmetrics
+from morphmlp.tasks.classification.multi_label.task import MultiLabel
 from morphmlp.tasks.classification.training import ClassificationTask
-from morphmlp.tasks.multi_label.evaluation import evaluate, truth_of
-from morphmlp.tasks.multi_label.metrics import require_torchmetrics
-from morphmlp.tasks.multi_label.task import MultiLabel
 from morphmlp.tasks.task import Scores
 
 

@@ -16,6 +16,14 @@ from morphmlp.errors import DataError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.evaluation import labelled_samples
+from morphmlp.tasks.classification.multi_label.metrics import (
+    ClassFigures,
+    average_precisions,
+    class_figures,
+    fitted_thresholds,
+    mean_of,
+    require_torchmetrics,
+)
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     class_thresholds,
@@ -24,14 +32,6 @@ from morphmlp.tasks.classification.prediction import (
     make_test_loader,
     predict_samples,
     views_for,
-)
-from morphmlp.tasks.multi_label.metrics import (
-    ClassFigures,
-    average_precisions,
-    class_figures,
-    fitted_thresholds,
-    mean_of,
-    require_torchmetrics,
 )
 from morphmlp.tasks.ready import Ready
 

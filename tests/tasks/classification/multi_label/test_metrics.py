@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from morphmlp.errors import UserError
-from morphmlp.tasks.multi_label.metrics import (
+from morphmlp.tasks.classification.multi_label.metrics import (
     average_precisions,
     class_figures,
     fitted_thresholds,

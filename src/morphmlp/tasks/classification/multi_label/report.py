@@ -15,7 +15,7 @@ from morphmlp.display.tables import class_tables
 from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import csv_path, csv_text, encodable, percent, shortened
 from morphmlp.output import tell
-from morphmlp.tasks.multi_label.evaluation import MultiLabelEvaluation
+from morphmlp.tasks.classification.multi_label.evaluation import MultiLabelEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

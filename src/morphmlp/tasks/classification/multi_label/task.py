@@ -32,7 +32,7 @@ class MultiLabel(Classification):
         return False  # `Classification.completed` makes it the task of a run whose samples have several labels
 
     def for_training(self, config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> TrainingTask:
-        from morphmlp.tasks.multi_label.training import MultiLabelTask
+        from morphmlp.tasks.classification.multi_label.training import MultiLabelTask
 
         return MultiLabelTask(config, sets)
 
@@ -45,7 +45,7 @@ class MultiLabel(Classification):
         options: Mapping[str, Any],
         execution: "Execution",
     ) -> Any:  # a MultiLabelEvaluation, which is no Evaluation
-        from morphmlp.tasks.multi_label.evaluation import evaluate_checkpoint
+        from morphmlp.tasks.classification.multi_label.evaluation import evaluate_checkpoint
 
         return evaluate_checkpoint(
             checkpoint,
@@ -60,6 +60,6 @@ class MultiLabel(Classification):
         )
 
     def report(self) -> Report:
-        from morphmlp.tasks.multi_label import report
+        from morphmlp.tasks.classification.multi_label import report
 
         return report

@@ -1,5 +1,6 @@
 """A multi-label classifier from its lists to its answers: training, evaluation, prediction, and what is refused."""
 
+import asyncio
 import csv
 import json
 from pathlib import Path
@@ -11,19 +12,22 @@ import torch
 
 from morphmlp.checkpoints.folder import CheckpointInfo, load, load_config, save
 from morphmlp.checkpoints.hub import CONFIG_FILE
-from morphmlp.config import AugmentConfig, RunConfig, TrainConfig
-from morphmlp.data.sets.labelled import Sample
+from morphmlp.config import AugmentConfig, ListConfig, RunConfig, TrainConfig
+from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.sets.background import with_background
+from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.inference.device import Execution
 from morphmlp.models.zoo import build_model
+from morphmlp.tasks.classification.multi_label.evaluation import MultiLabelEvaluation, evaluate_checkpoint
+from morphmlp.tasks.classification.multi_label.report import evaluation_tables, summary
+from morphmlp.tasks.classification.multi_label.task import MultiLabel
+from morphmlp.tasks.classification.multi_label.training import MultiLabelTask
 from morphmlp.tasks.classification.prediction import join_views
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 from morphmlp.tasks.classification.report import as_row
-from morphmlp.tasks.classification.training import ClipMixer
-from morphmlp.tasks.multi_label.evaluation import MultiLabelEvaluation, evaluate_checkpoint
-from morphmlp.tasks.multi_label.report import evaluation_tables, summary
-from morphmlp.tasks.multi_label.training import MultiLabelTask
+from morphmlp.tasks.classification.training import ClassificationTask, ClipMixer
 from morphmlp.training.run import resume, train
 
 QUIET = Execution(workers=0)
@@ -74,9 +78,15 @@ def test_a_balanced_draw_is_refused(several_labels: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_task_refuses_sets_of_the_other_sort(several_labels: Path):
+    sets, config = read_training_sets(several_labels), run_config(several_labels)
+    with pytest.raises(ConfigError, match=r"model\.task is 'classification', but .* has several labels a row"):
+        ClassificationTask(config, sets)
+
+
 def test_weights_are_those_of_the_training_part(several_labels: Path):
-    config = run_config(several_labels, class_weights="balanced")
     sets = read_training_sets(several_labels)
+    config = MultiLabel().completed(run_config(several_labels, class_weights="balanced"), sets)
     task = MultiLabelTask(config, sets)
     counts = [sum(label in sample.classes for sample in sets[0].samples) for label in range(len(task.classes))]
     assert task.class_weights is not None
@@ -276,3 +286,49 @@ def test_a_segmenter_takes_no_weights_of_classes():
 class _Nothing:
     samples: tuple[Sample, ...] = ()
     classes: tuple[str, ...] = ()
+
+
+def test_a_check_counts_every_class_and_writes_lists_that_training_reads(several_labels: Path, tmp_path: Path):
+    from morphmlp.analysis.data_check.check import check_data
+
+    report = check_data(several_labels, tmp_path / "check", workers=1, frames=4)
+    train, val = read_training_sets(several_labels)
+    counts = report.class_counts()
+    for label, name in enumerate(train.classes):
+        assert counts[name]["train"] == sum(label in sample.classes for sample in train.samples)
+    assert (report.sound, report.multi_label, len(report.clean)) == (True, True, 2)
+    with pytest.raises(DataError, match="a row may lack a label with --lists"):
+        read_training_sets(tmp_path / "check")
+    again = read_training_sets(tmp_path / "check", lists=ListConfig(multi_label=True))
+    for part, read in zip((train, val), again, strict=True):
+        assert [sample.classes for sample in read.samples] == [sample.classes for sample in part.samples]
+    assert ",apart|" in (tmp_path / "check" / "files.csv").read_text(encoding="utf-8")
+
+
+def test_clips_of_background_show_none_of_the_classes(data: Path):
+    paths = sorted((data / "train").rglob("*.mp4"))[:2]
+    samples = [Sample(Stretch(path, 0.5, 0.8), -1, labels=(number,)) for number, path in enumerate(paths)]
+    part = LabelledSet(samples, ["a", "b"], multi_label=True)
+    found = with_background(part, 0.5, seed=0, origin="set")
+    assert found.classes == ["a", "b"]
+    assert [sample.classes for sample in found.samples] == [(0,), (1,), (), ()]
+    assert "2 clips between the stretches are of no class" in found.note
+
+
+def test_a_server_answers_with_several_labels_and_has_no_windows(trained: Path):
+    from morphmlp.serving.app import _description
+    from morphmlp.serving.batching import predict_clips
+    from morphmlp.serving.limits import Limits, Refusal
+    from morphmlp.serving.metrics import Metrics
+    from morphmlp.serving.service import Service
+    from morphmlp.serving.uploads import Upload
+
+    predictor = Predictor(trained)
+    service = Service(predictor, trained, workers=1, limits=Limits(), metrics=Metrics())
+    assert "windows" not in _description(service)
+    upload = Upload("a.mp4", Path("a.mp4"))
+    with pytest.raises(Refusal, match="the model gives several labels"):
+        asyncio.run(service.windows(upload, length_s=None, step_s=None))
+    [probabilities] = predict_clips(predictor, [np.zeros((1, 3, 4, 32, 32), np.float32)])
+    assert probabilities.sum() != pytest.approx(1)
+    assert service._prediction(upload, probabilities, None).thresholds == predictor.thresholds
