@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-demo test-slow lint types docs docs-links bench clean
+.PHONY: demo start test test-demo test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
+
+# The weights that come with the package, in runs/start/rendered: docs/rendered_start.md.
+start: $(VENV)/installed
+	$(BIN)/morphmlp demo --start runs/start
 
 # What loads OpenVINO and ONNX Runtime runs in processes of its own: beside all other tests, processes of pytest-xdist
 # ended with a segmentation fault. These two are suspected; the cause is not known.

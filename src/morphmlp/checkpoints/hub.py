@@ -1,6 +1,7 @@
-"""Checkpoints of the Hugging Face Hub: `hf://owner/name[@revision]` wherever a checkpoint folder is expected.
+"""Names of checkpoints: a folder, one of the package, or one of the Hugging Face Hub, `hf://owner/name[@revision]`.
 
-The files go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no network.
+Files of the hub go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no
+network.
 """
 
 import json
@@ -18,6 +19,7 @@ from traceback import walk_tb
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from morphmlp.checkpoints.starts import is_start, start_folder
 from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import CheckpointError, UserError, causes
 from morphmlp.files import DISK_FULL, read_text
@@ -48,6 +50,9 @@ class Repository(NamedTuple):
 def local_checkpoint(name: str | Path) -> Path:
     """The folder of a checkpoint: of one on the hub, its files in the local cache, fetched at first use.
 
+    The name of a start of the package, as "rendered", is that start; a checkpoint of that name in the working folder
+    comes first.
+
     Within a process, a branch stays at the commit that it had first. Fetched are `config.json` and the files of the
     model that it names, nothing else of the repository.
 
@@ -55,10 +60,13 @@ def local_checkpoint(name: str | Path) -> Path:
     PosixPath('runs/mine/best')
 
     Raises:
-        CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched.
+        CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched; or
+            the files of the start are damaged.
     """
     if is_hub_name(name):
         return _fetched(hub_repository(name))
+    if is_start(name):
+        return start_folder(name)
     if "://" in os.fspath(name) and not os.path.exists(name):
         raise CheckpointError(
             f"{shown_address(os.fspath(name))} is an address; a checkpoint is a folder, or hf://owner/name of the hub: "
@@ -92,20 +100,24 @@ def hub_repository(name: str | Path) -> Repository:
 
 
 def pinned(checkpoint: str | Path) -> str:
-    """A checkpoint's name for a record: an absolute path, or the repository with the commit that was fetched."""
+    """A checkpoint's name for a record: an absolute path, the name of a start, or the repository with its commit."""
+    if is_start(checkpoint):
+        return os.fspath(checkpoint)
     if not is_hub_name(checkpoint):
         return os.path.abspath(checkpoint)
     return str(hub_repository(checkpoint)._replace(revision=local_checkpoint(checkpoint).name))
 
 
 def folder_name(checkpoint: str | Path) -> str:
-    """The path of a checkpoint, for names of outputs beside it; for one of the hub, a name in the working folder.
+    """The path of a checkpoint, for names of outputs beside it; else a name in the working folder.
 
     >>> folder_name("hf://owner/name@v2")
     'owner-name'
     """
     if is_hub_name(checkpoint):
         return hub_repository(checkpoint).name.replace("/", "-")
+    if is_start(checkpoint):
+        return os.fspath(checkpoint)
     return os.path.realpath(checkpoint)
 
 

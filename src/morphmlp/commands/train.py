@@ -99,8 +99,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--init",
         type=str | None,
-        help="checkpoint folder, hf://owner/name or released file to start from; without --model, sets model and "
-        "input too",
+        help="checkpoint folder, hf://owner/name, released file, or rendered (weights of the package) to start from; "
+        "without --model, sets model and input too",
     )
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
