@@ -39,6 +39,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def several_labels(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lists of the videos of `data` with the words of their class as labels, one column each; the first has none."""
+    root = tmp_path_factory.mktemp("several")
+    for split in ("train", "val"):
+        paths = sorted((data / split).glob("*/*.mp4"))
+        words = [[], *(path.parent.name.split("_") for path in paths[1:])]
+        names = sorted({word for name in CLASSES for word in name.split("_")})
+        rows = [[path, *(int(name in own) for name in names)] for path, own in zip(paths, words, strict=True)]
+        text = "\n".join(",".join(map(str, row)) for row in [["path", *names], *rows])
+        (root / f"{split}.csv").write_text(f"{text}\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
 def image_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("image") / "tiny", labels=list(CLASSES), temporal=False, frames=1)
 

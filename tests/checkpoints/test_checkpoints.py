@@ -25,7 +25,7 @@ from torch import Tensor
 from morphmlp.checkpoints.folder import CheckpointInfo, load, load_config, load_with_info, save
 from morphmlp.checkpoints.released import _released_name, convert_released, load_released, read_released
 from morphmlp.config import PUBLISHED_INPUTS, InputConfig
-from morphmlp.errors import CheckpointError, UserError
+from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import create_model, create_segmenter
 
@@ -521,6 +521,25 @@ def test_a_fitted_temperature_and_threshold_come_back(tmp_path):
     assert (other.labels, other.temperature, other.threshold) == ([], 1.0, None)
 
 
+def test_thresholds_of_classes_come_back_with_a_multi_label_model(tmp_path):
+    info = replace(INFO, thresholds=[0.1, 0.2, 0.3, 0.4, 0.5], thresholds_from="the 9 validation videos")
+    model = create_model("morphmlp_video_nano", num_classes=5, task="multi_label")
+    save(model, tmp_path / "checkpoint", info)
+    again, found = load_with_info(tmp_path / "checkpoint")
+    assert (again.config.task, found) == ("multi_label", info)
+    again.reset_head(3)
+    save(again, tmp_path / "other")
+    assert load_config(tmp_path / "other")[1].thresholds is None
+    with pytest.raises(CheckpointError, match="5 thresholds of classes, but the model is for classification"):
+        save(nano(), tmp_path / "single", info)
+    with pytest.raises(CheckpointError, match="3 thresholds of classes, but the model is for multi_label of 5 classes"):
+        save(model, tmp_path / "fewer", replace(info, thresholds=[0.5] * 3))
+    with pytest.raises(CheckpointError, match="temperature of a model for multi_label: only classifiers of one class"):
+        save(model, tmp_path / "calibrated", replace(INFO, temperature=2.0))
+    with pytest.raises(ConfigError, match="a threshold of a class is no number from 0 to 1"):
+        replace(info, thresholds=[0.5, 1.5])
+
+
 def test_a_checkpoint_that_was_never_calibrated_says_nothing_of_it(tmp_path):
     save(nano(), tmp_path / "checkpoint", INFO)
     values = json.loads((tmp_path / "checkpoint" / "config.json").read_text(encoding="utf-8"))
@@ -560,7 +579,9 @@ def test_a_temperature_or_threshold_that_cannot_be_is_refused(tmp_path, field, v
 
 def test_a_segmenter_has_no_temperature(tmp_path):
     model = create_segmenter("morphmlp_image_nano", num_classes=5)
-    with pytest.raises(CheckpointError, match="temperature of a model for segmentation: only classifiers have any"):
+    with pytest.raises(
+        CheckpointError, match="temperature of a model for segmentation: only classifiers of one class have any"
+    ):
         save(model, tmp_path / "segmenter", CheckpointInfo(temperature=2.0))
 
 

@@ -22,8 +22,16 @@ from morphmlp.tasks.segmentation.annotations import MaskSet
 from morphmlp.tasks.task import Scores, Task
 
 every_task = pytest.mark.parametrize("name", TASKS)
-INPUTS = {"classification": tiny.INPUT, "segmentation": InputConfig(crop=(64, 64), resize=64, fit="whole")}
-KINDS = {"classification": {}, "segmentation": {"temporal": False, "frames": 1, "decoder_width": 8}}
+INPUTS = {
+    "classification": tiny.INPUT,
+    "multi_label": tiny.INPUT,
+    "segmentation": InputConfig(crop=(64, 64), resize=64, fit="whole"),
+}
+KINDS = {
+    "classification": {},
+    "multi_label": {},
+    "segmentation": {"temporal": False, "frames": 1, "decoder_width": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +48,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data_of(data: Path, scenes: Path) -> dict[str, Path]:
+def data_of(data: Path, scenes: Path, several_labels: Path) -> dict[str, Path]:
     """For each task data that it trains on; a new task needs an entry here and in the tables above."""
-    return {"classification": data, "segmentation": scenes}
+    return {"classification": data, "multi_label": several_labels, "segmentation": scenes}
 
 
 def run_config(task: Task, data: Path) -> RunConfig:
@@ -60,7 +68,10 @@ def save_model(config: RunConfig, folder: Path, classes: list[str]) -> Path:
 
 @every_task
 def test_the_data_of_a_task_is_recognised(name: str, data_of: dict[str, Path]):
-    assert task_of_data(data_of[name]) is TASKS[name]
+    task = task_of_data(data_of[name])
+    sets = task.read_sets(data_of[name], SplitConfig(), task.reading())
+    config = task.completed(run_config(task, data_of[name]), sets)
+    assert TASKS[config.model.task] is TASKS[name]
 
 
 @every_task

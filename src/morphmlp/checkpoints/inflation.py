@@ -77,7 +77,7 @@ def video_config(image: ModelConfig, *, frames: int = 16, **overrides: Any) -> M
     """The video model of the same depths and widths; see `inflate`."""
     if image.temporal:
         raise ConfigError(f"{image.name} is a video model already; `resize_frames` carries it to other frame counts")
-    if image.task != "classification":
+    if image.task == "segmentation":
         raise ConfigError(f"{image.name} is a segmenter; inflate the classifier that it was trained from")
     name = image.name.replace("_image_", "_video_")
     config = ModelConfig.from_dict(image.to_dict() | {"temporal": True, "frames": frames, "name": name} | overrides)

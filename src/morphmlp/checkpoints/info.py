@@ -30,6 +30,9 @@ class CheckpointInfo:
         version: of the package that wrote it.
         temperature: what the logits are divided by before any softmax; `morphmlp calibrate` fits it.
         threshold: the least probability of the best class with which a classifier answers; None always answers.
+        thresholds: of a multi-label classifier, the least probability of each class with which it is among the answers;
+            None is 0.5 for all.
+        thresholds_from: the samples that they were fitted on, for people.
         exported: whether the folder is one of `morphmlp export`, which has the model in the form of another engine.
 
     Raises:
@@ -43,6 +46,8 @@ class CheckpointInfo:
     temperature: float = 1.0
     threshold: float | None = None
     exported: bool = field(default=False, compare=False)
+    thresholds: list[float] | None = None
+    thresholds_from: str = ""
 
     def __post_init__(self) -> None:
         # Ends beyond what any fit gives: outside them logits would overflow, or all classes be equal.
@@ -50,6 +55,9 @@ class CheckpointInfo:
             raise ConfigError(f"temperature is {self.temperature!r}; allowed: 0.001 to 1,000")
         if self.threshold is not None and not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
             raise ConfigError(f"threshold is {self.threshold!r}; allowed: 0 to 1, or None, which always answers")
+
+        if self.thresholds is not None and not all(_is_number(t) and 0 <= t <= 1 for t in self.thresholds):
+            raise ConfigError("a threshold of a class is no number from 0 to 1")
 
     @property
     def calibration(self) -> dict[str, float]:
@@ -59,7 +67,7 @@ class CheckpointInfo:
 
     def with_fresh_head(self) -> "CheckpointInfo":
         """What still holds when the classifier is another one."""
-        return replace(self, labels=[], temperature=1.0, threshold=None)
+        return replace(self, labels=[], temperature=1.0, threshold=None, thresholds=None, thresholds_from="")
 
     def class_names(self, num_classes: int) -> list[str]:
         """The labels; where they are unknown, the classes' numbers."""
@@ -88,12 +96,13 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
             raise CheckpointError(f"{path}: labels must be a list of class names")
         if labels and len(labels) != model.num_classes:
             raise CheckpointError(f"{path}: {len(labels)} labels for a model of {model.num_classes} classes")
+        names = ("temperature", "threshold", "thresholds", "thresholds_from")
         info = CheckpointInfo(
             InputConfig.from_dict(values["input"]),
             labels,
             dict(values["training"]),
             str(values["version"]),
-            **{name: values[name] for name in ("temperature", "threshold") if name in values},
+            **{name: values[name] for name in names if name in values},
             exported="export" in values,
         )
         _refuse_calibration(model, info)
@@ -132,11 +141,24 @@ def config_values(model: ModelConfig, info: CheckpointInfo) -> dict[str, Any]:
         "labels": info.labels,
         "training": info.training,
         **info.calibration,
+        **_thresholds(info),
     }
+
+
+def _thresholds(info: CheckpointInfo) -> dict[str, Any]:
+    """What is written of the thresholds of classes; nothing where there are none."""
+    if info.thresholds is None:
+        return {}
+    return {"thresholds": list(info.thresholds), "thresholds_from": info.thresholds_from}
 
 
 def _refuse_calibration(model: ModelConfig, info: CheckpointInfo) -> None:
     if model.task != "classification" and info.calibration:
         raise CheckpointError(
-            f"{' and '.join(info.calibration)} of a model for {model.task}: only classifiers have any"
+            f"{' and '.join(info.calibration)} of a model for {model.task}: only classifiers of one class have any"
+        )
+    if info.thresholds is not None and not (model.multi_label and len(info.thresholds) == model.num_classes):
+        raise CheckpointError(
+            f"{len(info.thresholds)} thresholds of classes, but the model is for {model.task} of {model.num_classes} "
+            "classes: only multi-label classifiers have any, one a class"
         )

@@ -95,4 +95,6 @@ def configure(options: Namespace, out: Path) -> tuple[Any, Any]:
         write_dataset(data, train_per_class=60, val_per_class=20, seed=0)
     split, lists = (recipe.get(part) or {} for part in ("split", "lists"))
     sets = read_training_sets(data, SplitConfig.from_dict(split), ListConfig.from_dict(lists))
+    if sets[0].multi_label:
+        raise DataError(f"{data} has several labels a row, and `ablate` compares classifiers of one class")
     return run_config(data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind), sets

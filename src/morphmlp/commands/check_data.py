@@ -10,7 +10,7 @@ from morphmlp.config import SplitConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
-from morphmlp.tasks.registry import TASKS
+from morphmlp.tasks.registry import readings
 
 if TYPE_CHECKING:
     from morphmlp.analysis.data_check.report import CheckReport
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
                 copies_above=COPIES_ABOVE if options.copies_above is None else options.copies_above,
                 split=SplitConfig.from_dict(plain["split"]),
                 progress=progress,
-                **{task.reading_part: task.reading.from_dict(plain[task.reading_part]) for task in TASKS.values()},
+                **{part: reading.from_dict(plain[part]) for part, reading in readings().items()},
             )
     except (KeyboardInterrupt, Terminated):
         tell(f"what was found so far is in {folder}; the same command goes on from there")
@@ -82,8 +82,8 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--copies_above", type=ClosedUnitInterval, help="how alike those are, 0 to 1; default: 0.975")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_class_arguments(SplitConfig, "split")
-    for task in TASKS.values():
-        parser.add_class_arguments(task.reading, task.reading_part)
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
     options = parser.parse_args(arguments)
     if options.copies_above is not None and options.copies is None:
         raise ConfigError(f"--copies_above {options.copies_above:g} is that of --copies: give --copies CHECKPOINT too")
@@ -98,4 +98,5 @@ def _say_where(report: "CheckReport", folder: str) -> None:
     elif report.clean:
         names = " and ".join(path.name for path in report.clean)
         rest = f", without the {len(report.broken):,} broken" if report.broken else ""
-        tell(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}")
+        several = " --lists.multi_label true" if report.multi_label else ""
+        tell(f"lists of the readable files{rest}: {names}; use them with: morphmlp train {folder}{several}")

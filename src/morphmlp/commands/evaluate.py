@@ -19,7 +19,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
 from morphmlp.tasks.classification.task import REVIEW_OPTIONS, TIMELINE_FILES, TIMELINE_OPTIONS, timeline_report
-from morphmlp.tasks.registry import TASKS
+from morphmlp.tasks.registry import TASKS, readings
 from morphmlp.tasks.task import Task
 
 _FILES = {name for task in TASKS.values() for name in task.output_files}  # of any evaluation, but for a timeline
@@ -51,10 +51,8 @@ def run(arguments: list[str]) -> int:
     add_cache(parser)
     _add_review(parser)
     _add_timeline(parser)
-    for task in TASKS.values():
-        parser.add_class_arguments(
-            task.reading, task.reading_part, help="How the data is read; what is not given is as in training"
-        )
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part, help="How the data is read; what is not given is as in training")
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False).as_dict()
 

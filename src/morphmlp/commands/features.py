@@ -112,6 +112,8 @@ def _files(options: Namespace, kind: Literal["video", "image"]) -> "tuple[list[F
         return [FeatureFile(path) for path in expand_sources(options.sources, kind)], []
     lists = ListConfig.from_dict(options.as_dict()["lists"])
     found = take_inventory(options.data, readings={"lists": lists})
+    if found.multi_label:
+        tell(f"{options.data} has several labels a row: the features are written without labels")
     files = [
         FeatureFile(file.job.path, -1 if file.label is None else file.label, "" if file.split == WHOLE else file.split)
         for file in found.files

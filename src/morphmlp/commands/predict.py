@@ -82,7 +82,7 @@ def _parser(*, paths: str) -> Parser:
         "--threshold",
         type=ClosedUnitInterval,
         help="answer 'none of these' where the best class is less probable, 0 to 1; default: as `morphmlp calibrate` "
-        "has set it; 0 always answers",
+        "has set it; 0 always answers; of a multi-label classifier: for every class in place of its own thresholds",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=str | None, help="write a csv file too")
@@ -151,7 +151,7 @@ def _show(options: Namespace, predictor: "Predictor") -> int:
                 tell(f"incomplete: {result.path}: {result.note}")
         good = [result for result in results if not isinstance(result, MediaError)]
         if good:
-            print_all([prediction_table([(str(r.path), r.answer, r.top(options.top)) for r in good])])
+            print_all([prediction_table([(str(r.path), r.answers, r.shown(options.top)) for r in good])])
 
     write_and_show(write, show)
     return USER_ERROR if failures else 0

@@ -15,7 +15,7 @@ from morphmlp.config import InputConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
 from morphmlp.formatting import encodable
 from morphmlp.output import tell
-from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
+from morphmlp.tasks.registry import figure_names, readings, task_of_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,8 +215,8 @@ def _parser() -> Parser:
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
     )
     parser.add_class_arguments(SplitConfig, "split")
-    for task in TASKS.values():
-        parser.add_class_arguments(task.reading, task.reading_part)
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
     parser.show_first(*FIRST_SCREEN)
     return parser
 
@@ -346,10 +346,9 @@ def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, A
     from morphmlp.recipes import merged
     from morphmlp.training.defaults import FRESH
 
-    readings = [task.reading_part for task in TASKS.values()]
-    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
+    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings())}
     recipe |= dict.fromkeys(("model", "init", "input"))
-    over = {name: value for name, value in named.items() if name in recipe and name not in ("split", *readings)}
+    over = {name: value for name, value in named.items() if name in recipe and name not in ("split", *readings())}
     recipe = merged(merged(recipe, chosen), over)
     return recipe | {"init": None if recipe["init"] == FRESH else recipe["init"]}
 

@@ -38,6 +38,11 @@ def run(arguments: list[str]) -> int:
 
     use_limits(options)
     predictor = Predictor(options.checkpoint, **protocol(options), threshold=options.threshold)
+    if predictor.config.multi_label:
+        raise ConfigError(
+            f"{options.checkpoint} gives several labels, and the segments of `watch` are of one class each: use "
+            "`morphmlp predict`, or Predictor.windows in Python"
+        )
     if predictor.kind != "video":
         raise ConfigError(f"{options.checkpoint} takes images, which have no windows in time; use `morphmlp predict`")
     sources = _sources(options.sources)

@@ -54,6 +54,8 @@ class ListConfig(Config):
         window: seconds of the windows that clips of stretches are, each with its middle in the stretch, so that
             recordings can be watched through such windows; 0 takes twice the median length of the training's
             stretches. None: a clip is the stretch itself.
+        multi_label: a row of a list may have several labels, or none: parted by `|`, or in several columns. None takes
+            lists with several label columns for such ones, and refuses `|`, which may be part of a name.
     """
 
     paths = ("train", "val", "prefix", "labels")
@@ -67,6 +69,7 @@ class ListConfig(Config):
     fps: float | None = None
     background: float = 0.0
     window: float | None = None
+    multi_label: bool | None = None
 
     def validate(self) -> None:
         self._require(self.fps is None or 0 < self.fps < 10_000, "fps", "above 0 and below 10000, or None")

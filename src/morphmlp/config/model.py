@@ -41,7 +41,8 @@ class ModelConfig(Config):
         order: "ts", temporal before spatial, or "st"; sequential blocks only (Table 7).
         residual: "skip" starts the second layer's residual at the block's input, "standard" at the first layer's
             output; sequential blocks only (Table 7).
-        task: "classification", or "segmentation" by a Semantic FPN over the four maps (Sec. 4.4).
+        task: "classification", "multi_label" (the same network, whose outputs are yes or no for each class), or
+            "segmentation" by a Semantic FPN over the four maps (Sec. 4.4).
         decoder_width: channels of the Semantic FPN's pyramid; its heads have half as many.
         name: the variant's name, for people.
     """
@@ -65,7 +66,7 @@ class ModelConfig(Config):
     block: Literal["sequential", "parallel"] = "sequential"
     order: Literal["ts", "st"] = "ts"
     residual: Literal["skip", "standard"] = "skip"
-    task: Literal["classification", "segmentation"] = "classification"
+    task: Literal["classification", "multi_label", "segmentation"] = "classification"
     decoder_width: int = 256
     name: str = "custom"
 
@@ -93,7 +94,8 @@ class ModelConfig(Config):
             "gradient_checkpointing",
             "False for style 'cnn', whose batch normalisation would count each batch twice",
         )
-        self._require(self.task == "classification" or not self.temporal, "task", "'classification' for a video model")
+        allowed = "'classification' or 'multi_label' for a video model"
+        self._require(self.task != "segmentation" or not self.temporal, "task", allowed)
 
     @property
     def _least_weights(self) -> int:
@@ -104,6 +106,11 @@ class ModelConfig(Config):
     def hidden_width(self, width: int) -> int:
         """Hidden width of the MLP of a stage."""
         return round(width * self.mlp_ratio)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the outputs are yes or no for each class, so that a clip may have several, or none."""
+        return self.task == "multi_label"
 
     @property
     def num_steps(self) -> int:

@@ -42,6 +42,9 @@ class TrainConfig(Config):
         ema: decay of the averaged weights that are evaluated and saved; 0 uses the trained weights themselves.
         ema_aside: evaluate and save the trained weights, and the averaged ones as a third checkpoint, `averaged`.
         balanced: draw every class equally often.
+        class_weights: what a class counts in the loss of a classifier: "none" counts all alike, "balanced" inversely to
+            the number of its samples, and "effective" less so for the rarest, see `tasks/classification/losses.py`.
+        focal: gamma of the focal loss of a classifier, which counts what it knows already less; 0 is the plain loss.
         sync_batchnorm: batch normalisation over the batches of all processes.
         fsdp: shard weights, gradients and optimizer state over the processes.
         max_broken: share of the training videos that may be unreadable before the run stops.
@@ -78,6 +81,8 @@ class TrainConfig(Config):
     ema: float = 0.0
     ema_aside: bool = False
     balanced: bool = False
+    class_weights: Literal["none", "balanced", "effective"] = "none"
+    focal: float = 0.0
     sync_batchnorm: bool = False
     fsdp: bool = False
     max_broken: float = 0.1
@@ -110,6 +115,7 @@ class TrainConfig(Config):
         self._require(not self.probe or self.freeze in (None, "backbone", 4), "freeze", "'backbone' with probe")
         self._require(0 < self.layer_decay <= 1, "layer_decay", "above 0, at most 1")
         self._require(self.clip_grad is None or self.clip_grad > 0, "clip_grad", "above 0, or None")
+        self._require(0 <= self.focal <= 10, "focal", "0 to 10")
         self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
         self._require(self.ema > 0 or not self.ema_aside, "ema_aside", "False where ema is 0")
         self._require(0 <= self.select_fraction <= 0.5, "select_fraction", "0 to 0.5")

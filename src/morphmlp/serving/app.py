@@ -138,7 +138,7 @@ def _description(service: Service) -> dict[str, Any]:
         "shows_where_it_looked": service.looker.can_look,
         "limits": {name: getattr(limits, name) for name in ("upload_mb", "duration_s", "files", "windows")},
     }
-    if predictor.kind == "video":
+    if predictor.kind == "video" and not predictor.config.multi_label:
         length_s, step_s = usual_windows(None, None, config=predictor.input, frames=predictor.config.frames)
         description["windows"] = {"length_s": length_s, "step_s": step_s}
     return description

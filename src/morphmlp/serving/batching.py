@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from morphmlp.inference.device import evaluating
-from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
+from morphmlp.tasks.classification.prediction import clip_logits, videos_per_batch
 from morphmlp.tasks.classification.predictor import Predictor
 
 Result = TypeVar("Result")
@@ -29,12 +29,7 @@ def predict_clips(predictor: Predictor, clips: Sequence[np.ndarray]) -> np.ndarr
     names = [THIS_FILE] * len(clips)
     with evaluating(predictor.model):
         logits = clip_logits(predictor.model, np.concatenate(clips), names, precision=predictor.precision)
-    return join_views(
-        logits,
-        num_videos=len(clips),
-        aggregation=predictor.input.aggregation,
-        temperature=predictor.info.temperature,
-    )
+    return predictor.joined(logits, len(clips))
 
 
 class Batcher:

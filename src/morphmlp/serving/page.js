@@ -108,11 +108,11 @@ async function answer(file, card) {
     const look = await (await ask(named("/predict", file, { top: 1, look: true }), file)).json();
     pictures.append(picture(`Where it looked for ${readable(result.top[0].label)} (Grad-CAM)`, look.results[0].look));
   }
-  if (model.kind === "video" && result.duration_s > 1.5 * model.windows.length_s) await timeline(file, card, result.duration_s);
+  if (model.windows && result.duration_s > 1.5 * model.windows.length_s) await timeline(file, card, result.duration_s);
 }
 
 function showAnswer(result, card) {
-  const isNone = !result.top.some((entry) => entry.label === result.answer);
+  const isNone = result.answers ? !result.answers.length : !result.top.some((entry) => entry.label === result.answer);
   card.append(make("p", isNone ? "answer none" : "answer", readable(result.answer)));
   if (result.incomplete) card.append(make("p", "note", "Incomplete: " + result.incomplete));
   card.append(bars(result.top));

@@ -130,6 +130,8 @@ class Service:
         """
         if self.predictor.kind != "video":
             raise Refusal(422, "the checkpoint takes images, which have no windows in time; use /predict")
+        if self.predictor.config.multi_label:
+            raise Refusal(422, "the model gives several labels, and segments are of one class each; use /predict")
         length_s, step_s = usual_windows(
             length_s, step_s, config=self.predictor.input, frames=self.predictor.config.frames
         )
@@ -176,9 +178,7 @@ class Service:
             raise Refusal(500, f"the model failed: {error}") from None
 
     def _prediction(self, upload: Upload, probabilities: np.ndarray, note: str | None) -> Prediction:
-        return Prediction(
-            Path(upload.name), self.predictor.labels, probabilities, threshold=self.predictor.threshold, note=note
-        )
+        return self.predictor.prediction(Path(upload.name), probabilities, note)
 
     @asynccontextmanager
     async def _counted(self, upload: Upload) -> AsyncIterator[None]:

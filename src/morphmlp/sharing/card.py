@@ -67,7 +67,7 @@ def _header(training: dict[str, Any], config: ModelConfig, license: str) -> str:
                 dataset_type=data,
                 dataset_name=data,
                 dataset_split="validation",
-                metric_type="accuracy" if metric == "top1" else "mean_iou",
+                metric_type={"top1": "accuracy", "miou": "mean_iou"}.get(metric, "mean_average_precision"),
                 metric_value=round(score, 4),
             )
         ]
@@ -120,7 +120,7 @@ def _protocol(config: ModelConfig, info: CheckpointInfo) -> dict[str, Any]:
     rows["Size"] = f"shorter side {given.resize} px, crop {given.crop[0]} x {given.crop[1]} px"
     if given.fit != "crop":
         rows["Size"] = f"{given.fit}, {given.crop[0]} x {given.crop[1]} px"
-    if config.task == "classification":
+    if config.task != "segmentation":
         rows["Views"] = f"{given.num_clips} in time x {given.num_crops} in space, joined by {given.aggregation}"
     rows["Pixels"] = f"{given.channel_order}, mean {list(given.mean)}, std {list(given.std)}"
     rows |= {name.capitalize(): value for name, value in info.calibration.items()}

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from morphmlp.config import ModelConfig
+from morphmlp.config import Config, ModelConfig
 from morphmlp.errors import CheckpointError
+from morphmlp.tasks.classification.multi_label.task import MultiLabel
 from morphmlp.tasks.classification.task import Classification
 from morphmlp.tasks.segmentation.task import Segmentation
 from morphmlp.tasks.task import Task
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from morphmlp.models.morphmlp import MorphMLP
 
 # By `ModelConfig.task`. Any folder may hold class folders, so of the tasks that recognise it the last one is meant.
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Segmentation())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), MultiLabel(), Segmentation())}
 
 
 def task_of_data(data: str | Path) -> Task:
@@ -45,6 +46,11 @@ def require_task(checkpoint: str | Path, config: ModelConfig, name: str) -> None
     if config.task != name:
         found = TASKS[config.task]
         raise CheckpointError(f"{checkpoint} is a {found.model_noun} ({config.name}); use `morphmlp {found.verb}`")
+
+
+def readings() -> dict[str, type[Config]]:
+    """What the tasks read their data by, by the field of `RunConfig` that holds it."""
+    return {task.reading_part: task.reading for task in TASKS.values()}
 
 
 def figure_names() -> dict[str, str]:

@@ -10,11 +10,13 @@ from morphmlp.errors import ConfigError
 AnySet = TypeVar("AnySet", bound=Any)  # a dataclass with `samples` that have a `path`
 
 
-def held_out_to_select(train: AnySet, labels: Sequence[int], config: RunConfig) -> tuple[AnySet, AnySet]:
+def held_out_to_select(
+    train: AnySet, labels: Sequence[int | Sequence[int]], config: RunConfig
+) -> tuple[AnySet, AnySet]:
     """What is trained on, and what the epoch is chosen on: whole groups, such as recordings, and of every class alike.
 
     Args:
-        labels: of the samples; all alike where a sample has no single label.
+        labels: of the samples, one or several each; all alike where samples have none.
 
     Raises:
         ConfigError: nothing can be held out, as each group holds all that there is of some class.

@@ -278,6 +278,10 @@ class TrainingTask(Protocol):
         """What a checkpoint's summary of its training says of the samples, beside their number."""
         ...
 
+    def answers(self) -> Mapping[str, Any]:
+        """Fields of `CheckpointInfo` that say how outputs become answers; none where that is as usual."""
+        ...
+
     def loader(self, batches: "Sampler[list[int]]") -> "DataLoader":
         """Batches with `indices` and `broken`, of the items `pass_number * len(train_paths) + index` in `batches`."""
         ...

@@ -43,7 +43,7 @@ def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list
     if "head" in parts:
         weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
         changes = [*changes, "its head is fresh"]
-    elif source.config.task == config.model.task:
+    elif _same_last_layer(source.config, config.model):
         known = info.class_names(source.config.num_classes)
         classifier, change = _fitted_classifier(weights, fresh, known, classes)
         weights, changes = weights | classifier, [*changes, change]
@@ -103,7 +103,7 @@ def require_start(source: ModelConfig, model: ModelConfig, init: str, *, fresh: 
     """
     if source.temporal and not model.temporal:
         raise CheckpointError(f"{init} is a video model ({source.name}); start an image model from an image checkpoint")
-    if source.task not in (model.task, "classification"):
+    if not _same_last_layer(source, model) and source.task != "classification":
         raise CheckpointError(
             f"{init} is a {TASKS[source.task].model_noun} ({source.name}); start a {TASKS[model.task].model_noun} from "
             "a classifier's checkpoint"
@@ -114,11 +114,16 @@ def require_start(source: ModelConfig, model: ModelConfig, init: str, *, fresh: 
         )
     fields = [*SPATIAL_FIELDS]
     fields += TEMPORAL_FIELDS if source.temporal and "temporal layers" not in fresh else ()
-    fields += TASKS[source.task].head_fields if source.task == model.task else ()
+    fields += TASKS[source.task].head_fields if _same_last_layer(source, model) else ()
     different = [name for name in fields if getattr(source, name) != getattr(model, name)]
     if different:
         sides = "; ".join(f"{name}: {getattr(source, name)}, {getattr(model, name)}" for name in different)
         raise CheckpointError(f"{init} does not fit the model to train; {sides}")
+
+
+def _same_last_layer(one: ModelConfig, other: ModelConfig) -> bool:
+    """Whether two models are of one design: a classifier is, of one class or of several."""
+    return TASKS[one.task].last_layer == TASKS[other.task].last_layer
 
 
 def _fitted_weights(
@@ -126,7 +131,7 @@ def _fitted_weights(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The source's weights that the model takes, in its shapes, and what was done to them."""
     weights, former = source.state_dict(), source.config
-    if model.task != former.task:
+    if not _same_last_layer(former, model):
         backbone = {name: value for name, value in weights.items() if name.startswith(BACKBONE)}
         return backbone, [f"its backbone is taken, the {TASKS[model.task].head_noun} is fresh"]
     if model.temporal and not former.temporal:

@@ -83,4 +83,4 @@ class RunRecord:
             "settings": config.train.to_dict(),
             **figures,
         }
-        return CheckpointInfo(input=config.input, labels=list(task.classes), training=summary)
+        return CheckpointInfo(input=config.input, labels=list(task.classes), training=summary, **task.answers())

@@ -81,7 +81,7 @@ def set_facts(train: TrainingSet) -> SetFacts:
 def _class_facts(train: Any) -> dict[str, Any]:
     if train.kind == "mask":  # an image holds many classes
         return {"classes": tuple(train.classes)}
-    counts = Counter(sample.label for sample in train.samples)
+    counts = Counter(label for sample in train.samples for label in sample.classes)
     present = [label for label in sorted(counts) if train.classes[label] != NOTHING]
     return {
         "class_counts": tuple(counts[label] for label in present),

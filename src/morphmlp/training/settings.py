@@ -115,5 +115,5 @@ def _model_from(
     else:
         length = {} if kind == "video" else {"temporal": False, "frames": 1}
         model = ModelConfig.from_dict(source.to_dict() | length | {"task": task_of_kind(kind).name} | fields)
-    same_kind = (model.temporal, model.task) == (source.temporal, source.task)
+    same_kind = (model.temporal, model.task == "segmentation") == (source.temporal, source.task == "segmentation")
     return model, info.input if same_kind else carried_input(model, info.input)

@@ -192,6 +192,21 @@ def test_a_flipped_clip_gets_the_label_of_the_other_side(samples: list[Sample], 
         assert item.labels == [other if turned else label for turned in flipped]
 
 
+def test_several_labels_are_a_row_of_zeros_and_ones_and_flip_together(samples: list[Sample], half_white: None):
+    classes = ["left to right", "right to left", "up", "turning left"]
+    videos = [Sample(samples[0].path, -1, labels=labels) for labels in ((0, 2), (2, 3), ())]
+    dataset = TrainingClips(videos, FRAMES, SPARSE, FLIPS_ALONE, 0, classes=classes)
+    for number, (own, other) in enumerate([([1, 0, 1, 0], [0, 1, 1, 0]), ([0, 0, 1, 1], None), ([0] * 4, [0] * 4)]):
+        item = dataset[number]
+        assert isinstance(item, SampleClips)
+        flipped = [bool(clip[..., 0].mean() < clip[..., -1].mean()) for clip in item.clips]
+        assert any(flipped) == (other is not None)  # "turning left" keeps all of its clip from being flipped
+        assert item.labels == [other if turned else own for turned in flipped]
+    batch = collate([item for i in range(2) if isinstance(item := dataset[i], SampleClips)])
+    assert (batch.labels.dtype, batch.labels.shape) == (torch.int64, (32, 4))
+    assert batch.labels[1].tolist() == [0, 0, 1, 1]  # the first clips of both videos come first
+
+
 def test_without_class_names_labels_stay_under_a_flip(samples: list[Sample], half_white: None):
     item = TrainingClips([Sample(samples[0].path, 0)], FRAMES, SPARSE, FLIPS_ALONE, 0)[0]
     assert isinstance(item, SampleClips)

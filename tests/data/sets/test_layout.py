@@ -6,9 +6,10 @@ import pytest
 
 from morphmlp.analysis.data_check.inventory import take_inventory
 from morphmlp.data.sets import read
-from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
+from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
+from morphmlp.data.sets.written import WrittenSample, labelled_set
 
 
 class NameFiles(Layout[Path]):

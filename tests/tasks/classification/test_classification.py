@@ -20,9 +20,10 @@ from torchmetrics.functional.classification import (
 
 from morphmlp.config import AugmentConfig, TrainConfig
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
+from morphmlp.tasks.classification.losses import soft_cross_entropy
 from morphmlp.tasks.classification.prediction import join_views
 from morphmlp.tasks.classification.report import summary
-from morphmlp.tasks.classification.training import ClipMixer, soft_cross_entropy
+from morphmlp.tasks.classification.training import ClipMixer
 from morphmlp.training.optim import lr_at, make_optimizer
 from morphmlp.training.seeding import seed_step
 

@@ -279,6 +279,6 @@ def references_for(model: MorphMLP | Runtime) -> list[Reference]:
     Raises:
         ConfigError: the model is a segmenter.
     """
-    if model.config.task != "classification":
+    if model.config.task == "segmentation":
         raise ConfigError(f"--against torchvision: {model.config.name} is a segmenter; only classifiers are compared")
     return video_references() if model_kind(model) == "video" else image_references()

@@ -105,7 +105,7 @@ def _read(
     if not read:
         return [], Clips(np.zeros((0, 1, SIDE**2), np.float32), np.zeros((0, 1), np.float32), np.zeros(0, np.int64))
     numbers: dict[Any, int] = {}
-    parts = [numbers.setdefault((file.split, file.label), len(numbers)) for file in read]
+    parts = [numbers.setdefault((file.split, file.classes), len(numbers)) for file in read]
     return read, Clips(
         np.concatenate(frames)[order], unit(np.concatenate(vectors)[order], least=LEAST), np.array(parts)
     )

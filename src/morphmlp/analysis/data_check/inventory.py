@@ -27,11 +27,22 @@ WHOLE = "all"  # the split of files that are in none
 
 @dataclass(frozen=True)
 class SetFile:
-    """A file of the set: `label` counts in the inventory's classes; None where there are no labels."""
+    """A file of the set: `label` counts in the inventory's classes, as do the `labels` of a multi-label set.
+
+    Both are None where there are no labels.
+    """
 
     job: Job
     split: str
     label: int | None
+    labels: tuple[int, ...] | None = None
+
+    @property
+    def classes(self) -> tuple[int, ...] | None:
+        """Its classes; None where there are no labels."""
+        if self.labels is not None or self.label is None:
+            return self.labels
+        return (self.label,)
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Inventory:
 
     Attributes:
         named: False where the classes are only known by number.
+        multi_label: files may have several classes, or none.
         refusal: the words in which `train` refuses the set; None where it takes it.
         left_out: number of files below the folder that are not taken, by the ending of their names.
         count_annotation: reads the annotations of the files; None where there are none.
@@ -56,6 +68,7 @@ class Inventory:
     count_annotation: CountAnnotation | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     notes: tuple[str, ...] = ()
+    multi_label: bool = False
 
 
 def take_inventory(
@@ -80,6 +93,8 @@ def _labelled_inventory(root: Path, split: SplitConfig, lists: ListConfig) -> In
     refusal = None
     try:
         parts = dict(zip(SPLITS, read_training_sets(root, split, lists=lists), strict=False))
+        if parts["train"].multi_label:
+            lists = replace(lists, multi_label=True)
         if evaluation_split(root, lists) == "test":
             test = read_set(root, split="test", lists=lists)
             parts["test"] = matched(test, parts["train"], root=root, name="test")
@@ -91,9 +106,13 @@ def _labelled_inventory(root: Path, split: SplitConfig, lists: ListConfig) -> In
         return Inventory(root, files, refusal=refusal, left_out=_left_out(root, files, lists), split=split)
     classes = next(iter(parts.values())).classes
     named = next(iter(parts.values())).named
-    files = [SetFile(_job(s.path, part.kind), name, s.label) for name, part in parts.items() for s in part.samples]
+    files = [
+        SetFile(_job(s.path, part.kind), name, s.label, s.labels) for name, part in parts.items() for s in part.samples
+    ]
     notes = tuple(dict.fromkeys(part.note for part in parts.values() if part.note))
-    return Inventory(root, files, classes, named, refusal, _left_out(root, files, lists), split=split, notes=notes)
+    multi_label = any(part.multi_label for part in parts.values())
+    left_out = _left_out(root, files, lists)
+    return Inventory(root, files, classes, named, refusal, left_out, split=split, notes=notes, multi_label=multi_label)
 
 
 def _job(path: Source, kind: MediaKind = "image") -> Job:
@@ -162,7 +181,9 @@ def _with_joint_classes(parts: dict[str, LabelledSet]) -> dict[str, LabelledSet]
     position = {name: i for i, name in enumerate(names)}
     joint = {}
     for split, part in parts.items():
-        samples = [replace(sample, label=position[part.classes[sample.label]]) for sample in part.samples]
+        samples = [
+            sample.with_classes([position[part.classes[label]] for label in sample.classes]) for sample in part.samples
+        ]
         joint[split] = replace(part, samples=samples, classes=names)
     return joint
 

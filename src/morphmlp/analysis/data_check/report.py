@@ -17,6 +17,7 @@ from morphmlp.analysis.data_check.inventory import Inventory, SetFile
 from morphmlp.data.batches.views import refuse_strips
 from morphmlp.data.media.remote import place_of, remote_file
 from morphmlp.data.media.sources import MediaKind, Source
+from morphmlp.data.sets.written import SEPARATOR
 from morphmlp.errors import MediaError
 
 ODD_RATE = 0.25  # off the set's median rate, as a share of it
@@ -57,8 +58,8 @@ class CheckedFile:
         return self.file.split
 
     @property
-    def label(self) -> int | None:
-        return self.file.label
+    def classes(self) -> tuple[int, ...] | None:
+        return self.file.classes
 
     @property
     def broken(self) -> bool:
@@ -126,6 +127,10 @@ class CheckReport:
     def splits(self) -> list[str]:
         return list(dict.fromkeys(file.split for file in self.files))
 
+    @cached_property
+    def multi_label(self) -> bool:
+        return any(file.file.labels is not None for file in self.files)
+
     def noted(self, note: str) -> list[CheckedFile]:
         return [file for file in self.readable if note in file.notes]
 
@@ -142,8 +147,8 @@ class CheckReport:
         """Readable files of each class in each split."""
         counts = {name: dict.fromkeys(self.splits, 0) for name in self.classes}
         for file in self.readable:
-            if file.label is not None:
-                counts[self.classes[file.label]][file.split] += 1
+            for label in file.classes or ():
+                counts[self.classes[label]][file.split] += 1
         return counts
 
     def empty_classes(self, split: str) -> list[str]:
@@ -163,7 +168,7 @@ class CheckReport:
     @property
     def conflicts(self) -> list[list[CheckedFile]]:
         """Duplicates with different labels."""
-        return [group for group in self.duplicates if len({file.label for file in group}) > 1]
+        return [group for group in self.duplicates if len({file.classes for file in group}) > 1]
 
     def class_pixels(self) -> dict[str, float] | None:
         """Of annotated images, the share of each class among the pixels that have one."""
@@ -217,7 +222,7 @@ class CheckReport:
             {
                 "paths": [copy.first.path, copy.second.path],
                 "splits": [copy.first.split, copy.second.split],
-                "labels": [self._class_of(copy.first), self._class_of(copy.second)],
+                "labels": [self.class_of(copy.first), self.class_of(copy.second)],
                 "alike": round(copy.alike, 4),
                 "feature_cosine": round(copy.cosine, 4),
             }
@@ -225,8 +230,9 @@ class CheckReport:
         ]
         return {"near_copies": pairs, "near_copies_above": self.copies_above, "num_near_copies": self.num_copies}
 
-    def _class_of(self, file: CheckedFile) -> str | None:
-        return None if file.label is None else self.classes[file.label]
+    def class_of(self, file: CheckedFile) -> str | None:
+        """The name of its class, several parted by `|`; None where there are no labels."""
+        return None if file.classes is None else SEPARATOR.join(self.classes[label] for label in file.classes)
 
 
 def _figure(file: CheckedFile, figure: str) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from morphmlp.analysis.data_check.inventory import WHOLE, Inventory
 from morphmlp.analysis.data_check.report import CheckReport
+from morphmlp.config import ListConfig
 from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import why_not_listed
 from morphmlp.data.media.stretches import Stretch, stretch_columns
@@ -15,6 +16,7 @@ from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import are_numbers
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import SPLITS, split_set
+from morphmlp.data.sets.written import SEPARATOR
 from morphmlp.errors import DataError
 from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import csv_path, csv_text
@@ -39,7 +41,7 @@ def _write_files(report: CheckReport, path: Path) -> None:
         bounds = stretch_columns(file.source for file in report.files)
         writer.writerow(["path", *bounds, "split", "label", "status", "reason", *columns, "bytes", "notes"])
         for file in report.files:
-            label = "" if file.label is None else csv_text(report.classes[file.label])
+            label = csv_text(report.class_of(file) or "")
             status = "broken" if file.broken else "ok"
             facts = [_cell(getattr(file.facts, column)) for column in columns]
             place = [csv_path(file.path), *(bound(file.source) for bound in bounds.values())]
@@ -78,11 +80,12 @@ def _write_clean_lists(report: CheckReport, inventory: Inventory, folder: Path) 
             writer.writerow(["path", "label", *bounds])
             for sample in part.samples:
                 cells = [bound(sample.path) for bound in bounds.values()]
-                writer.writerow([place_of(sample.path), labels[sample.label], *cells])
+                label = SEPARATOR.join(labels[label] for label in sample.classes)
+                writer.writerow([place_of(sample.path), label, *cells])
     if inventory.named or labels[0] != "0":
         with replaced_file(folder / CLASSES_FILE) as file:
             file.writelines(f"{name}\n" for name in inventory.classes)
-    return paths, _read_back(parts, folder)
+    return paths, _read_back(parts, folder, ListConfig(multi_label=inventory.multi_label))
 
 
 def _step_for_pairs(report: CheckReport) -> str:
@@ -96,20 +99,20 @@ def _clean_parts(report: CheckReport, inventory: Inventory) -> dict[str, Labelle
     parts: dict[str, LabelledSet] = {}
     for name in report.splits:
         files = [file for file in report.readable if file.split == name]
-        samples = [Sample(file.source, file.label or 0) for file in files]
+        samples = [Sample(file.source, file.file.label or 0, labels=file.file.labels) for file in files]
         kind = files[0].kind if files else "video"
-        parts[name] = LabelledSet(samples, inventory.classes, inventory.named, kind)
+        parts[name] = LabelledSet(samples, inventory.classes, inventory.named, kind, multi_label=inventory.multi_label)
     if WHOLE in parts:
         return dict(zip(SPLITS, split_set(parts[WHOLE], inventory.split, source=str(inventory.root)), strict=False))
     return {name: part for name, part in parts.items() if part.samples}
 
 
-def _read_back(parts: dict[str, LabelledSet], folder: Path) -> str | None:
+def _read_back(parts: dict[str, LabelledSet], folder: Path, lists: ListConfig) -> str | None:
     """Why training would refuse the lists, or read something else from them; None where all is well."""
     try:
-        read = {name: read_set(folder, split=name) for name in parts}
+        read = {name: read_set(folder, split=name, lists=lists) for name in parts}
         if "train" in parts:
-            read_training_sets(folder)
+            read_training_sets(folder, lists=lists)
         classes = read_class_names(folder / CLASSES_FILE) if (folder / CLASSES_FILE).is_file() else None
     except DataError as error:
         return f"training would refuse the clean lists: {error}"
@@ -124,4 +127,4 @@ def _read_back(parts: dict[str, LabelledSet], folder: Path) -> str | None:
 def _place(sample: Sample) -> tuple[Any, ...]:
     """What a list says of a sample."""
     span = sample.path.span if isinstance(sample.path, Stretch) else None
-    return place_of(sample.path), span, sample.label
+    return place_of(sample.path), span, sample.classes

@@ -223,8 +223,12 @@ def _remarks_on_classes(report: CheckReport) -> Iterator[str]:
             yield f"{len(empty):,} of {len(report.classes):,} classes without readable files{where}: {shortened(empty)}"
     if report.imbalance is not None and report.imbalance >= MOST_IMBALANCED:
         yield (
-            f"the largest class has {report.imbalance:.1f} times the files of the smallest: train with --balanced "
-            "true, which draws every class equally often"
+            f"the largest class has {report.imbalance:.1f} times the files of the smallest: train with "
+            + (
+                "--class_weights balanced"
+                if report.multi_label
+                else "--balanced true, which draws every class equally often"
+            )
         )
     if _looks_like_frames(report.files, report.classes):
         yield (
@@ -237,8 +241,8 @@ def _looks_like_frames(files: Sequence[CheckedFile], classes: Sequence[str]) -> 
     """Whether every file is such as `running/0001/img_00007.jpg`, with `running` a class."""
     return all(
         file.kind == "image"
-        and file.label is not None
-        and file.path.split("/")[-2:-1] != [classes[file.label]]
+        and file.classes is not None
+        and file.path.split("/")[-2:-1] != [classes[label] for label in file.classes]
         and file.path.rpartition(".")[0][-1:].isdigit()
         for file in files
     )
@@ -284,7 +288,7 @@ def _other(groups: list[list[CheckedFile]], report: CheckReport) -> CheckedFile:
     first, *others = groups[0]
     if groups is report.duplicates:
         return others[0]
-    return next(file for file in others if (file.split, file.label) != (first.split, first.label))
+    return next(file for file in others if (file.split, file.classes) != (first.split, first.classes))
 
 
 def _remarks_on_left_out(report: CheckReport) -> Iterator[str]:

@@ -196,7 +196,7 @@ def predicted_shares(
         logits = model(clip)[0]
     require_finite(logits[None], [path])
     if logits.dim() == 1:
-        return (logits / temperature).softmax(dim=0)
+        return logits.sigmoid() if model.config.multi_label else (logits / temperature).softmax(dim=0)
     return torch.bincount(logits.argmax(dim=0).flatten(), minlength=len(logits)) / logits[0].numel()
 
 

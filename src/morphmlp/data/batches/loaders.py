@@ -50,7 +50,9 @@ class TrainingClips(Dataset):
 
     Args:
         classes: names by label; a flipped clip of a class that names a side gets the label of the other side. None
-            keeps the labels.
+            keeps the labels, which only samples of one label allow.
+
+    The label of a clip is a number; of a multi-label set it is a row of 0 and 1, `[classes]`.
     """
 
     def __init__(
@@ -87,14 +89,27 @@ class TrainingClips(Dataset):
             )
         except MediaError as error:
             return BrokenSample(index, sample.path, error.reason)
-        mirrored = sample.label if self.mirrored is None else self.mirrored[sample.label]
+        mirrored = self._mirrored(sample)
         clips, labels = [], []
         for _ in range(self.augment.repeats):
             seed = int(generator.integers(2**62))
             clip = training_clip(frames, self.config, self.augment, seed=seed, may_flip=mirrored is not None)
             clips.append(clip.clip)
-            labels.append(mirrored if clip.flipped and mirrored is not None else sample.label)
+            labels.append(self._label(mirrored if clip.flipped and mirrored is not None else sample))
         return SampleClips(torch.stack(clips) if len(clips) > 1 else clips[0][None], labels, index, *notes)
+
+    def _mirrored(self, sample: Sample) -> Sample | None:
+        """What a flip makes of a sample; None where one of its classes must not be flipped."""
+        if self.mirrored is None:
+            return sample
+        classes = [self.mirrored[label] for label in sample.classes]
+        return None if None in classes else sample.with_classes([label for label in classes if label is not None])
+
+    def _label(self, sample: Sample) -> int | list[int]:
+        if sample.labels is None:
+            return sample.label
+        assert self.mirrored is not None, "the number of classes is known"
+        return [int(label in sample.labels) for label in range(len(self.mirrored))]
 
 
 def random_indices(

@@ -26,12 +26,13 @@ class SampleClips:
 
     Attributes:
         clips: an array of `TestViews`, else a tensor.
-        labels: one for all views, or, of training clips, one for each: a flip can change the class.
+        labels: one for all views, or, of training clips, one for each: a flip can change the class. Of a multi-label
+            set, a training clip has a row of 0 and 1 for each class.
         note: what is missing of a video that was cut off or damaged, but can be read; None of others.
     """
 
     clips: Any
-    labels: list[int]
+    labels: list[Any]
     index: int
     note: str | None = None
 

@@ -83,10 +83,10 @@ def with_background(
             f"{origin}: no gap between the labelled stretches is as long as the shortest of them, so that there is no "
             "background to draw; leave out --background"
         )
-    classes = [*part.classes, *([NOTHING] if NOTHING not in part.classes else [])]
-    label = classes.index(NOTHING)
-    samples = [*part.samples, *(Sample(clip, label) for clip in sorted(clips, key=_place))]
-    note = f"{len(clips)} clips between the stretches are of class {NOTHING}"
+    classes = [*part.classes, *([NOTHING] if NOTHING not in part.classes and not part.multi_label else [])]
+    label, labels = (-1, ()) if part.multi_label else (classes.index(NOTHING), None)
+    samples = [*part.samples, *(Sample(clip, label, labels=labels) for clip in sorted(clips, key=_place))]
+    note = f"{len(clips)} clips between the stretches are of {'no class' if part.multi_label else f'class {NOTHING}'}"
     note += f"; {wanted - len(clips)} more did not fit" if len(clips) < wanted else ""
     note += f"; {num_unread} recordings cannot be read" if num_unread else ""
     return replace(part, samples=samples, classes=classes, named=True, note=joined_notes(part.note, note))

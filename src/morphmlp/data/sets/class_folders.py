@@ -25,6 +25,11 @@ class ClassFolders(Layout[Path]):
         return folder if folder and any(entry.is_dir() for entry in folder.iterdir()) else None
 
     def read(self, found: Path, place: Place) -> LabelledSet:
+        if place.lists.multi_label:
+            raise DataError(
+                f"{found}: class folders give each file one class; a multi-label classifier needs a list of files with "
+                "all of their labels"
+            )
         whole = read_class_folders(found, frame_folders=place.lists.frame_folders)
         names = find_class_names(place.lists.labels, [])
         if names is None:

@@ -27,7 +27,7 @@ class Place:
 
     Attributes:
         split: "train", "val" or "test"; None is all of `root`.
-        training: the labels should use every class (see `labelled.labelled_set`).
+        training: the labels should use every class (see `written.labelled_set`).
     """
 
     root: Path

@@ -18,6 +18,7 @@ from morphmlp.data.sets.formats import (
     columns,
     cvat,
     kinetics,
+    label_columns,
     label_studio,
     plain,
     something_something,
@@ -36,6 +37,7 @@ FORMATS: tuple[Callable[[ListFile], list[ListRow] | None], ...] = (
     cvat.rows,
     via.rows,
     kinetics.rows,
+    label_columns.rows,
     columns.rows,
     thumos.rows,
     something_something.rows,
@@ -45,11 +47,12 @@ FORMATS: tuple[Callable[[ListFile], list[ListRow] | None], ...] = (
 _HEAD_BYTES = 65536  # enough to tell text from other files before all of a large one is read
 
 
-def read_rows(path: Path, *, fps: float | None = None) -> list[ListRow]:
+def read_rows(path: Path, *, fps: float | None = None, multi_label: bool = False) -> list[ListRow]:
     """All rows of a list, at least one.
 
     Args:
         fps: the rate that its frame numbers assume: its stretches are then in seconds. None counts the file's frames.
+        multi_label: a row may have several label columns, or no label.
 
     Raises:
         DataError: the file is no list, or naming the row that cannot be used.
@@ -58,12 +61,12 @@ def read_rows(path: Path, *, fps: float | None = None) -> list[ListRow]:
         status = os.stat(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read as a list: {error.strerror}") from None
-    return list(_rows(path, (status.st_size, status.st_mtime_ns), fps))
+    return list(_rows(path, (status.st_size, status.st_mtime_ns), fps, multi_label))
 
 
 @lru_cache(maxsize=4)  # the parts of a file are looked for one after the other
-def _rows(path: Path, state: tuple[int, int], fps: float | None) -> tuple[ListRow, ...]:
-    file = ListFile(path, _read_text(path), fps)
+def _rows(path: Path, state: tuple[int, int], fps: float | None, multi_label: bool) -> tuple[ListRow, ...]:
+    file = ListFile(path, _read_text(path), fps, multi_label)
     found = next(rows for read in FORMATS if (rows := read(file)) is not None)
     if not found:
         raise DataError(f"{path} holds no rows; expected one path,label a line")
@@ -94,7 +97,7 @@ def _read_text(path: Path) -> str:
 
 def _require_usable(file: ListFile, row: ListRow) -> None:
     """A label is shown and written to files, so it must be text; nor may any name hold a zero byte."""
-    if not row.label.isascii() and any("\ud800" <= character <= "\udfff" for character in row.label):
+    if any("\ud800" <= character <= "\udfff" for label in (row.label, *row.more) for character in label):
         raise file.refused(row.where, "the label is no UTF-8 text; save the list as UTF-8")
     if "\0" in row.name:
         raise file.refused(row.where, f"{shown(row.name)} is no file name")

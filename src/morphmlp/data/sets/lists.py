@@ -11,13 +11,14 @@ from morphmlp.data.media.remote import remote_file
 from morphmlp.data.sets.class_lists import class_lists, read_class_lists
 from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.formats.rows import ListRow
-from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, joined_notes, labelled_set
+from morphmlp.data.sets.labelled import LabelledSet, joined_notes
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.list_rows import LIST_SUFFIXES, read_rows
 from morphmlp.data.sets.locate import locate
 from morphmlp.data.sets.recordings import note_on_overlaps
 from morphmlp.data.sets.shards import SHARD_SUFFIX
 from morphmlp.data.sets.split_names import split_called, visible
+from morphmlp.data.sets.written import WrittenSample, labelled_set
 from morphmlp.errors import DataError
 
 
@@ -69,7 +70,7 @@ def found_list(path: Path, place: Place, *, folder: Path | None = None) -> Found
     """All of a file, or one of several parts that it holds."""
     if place.split is None:
         return FoundList(path, folder=folder)
-    splits = _splits(read_rows(path, fps=place.lists.fps))
+    splits = _splits(read_rows(path, fps=place.lists.fps, multi_label=bool(place.lists.multi_label)))
     return FoundList(path, place.split, folder=folder) if len(splits) > 1 and place.split in splits else None
 
 
@@ -132,8 +133,15 @@ def _read(found: FoundList, *, lists: ListConfig, root: Path | None, training: b
     folders = own_folders[::-1] if lists.prefix is None else [_prefix(lists.prefix)]
     names = find_class_names(lists.labels, own_folders)
     sources, note = locate(rows, folders, origin=path)
-    samples = [WrittenSample(row.where, source, row.label) for row, source in zip(rows, sources, strict=True)]
-    labelled = labelled_set(samples, origin=path, names=names, first_label=lists.first_label, training=training)
+    samples = [WrittenSample(row.where, file, row.label, row.more) for row, file in zip(rows, sources, strict=True)]
+    labelled = labelled_set(
+        samples,
+        origin=path,
+        names=names,
+        first_label=lists.first_label,
+        training=training,
+        multi_label=lists.multi_label,
+    )
     overlaps = note_on_overlaps(labelled.samples, labelled.classes)
     return replace(labelled, note=joined_notes(labelled.note, note, overlaps))
 
@@ -142,7 +150,7 @@ def _rows(found: FoundList, lists: ListConfig) -> list[ListRow]:
     """The rows of the part that was found, at least one."""
     if found.class_files:
         return read_class_lists(list(found.class_files), fps=lists.fps)
-    rows = read_rows(found.path, fps=lists.fps)
+    rows = read_rows(found.path, fps=lists.fps, multi_label=bool(lists.multi_label))
     splits = _splits(rows)
     if found.split is None or len(splits) < 2:
         return rows

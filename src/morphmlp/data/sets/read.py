@@ -69,6 +69,8 @@ def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[Labe
         train, val = split_set(whole, config, source=str(root))
     else:
         train = read_train()
+        if train.multi_label:
+            lists = replace(lists, multi_label=True)  # of the validation part, too, whose rows may have a label each
         read_val = find_set(Place(root, "val", lists))
         if read_val is None:
             found = _name_of(root, "train")
@@ -80,9 +82,10 @@ def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[Labe
 
 
 def _require_two_classes(train: LabelledSet, *, root: Path) -> None:
-    present = {train.classes[sample.label] for sample in train.samples}
-    if len(present) < 2:
-        raise DataError(f"{root} holds one class ({present.pop()}): at least two are needed to learn to tell apart")
+    answers = {sample.classes for sample in train.samples}
+    if len(answers) < 2:
+        only = ", ".join(train.classes[label] for label in answers.pop())
+        raise DataError(f"{root} holds one class ({only}): at least two are needed to learn to tell apart")
 
 
 def _name_of(root: Path, split: str) -> str:
@@ -101,6 +104,10 @@ def find_set(place: Place) -> Callable[[], LabelledSet] | None:
 
 def _beside(train: LabelledSet, val: LabelledSet, *, root: Path) -> LabelledSet:
     """The validation set of a training set: of the same kind and classes, and with no video of it."""
+    if train.multi_label != val.multi_label:
+        raise DataError(
+            f"{root}: val has several labels a row, but train has not; give --lists.multi_label true for both"
+        )
     if train.kind != val.kind:
         raise DataError(f"{root}: train holds {train.unit}, but val {val.unit}; both need one kind")
     val = matched(val, train, root=root, name="val")

@@ -78,16 +78,21 @@ def note_on_overlaps(samples: Sequence[Sample], classes: Sequence[str]) -> str:
     found: dict[Source, tuple[Sample, Sample]] = {}
     for group in by_recording(samples).values():
         for first, second in meeting(group, group) if len(group) > 1 else ():
-            if first.label != second.label:
+            if first.classes != second.classes:
                 found.setdefault(first.path, (first, second))
     if not found:
         return ""
     one, other = next(iter(found.values()))
+    learns = "a classifier learns one label for each" if one.labels is None else "each is learned with its own labels"
     return (
         f"{len(found)} of {len(samples)} stretches share frames with one of another label, such as {one.path} "
-        f"({classes[one.label]}) with {getattr(other.path, 'part', 'the whole file')} ({classes[other.label]}): a "
-        "classifier learns one label for each"
+        f"({_named(one, classes)}) with {getattr(other.path, 'part', 'the whole file')} ({_named(other, classes)}): "
+        f"{learns}"
     )
+
+
+def _named(sample: Sample, classes: Sequence[str]) -> str:
+    return ", ".join(classes[label] for label in sample.classes) or "none"
 
 
 def note_on_shared(train: Sequence[Sample], val: Sequence[Sample]) -> str:

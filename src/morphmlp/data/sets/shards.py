@@ -19,16 +19,17 @@ from morphmlp.data.media.sources import TarMember, media_kind
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.class_names import find_class_names
 from morphmlp.data.sets.formats.rows import is_number
-from morphmlp.data.sets.labelled import LabelledSet, WrittenSample, labelled_set
+from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.split_names import split_called, split_folder
+from morphmlp.data.sets.written import SEPARATOR, WrittenSample, labelled_set
 from morphmlp.errors import DataError, UserError
 from morphmlp.formatting import one_line, shortened
 
 SHARD_SUFFIX = ".tar"
 
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # the first that a sample has is taken
-Label = tuple[str, tuple[float, float] | None]  # as written, with the start and end of a stretch
+Label = tuple[str, tuple[float, float] | None]  # as written, with the start and end of a stretch; several with |
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BLOCK = 512  # bytes: a tar archive ends in a block of zeros
 _THREADS = 8  # network disks answer many requests at once
@@ -63,8 +64,14 @@ def read_shards(found: Sequence[Path | RemoteFile], place: Place) -> LabelledSet
     origin = place.root / (place.split or "")
     folders = [origin, place.root, Path(os.path.dirname(found[0]))]
     names = find_class_names(place.lists.labels, folders)
-    first = place.lists.first_label
-    return labelled_set(samples, origin=origin, names=names, first_label=first, training=place.training)
+    return labelled_set(
+        samples,
+        origin=origin,
+        names=names,
+        first_label=place.lists.first_label,
+        training=place.training,
+        multi_label=place.lists.multi_label,
+    )
 
 
 def _shards_in(folder: Path, *, split: str | None = None) -> list[Path]:
@@ -194,9 +201,11 @@ def _label_in(text: str, suffix: str) -> Label:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
-    label = content.get("label", "") if isinstance(content, dict) else ""
+    label = content.get("label", content.get("labels", "")) if isinstance(content, dict) else ""
+    if isinstance(label, list) and all(isinstance(item, str | int) for item in label):
+        label = SEPARATOR.join(map(str, label))
     if not isinstance(label, (str, int)):
-        raise ValueError('"label" must be a number or a name')
+        raise ValueError('"label" must be a number or a name, or a list of them')
     bounds = [content.get(name) for name in ("start", "end")] if isinstance(content, dict) else [None, None]
     if bounds == [None, None]:
         return str(label).strip(), None

@@ -21,6 +21,7 @@ from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 SPLITS = ("train", "val", "test")
+_NO_CLASS = -1  # of the samples of a multi-label set that show none
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -60,15 +61,20 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
     """Splits by class, or by group where the configuration names a pattern; both parts hold every class.
 
     Where there are stretches, a recording is on one side with all of its stretches; a class that is in one recording
-    only is then in the training part alone, and the note of both parts says so.
+    only is then in the training part alone, and the note of both parts says so. So it is with a class of one sample in
+    a multi-label set.
 
     Raises:
         DataError: a class has one file only, a name does not fit the pattern, or a class is missing on one side.
     """
     if config.group_pattern is None and any(isinstance(sample.path, Stretch) for sample in whole.samples):
         return _split_recordings(whole, config, source=source)
-    counts = Counter(sample.label for sample in whole.samples)
-    single = [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    if config.group_pattern is None and whole.multi_label:
+        return _split_multi_label(whole, config, source=source)
+    counts = _class_counts(whole.samples)
+    single = (
+        [] if whole.multi_label else [whole.classes[label] for label, count in sorted(counts.items()) if count == 1]
+    )
     if single:
         raise DataError(
             f"{source}: one {whole.kind} only in {shortened(single)}: it cannot be in both the training and the "
@@ -81,7 +87,7 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
         held_out = _draw_groups(whole.samples, config)
     train, val = without_and_with(whole, held_out)
     for part, name in ((train, "training"), (val, "validation")):
-        present = {sample.label for sample in part.samples}
+        present = _class_counts(part.samples)
         missing = [whole.classes[label] for label in counts if label not in present]
         if missing:
             raise DataError(
@@ -98,10 +104,9 @@ def _split_recordings(whole: LabelledSet, config: SplitConfig, *, source: str) -
             f"{source}: all {len(whole.samples)} stretches are of one recording ({Path(whole.samples[0].path)}), and a "
             "recording is on one side of a split; add recordings, or give train and val lists"
         )
-    held_out = draw_recordings([Counter(sample.label for sample in group) for group in recordings], config)
+    held_out = draw_recordings([_class_counts(group) for group in recordings], config)
     train, val = without_and_with(whole, {sample.path for i in held_out for sample in recordings[i]})
-    present = {sample.label for sample in val.samples}
-    missing = [name for label, name in enumerate(whole.classes) if label not in present]
+    missing = _missing(val)
     if not val.samples:
         raise DataError(
             f"{source}: no recording can be held out, as each has a class that no other has; add recordings, or give "
@@ -112,6 +117,69 @@ def _split_recordings(whole: LabelledSet, config: SplitConfig, *, source: str) -
         note += f", which has none of {shortened(missing)}: no other recording could be held out"
     note = joined_notes(whole.note, note)
     return replace(train, note=note), replace(val, note=note)
+
+
+def _split_multi_label(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[LabelledSet, LabelledSet]:
+    samples = sorted(whole.samples, key=lambda sample: sort_key(sample.path))
+    if len(samples) < 2:
+        raise DataError(f"{source}: it holds one {whole.kind}, which cannot be in both parts; add {whole.unit}")
+    drawn = draw_stratified([sample.classes for sample in samples], config)
+    train, val = without_and_with(whole, {samples[i].path for i in drawn})
+    if not val.samples:
+        raise DataError(
+            f"{source}: no {whole.kind} can be held out, as each has a class that no other has; add {whole.unit}, or "
+            "give train and val lists"
+        )
+    if missing := _missing(val):
+        note = joined_notes(whole.note, f"the validation part has no {whole.kind} of {shortened(missing)}")
+        return replace(train, note=note), replace(val, note=note)
+    return train, val
+
+
+def draw_stratified(classes: Sequence[Sequence[int]], config: SplitConfig) -> set[int]:
+    """Which samples are held out, by the classes of each, so that each class is on both sides in the same proportion.
+
+    This is iterative stratification (Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011,
+    Algorithm 1) for two parts: of the classes that are left, the one with the fewest samples is dealt out first, each
+    sample to the part that wants it most. A class of two samples or more is wanted at least once on each side, and
+    every class stays in training. Samples without a class come last.
+
+    >>> sorted(draw_stratified([(0,), (0,), (0, 1), (1,), (), ()], SplitConfig(val_fraction=0.5)))
+    [2, 4]
+    """
+    order = np.random.default_rng(config.seed).permutation(len(classes)).tolist()
+    of = [tuple(own) or (_NO_CLASS,) for own in classes]
+    members = {label: [i for i in order if label in of[i]] for label in {label for own in of for label in own}}
+    kept, open_members = ({label: len(found) for label, found in members.items()} for _ in range(2))
+    val_wants = {label: max(config.val_fraction * n, 1.0 if n > 1 else 0.0) for label, n in kept.items()}
+    train_wants = {label: n - val_wants[label] for label, n in kept.items()}
+    held_out: set[int] = set()
+    dealt: set[int] = set()
+    while open_members:
+        rarest = min(open_members, key=lambda label: (label == _NO_CLASS, open_members[label], label))
+        for i in members[rarest]:
+            if i in dealt:
+                continue
+            is_held = val_wants[rarest] > train_wants[rarest] and all(kept[label] > 1 for label in of[i])
+            held_out |= {i} if is_held else set()
+            dealt.add(i)
+            for label in of[i]:
+                (val_wants if is_held else train_wants)[label] -= 1
+                kept[label] -= is_held
+                if label in open_members:
+                    open_members[label] -= 1
+        del open_members[rarest]
+    return held_out
+
+
+def _class_counts(samples: Iterable[Sample]) -> Counter[int]:
+    return Counter(label for sample in samples for label in sample.classes)
+
+
+def _missing(part: LabelledSet) -> list[str]:
+    """The names of the classes that no sample shows."""
+    present = _class_counts(part.samples)
+    return [name for label, name in enumerate(part.classes) if label not in present]
 
 
 def draw_recordings(counts: Sequence[Counter[int]], config: SplitConfig) -> set[int]:
@@ -177,19 +245,20 @@ def groups_of(samples: Sequence[Sample], config: SplitConfig) -> list[str]:
     return [recordings.of(sample.path) for sample in samples]
 
 
-def hold_out(labels: Sequence[int], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
+def hold_out(labels: Sequence[int | Sequence[int]], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
     """Which samples are held out: whole groups, about the fraction of each class; every class stays in the rest.
 
     A class in one group only is never held out; of each other class, at least one group is, where that leaves every
-    class in the rest. Without groups it takes one pass, in a random order.
+    class in the rest. Without groups it takes one pass, in a random order. A sample may have several labels.
 
     >>> hold_out([0, 0, 1, 1, 0, 1], list("aabbcd"), fraction=0.3, seed=0)
     {4, 5}
     """
     members = _grouped(range(len(labels)), lambda i: groups[i])
     names = sorted(members)
-    counts = {name: Counter(labels[i] for i in members[name]) for name in names}
-    total, held = Counter(labels), Counter()
+    of_sample = [[label] if isinstance(label, int) else label for label in labels]
+    counts = {name: Counter(label for i in members[name] for label in of_sample[i]) for name in names}
+    total, held = sum(counts.values(), Counter()), Counter()
 
     def gain(name: str) -> float:
         """How much nearer each class comes to its fraction if the group is held out; below 0 where it must not be."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from morphmlp.checkpoints.info import CheckpointInfo
+from morphmlp.checkpoints.info import CheckpointInfo, load_config
 from morphmlp.config import InputConfig
 from morphmlp.data.batches.views import ArrayBatches, Batch, BrokenSample, TestViews
 from morphmlp.data.media.sources import MediaKind
@@ -50,25 +51,26 @@ def predict_samples(
     *,
     precision: str = "fp32",
     temperature: float = 1.0,
+    multi_label: bool = False,
 ) -> Iterator[tuple[int, ViewProbabilities | BrokenSample]]:
     """Index and probabilities of each sample of a loader of `make_test_loader`, or why it cannot be read.
 
     Args:
         temperature: of the checkpoint, see `join_views`.
+        multi_label: each class has a probability of its own.
 
     Raises:
         NotFiniteError: an output is NaN or infinite.
     """
     dataset: Any = loader.dataset
+    join = partial(join_views, temperature=temperature, multi_label=multi_label)
     for batch, logits in batch_logits(model, loader, precision=precision):
         yield from ((sample.index, sample) for sample in batch.broken)
         if not batch.indices:
             continue
         num_videos = len(batch.indices)
-        joined = join_views(
-            logits, num_videos=num_videos, aggregation=dataset.config.aggregation, temperature=temperature
-        )
-        views = join_views(logits, num_videos=len(logits), aggregation="logits", temperature=temperature)
+        joined = join(logits, num_videos=num_videos, aggregation=dataset.config.aggregation)
+        views = join(logits, num_videos=len(logits), aggregation="logits")
         views = views.reshape(num_videos, -1, views.shape[-1])
         for index, *probabilities in zip(batch.indices, joined, views, strict=True):
             yield index, ViewProbabilities(*probabilities, note=batch.incomplete.get(index))
@@ -191,8 +193,13 @@ def load_classifier(checkpoint: str | Path) -> "tuple[MorphMLP, CheckpointInfo]"
 
 
 def ready_classifier(checkpoint: str | Path, execution: "Execution") -> Ready:
-    """A checkpoint or an exported folder that names classes."""
+    """A checkpoint or an exported folder that names one class of a video or image."""
     return Ready(checkpoint, "classification", execution)
+
+
+def task_of_classifier(checkpoint: str | Path) -> str:
+    """The task of a checkpoint of either sort of classifier; "classification" of others, which is then refused."""
+    return "multi_label" if load_config(checkpoint)[0].multi_label else "classification"
 
 
 def model_kind(model: "MorphMLP | Runtime") -> MediaKind:
@@ -236,7 +243,23 @@ def answer_of(label: str, probability: float, threshold: float | None) -> str:
     return label if is_answered(probability, threshold) else NONE_OF_THESE
 
 
-def join_views(logits: np.ndarray, *, num_videos: int, aggregation: str, temperature: float = 1.0) -> np.ndarray:
+def class_thresholds(info: CheckpointInfo, num_classes: int, threshold: float | None = None) -> tuple[float, ...]:
+    """Of a multi-label classifier, the least probability of each class with which it is among the answers.
+
+    Args:
+        threshold: for all classes, in place of the checkpoint's.
+
+    Raises:
+        ConfigError: it is not within 0 and 1.
+    """
+    if threshold is not None:
+        return (chosen_threshold(info, threshold) or 0.0,) * num_classes
+    return (0.5,) * num_classes if info.thresholds is None else tuple(info.thresholds)
+
+
+def join_views(
+    logits: np.ndarray, *, num_videos: int, aggregation: str, temperature: float = 1.0, multi_label: bool = False
+) -> np.ndarray:
     """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`, float32.
 
     "logits": the views' logits are summed, as the released code does; the softmax of their mean is returned, so
@@ -245,12 +268,20 @@ def join_views(logits: np.ndarray, *, num_videos: int, aggregation: str, tempera
 
     All logits are divided by the temperature before that (Guo et al., On Calibration of Modern Neural Networks, ICML
     2017, Sec. 4.2).
+
+    Args:
+        multi_label: each class has a probability of its own, the sigmoid in place of the softmax.
     """
+    activation = _sigmoid if multi_label else _softmax
     views = logits.astype(np.float32, copy=False) / np.float32(temperature)
     views = views.reshape(num_videos, -1, views.shape[-1])
     if aggregation == "logits":
-        return _softmax(views.mean(axis=1))
-    return _softmax(views).mean(axis=1)
+        return activation(views.mean(axis=1))
+    return activation(views).mean(axis=1)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(np.float32(0), -logits))  # which no large logit overflows
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

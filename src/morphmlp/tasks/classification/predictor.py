@@ -11,18 +11,23 @@ from morphmlp.data.batches.views import BrokenSample
 from morphmlp.data.clips.windows import usual_windows
 from morphmlp.data.media.sources import MediaKind, Source, why_not_taken
 from morphmlp.data.sets.labelled import Sample
+from morphmlp.data.sets.written import SEPARATOR
 from morphmlp.errors import MediaError
 from morphmlp.inference.device import Execution
 from morphmlp.tasks.classification.prediction import (
-    answer_of,
+    NONE_OF_THESE,
     chosen_threshold,
+    class_thresholds,
     input_for_test,
+    is_answered,
+    join_views,
     make_test_loader,
     model_kind,
     predict_samples,
-    ready_classifier,
+    task_of_classifier,
     views_for,
 )
+from morphmlp.tasks.ready import Ready
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Prediction:
         probabilities: `[classes]`, the video's views joined.
         threshold: the least probability of the best class with which it is the answer; None always answers.
         note: what is missing of a video that was cut off or damaged.
+        thresholds: of a multi-label classifier, the least probability of each class with which it is among the answers;
+            None of a classifier that answers with the best class.
     """
 
     path: Source
@@ -41,12 +48,26 @@ class Prediction:
     probabilities: np.ndarray
     threshold: float | None = None
     note: str | None = None
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def answers(self) -> list[str]:
+        """The classes that are the answer, most probable first: one at most, or any number if it is multi-label."""
+        if self.thresholds is None:
+            ((label, probability),) = self.top(1)
+            return [label] if is_answered(probability, self.threshold) else []
+        order = np.argsort(-self.probabilities, kind="stable")
+        return [self.labels[i] for i in order if float(self.probabilities[i]) >= self.thresholds[i]]
 
     @property
     def answer(self) -> str:
-        """The most probable class, or "none of these" where its probability is below the threshold."""
-        ((label, probability),) = self.top(1)
-        return answer_of(label, probability, self.threshold)
+        """The answers in one text, several as in a list, `running|waving`; "none of these" where there is none."""
+        return SEPARATOR.join(self.answers) or NONE_OF_THESE
+
+    def shown(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable classes, and after them the answers that are less probable."""
+        every = self.top(len(self.labels))
+        return every[:k] + [pair for pair in every[k:] if pair[0] in self.answers]
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k most probable classes with their probabilities, best first."""
@@ -70,7 +91,7 @@ class Window:
 
     @property
     def answer(self) -> str:
-        """The most probable class, or "none of these" where its probability is below the threshold."""
+        """See `Prediction.answer`."""
         return self.prediction.answer
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
@@ -90,7 +111,7 @@ class Predictor:
         checkpoint: a checkpoint folder, or one that `morphmlp export` wrote; ONNX and OpenVINO need no torch then.
         num_clips, num_crops, aggregation: of the test protocol; by default what the checkpoint was saved with.
         threshold: the least probability with which the best class is the answer; by default the checkpoint's, and 0
-            always answers.
+            always answers. Of a multi-label classifier, that of every class in place of the checkpoint's for each.
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         precision: "fp32", "bf16", or "fp16" by autocast.
         engine: what computes: "auto", "torch", "optimized", "onnxruntime" or "openvino". The last two export the model
@@ -117,14 +138,17 @@ class Predictor:
         precision: str = "fp32",
         engine: str = "auto",
     ):
-        self._ready = ready_classifier(checkpoint, Execution(device, precision, engine=engine))
+        self._ready = Ready(checkpoint, task_of_classifier(checkpoint), Execution(device, precision, engine=engine))
         self.model, self.info, self._execution = self._ready.model, self._ready.info, self._ready.execution
         self.config = self.model.config
         self.kind: MediaKind = model_kind(self.model)
         self.input = input_for_test(
             self.model, self.info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation
         )
-        self.threshold = chosen_threshold(self.info, threshold)
+        self.threshold = None if self.config.multi_label else chosen_threshold(self.info, threshold)
+        self.thresholds = (
+            class_thresholds(self.info, self.config.num_classes, threshold) if self.config.multi_label else None
+        )
         self.labels = self.info.class_names(self.config.num_classes)
 
     def __call__(self, path: str | Source) -> Prediction:
@@ -153,12 +177,32 @@ class Predictor:
         model, execution = self._ready.for_clips(len(samples) * self.input.num_clips * self.input.num_crops)
         views = views_for(model)(samples, self.config.frames, self.input)
         loader = make_test_loader(views, workers=workers)
-        results = predict_samples(model, loader, precision=execution.precision, temperature=self.info.temperature)
+        results = predict_samples(
+            model,
+            loader,
+            precision=execution.precision,
+            temperature=self.info.temperature,
+            multi_label=self.config.multi_label,
+        )
         for index, result in results:
             if isinstance(result, BrokenSample):
                 yield MediaError(result.path, result.reason)
             else:
-                yield Prediction(samples[index].path, self.labels, result.joined, self.threshold, result.note)
+                yield self.prediction(samples[index].path, result.joined, result.note)
+
+    def prediction(self, path: Source, probabilities: np.ndarray, note: str | None = None) -> Prediction:
+        """The answer to one source, from the probabilities of its classes, `[classes]`."""
+        return Prediction(path, self.labels, probabilities, self.threshold, note, self.thresholds)
+
+    def joined(self, logits: np.ndarray, num_videos: int) -> np.ndarray:
+        """Logits of all views `[videos * views, classes]` -> probabilities `[videos, classes]`; see `join_views`."""
+        return join_views(
+            logits,
+            num_videos=num_videos,
+            aggregation=self.input.aggregation,
+            temperature=self.info.temperature,
+            multi_label=self.config.multi_label,
+        )
 
     def windows(
         self, source: str | Path, *, length_s: float | None = None, step_s: float | None = None, **stream: Any

@@ -19,6 +19,7 @@ from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
 from morphmlp.output import tell
 from morphmlp.tasks.classification.evaluation import Evaluation
+from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 from morphmlp.tasks.classification.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -81,22 +82,21 @@ def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
     return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in (1, 5))
 
 
-def prediction_table(rows: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> "Table":
-    """For the terminal: a block of bars for each file, which is a name, its answer, and its classes, best first."""
+def prediction_table(rows: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, float]]]]) -> "Table":
+    """For the terminal: a block of bars for each file, which is a name, its answers, and its classes, best first."""
     columns = [*text_columns("file", "class"), *number_columns("probability"), *text_columns("", min_width=20)]
     return table("", columns, *(_file_rows(*row) for row in rows))
 
 
-def _file_rows(file: str, answer: str, top: Sequence[tuple[str, float]]) -> "list[list[RenderableType]]":
-    """The file's classes, the answer in bold; an answer that is no class is above them."""
+def _file_rows(file: str, answers: Sequence[str], top: Sequence[tuple[str, float]]) -> "list[list[RenderableType]]":
+    """The file's classes, the answers in bold; where there is none, that is said above them."""
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    refused = bool(top) and answer != top[0][0]
-    rows: list[list[RenderableType]] = [["", Text(encodable(answer), style="bold"), "", ""]] if refused else []
-    for rank, (name, probability) in enumerate(top):
+    rows: list[list[RenderableType]] = [] if answers else [["", Text(NONE_OF_THESE, style="bold"), "", ""]]
+    for name, probability in top:
         bar = ProgressBar(total=1, completed=clamp(probability), width=20, complete_style="cyan", finished_style="cyan")
-        shown = Text(encodable(name), style="" if rank or refused else "bold")
+        shown = Text(encodable(name), style="bold" if name in answers else "")
         rows.append(["", shown, percent(probability), bar])
     if rows:
         rows[0][0] = file
@@ -215,9 +215,10 @@ def as_row(result: Prediction | MediaError, k: int) -> dict[str, Any]:
     """Plain values of a result: path, answer and its k best classes, what is missing of the file, or path and error."""
     if isinstance(result, MediaError):
         return {"path": result.name, "error": result.reason}
-    top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.top(k)]
+    top = [{"label": label, "probability": round(probability, 6)} for label, probability in result.shown(k)]
     note = {"incomplete": result.note} if result.note else {}
-    return {"path": str(result.path), "answer": result.answer, "top": top} | note
+    several = {} if result.thresholds is None else {"answers": result.answers}
+    return {"path": str(result.path), "answer": result.answer, **several, "top": top} | note
 
 
 CSV_COLUMNS = ("path", "rank", "label", "probability", "error", "answer", "incomplete")

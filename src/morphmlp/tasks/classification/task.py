@@ -54,9 +54,18 @@ class Classification(Task):
         return read_training_sets(data, split, reading)
 
     def completed(self, config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> RunConfig:
-        window_s = sets[0].window_s
+        """With the length of windows, and the task that the sets are for: several labels make a multi-label one."""
+        window_s, multi_label = sets[0].window_s, sets[0].multi_label
         lists = replace(config.lists, window=window_s)
-        return replace(config, lists=lists, input=replace(config.input, window_s=window_s))
+        config = replace(config, lists=lists, input=replace(config.input, window_s=window_s))
+        if not multi_label:
+            return replace(config, model=replace(config.model, task="classification"))
+        return replace(
+            config,
+            lists=replace(lists, multi_label=True),
+            model=replace(config.model, task="multi_label"),
+            input=replace(config.input, aggregation="probabilities"),  # the mean of the sigmoids
+        )
 
     def for_training(self, config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> TrainingTask:
         from morphmlp.tasks.classification.training import ClassificationTask

@@ -18,13 +18,15 @@ from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
-from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import meant
 from morphmlp.distributed import rank, world_size
+from morphmlp.errors import ConfigError
 from morphmlp.formatting import shortened
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import evaluate
+from morphmlp.tasks.classification.losses import class_weights, soft_cross_entropy
 from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
 from morphmlp.tasks.classification.task import Classification
 from morphmlp.tasks.selection import held_out_to_select
@@ -41,16 +43,20 @@ class ClassificationTask:
     def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
         self.config = config
         train_set, self.val_set = sets
-        labels = [sample.label for sample in train_set.samples]
-        self.train_set, select_set = held_out_to_select(train_set, labels, config)
+        if train_set.multi_label != config.model.multi_label:
+            several = "several labels" if train_set.multi_label else "one label"
+            raise ConfigError(f"model.task is {config.model.task!r}, but {config.data} has {several} a row")
+        classes = [sample.classes for sample in train_set.samples]
+        self.train_set, select_set = held_out_to_select(train_set, classes, config)
         self.unit = self.train_set.unit
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
-        self.train_labels = [sample.label for sample in self.train_set.samples]
+        self.train_labels = [] if self.train_set.multi_label else [sample.label for sample in self.train_set.samples]
         self.notes = _notes(self.train_set, self.val_set, config)
         self.num_val = len(self.val_set.samples)
         samples = self.train_set.samples
-        self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{s.label}" for s in samples)
+        self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{_text(s)}" for s in samples)
+        self.class_weights = self._class_weights()
         self.mixer = ClipMixer(config.train.augment, config.model.num_classes)
         self.parts = {"val": self.val_set, "select": select_set}
         self.test_loaders = {name: self._test_loader(part) for name, part in self.parts.items() if part.samples}
@@ -71,9 +77,12 @@ class ClassificationTask:
         """How long the samples are, which is how long a window of a recording should be."""
         return {} if self._median_s is None else {MEDIAN_DURATION: round(self._median_s, 3)}
 
+    def answers(self) -> dict[str, Any]:
+        return {}
+
     @cached_property
     def _median_s(self) -> float | None:
-        samples = [sample for sample in self.train_set.samples if self.classes[sample.label] != NOTHING]
+        samples = [s for s in self.train_set.samples if NOTHING not in (self.classes[label] for label in s.classes)]
         return median_duration_s([sample.path for sample in samples]) if self.unit == "videos" else None
 
     def loader(self, batches: Sampler[list[int]]) -> DataLoader:
@@ -96,8 +105,21 @@ class ClassificationTask:
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         clips, soft_labels = self.mixer(batch.clips.to(device), batch.labels.to(device))
-        smoothing = self.config.train.augment.label_smoothing
-        return soft_cross_entropy(model(clips), soft_labels, label_smoothing=smoothing)
+        return self._loss(model(clips), soft_labels)
+
+    def _class_weights(self) -> Tensor | None:
+        """What the classes count in the loss."""
+        return class_weights(self.config.train.class_weights, self.train_labels, len(self.classes))
+
+    def _loss(self, logits: Tensor, soft_labels: Tensor) -> Tensor:
+        settings = self.config.train
+        return soft_cross_entropy(
+            logits,
+            soft_labels,
+            label_smoothing=settings.augment.label_smoothing,
+            class_weights=None if self.class_weights is None else self.class_weights.to(logits.device),
+            focal=settings.focal,
+        )
 
     def evaluate(
         self, model: nn.Module, progress: Callable[[int, int], None], *, part: EvaluatedPart = "val"
@@ -129,13 +151,18 @@ def _notes(train_set: LabelledSet, val_set: LabelledSet, config: RunConfig) -> l
 
 def _rare_classes(train_set: LabelledSet) -> str | None:
     """What to say of classes with too few samples to learn from; their names may be slips for those of others."""
-    counts = Counter(train_set.classes[sample.label] for sample in train_set.samples)
+    counts = Counter(train_set.classes[label] for sample in train_set.samples for label in sample.classes)
     rare = sorted(name for name, count in counts.items() if count < FEW_OF_CLASS and name != NOTHING)
     if not rare:
         return None
     shown = shortened([f"{name} ({counts[name]})" for name in rare])
     others = [name for name in counts if name not in rare]
     return f"few training {train_set.unit}, of which little can be learnt: {shown}{meant(rare, others)}"
+
+
+def _text(sample: Sample) -> str:
+    """The classes of a sample, as the fingerprint has them."""
+    return str(sample.label) if sample.labels is None else "|".join(map(str, sample.labels))
 
 
 def _place(source: Source, data: str) -> str:
@@ -146,6 +173,8 @@ def _place(source: Source, data: str) -> str:
 
 class ClipMixer:
     """Mixup and cutmix on clips: `[B, 3, T, H, W]` and labels `[B]` -> clips and soft labels `[B, classes]`.
+
+    Labels of a multi-label set are rows of 0 and 1, `[B, classes]`, and are mixed as they are.
 
     torchvision's transforms cut the last two axes of images, so time is folded into the channels for them.
     """
@@ -163,11 +192,6 @@ class ClipMixer:
 
     def __call__(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.mix is None or len(labels) < 2:
-            return clips, F.one_hot(labels, self.num_classes).float()
+            return clips, (labels if labels.ndim == 2 else F.one_hot(labels, self.num_classes)).float()
         images, soft_labels = self.mix(clips.flatten(1, 2), labels)
         return images.unflatten(1, clips.shape[1:3]), soft_labels
-
-
-def soft_cross_entropy(logits: Tensor, soft_labels: Tensor, *, label_smoothing: float) -> Tensor:
-    """Cross-entropy with labels `[B, classes]` that sum to one, in float32."""
-    return F.cross_entropy(logits.float(), soft_labels, label_smoothing=label_smoothing)

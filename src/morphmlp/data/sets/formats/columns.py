@@ -12,7 +12,7 @@ of objects with these keys is the same.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from morphmlp.data.sets.formats.rows import ListFile, ListRow, shown
@@ -40,16 +40,19 @@ _BESIDE = {"t", "time", "timestamp", "at", "in", "of", "segment", "clip", "actio
 
 _NAMES = ("video", "path", "file", "filename", "clip", "recording", "source", "name", "id")
 _LABELS = ("label", "class", "action", "activity", "category", "target", "event")
+_PLURAL = ("labels", "tags")
+_NUMBERED = re.compile(r"(label|class|action|activity|category|tag)[ _]?[0-9]+", re.IGNORECASE)  # labels of a row
 _SPLITS = ("split", "subset", "set", "partition")
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Names of the columns; of the stretch by what they say, all of one unit."""
+    """Names of the columns; of the stretch by what they say, all of one unit; `more` has further labels of a row."""
 
     name: str
     label: str
     split: str | None
+    more: Sequence[str]
     unit: Unit
     times: Mapping[Role, str]
 
@@ -66,11 +69,21 @@ def rows(file: ListFile) -> list[ListRow] | None:
         return None
     columns = _Columns(
         _required(file, header, _NAMES, what="the video, such as video, path or file"),
-        _required(file, header, _LABELS, what="the label, such as label, class or action"),
+        _required(
+            file,
+            header,
+            _LABELS if _column(header, _LABELS) else _PLURAL,
+            what="the label, such as label, class or action",
+        ),
         _column(header, _SPLITS),
+        [],
         unit,
         times[unit],
     )
+    if file.multi_label:
+        columns = replace(
+            columns, more=[name for name in header if _NUMBERED.fullmatch(name) and name != columns.label]
+        )
     used = [columns.name, columns.label, columns.split, *columns.times.values()]
     if twice := next((name for name in used if header.count(name) > 1), None):
         raise DataError(f"{file.path}: its header names {twice[:40]!r} twice; rename the column that is not meant")
@@ -87,6 +100,8 @@ def _json_table(file: ListFile) -> tuple[list[str], list[tuple[str, dict[str, st
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        return "|".join(map(str, value))  # the labels of a multi-label list
     return "" if value is None else str(value)
 
 
@@ -108,6 +123,11 @@ def _text_table(file: ListFile) -> tuple[list[str], list[tuple[str, dict[str, st
         if len(row) != len(header):
             raise file.refused(f"row {number}", f"{shown(row)} does not fill the columns {','.join(header)}")
     return header, [(f"row {number}", dict(zip(header, row, strict=True))) for number, row in others]
+
+
+def has_stretches(header: Sequence[str]) -> bool:
+    """Whether a header names times and a label."""
+    return _is_enough_in(header) and any(_column(header, names) for names in (_LABELS, _PLURAL))
 
 
 def _is_enough_in(header: Sequence[str]) -> bool:
@@ -174,13 +194,14 @@ def _column(header: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 def _row(file: ListFile, where: str, columns: _Columns, entry: Mapping[str, str]) -> ListRow:
     name, label = entry.get(columns.name, "").strip(), from_csv_text(entry.get(columns.label, "").strip())
-    if not name or not label:
+    if not name or not (label or file.multi_label):
         missing = columns.label if name else columns.name
         raise file.refused(where, f"{shown(list(entry.values()))} has no {missing}")
     start, end = _bounds(file, where, columns, entry)
     split = entry.get(columns.split, "") if columns.split else ""
     unit = "frames" if columns.unit == "frames" else "seconds"
-    return ListRow(where, name, label, start, end, unit, split=split)
+    more = tuple(from_csv_text(entry.get(column, "").strip()) for column in columns.more)
+    return ListRow(where, name, label, start, end, unit, split=split, more=more)
 
 
 def _bounds(

@@ -32,7 +32,10 @@ _SHAPES = {
 }
 # What headers call the two columns, beside the word `label`, which is enough by itself.
 _HEADER_NAME = re.compile(r"(video|image|file|clip|frame)?s?[ _]?(path|file|name|id|folder)?", re.IGNORECASE)
-_HEADER_LABEL = re.compile(r"(label|class|category|action|target)[ _]?(id|name|index|number)?", re.IGNORECASE)
+_HEADER_LABEL = re.compile(
+    r"(label|class|category|action|target|tag)[ _]?(id|name|index|number)?|labels|classes|categories|actions|tags",
+    re.IGNORECASE,
+)
 
 # A name whose ending is unknown may be among others.
 _LIKE = {"path label": {"name label", "name\tlabel"}}
@@ -90,15 +93,34 @@ def _comma_rows(file: ListFile, delimiter: str) -> list[ListRow]:
     expected = f"path{delimiter}label"
     for number, cells in lines:
         if len(cells) != 2 or not all(cells):
-            stretches = "; stretches need a header, such as video,label,start,end" if len(cells) > 2 else ""
-            reason = f"{shown(cells)} is not {expected}: two values, both filled{stretches}"
+            if file.multi_label and cells[0]:
+                continue
+            hint = (
+                "; stretches need a header, such as video,label,start,end, and several labels --lists.multi_label true"
+                if len(cells) > 2
+                else "; a row may lack a label with --lists.multi_label true"
+            )
+            reason = f"{shown(cells)} is not {expected}: two values, both filled{hint}"
             raise file.refused(f"row {number}", reason)
+    if file.multi_label:
+        return _rows_of_labels(lines)
     turned, has_header = _turned_round([cells for _, cells in lines])
     first = lines[0][1] if lines else []
     if has_header or (first and _is_header(first[0], first[1], [cells[1] for _, cells in lines[1:]])):
         lines = lines[1:]
     name, label = (1, 0) if turned else (0, 1)
     return [ListRow(f"row {number}", name=cells[name], label=from_csv_text(cells[label])) for number, cells in lines]
+
+
+def _rows_of_labels(lines: list[tuple[int, list[str]]]) -> list[ListRow]:
+    """A path and then any number of labels a row; with a header or without."""
+    others = [cells[1] for _, cells in lines[1:] if len(cells) > 1]
+    if lines and len(lines[0][1]) > 1 and _is_header(lines[0][1][0], lines[0][1][1], others):
+        lines = lines[1:]
+    found = [
+        (f"row {number}", cells[0], [from_csv_text(cell) for cell in cells[1:]] or [""]) for number, cells in lines
+    ]
+    return [ListRow(where, name=name, label=labels[0], more=tuple(labels[1:])) for where, name, labels in found]
 
 
 def _turned_round(rows: Sequence[list[str]]) -> tuple[bool, bool]:

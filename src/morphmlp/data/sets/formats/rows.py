@@ -28,6 +28,7 @@ class ListRow:
         first, num_frames: the part of a frame folder, by the numbers in the names of its images.
         ids: what the file of the whole recording may be called, without its ending and folders.
         split: as written, where one file lists several parts; "" elsewhere.
+        more: labels beside the first, of further columns; "" is none.
     """
 
     where: str
@@ -40,6 +41,7 @@ class ListRow:
     num_frames: int | None = None
     ids: tuple[str, ...] = ()
     split: str = ""
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ class ListFile:
 
     Attributes:
         fps: the rate that its frame numbers assume, where the configuration says it.
+        multi_label: the configuration says that a row may have several labels, or none.
     """
 
     path: Path
     text: str
     fps: float | None = None
+    multi_label: bool = False
 
     @property
     def is_json(self) -> bool:

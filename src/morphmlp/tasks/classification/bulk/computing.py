@@ -56,7 +56,11 @@ def predict_batches(
     views = OneKind(make_views(shelf, predictor.config.frames, predictor.input), predictor.kind)
     loader = _loader(predictor, views, read(), workers=min(workers, sum(map(len, batches))))
     results = predict_samples(
-        predictor.model, loader, precision=predictor.precision, temperature=predictor.info.temperature
+        predictor.model,
+        loader,
+        precision=predictor.precision,
+        temperature=predictor.info.temperature,
+        multi_label=predictor.config.multi_label,
     )
     for batch in batches:  # the loader keeps their order
         found = dict(next(results) for _ in batch)
@@ -76,7 +80,7 @@ def _loader(predictor: Predictor, views: Any, batches: Iterator[list[int]], *, w
 def _answer(predictor: Predictor, shelf: Shelf, number: int, result: Any) -> Prediction | MediaError:
     if isinstance(result, BrokenSample):
         return MediaError(result.path, result.reason)
-    return Prediction(shelf[number].path, predictor.labels, result.joined, predictor.threshold, result.note)
+    return predictor.prediction(shelf[number].path, result.joined, result.note)
 
 
 def batch_size(predictor: Predictor) -> int:
@@ -95,6 +99,7 @@ def what_rows_depend_on(predictor: Predictor, checkpoint: Path, *, top: int) -> 
         "input": predictor.input.to_dict(),
         "temperature": predictor.info.temperature,
         "threshold": predictor.threshold,
+        **({} if predictor.thresholds is None else {"thresholds": list(predictor.thresholds)}),
         "precision": predictor.precision,
         "engine": predictor.engine,
         "top": top,

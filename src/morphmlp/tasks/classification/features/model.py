@@ -25,11 +25,12 @@ from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification.features.settings import Layer, Pooling
 from morphmlp.tasks.classification.prediction import (
     input_for_test,
-    load_classifier,
     model_kind,
     run_views,
+    task_of_classifier,
     videos_per_batch,
 )
+from morphmlp.tasks.registry import load_for_task
 from morphmlp.tasks.shared_work import cut_in_batches, digest_of_model
 
 
@@ -116,7 +117,7 @@ class FeatureExtractor:
         device: str = "auto",
         precision: str = "fp32",
     ):
-        model, self.info = load_classifier(checkpoint)
+        model, self.info = load_for_task(checkpoint, task_of_classifier(checkpoint))
         self.checkpoint = local_checkpoint(checkpoint)
         self.layer, self.pooling, self.precision = layer, pooling, precision
         self.config = model.config

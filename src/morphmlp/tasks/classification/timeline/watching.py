@@ -22,8 +22,8 @@ from morphmlp.data.media.runs import TimedFrame
 from morphmlp.data.media.streams import Stream
 from morphmlp.errors import ConfigError, MediaError
 from morphmlp.inference.device import evaluating
-from morphmlp.tasks.classification.prediction import clip_logits, join_views, videos_per_batch
-from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
+from morphmlp.tasks.classification.prediction import clip_logits, videos_per_batch
+from morphmlp.tasks.classification.predictor import Predictor, Window
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Watch:
             self._is_slow = (time.monotonic() - began) / len(batch) > self.step_s
             for window, joined in zip(batch, probabilities, strict=True):
                 lag_s = self._reader.lag_s(window.frames[-1])
-                prediction = Prediction(self.stream.path, self.predictor.labels, joined, self.predictor.threshold)
+                prediction = self.predictor.prediction(self.stream.path, joined)
                 yield Window(window.start_s, window.end_s, prediction, lag_s)
 
     def _probabilities(self, windows: Sequence[CutWindow[TimedFrame]]) -> np.ndarray:
@@ -137,12 +137,7 @@ class Watch:
         clips = np.concatenate([self._views(window) for window in windows])
         names = [f"{self.stream.name}, {window.start_s:g} to {window.end_s:g} s" for window in windows]
         logits = clip_logits(predictor.model, clips, names, precision=predictor.precision)
-        return join_views(
-            logits,
-            num_videos=len(windows),
-            aggregation=predictor.input.aggregation,
-            temperature=predictor.info.temperature,
-        )
+        return predictor.joined(logits, len(windows))
 
     def _views(self, window: CutWindow[TimedFrame]) -> np.ndarray:
         frames, config = self.predictor.config.frames, self.predictor.input

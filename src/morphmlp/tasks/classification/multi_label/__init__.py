@@ -1,0 +1,1 @@
+"""Which classes a video or an image shows: any number of them."""
