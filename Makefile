@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-demo test-slow lint types docs docs-links bench clean
+.PHONY: demo start test test-demo test-draws test-slow lint types docs docs-links bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/morphmlp demo --out runs/demo
+
+# The weights that come with the package, in runs/start/rendered: docs/rendered_start.md.
+start: $(VENV)/installed
+	$(BIN)/morphmlp demo --start runs/start
 
 # What loads OpenVINO and ONNX Runtime runs in processes of its own: beside all other tests, processes of pytest-xdist
 # ended with a segmentation fault. These two are suspected; the cause is not known.
@@ -19,6 +23,10 @@ test: $(VENV)/installed-dev
 # What the demo must reach, and what it must not without the order of the frames.
 test-demo: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow tests/demo
+
+# The property tests with draws of this run, and ten times as many: `make test` has the same draws each time.
+test-draws: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 -m "hypothesis and not slow and not gpu" --hypothesis-profile explore
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
@@ -36,7 +44,8 @@ docs: $(VENV)/installed-dev
 
 # Asks every address that the pages link to: it needs the network.
 docs-links: $(VENV)/installed-dev
-	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off docs docs/_build/links
+	$(BIN)/python -m sphinx -b linkcheck --quiet -D nb_execution_mode=off \
+	  -D suppress_warnings=myst-nb.lexer docs docs/_build/links
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py

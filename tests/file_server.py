@@ -1,13 +1,13 @@
 """A server on the loopback address for the files of a folder, which misbehaves where a test says so."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+
+import loopback
 
 
 @dataclass
@@ -39,42 +39,24 @@ class Files:
 def served_files(folder: Path) -> Iterator[Files]:
     files = Files(folder)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(loopback.Handler):
         def do_GET(self) -> None:
-            name = unquote(urlsplit(self.path).path).lstrip("/")
+            name = self.asked.lstrip("/")
             files.asked.append(f"{self.command} {name}")
-            path = files.folder / name
             if name in files.endless:
-                self.send_response(200)
-                self.end_headers()
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    while self.command == "GET":
-                        self.wfile.write(bytes(2**20))
+                self.answer(200, {}, repeat(bytes(2**20)))
                 return
+            path = files.folder / name
             status = files.statuses.get(name, 200 if path.is_file() else 404)
             content = path.read_bytes() if status == 200 else b""
             if name in files.changing:
                 content += str(len(files.asked)).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
+            headers = {"Content-Length": str(len(content))}
             if files.tagged and status == 200:
-                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()[:16]}"')
-            self.end_headers()
-            if self.command == "GET":
-                with suppress(BrokenPipeError, ConnectionResetError):  # the reader has gone
-                    self.wfile.write(content[: files.break_after])
+                headers["ETag"] = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+            self.answer(status, headers, [content[: files.break_after]])
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        files.address = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield files
-        finally:
-            server.shutdown()
-            thread.join()
+    with loopback.http(Handler) as files.address:
+        yield files

@@ -4,15 +4,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+import loopback
 import pytest
 
 TOKEN = "hf_test_" + "x" * 26  # made up; no message may hold it
@@ -77,30 +75,22 @@ def running_hub() -> Iterator[Hub]:
         pass
 
     Handler.hub = hub
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        hub.address = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield hub
-        finally:
-            server.shutdown()
-            thread.join()
+    with loopback.http(Handler) as hub.address:
+        yield hub
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(loopback.Handler):
     hub: Hub
 
     def _answer(self) -> None:
-        path = unquote(urlsplit(self.path).path)
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else self._chunked()
-        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.asked.append(f"{self.command} {self.asked}")
         try:
             if self.hub.refuse:
                 raise Refused(self.hub.refuse, message=self.hub.message)
             for method, pattern, call in ROUTES:
-                if self.command in method and (match := re.fullmatch(pattern, path)):
+                if self.command in method and (match := re.fullmatch(pattern, self.asked)):
                     call(self, body, *match.groups())
                     return
             raise Refused(404, "EntryNotFound")
@@ -121,20 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
         usual = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-        for name, value in (usual | (headers or {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            with suppress(BrokenPipeError, ConnectionResetError):  # the reader has gone
-                self.wfile.write(content)
+        self.answer(status, usual | (headers or {}), [content])
 
     def send_json(self, values: Any) -> None:
         self._send(200, json.dumps(values).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def authorized(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"

@@ -36,17 +36,18 @@ class Running:
 
 @contextmanager
 def running(
-    checkpoint: Path,
+    checkpoint: str | Path,
     folder: Path,
     *,
     workers: int = 1,
     token: str | None = None,
     hosts: frozenset[str] | None = None,
+    engine: str = "auto",
     **limits: Any,
 ) -> Iterator[Running]:
     folder.mkdir()
     metrics, chosen = Metrics(), Limits(**limits)
-    predictor = Predictor(checkpoint, device="cpu")
+    predictor = Predictor(checkpoint, device="cpu", engine=engine)
     service = Service(predictor, checkpoint, workers=workers, limits=chosen, metrics=metrics)
     gate = gated(make_app(service, folder), limits=chosen, metrics=metrics, token=token, hosts=hosts)
     server = Server(gate, service)

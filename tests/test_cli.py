@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import fresh
 import pytest
 import tiny
 import torch
@@ -484,17 +484,8 @@ def test_output_that_cannot_be_written(
 
 
 def test_full_disk(released_image_file: Path, tmp_path: Path):
-
-    def limit_file_size() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    process = subprocess.run(
-        tiny.command("convert", released_image_file, tmp_path / "converted"),
-        capture_output=True,
-        text=True,
-        env=tiny.environment(),
-        preexec_fn=limit_file_size,
-    )
+    command = tiny.command("convert", released_image_file, tmp_path / "converted")
+    process = fresh.run(command, env=tiny.environment(), most_file_bytes=20_000)
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert process.stderr.splitlines()[-1].startswith("error: ")
@@ -549,10 +540,8 @@ def test_names_that_are_no_text_can_be_printed(data: Path, video: Path, checkpoi
     odd = tmp_path / "bytes \udcff.mp4"
     shutil.copy(video, odd)
     for options in (["--json"], []):
-        process = subprocess.run(
-            tiny.command("predict", checkpoint, odd, "--workers", "0", *options, "--csv", tmp_path / "out.csv"),
-            capture_output=True,
-            env=tiny.environment(),
+        process = tiny.run_process(
+            "predict", checkpoint, odd, "--workers", "0", *options, "--csv", tmp_path / "out.csv"
         )
         assert process.returncode == 0, process.stderr
     assert b"bytes \xff.mp4" in (tmp_path / "out.csv").read_bytes()

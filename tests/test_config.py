@@ -153,7 +153,7 @@ WRONG_TYPES: list[tuple[type[Config], dict[str, Any], str]] = [
     (InputConfig, {"mean": [0.5, "x", 0.5]}, "input.mean[1] is 'x'; allowed: a value of type float"),
     (TrainConfig, {"epochs": "30"}, "train.epochs is '30'; allowed: a value of type int"),
     (TrainConfig, {"epochs": None}, "train.epochs is None; allowed: a value of type int"),
-    (TrainConfig, {"precision": "fp8"}, "train.precision is 'fp8'; allowed: 'fp32', 'bf16', 'fp16'"),
+    (TrainConfig, {"precision": "fp8"}, "train.precision is 'fp8'; allowed: 'fp32', 'bf16', 'fp16', 'auto'"),
     (TrainConfig, {"augment": 3}, "train.augment is 3; allowed: names with values"),
     (TrainConfig, {"augment": None}, "train.augment is None; allowed: names with values"),
     (AugmentConfig, {"flip": "0.5"}, "augment.flip is '0.5'; allowed: a value of type float"),

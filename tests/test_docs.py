@@ -21,9 +21,10 @@ from morphmlp.recipes import load_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Dockerfile"]
+PAGES = [*sorted(DOCS.glob("*.md")), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
-STARTS = r"(?:\$ |#   )?(?:morphmlp|docker run [^\n]*? morphmlp|(?:srun )?torchrun [^\n]*?-m morphmlp\.cli) (?=[\w\"])"
+BEFORE = r"(?:\$ |#   |[^|`\n]+ \| )?"  # a prompt, a comment of the Dockerfile, what is piped into it
+PROGRAM = r"(?:morphmlp|docker run [^\n]*? morphmlp|(?:srun )?torchrun [^\n]*?-m morphmlp(?:\.cli)?)"
 
 
 def cells(path: Path) -> list[dict]:
@@ -39,19 +40,19 @@ def text_of(path: Path) -> str:
 def commands_of(text: str) -> list[list[str]]:
     """The arguments of the commands that a text shows, each on a line of its own, which `\\` continues.
 
-    >>> commands_of("x\\nmorphmlp models --json | jq .  # all of them\\n`morphmlp table 1`")
-    [['models', '--json']]
+    >>> commands_of("x\\nmorphmlp models --json | jq .  # all\\ncat x | morphmlp watch a -\\n`morphmlp table 1`")
+    [['models', '--json'], ['watch', 'a', '-']]
     """
     text = re.sub(r"\\\n\s*", " ", text)
     found = []
     for line in text.splitlines():
-        if match := re.match(rf"\s*{STARTS}(.*)", line):
+        if match := re.match(rf"\s*{BEFORE}{PROGRAM} (?=[\w\"])(.*)", line):
             words = shlex.split(match[1], comments=True)
             found.append([*takewhile(lambda word: word not in ("|", ">", "<", "&&", ";", "&"), words)])
     return found
 
 
-SHOWN = [(path, words) for path in [*PAGES, *NOTEBOOKS] for words in commands_of(text_of(path))]
+SHOWN = [(path, words) for path in [*PAGES, *NOTEBOOKS, ROOT / "Dockerfile"] for words in commands_of(text_of(path))]
 EXAMPLES = [(Path(verb), words) for verb in VERBS for words in commands_of(str(parser_of(verb).epilog))]
 
 
@@ -113,6 +114,7 @@ def test_commands_are_found_in_every_kind_of_block():
     assert found["train_evaluate_look.ipynb"] >= 4
     assert found["deploy.ipynb"] >= 3
     assert found["training.md"] >= 4  # continued
+    assert found["shelf.md"] >= 7  # after a pipe, and after srun
     assert len(EXAMPLES) >= len(VERBS)
 
 
@@ -142,9 +144,23 @@ def test_every_page_is_in_the_index():
 
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
-def test_a_link_to_a_file_leads_to_one(path: Path):
-    for target in re.findall(r"\]\((?!\w+:|#)([^()\s#]+)(?:#[^()\s]+)?\)", text_of(path)):
-        assert (path.parent / target).exists(), target
+def test_a_link_leads_to_a_file_and_to_a_heading_in_it(path: Path):
+    for name, anchor in re.findall(r"\]\((?!\w+:)([^()\s#]*)(?:#([^()\s]+))?\)", text_of(path)):
+        target = path.parent / name if name else path
+        assert target.exists(), name
+        assert not anchor or anchor in anchors_of(target), f"{name}#{anchor}"
+
+
+def anchors_of(path: Path) -> list[str]:
+    """What headings are linked by: GitHub and myst make the same of them."""
+    text = re.sub(r"```.*?```", "", text_of(path), flags=re.DOTALL)
+    headings = re.findall(r"^#{1,3} (.*)$", text, flags=re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_a_heading_is_linked_by_its_words():
+    assert "unequal-classes" in anchors_of(DOCS / "few_clips.md")
+    assert "which-parameter-of-the-released-configuration-is-the-chunk-length-l" in anchors_of(DOCS / "faq.md")
 
 
 def test_all_verbs_and_options_are_on_the_page_of_commands():
@@ -169,14 +185,15 @@ def test_every_extra_is_on_the_page_of_the_installation():
     text = (DOCS / "install.md").read_text(encoding="utf-8")
     named = re.findall(r"`(\w+)`", "\n".join(line for line in text.splitlines() if line.startswith("| `")))
     assert sorted(set(project["optional-dependencies"]) - set(named)) == []
+    for path in [*PAGES, *NOTEBOOKS]:
+        asked = {name for names in re.findall(r"morphmlp\[([\w,]+)\]", text_of(path)) for name in names.split(",")}
+        assert asked <= set(project["optional-dependencies"]), path.name
 
 
 def test_an_option_is_told_with_its_type_and_default():
     options = {name: option for _, group in options_of("train") for option in group for name in option.names}
     assert options["--epochs"].text == "passes over the training videos. (type: int, default: 30)"
     assert options["--precision"].value == "{fp32,bf16,fp16}"
-    assert options["--epochs"].on_first_screen
-    assert not options["--ema"].on_first_screen
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

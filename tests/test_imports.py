@@ -14,17 +14,18 @@ SOURCE = Path(morphmlp.__file__).parent
 
 # Each room imports from itself and from the lines above its own only.
 ORDER = [
-    ["errors", "formatting", "distributed", "system"],
+    ["errors", "formatting", "distributed", "system", "interrupt"],
     ["signals"],
     ["config", "files", "output"],
     ["models", "data", "display", "recipes"],
-    ["inference", "checkpoints", "timm_models"],
-    ["export"],
+    ["inference", "checkpoints"],
+    ["export", "timm_models"],
     ["tasks"],
     ["training", ""],
     ["analysis", "demo", "serving", "sharing"],
     ["commands"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # Within a room that is a way, the folders in its order; a task may not know another.

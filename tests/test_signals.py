@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
+import fresh
 import pytest
 import tiny
 
@@ -69,6 +71,31 @@ def test_a_verb_ends_in_one_line(
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells a process alone of no Ctrl-C")
+@pytest.mark.parametrize("start", ["the installed command", "-m morphmlp", "-m morphmlp.cli"])
+def test_ctrl_c_while_modules_are_imported_is_one_word(tmp_path: Path, start: str):
+    """Also where a module catches all that is raised: the first one that is imported waits for the signal here."""
+    (tmp_path / "difflib.py").write_text(
+        "import contextlib, signal\nwith contextlib.suppress(BaseException):\n    signal.raise_signal(signal.SIGINT)\n"
+    )
+    arguments = start.split() if start.startswith("-m") else ["-c", script_of_the_command()]
+    paths = [str(tmp_path), *sys.path]
+    process = subprocess.run(
+        [sys.executable, *arguments, "models"],
+        capture_output=True,
+        text=True,
+        env=tiny.environment() | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (130, "", "interrupted\n")
+
+
+def script_of_the_command() -> str:
+    """What the `morphmlp` of an installation does."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, function = project["scripts"]["morphmlp"].split(":")
+    return f"import sys\nfrom {module} import {function}\nsys.exit({function}())"
+
+
 def test_the_command_line_runs_in_another_thread():
     statuses: list[int] = []
     thread = threading.Thread(target=lambda: statuses.append(cli.main(["--version"])))
@@ -117,9 +144,7 @@ def pipe_to_nobody(*arguments: object) -> subprocess.CompletedProcess[str]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        return subprocess.run(
-            tiny.command(*arguments), stdout=writer, stderr=subprocess.PIPE, text=True, env=tiny.environment()
-        )
+        return fresh.run(tiny.command(*arguments), stdout=writer, env=tiny.environment())
     finally:
         os.close(writer)
 
@@ -157,7 +182,7 @@ def test_figures_are_shown_though_their_files_cannot_be_written(checkpoint: Path
 @pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "--json")])
 def test_output_on_a_full_disk_is_one_line(arguments: tuple[str, ...]):
     with open("/dev/full", "w") as full:
-        process = subprocess.run(
+        process = subprocess.run(  # not forked: Python's own standard output is what this is about
             tiny.command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, env=tiny.environment()
         )
     assert process.returncode == 1
@@ -181,7 +206,5 @@ sys.exit(cli.main(["train"]))
 
 
 def test_a_verb_ends_though_a_process_of_its_own_does_not_answer():
-    process = subprocess.run(
-        [sys.executable, "-c", HANGS], capture_output=True, text=True, env=tiny.environment(), timeout=60
-    )
+    process = fresh.run([sys.executable, "-c", HANGS], env=tiny.environment())
     assert (process.returncode, process.stderr) == (143, "terminated\n")

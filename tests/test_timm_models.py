@@ -1,4 +1,4 @@
-"""timm's contract, on every image model that it lists."""
+"""timm's contract, on every image model that it lists, and on the video model that has weights."""
 
 import math
 
@@ -10,6 +10,8 @@ from recorded_values import fill_model
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+import morphmlp
+from morphmlp.checkpoints.starts import start_folder
 from morphmlp.errors import ConfigError
 from morphmlp.models.morphmlp import InputShapeError
 from morphmlp.models.zoo import create_model, list_models, model_config
@@ -17,6 +19,7 @@ from morphmlp.timm_models import TimmMorphMLP
 
 NAMES = [name for name in list_models() if "image" in name]
 NANO = "morphmlp_image_nano"
+VIDEO = "morphmlp_video_nano"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,9 +57,9 @@ def images(*size: int, batch: int = 2) -> Tensor:
 # -------------------------------------------------------------------------------------------------- registry
 
 
-def test_timm_lists_the_image_models_alone():
-    assert timm.list_models("morphmlp*") == sorted(NAMES)
-    assert timm.list_models("morphmlp*", pretrained=True) == []
+def test_timm_lists_the_image_models_and_the_video_model_that_has_weights():
+    assert timm.list_models("morphmlp*") == sorted([*NAMES, VIDEO])
+    assert timm.list_models("morphmlp*", pretrained=True) == [f"{VIDEO}.rendered"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,7 +80,7 @@ def test_default_configuration_is_the_test_protocol_of_imagenet(name):
     assert features.shape[1:3] == model.default_cfg["pool_size"]
 
 
-def test_there_are_no_weights_to_download():
+def test_there_are_no_weights_of_images():
     with pytest.raises(RuntimeError, match=r"[Nn]o pretrained weights"):
         timm.create_model(NANO, pretrained=True)
 
@@ -334,3 +337,47 @@ def test_gradient_checkpointing_gives_equal_gradients():
         results.append([parameter.grad for parameter in model.parameters()])
     for plain, checkpointed in zip(*results, strict=True):
         torch.testing.assert_close(checkpointed, plain)
+
+
+# ------------------------------------------------------------------------------------- the start of the package
+
+
+@pytest.fixture(scope="module")
+def video() -> TimmMorphMLP:
+    return timm.create_model(VIDEO, pretrained=True).eval()
+
+
+def clips(frames: int) -> Tensor:
+    return torch.randn(2, 3, frames, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_video_model_has_the_weights_of_the_package_and_gives_their_logits(video: TimmMorphMLP):
+    ours, info = morphmlp.load_with_info(start_folder("rendered"))
+    with torch.no_grad():
+        assert video(clips(8)) == pytest.approx(ours(clips(8)), abs=1e-5)
+    assert video.default_cfg["num_classes"] == video.num_classes == ours.config.num_classes
+    assert (video.default_cfg["mean"], video.default_cfg["std"]) == (info.input.mean, info.input.std)
+    assert video.default_cfg["input_size"][1:] == info.input.crop
+    assert video.default_cfg["crop_pct"] == pytest.approx(info.input.crop[0] / info.input.resize)
+
+
+def test_its_weights_are_carried_to_other_frames_and_classes():
+    model = timm.create_model(VIDEO, pretrained=True, frames=16, num_classes=5).eval()
+    ours = morphmlp.create_model(VIDEO, pretrained="rendered", frames=16)
+    state = model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in ours.state_dict().items() if "head." not in key)
+    assert model(clips(16)).shape == (2, 5)
+    without_head = timm.create_model(VIDEO, pretrained=True, num_classes=0).eval()
+    assert without_head(clips(8)).shape == (2, 256)
+
+
+def test_features_of_a_video_have_its_time():
+    model = timm.create_model(VIDEO, pretrained=True, features_only=True, out_indices=(1, 3)).eval()
+    assert [tuple(tokens.shape) for tokens in model(clips(8))] == [(2, 64, 4, 8, 8), (2, 256, 4, 2, 2)]
+    assert model.feature_info.channels() == [64, 256]
+
+
+def test_a_video_model_without_weights_is_fresh_and_has_no_pooling_where_none_is_wanted():
+    model = timm.create_model(VIDEO, frames=4, num_classes=3, global_pool="").eval()
+    assert model(clips(4)).shape == (2, 2, 2, 2, 3)
+    assert model.forward_features(clips(4)).shape == (2, 2, 2, 2, 256)

@@ -22,12 +22,14 @@ FILES = sorted(
 DATA_FILES = [name for name in FILES if not name.endswith(".py")]
 
 
-def test_recipes_and_class_names_are_data_of_the_package():
-    assert {Path(name).parts[0] for name in DATA_FILES} == {"recipes", "data", "inference", "serving", "py.typed"}
+def test_recipes_class_names_and_weights_are_data_of_the_package():
+    rooms = {"recipes", "data", "inference", "serving", "checkpoints", "py.typed"}
+    assert {Path(name).parts[0] for name in DATA_FILES} == rooms
     assert "recipes/k400_s16.yaml" in DATA_FILES
     assert "data/sets/labels/k400.txt" in DATA_FILES
+    assert "checkpoints/weights/rendered/model.safetensors" in DATA_FILES
     for name in set(DATA_FILES) - {"py.typed"}:  # which is empty
-        assert resources.files("morphmlp").joinpath(name).read_text(encoding="utf-8").strip(), f"{name} is empty"
+        assert resources.files("morphmlp").joinpath(name).read_bytes().strip(), f"{name} is empty"
 
 
 def test_the_wheel_takes_the_whole_package_and_git_ignores_no_file_of_it():

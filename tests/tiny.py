@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import fresh
 import pytest
 import torch
 
@@ -33,6 +34,7 @@ MODEL: dict[str, Any] = {
 }
 INPUT = InputConfig(crop=(32, 32), resize=32)
 OPTIONS = [
+    *("--defaults", "fixed"),
     *("--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"),
     *("--arch.frames", "4", "--input.crop", "[32,32]", "--input.resize", "32"),
     *("--batch_size", "4", "--workers", "0", "--epochs", "2"),
@@ -108,8 +110,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own, with warnings as errors; it takes seconds to start."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())
+    """Runs the command line in a process of its own, with warnings as errors."""
+    return fresh.run(command(*arguments), env=environment())
 
 
 def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:

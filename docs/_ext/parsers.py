@@ -47,13 +47,11 @@ class Option:
         names: as they are written, such as `--batch_size`; of a positional argument its place in the usage.
         value: what follows the name, such as `{fp32,bf16,fp16}`; empty for a flag.
         text: what it does, its type and its default, as `--help` says it.
-        on_first_screen: whether `--help` shows it, and not only `--help-all`.
     """
 
     names: tuple[str, ...]
     value: str
     text: str
-    on_first_screen: bool
 
 
 def options_of(verb: str) -> Iterator[tuple[str, list[Option]]]:
@@ -84,7 +82,6 @@ def _option(parser: Parser, action: Action) -> Option:
         names=names,
         value=value.replace("\b", ""),  # which `--print_config[=flags]` begins with
         text=" ".join(formatter._expand_help(action).split()),
-        on_first_screen=not parser.first_screen or action.dest in parser.first_screen,
     )
 
 

@@ -47,13 +47,13 @@ def _page(name: str) -> str:
     return f"source/{name.removesuffix('.py')}"
 
 
-def address_of_object(name: str) -> str | None:
-    """Where a public class or function of the package, or a method, is defined, from a page in `docs`.
+def address_of_object(module: str, name: str) -> str | None:
+    """Where a class or function that a module has, or a method, is defined, from a page in `docs`.
 
-    >>> str(address_of_object("MorphMLP.forward")).partition("#")[0]
+    >>> str(address_of_object("morphmlp", "MorphMLP.forward")).partition("#")[0]
     'source/models/morphmlp.html'
     """
-    found: Any = importlib.import_module("morphmlp")
+    found: Any = importlib.import_module(module)
     try:
         for part in name.split("."):
             found = getattr(found, part)
@@ -112,9 +112,9 @@ def _meant(text: str, file: str, *, pages: Collection[str]) -> tuple[str, str, s
     page = text.removeprefix("docs/").removesuffix(".md")
     if text.endswith(".md") and page in pages:
         return page, "", file
-    identifier = re.match(r"\w*", text)
-    if file and identifier and identifier[0] in _lines(file):
-        return _page(file), f"#L-{_lines(file)[identifier[0]]}", file
+    identifier = re.split(r"\W", text, maxsplit=1)[0]
+    if file and identifier in _lines(file):
+        return _page(file), f"#L-{_lines(file)[identifier]}", file
     return "", "", file
 
 

@@ -2,6 +2,7 @@
 
 from docutils import nodes
 from parsers import section
+from repository import SOURCE
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -10,8 +11,9 @@ from morphmlp.cli import VERBS
 
 class Verbs(SphinxDirective):
     def run(self) -> list[nodes.Node]:
-        for verb in VERBS:
-            self.env.note_dependency(f"../src/morphmlp/commands/{verb.replace('-', '_')}.py")
+        for room in ("commands", "config"):  # where options and their defaults are
+            for path in (SOURCE / room).glob("*.py"):
+                self.env.note_dependency(path)
         text = "\n".join(section(verb, summary) for verb, summary in VERBS.items())
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 

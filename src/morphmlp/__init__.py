@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from morphmlp.checkpoints.folder import CheckpointInfo, load, load_with_info, save
     from morphmlp.checkpoints.frame_counts import resize_frames
     from morphmlp.checkpoints.inflation import inflate
+    from morphmlp.checkpoints.pretrained import create_model
     from morphmlp.checkpoints.released import convert_released, load_released
     from morphmlp.config import InputConfig, ModelConfig, TrainConfig
     from morphmlp.inference.optimize import InferenceModel, agreement, optimize
     from morphmlp.models.morphmlp import MorphMLP
     from morphmlp.models.segmenter import Segmenter
-    from morphmlp.models.zoo import create_model, create_segmenter, list_models
+    from morphmlp.models.zoo import create_segmenter, list_models
     from morphmlp.tasks.classification.features.model import FeatureExtractor
     from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
     from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
@@ -56,12 +57,13 @@ _HOMES = {
     "checkpoints.folder": ("CheckpointInfo", "load", "load_with_info", "save"),
     "checkpoints.frame_counts": ("resize_frames",),
     "checkpoints.inflation": ("inflate",),
+    "checkpoints.pretrained": ("create_model",),
     "checkpoints.released": ("convert_released", "load_released"),
     "config": ("InputConfig", "ModelConfig", "TrainConfig"),
     "inference.optimize": ("InferenceModel", "agreement", "optimize"),
     "models.morphmlp": ("MorphMLP",),
     "models.segmenter": ("Segmenter",),
-    "models.zoo": ("create_model", "create_segmenter", "list_models"),
+    "models.zoo": ("create_segmenter", "list_models"),
     "tasks.classification.features.model": ("FeatureExtractor",),
     "tasks.classification.predictor": ("Prediction", "Predictor", "Window"),
     "tasks.segmentation.predictor": ("SegmentPredictor", "SegmentedImage"),

@@ -3,6 +3,11 @@
 A verb's module is imported when it is asked for, and imports torch after its options: `--help` answers at once.
 """
 
+if __name__ == "__main__":  # as torchrun starts it
+    from morphmlp.interrupt import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import difflib
 import importlib
 import io

@@ -1,9 +1,11 @@
-"""The image models in timm's registry: importing this module registers them.
+"""The image models, and the video model that has weights in the package, in timm's registry: importing registers them.
 
 >>> import timm
 >>> import morphmlp.timm_models
 >>> timm.create_model("morphmlp_image_t", num_classes=10, features_only=True).feature_info.channels()
 [84, 168, 336, 588]
+>>> timm.create_model("morphmlp_video_nano", pretrained=True, num_classes=10, frames=16).config.frames
+16
 """
 
 from dataclasses import replace
@@ -14,7 +16,9 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from morphmlp.config import PUBLISHED_INPUTS, ModelConfig
+from morphmlp.checkpoints.pretrained import create_model
+from morphmlp.checkpoints.starts import STARTS
+from morphmlp.config import PUBLISHED_INPUTS, InputConfig, ModelConfig, default_input
 from morphmlp.errors import ConfigError
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.zoo import model_config
@@ -23,17 +27,20 @@ REDUCTIONS = (4, 8, 16, 32)  # strides of the four maps
 
 
 class TimmMorphMLP(MorphMLP):
-    """An image model with the methods that timm expects; its weights have the names of `MorphMLP`'s.
+    """A model with the methods that timm expects; its weights have the names of `MorphMLP`'s.
+
+    A video model takes clips, `[B, 3, T, H, W]`, and its maps have a dimension of time before those of space.
 
     A headless model (`num_classes=0`) cannot be saved by `morphmlp.save`, whose checkpoints hold a classifier.
 
     Args:
-        cfg: the image model.
+        cfg: the model.
         num_classes: outputs; 0 gives the pooled features.
         global_pool: "avg", or "" to apply the classifier to every token of the last map.
         in_chans: 3.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the last block.
+        frames: of the clips of a video model, by default those of `cfg`.
 
     Raises:
         ConfigError: a value that is not allowed.
@@ -50,10 +57,11 @@ class TimmMorphMLP(MorphMLP):
         in_chans: int = 3,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        frames: int | None = None,
     ):
         if in_chans != 3:
             raise ConfigError(f"in_chans is {in_chans}; allowed: 3, so repeat the channel of greyscale images")
-        super().__init__(replace(cfg, drop_path=drop_path_rate))
+        super().__init__(replace(cfg, drop_path=drop_path_rate, frames=cfg.frames if frames is None else frames))
         self.drop_rate = drop_rate
         self.feature_info = [
             {"num_chs": width, "reduction": reduction, "module": f"stages.{stage}.{depth - 1}"}
@@ -63,18 +71,25 @@ class TimmMorphMLP(MorphMLP):
         self.reset_classifier(num_classes, global_pool)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, 3, H, W]` -> logits `[B, num_classes]`."""
+        """Images, `[B, 3, H, W]`, or clips -> logits `[B, num_classes]`."""
         return self.forward_head(self.forward_features(x))
 
     # timm wants one tensor of a method of this name, and the package's interface wants four maps.
     def forward_features(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """`[B, 3, H, W]` -> the last map after its norm, `[B, H/32, W/32, C]`; not four maps as in `MorphMLP`."""
-        return self.norm(super().forward_features(x)[-1]).squeeze(1)
+        """The last map after its norm: `[B, H/32, W/32, C]`, of clips `[B, T/2, H/32, W/32, C]`.
+
+        Not four maps as in `MorphMLP`.
+        """
+        return self._shown(self.norm(super().forward_features(x)[-1]))
+
+    def _shown(self, tokens: Tensor) -> Tensor:
+        """`[B, T', H, W, C]` without the time of an image."""
+        return tokens if self.config.temporal else tokens.squeeze(1)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """`[B, H, W, C]` -> logits `[B, num_classes]`, or what the classifier is given; `H, W` stay without pooling."""
         if self.global_pool:
-            x = x.mean(dim=(1, 2))
+            x = x.flatten(1, -2).mean(dim=1) if self.config.temporal else x.mean(dim=(1, 2))
         x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.head(x)
 
@@ -106,10 +121,10 @@ class TimmMorphMLP(MorphMLP):
         if num_stages == len(self.stages):
             x = self.norm(x)
             maps[-1] = x if norm else maps[-1]
-        maps = [maps[stage].squeeze(1) for stage in taken]  # [B, H, W, C]
+        maps = [self._shown(maps[stage]) for stage in taken]  # [B, H, W, C], or [B, T', H, W, C]
         if output_fmt == "NCHW":
-            maps = [tokens.permute(0, 3, 1, 2).contiguous() for tokens in maps]
-        return maps if intermediates_only else (x.squeeze(1), maps)
+            maps = [tokens.movedim(-1, 1).contiguous() for tokens in maps]
+        return maps if intermediates_only else (self._shown(x), maps)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -124,6 +139,16 @@ class TimmMorphMLP(MorphMLP):
         if prune_head or is_cut:
             self.reset_classifier(0, "")
         return taken
+
+    def load_pretrained(self, start: str) -> None:
+        """Takes the weights of the package, carried to these frames; the head too, where it is of as many classes.
+
+        Raises:
+            CheckpointError: their files are damaged.
+        """
+        classes = {"num_classes": self.num_classes} if self.num_classes else {}
+        weights = create_model(self.config.name, pretrained=start, frames=self.config.frames, **classes).state_dict()
+        self.load_state_dict({name: value for name, value in weights.items() if name in self.state_dict()})
 
     def get_classifier(self) -> nn.Module:
         """The linear layer that gives the logits; an identity where there are none."""
@@ -160,42 +185,60 @@ class TimmMorphMLP(MorphMLP):
         return set()
 
 
-def _default_cfg(size: int) -> dict[str, Any]:
-    imagenet = PUBLISHED_INPUTS["imagenet"]
+def _cfg(values: InputConfig, size: int, **others: Any) -> dict[str, Any]:
     return {
         "input_size": (3, size, size),
         "pool_size": (size // 32, size // 32),
-        "num_classes": 1000,
-        "mean": imagenet.mean,
-        "std": imagenet.std,
-        "interpolation": imagenet.interpolation,
+        "mean": values.mean,
+        "std": values.std,
+        "interpolation": values.interpolation,
         "crop_pct": 0.875,  # 224 of 256 px
         "first_conv": "stem.conv1",
         "classifier": "head",
         "license": "apache-2.0",
+        **others,
     }
+
+
+def _image_cfg(size: int) -> dict[str, Any]:
+    return _cfg(PUBLISHED_INPUTS["imagenet"], size, num_classes=1000)
+
+
+def _start_cfg(start: str, *, num_classes: int) -> dict[str, Any]:
+    """Of weights of the package; timm hands their name, as that of a file, to `load_pretrained`."""
+    config = model_config(STARTS[start].model)
+    source = {"file": start, "custom_load": True}
+    return _cfg(default_input(config), config.image_size, num_classes=num_classes, crop_pct=64 / 72, **source)
 
 
 default_cfgs = generate_default_cfgs(  # timm looks for this name
     {
-        "morphmlp_image_nano": _default_cfg(64),
-        "morphmlp_image_t": _default_cfg(224),
-        "morphmlp_image_s": _default_cfg(224),
-        "morphmlp_image_b": _default_cfg(224),
-        "morphmlp_image_l": _default_cfg(224),
+        "morphmlp_video_nano.rendered": _start_cfg("rendered", num_classes=63),
+        "morphmlp_image_nano": _image_cfg(64),
+        "morphmlp_image_t": _image_cfg(224),
+        "morphmlp_image_s": _image_cfg(224),
+        "morphmlp_image_b": _image_cfg(224),
+        "morphmlp_image_l": _image_cfg(224),
     }
 )
 
 
-def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+def _create(name: str, pretrained: bool, *, config: ModelConfig | None = None, **kwargs: Any) -> nn.Module:
     return build_model_with_cfg(
         TimmMorphMLP,
         name,
         pretrained,
-        model_cfg=model_config(name),
+        model_cfg=config or model_config(name),
         feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
         **kwargs,
     )
+
+
+@register_model
+def morphmlp_video_nano(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Ours, for the CPU: clips of 8 frames of 64 px, or of as many as `frames` says."""
+    config = model_config("morphmlp_video_nano", frames=8)  # as its weights have
+    return _create("morphmlp_video_nano", pretrained, config=config, **kwargs)
 
 
 @register_model

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from morphmlp.errors import ConfigError, DataError
-from morphmlp.inference.device import autocast, resolve_device
+from morphmlp.inference.device import autocast, native_precision, resolve_device
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int = 1) -> None:
@@ -92,3 +92,30 @@ def test_autocast_is_that_of_the_device(kind: str, precision: str):
 def test_a_precision_that_a_device_lacks_is_refused():
     with pytest.raises(ConfigError, match="precision bf16 is not for meta devices"):
         autocast(torch.device("meta"), "bf16")
+
+
+@pytest.mark.parametrize(
+    ("processor", "precision"),
+    [
+        ("intel amx", "bf16"),
+        ("amd avx512_bf16", "bf16"),
+        ("intel avx512", "fp32"),
+        ("amd avx2", "fp32"),
+        ("arm64", "fp32"),
+        ("x86_64", "fp32"),
+    ],
+)
+def test_a_processor_computes_bf16_natively_or_has_fp32(
+    monkeypatch: pytest.MonkeyPatch, processor: str, precision: str
+):
+    monkeypatch.setattr("morphmlp.inference.device.processor_kind", lambda: processor)
+    assert native_precision(torch.device("cpu")) == precision
+
+
+@pytest.mark.parametrize(("supported", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_a_gpu_is_asked_for_bf16_of_its_own(monkeypatch: pytest.MonkeyPatch, supported: bool, precision: str):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: supported and not including_emulation
+    )
+    assert native_precision(torch.device("cuda", 0)) == precision
+    assert native_precision(torch.device("mps")) == "fp32"

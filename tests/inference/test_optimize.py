@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from morphmlp.checkpoints.folder import save
 from morphmlp.config import ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.inference.device import torch_dtype
 from morphmlp.inference.optimize import (
-    DTYPES,
+    PRECISIONS,
     Agreement,
     FusedChunkFC,
     FusedLinear,
@@ -282,9 +283,9 @@ def test_operators_that_compute_something_else_are_not_used(monkeypatch, wrong):
     assert relative_error(plain(clips), model(clips).double()) < 1e-5
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
-def test_the_operators_of_this_pytorch_pass_their_self_test(dtype):
-    assert _one_dnn_is_right(FusedLinear.forward, dtype)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_operators_of_this_pytorch_pass_their_self_test(precision: str):
+    assert _one_dnn_is_right(FusedLinear.forward, torch_dtype(precision))
 
 
 @pytest.mark.parametrize("allocator", [True, False])

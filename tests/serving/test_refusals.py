@@ -18,8 +18,8 @@ from urllib.request import Request, urlopen
 import httpx
 import pytest
 from served import Running, running
-from serving import sends
-from serving import served as http_served
+from stream_server import sends
+from stream_server import served as http_served
 
 from morphmlp.serving.decoding import begin_windows, next_windows
 from morphmlp.serving.lanes import Lane

@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 
 import httpx
+import hub_server
 import pytest
 import tiny
+from served import running
 
 from morphmlp.errors import ConfigError
 from morphmlp.serving.limits import Limits
 from morphmlp.serving.server import TOKEN_VARIABLE, chosen_token, is_loopback, listening, most_connections
+from morphmlp.tasks.classification.predictor import Predictor
 
 
 def test_a_port_in_use_is_one_line_before_the_checkpoint_is_read(tmp_path: Path):
@@ -52,6 +55,44 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path: Path):
     run = tiny.run_command("serve", tmp_path / "missing", "--port", 0)
     assert (run.returncode, run.stderr.count("\n")) == (1, 1)
     assert "missing" in run.stderr
+
+
+def test_the_options_of_the_model_reach_it(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    loaded: list[Predictor] = []
+    monkeypatch.setattr("morphmlp.serving.server.serve", lambda load, *_, **__: loaded.append(load()))
+    options = ("--engine", "torch", "--precision", "bf16", "--clips", 3, "--threshold", 0.4)
+    assert tiny.run_command("serve", checkpoint, *options).returncode == 0
+    (predictor,) = loaded
+    assert (predictor.engine, predictor.precision) == ("torch", "bf16")
+    assert (predictor.input.num_clips, predictor.threshold) == (3, 0.4)
+
+
+def test_an_engine_that_is_not_for_the_checkpoint_is_one_line(checkpoint: Path):
+    run = tiny.run_command("serve", checkpoint, "--port", 0, "--engine", "optimized", "--precision", "fp16")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "--engine optimized computes fp32 and bf16 on a cpu, not fp16" in run.stderr
+
+
+def test_a_checkpoint_of_the_hub_is_served(
+    checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with hub_server.running_hub() as hub:
+        hub.repos["me/model"] = hub_server.Repo()
+        hub.repos["me/model"].commit("v1", {path.name: path.read_bytes() for path in checkpoint.iterdir()})
+        hub_server.use(hub, tmp_path / "cache", monkeypatch)
+        with running("hf://me/model@v1", tmp_path / "uploads") as served:
+            video = min((data / "val").rglob("*.mp4"))
+            (result,) = served.post("/predict", video, look=True).json()["results"]
+    assert result["answer"] == Predictor(checkpoint, device="cpu")(video).answer
+    assert result["look"].startswith("data:image/jpeg")
+
+
+def test_a_name_that_the_hub_does_not_have_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with hub_server.running_hub() as hub:
+        hub_server.use(hub, tmp_path / "cache", monkeypatch)
+        run = tiny.run_command("serve", "hf://me/nothing", "--port", 0)
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert run.stderr.startswith("error: hf://me/nothing: the hub has no such repository, or it is private;")
 
 
 def test_a_token_comes_from_the_option_or_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

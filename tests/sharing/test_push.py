@@ -243,7 +243,19 @@ def test_what_the_hub_says_is_shown_without_the_token(hub: Hub, checkpoint: Path
 
 def test_no_network(hub: Hub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    assert "hf://me/model: the hub (127.0.0.1) cannot be reached" in failed(hub, checkpoint, "me/model", *LICENSE)
+    line = failed(hub, checkpoint, "me/model", *LICENSE)
+    assert line == "error: hf://me/model: the hub (127.0.0.1) cannot be reached; check the network\n"
+
+
+def test_offline_mode_is_named(hub: Hub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    def offline(*_: object, **__: object) -> None:
+        raise OfflineModeIsEnabled("Cannot reach it: offline mode is enabled.")
+
+    monkeypatch.setattr("huggingface_hub.ModelCard.validate", offline)
+    line = failed(hub, checkpoint, "me/model", *LICENSE)
+    assert line == "error: hf://me/model: HF_HUB_OFFLINE is set; unset it\n"
 
 
 def test_an_image_model_is_used_with_an_image(hub: Hub, tmp_path: Path):

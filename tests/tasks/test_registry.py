@@ -1,6 +1,7 @@
 """The table of tasks: every task says what the rest of the package asks, from its data to an evaluation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,21 @@ def test_a_task_trains_on_its_data(name: str, data_of: dict[str, Path]):
 
 
 @every_task
+def test_a_task_holds_a_part_to_choose_the_epoch_by_out_of_its_training_part(name: str, data_of: dict[str, Path]):
+    task, data = TASKS[name], data_of[name]
+    config = run_config(task, data)
+    sets = task.read_sets(data, SplitConfig(), task.reading())
+    whole = task.for_training(config, sets)
+    learnt = task.for_training(replace(config, train=replace(config.train, select_fraction=0.3)), sets)
+    assert (whole.chosen_on, whole.num_chosen_on) == ("val", whole.num_val)
+    assert learnt.chosen_on == "select"
+    assert len(learnt.train_paths) + learnt.num_chosen_on == len(whole.train_paths)
+    assert learnt.fingerprint != whole.fingerprint
+    scores = learnt.evaluate(build_model(config.model), lambda done, total: None, part="select")
+    assert scores.evaluated == learnt.num_chosen_on > 0
+
+
+@every_task
 def test_a_checkpoint_goes_through_evaluate(name: str, data_of: dict[str, Path], tmp_path: Path):
     task, data = TASKS[name], data_of[name]
     train, _ = task.read_sets(data, SplitConfig(), task.reading())
@@ -134,7 +150,7 @@ def test_a_score_of_nan_ends_a_run_with_the_reason_of_its_task(
     from morphmlp.training.run import train
 
     nothing = Scores({"top1": float("nan")}, evaluated=0, broken=[])
-    monkeypatch.setattr(ClassificationTask, "evaluate", lambda *_: nothing)
+    monkeypatch.setattr(ClassificationTask, "evaluate", lambda *_, **__: nothing)
     monkeypatch.setattr(ClassificationTask, "reason_for_nan", lambda task: f"no {task.unit[:-1]} to score")
     with pytest.raises(DataError, match="no video to score"):
         train(tiny.run_config(data), tmp_path / "run")

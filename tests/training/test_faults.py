@@ -1,6 +1,5 @@
 """A cluster's bad days, each for real: processes are killed, disks are full, and the run goes on to the last bit."""
 
-import resource
 import shutil
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fresh
 import pytest
 import tiny
 
@@ -72,9 +72,8 @@ except ValueError as error:
 """
 
 
-def run_script(script: str, *arguments: Any, **options: Any) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment(), **options)
+def run_script(script: str, *arguments: Any) -> "subprocess.CompletedProcess[str]":
+    return fresh.run([sys.executable, "-c", script, *arguments], env=tiny.environment())
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +139,8 @@ def test_disk_that_takes_no_more_ends_the_command_in_one_line_and_leaves_nothing
     data: Path, tmp_path: Path
 ):
     """The limit on the size of a file stands for the disk: the system refuses the write in both cases."""
-
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # the weights need more
-
     command = tiny.command("train", data, *tiny.OPTIONS, "--out", tmp_path / "run")
-    process = subprocess.run(command, capture_output=True, text=True, env=tiny.environment(), preexec_fn=small_files)
+    process = fresh.run(command, env=tiny.environment(), most_file_bytes=60_000)  # the weights need more
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == f"error: {tmp_path / 'run' / 'last'}: File too large"
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())

@@ -4,15 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import fresh
 import pytest
 import tiny
 import torch
-from torch.distributed import TCPStore
 
 from morphmlp.checkpoints.folder import load
 from morphmlp.training.run import resume
@@ -29,26 +27,13 @@ class Ended(NamedTuple):
 
 
 def run_processes(count: int, what: str, data: Path, out: Path, **settings: Any) -> Ended:
-    """Runs `processes.py` in so many processes.
-
-    They meet at a store, as under torchrun, but nobody watches over them: torchrun ends the others as soon as it sees
-    that one has died, at times before they have said why they end.
-    """
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    with ExitStack() as stack:
-        processes, outs, errs = [], [], []
-        for rank in range(count):
-            numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-            environment = tiny.environment() | place | {name: str(number) for name, number in numbers.items()}
-            for files in (outs, errs):
-                files.append(stack.enter_context(TemporaryFile("w+")))
-            command = script(what, data, out, settings)
-            processes.append(subprocess.Popen(command, env=environment, stdout=outs[-1], stderr=errs[-1]))
-            stack.callback(processes[-1].wait)
-            stack.callback(processes[-1].kill)
-        codes = [process.wait() for process in processes]
-        return Ended(codes, *("".join(map(content, files)) for files in (outs, errs)))
+    """Runs `processes.py` in so many processes."""
+    ended = fresh.run_together(count, script(what, data, out, settings), env=tiny.environment())
+    return Ended(
+        [process.returncode for process in ended],
+        "".join(process.stdout for process in ended),
+        "".join(process.stderr for process in ended),
+    )
 
 
 def run_under_torchrun(what: str, data: Path, out: Path, **settings: Any) -> Ended:
@@ -62,11 +47,6 @@ def run_under_torchrun(what: str, data: Path, out: Path, **settings: Any) -> End
 def script(what: str, data: Path, out: Path, settings: dict[str, Any]) -> list[str]:
     pairs = [f"{name}={value!r}" for name, value in settings.items()]
     return [sys.executable, str(Path(__file__).parents[1] / "processes.py"), what, str(data), str(out), *pairs]
-
-
-def content(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
 
 
 def first_steps(count: int, data: Path, out: Path, **settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ VIDEO = [f"{family}_{size}{frames}" for family in ("k400", "ssv1", "ssv2") for s
 IMAGE = [f"imagenet_{size}" for size in "tsbl"]
 MASK = [f"ade20k_{size}" for size in "tsb"]
 SHORT = ["imagenet_t_100", "k400_s16_30"]
-OURS = ["camvid", "cifar10_small", "demo", "spoken_words"]
+OURS = ["camvid", "cifar10_small", "demo", "rendered", "spoken_words"]
 TABLE_OF = {"k400": (1, "K400"), "ssv2": (2, "SSV2"), "ssv1": (3, "SSV1")}
 CLASSES = {"k400": 400, "ssv1": 174, "ssv2": 174, "imagenet": 1000, "ade20k": 150}
 

@@ -3,12 +3,12 @@
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import fresh
 import pytest
 import tiny
 import torch
@@ -195,7 +195,7 @@ def test_killed_run_goes_on_from_the_last_saved_state(data: Path, tmp_path: Path
         "train(tiny.run_config(Path(sys.argv[1]), **settings), sys.argv[2])\n"
     )
     arguments = [sys.executable, "-c", script, str(data), str(tmp_path / "run")]
-    process = subprocess.run(arguments, capture_output=True, env=tiny.environment())
+    process = fresh.run(arguments, env=tiny.environment())
     assert process.returncode == -signal.SIGKILL
     log = tmp_path / "run" / "log.jsonl"
     assert tiny.losses(tmp_path / "run")[-1][0] == 8
@@ -307,7 +307,7 @@ def test_ctrl_c_saves_tells_how_to_go_on_and_leaves_with_130(
     options = [*tiny.OPTIONS, "--epochs", "4", "--workers", "2", "--ema", "0.9", "--eval_every", "4"]
     whole, run = tmp_path / "whole run", tmp_path / "a run"
     train = [sys.executable, "-W", "error", "-c", CTRL_C, "train", data, "--out", run, *options]
-    process = subprocess.run(train, capture_output=True, text=True, env=tiny.environment(), start_new_session=True)
+    process = fresh.run(train, env=tiny.environment(), start_new_session=True)
     assert process.returncode == 130, process.stderr
     assert process.stdout == ""
     last_line = process.stderr.splitlines()[-1]
@@ -323,12 +323,8 @@ def test_ctrl_c_saves_tells_how_to_go_on_and_leaves_with_130(
 
 def test_termination_saves_and_leaves_with_0(data: Path, tmp_path: Path):
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        tiny.command("train", data, "--out", run, *tiny.OPTIONS, "--epochs", 10**6, "--eval_every", 10**6),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tiny.environment(),
-    )
+    options = [*tiny.OPTIONS, "--epochs", 10**6, "--eval_every", 10**6]
+    process = fresh.start(tiny.command("train", data, "--out", run, *options), env=tiny.environment())
     while not (run / "log.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

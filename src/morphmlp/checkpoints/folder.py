@@ -13,6 +13,7 @@ from torch import Tensor
 from morphmlp.checkpoints.hub import is_hub_name, local_checkpoint
 from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, CheckpointInfo, config_values, load_config
 from morphmlp.checkpoints.pickles import require_weights
+from morphmlp.checkpoints.starts import is_start
 from morphmlp.config import default_input
 from morphmlp.errors import CheckpointError
 from morphmlp.files import replace_json, replaced_folder, require_file
@@ -71,6 +72,8 @@ def rewrite_info(
     """
     if out is None and is_hub_name(folder):
         raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
+    if out is None and is_start(folder):
+        raise CheckpointError(f"{folder} is of the package, and stays as it is: give --out FOLDER for a changed copy")
     folder = local_checkpoint(folder)
     model, info = load_config(folder)
     values = config_values(model, change(info))
@@ -90,7 +93,7 @@ def _info_of(model: MorphMLP) -> CheckpointInfo:
 
 
 def load(folder: str | Path) -> MorphMLP:
-    """Loads a model in evaluation mode: of a checkpoint folder, or of the hub as `hf://owner/name[@revision]`.
+    """Loads a model in evaluation mode: of a checkpoint folder, of the package, or of the hub.
 
     Raises:
         CheckpointError: the folder or a file in it is missing or damaged, or the hub's cannot be fetched.

@@ -1,6 +1,7 @@
-"""Checkpoints of the Hugging Face Hub: `hf://owner/name[@revision]` wherever a checkpoint folder is expected.
+"""Names of checkpoints: a folder, one of the package, or one of the Hugging Face Hub, `hf://owner/name[@revision]`.
 
-The files go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no network.
+Files of the hub go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no
+network.
 """
 
 import json
@@ -18,6 +19,7 @@ from traceback import walk_tb
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from morphmlp.checkpoints.starts import is_start, start_folder
 from morphmlp.data.media.remote_store import shown_address
 from morphmlp.errors import CheckpointError, UserError, causes
 from morphmlp.files import DISK_FULL, read_text
@@ -48,6 +50,9 @@ class Repository(NamedTuple):
 def local_checkpoint(name: str | Path) -> Path:
     """The folder of a checkpoint: of one on the hub, its files in the local cache, fetched at first use.
 
+    The name of a start of the package, as "rendered", is that start; a checkpoint of that name in the working folder
+    comes first.
+
     Within a process, a branch stays at the commit that it had first. Fetched are `config.json` and the files of the
     model that it names, nothing else of the repository.
 
@@ -55,10 +60,13 @@ def local_checkpoint(name: str | Path) -> Path:
     PosixPath('runs/mine/best')
 
     Raises:
-        CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched.
+        CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched; or
+            the files of the start are damaged.
     """
     if is_hub_name(name):
         return _fetched(hub_repository(name))
+    if is_start(name):
+        return start_folder(name)
     if "://" in os.fspath(name) and not os.path.exists(name):
         raise CheckpointError(
             f"{shown_address(os.fspath(name))} is an address; a checkpoint is a folder, or hf://owner/name of the hub: "
@@ -92,20 +100,24 @@ def hub_repository(name: str | Path) -> Repository:
 
 
 def pinned(checkpoint: str | Path) -> str:
-    """A checkpoint's name for a record: an absolute path, or the repository with the commit that was fetched."""
+    """A checkpoint's name for a record: an absolute path, the name of a start, or the repository with its commit."""
+    if is_start(checkpoint):
+        return os.fspath(checkpoint)
     if not is_hub_name(checkpoint):
         return os.path.abspath(checkpoint)
     return str(hub_repository(checkpoint)._replace(revision=local_checkpoint(checkpoint).name))
 
 
 def folder_name(checkpoint: str | Path) -> str:
-    """The path of a checkpoint, for names of outputs beside it; for one of the hub, a name in the working folder.
+    """The path of a checkpoint, for names of outputs beside it; else a name in the working folder.
 
     >>> folder_name("hf://owner/name@v2")
     'owner-name'
     """
     if is_hub_name(checkpoint):
         return hub_repository(checkpoint).name.replace("/", "-")
+    if is_start(checkpoint):
+        return os.fspath(checkpoint)
     return os.path.realpath(checkpoint)
 
 
@@ -127,7 +139,7 @@ def _fetched(repository: Repository) -> Path:
         )
         return Path(folder)
 
-    with hub_errors(repository):
+    with hub_errors(repository, fetching=True):
         folder = fetch(repository.revision, (CONFIG_FILE,))
         files = _model_files(folder / CONFIG_FILE, repository)
         # Of the same commit, whose name the folder has: a push in between must not mix two models.
@@ -162,10 +174,11 @@ def _model_files(config: Path, repository: Repository) -> tuple[str, ...]:
 
 
 @contextmanager
-def hub_errors(repository: Repository) -> Iterator[None]:
+def hub_errors(repository: Repository, *, fetching: bool = False) -> Iterator[None]:
     """Turns what huggingface_hub raises into a CheckpointError of one line, and lets it write nothing of its own.
 
-    Its messages hold request ids and addresses; a token is in none of ours.
+    Its messages hold request ids and addresses; a token is in none of ours. The cache is spoken of where the body is
+    `fetching`.
     """
     try:
         with _quiet():
@@ -173,7 +186,7 @@ def hub_errors(repository: Repository) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = _reason(error)
+        reason = _reason(error, fetching=fetching)
         if reason is None:
             raise
         raise CheckpointError(f"{repository}: {reason}") from None
@@ -200,7 +213,7 @@ def _quiet() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _reason(error: BaseException) -> str | None:
+def _reason(error: BaseException, *, fetching: bool) -> str | None:
     """Why the hub did not do what was asked, and what helps; None where the error is none of its."""
     from huggingface_hub import errors
 
@@ -212,6 +225,8 @@ def _reason(error: BaseException) -> str | None:
     if caused_by(errors.HFValidationError):
         return "is no name of a repository; expected owner/name of letters, digits, '-', '_' and '.'"
     if caused_by(errors.OfflineModeIsEnabled):
+        if not fetching:
+            return "HF_HUB_OFFLINE is set; unset it"
         return f"is not in the cache ({_cache_folder()}), and HF_HUB_OFFLINE is set; unset it to fetch it once"
     if caused_by(errors.GatedRepoError):
         return f"asks for consent first; give it on its page, and {_LOG_IN}"
@@ -224,7 +239,8 @@ def _reason(error: BaseException) -> str | None:
     if full := next((cause for cause in chain if isinstance(cause, OSError) and cause.errno in DISK_FULL), None):
         return f"cannot be kept in {_cache_folder()}: {full.strerror}; free some space, or set HF_HOME to another disk"
     if any(_is_of_network(cause) for cause in chain):
-        return f"the hub ({_host()}) cannot be reached, and the cache has no copy of it; check the network"
+        missing = ", and the cache has no copy of it" if fetching else ""
+        return f"the hub ({_host()}) cannot be reached{missing}; check the network"
     if caused_by(errors.LocalEntryNotFoundError):
         return f"is not in the cache ({_cache_folder()}), and cannot be fetched; check the network"
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError) and _is_raised_by_library(error):

@@ -25,6 +25,8 @@ CLASSIFIER = ("head.weight", "head.bias")
 # What the shapes of an image model's weights, or their meaning, depend on.
 SPATIAL_FIELDS = ("depths", "widths", "chunk_lengths", "last_chunk_is_map", "mlp_ratio", "style")
 SPATIAL_FIELDS += ("spatial_op", "branches", "weighted_sum")
+# And, of a video model, those of its temporal layers.
+TEMPORAL_FIELDS = ("temporal_op", "block", "order", "residual")
 
 
 def inflate(

@@ -3,6 +3,7 @@
 An exported folder has the same file. Nothing here loads torch.
 """
 
+import difflib
 import json
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from morphmlp.checkpoints.hub import CONFIG_FILE, local_checkpoint
+from morphmlp.checkpoints.starts import STARTS
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.files import read_text
@@ -75,6 +77,8 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     _refuse_run(folder)
     if not path.exists():
         hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
+        if near := difflib.get_close_matches(str(folder), STARTS, n=1, cutoff=0.8):
+            hint = f"did you mean {near[0]}, the start of the package?"
         raise CheckpointError(f"{folder} is no checkpoint folder ({CONFIG_FILE} is missing in it); {hint}")
     try:
         values = json.loads(read_text(path))

@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> int:
         "morphmlp export runs/mine/best mine_onnx\n"
         "  morphmlp export runs/mine/best mine_int8 --format openvino --precision int8 --data my_videos/train",
     )
-    parser.add_argument("checkpoint", type=str, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("out", type=str, help="new folder, or one of an earlier export")
     parser.add_argument("--format", type=Literal["onnx", "openvino", "torch"], default="onnx", help="of the model")
     parser.add_argument(

@@ -3,23 +3,30 @@
 import argparse
 import os
 import signal
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
-from morphmlp.config import InputConfig, SplitConfig, TrainConfig
+from morphmlp.config import InputConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
+from morphmlp.formatting import encodable
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS, figure_names, task_of_data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from morphmlp.tasks.task import TrainingSet
+    from morphmlp.training.folds import FoldsResult
+    from morphmlp.training.halving import Space
     from morphmlp.training.run import TrainResult
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
-FIRST_SCREEN += ("epochs", "batch_size", "lr", "precision", "workers")
+FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
 
 
 def run(arguments: list[str]) -> int:
@@ -32,14 +39,14 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
-    from morphmlp.formatting import encodable
+    from morphmlp.training import folds
     from morphmlp.training import run as training
 
     set_cache_size(options.cache_gb)
     try:
         if options.resume:
             _refuse_beside_resume(given)
-            result = training.resume(options.out)
+            result = _resumed(options)
         else:
             result = _start_training(options, given)
     except training.Interrupted as stop:
@@ -48,11 +55,48 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED if stop.signal_number == signal.SIGINT else 0
     if not is_main():
         return 0
+    if isinstance(result, folds.FoldsResult):
+        _show_folds(result, as_json=options.json)
+        return 0
     if options.json:
-        print_json(asdict(result) | {"best": str(result.best), "last": str(result.last)})
+        print_json(result.to_dict())
         return 0
     print(encodable(_ending(result)))
     return 0
+
+
+def _resumed(options: Namespace) -> "TrainResult | FoldsResult":
+    """Goes on with what the folder holds: folds, a sweep, or a run."""
+    from morphmlp.training import folds, tune
+    from morphmlp.training import run as training
+
+    if folds.holds_folds(options.out):
+        return folds.resume_folds(options.out)
+    if tune.holds_tuning(options.out):
+        return tune.resume_tuning(options.out, show=_show_trials(options))
+    return training.resume(options.out)
+
+
+def _show_trials(options: Namespace) -> "Callable[[list[Any]], None]":
+    """Prints tables, unless standard output is for JSON."""
+    from morphmlp.display.tables import print_all
+
+    return (lambda tables: None) if options.json else print_all
+
+
+def _show_folds(result: "FoldsResult", *, as_json: bool) -> None:
+    from morphmlp.display.tables import print_all
+
+    if as_json:
+        print_json({"folder": str(result.folder), "checkpoint": result.checkpoint, **result.figures})
+        return
+    print_all(result.tables)
+    figures = result.figures
+    print(
+        f"{figure_names()[figures['metric']]} {figures['mean']:.3f}, standard deviation {figures['spread']:.3f} over "
+        f"{len(figures['scores'])} folds, by the {result.checkpoint} checkpoint of each; the predictions of all are in "
+        f"{encodable(str(result.folder / 'predictions.csv'))}"
+    )
 
 
 def _ending(result: "TrainResult") -> str:
@@ -60,6 +104,8 @@ def _ending(result: "TrainResult") -> str:
     from morphmlp.formatting import rate
 
     metric, on = figure_names()[result.metric], f"on {result.num_val} validation {result.unit}"
+    if not result.last_epoch:
+        return f"{metric} {result.best_score:.3f} {on}, by a linear probe\ncheckpoint: {result.best}"
     figures = f"best {metric} {result.best_score:.3f} {on}, at epoch {result.best_epoch}"
     checkpoint = result.best
     if result.report == "last" and result.last_score is not None:
@@ -69,7 +115,7 @@ def _ending(result: "TrainResult") -> str:
         )
         checkpoint = result.last
     cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
-    return f"{figures}; {cost}\ncheckpoint: {checkpoint}"
+    return f"{figures}; {cost}\n{result.num_val} validation {result.unit}, {result.selection}\ncheckpoint: {checkpoint}"
 
 
 def _parser() -> Parser:
@@ -99,11 +145,18 @@ def _parser() -> Parser:
     parser.add_argument(
         "--init",
         type=str | None,
-        help="checkpoint folder, hf://owner/name or released file to start from; without --model, sets model and "
-        "input too",
+        help="checkpoint folder, hf://owner/name, released file, rendered (weights of the package), or none (fresh "
+        "ones) to start from; without --model, sets model and input too",
     )
     parser.add_argument("--model", type=str | None, help="see `morphmlp models`; default: the nano model of the data")
     parser.add_argument("--arch", type=dict[str, Any], default={}, help="fields of the model, as --arch.frames 32")
+    parser.add_argument(
+        "--defaults",
+        type=Literal["auto", "fixed"],
+        default="auto",
+        help="auto: without --recipe and --config, what is not given is chosen by the data (docs/defaults.md); fixed: "
+        "it is as --help-all shows",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
         "--background",
@@ -119,7 +172,24 @@ def _parser() -> Parser:
         "auto: twice the median stretch",
     )
     add_cache(parser)
-    parser.add_class_arguments(TrainConfig, as_group=True)
+    parser.add_argument(
+        "--folds",
+        type=PositiveInt,
+        metavar="K",
+        help="K runs, each with other samples held out",
+    )
+    parser.add_argument(
+        "--tune",
+        type=PositiveFloat,
+        metavar="MINUTES",
+        help="first try learning rates, augmentations and starts on held-out training samples",
+    )
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="fit the head alone, to features of --init: a linear probe",
+    )
+    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
     parser.add_class_arguments(
         InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
     )
@@ -195,9 +265,11 @@ def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
-    """Starts a run with the options as its recipe; what was not given is left to the model or checkpoint."""
+    """Starts a run with the options as its recipe; what was not given is chosen, or left to the model or checkpoint."""
     from morphmlp.training import run as training
+    from morphmlp.training.folds import train_folds
     from morphmlp.training.settings import run_config
+    from morphmlp.training.tune import tune
 
     if options.get("data") is None:
         raise ConfigError("no data: give the folder of videos or images, or --resume to go on with a run")
@@ -208,14 +280,73 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
         plain["lists"]["background"] = options.background
     if options.window is not None:
         plain["lists"]["window"] = _window(options.window)
-    readings = [task.reading_part for task in TASKS.values()]
-    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
-    recipe |= {name: named.get(name) for name in ("model", "init", "input")}
+    if options.probe:  # there is no epoch to choose
+        named |= {"select_fraction": 0.0, "report": "last"}
+    if options.folds is not None:
+        if options.tune is not None:
+            raise ConfigError("--folds and --tune: what is chosen would be chosen in each fold anew; give one of them")
+        plain["split"] |= {"folds": options.folds, "fold": 1}
     task = task_of_data(options.data)
     reading = task.reading.from_dict(plain[task.reading_part])
     sets = task.read_sets(options.data, SplitConfig.from_dict(plain["split"]), reading)
+    chosen, lines = _chosen(sets[0], options, named)
+    recipe = _recipe_of(plain, named, chosen)
     config = run_config(options.data, num_classes=len(sets[0].classes), recipe=recipe, kind=sets[0].kind)
+    config = replace(config, chosen=lines)
+    if options.folds is not None:
+        return train_folds(config, options.out, overwrite=options.overwrite)
+    if options.tune is not None:
+        return tune(
+            config,
+            options.out,
+            minutes=options.tune,
+            space=_space(config, named),
+            sets=sets,
+            overwrite=options.overwrite,
+            show=_show_trials(options),
+        )
     return training.train(config, options.out, overwrite=options.overwrite, sets=sets)
+
+
+def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is chosen for this set where no recipe says it, as a recipe has it, and a line on each topic."""
+    from morphmlp.training.defaults import choose, packaged_start
+    from morphmlp.training.set_facts import machine_facts, set_facts
+
+    if options.defaults == "fixed" or options.config:
+        return {}, ()
+    choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
+    lines = [line for line in choices.lines if not (options.probe and line.strip().startswith("steps:"))]
+    return choices.values, tuple(lines)
+
+
+def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """All values of a run: those that were given, over those that were chosen, over the fixed defaults."""
+    from morphmlp.recipes import merged
+    from morphmlp.training.defaults import FRESH
+
+    readings = [task.reading_part for task in TASKS.values()]
+    recipe = {name: plain[name] for name in (*TrainConfig.names(), "arch", "split", *readings)}
+    recipe |= dict.fromkeys(("model", "init", "input"))
+    over = {name: value for name, value in named.items() if name in recipe and name not in ("split", *readings)}
+    recipe = merged(merged(recipe, chosen), over)
+    return recipe | {"init": None if recipe["init"] == FRESH else recipe["init"]}
+
+
+def _space(config: RunConfig, named: dict[str, Any]) -> "Space":
+    """What `--tune` may vary: all that was not given; and, beside `--init`, the packaged start and fresh weights."""
+    from morphmlp.training.defaults import FRESH, packaged_start
+    from morphmlp.training.halving import Space
+    from morphmlp.training.initial_weights import fits
+
+    packaged = packaged_start()
+    others = [packaged] if packaged is not None and fits(packaged, config.model) else []
+    fresh = [None] if config.train.freeze is None else []  # what is frozen must come from somewhere
+    starts = (None,) if named.get("init") == FRESH else tuple(dict.fromkeys([config.init, *others, *fresh]))
+    space = Space(starts, lr="lr" not in named, strength="augment" not in named)
+    if starts[1:] or space.lr or space.strength:
+        return space
+    raise ConfigError("--tune has nothing to choose: --lr, --augment and the start are given; leave out one of them")
 
 
 def _window(value: float | str) -> float:

@@ -17,8 +17,9 @@ NO_PATHS: tuple[str, ...] = ()
 def _checked(name: str, value: Any, annotation: Any) -> Any:
     """The value in its annotated type; lists become tuples, integers floats, and dictionaries configurations."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if type(None) in arguments:  # `X | None`
-        return None if value is None else _checked(name, value, arguments[0])
+    if type(None) in arguments:  # `X | None`, or `X | Y | None`
+        kinds = [kind for kind in arguments if kind is not type(None)]
+        return None if value is None else _checked_as_one_of(name, value, kinds)
     if origin is Literal:
         if value in arguments:
             return value
@@ -36,6 +37,19 @@ def _checked(name: str, value: Any, annotation: Any) -> Any:
     if not isinstance(value, allowed) or is_bool_as_int or (annotation is float and not math.isfinite(value)):
         raise ConfigError(f"{name} is {value!r}; allowed: {_allowed_kind(value, allowed)}")
     return value
+
+
+def _checked_as_one_of(name: str, value: Any, kinds: list[Any]) -> Any:
+    """The value in the first of the annotated types that takes it."""
+    reasons = []
+    for kind in kinds:
+        try:
+            return _checked(name, value, kind)
+        except ConfigError as error:
+            reasons.append(str(error))
+    if len(reasons) == 1:
+        raise ConfigError(reasons[0])
+    raise ConfigError(f"{name} is {value!r}; allowed: {' or '.join(r.rpartition('allowed: ')[2] for r in reasons)}")
 
 
 def _allowed_kind(value: Any, allowed: Any) -> str:

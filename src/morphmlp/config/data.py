@@ -18,13 +18,20 @@ class SplitConfig(Config):
         group_pattern: regular expression on the file name; its first group (or the whole match) names what
             must not be on both sides, such as a speaker: `^([FM]\\d+)_`.
         seed: of the draw.
+        folds: divide all samples, those of `train` and `val` together, into so many parts of whole groups instead.
+        fold: the part of them that is the validation part, from 1; the others are for training.
     """
 
     val_fraction: float = 0.2
     group_pattern: str | None = None
     seed: int = 0
+    folds: int | None = None
+    fold: int | None = None
 
     def validate(self) -> None:
+        self._require(self.folds is None or 2 <= self.folds <= 1_000, "folds", "2 to 1,000, or None")
+        allowed = "None without folds" if self.folds is None else f"1 to {self.folds}"
+        self._require((self.fold or 0) in range(self.folds is not None, (self.folds or 0) + 1), "fold", allowed)
         self._require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
         self._require(self.seed >= 0, "seed", "0 or more")
 

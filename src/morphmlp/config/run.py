@@ -31,6 +31,11 @@ class TrainConfig(Config):
         warmup_epochs: linear warm-up from `warmup_lr`, then cosine to `min_lr`.
         cosine_from: where the cosine starts: at the end of the "warmup", or at the "start" of the run, as DeiT's does,
             so that the rate is a little lower when the warm-up ends.
+        freeze: the stages that stay as they are in `init`, and the stem with them: 0 is the stem alone, 4 or "backbone"
+            all but the last norm and the head; None trains everything. What is frozen stays in evaluation mode: its
+            batch normalisation keeps the statistics of the start, and nothing in it is dropped at random.
+        probe: freeze the backbone and fit the head alone: a linear classifier of the features of the start, each video
+            looked at once (its mirror image too where `augment.flip` is above 0), in seconds instead of epochs.
         layer_decay: factor on the learning rate from each block to the one before it; 1 trains all alike.
         weight_decay: on matrices and kernels only.
         clip_grad: largest gradient norm; None does not clip.
@@ -46,7 +51,11 @@ class TrainConfig(Config):
         report: the checkpoint that the run names at its end: the "best" on the validation part, or the "last". Recipes
             of the paper take the last, as the released code does: their validation part is the one published on.
         save_every: steps between two saves of the full state, beside the one at the end of each epoch; 0 for none.
-        precision: "fp32", or mixed with "bf16" or "fp16".
+        select_fraction: share of the training part that is held out of it to choose the best epoch on, which keeps the
+            validation part for the figure at the end; 0 chooses on the validation part.
+        patience: evaluations without a better one after which the run ends; None trains to the last epoch.
+        precision: "fp32", or mixed with "bf16" or "fp16". "auto" is bf16 where the device computes it natively, else
+            fp32; a run has one of these in its configuration.
         workers: processes that decode; 0 decodes in the training process.
         device: "auto" is the accelerator that PyTorch finds, else the CPU; of several, CUDA_VISIBLE_DEVICES names some.
         trackers: where figures are sent to beside the log, by the names that accelerate has for them.
@@ -61,6 +70,8 @@ class TrainConfig(Config):
     warmup_lr: float | None = None
     warmup_epochs: float = 3.0
     cosine_from: Literal["warmup", "start"] = "warmup"
+    freeze: int | Literal["backbone"] | None = None
+    probe: bool = False
     layer_decay: float = 1.0
     weight_decay: float = 0.05
     clip_grad: float | None = 20.0
@@ -74,7 +85,9 @@ class TrainConfig(Config):
     eval_every: int = 1
     report: Literal["best", "last"] = "best"
     save_every: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    select_fraction: float = 0.0
+    patience: int | None = None
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     workers: int = 2
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     trackers: tuple[Tracker, ...] = ()
@@ -93,10 +106,14 @@ class TrainConfig(Config):
         self._require(self.lr > 0, "lr", "above 0")
         self._require(0 <= self.min_lr <= self.lr, "min_lr", f"0 to lr ({self.lr})")
         self._require(self.warmup_lr is None or 0 <= self.warmup_lr <= self.lr, "warmup_lr", f"0 to lr ({self.lr})")
+        self._require(self.freeze in (None, "backbone", 0, 1, 2, 3, 4), "freeze", "0 to 4 stages, or 'backbone'")
+        self._require(not self.probe or self.freeze in (None, "backbone", 4), "freeze", "'backbone' with probe")
         self._require(0 < self.layer_decay <= 1, "layer_decay", "above 0, at most 1")
         self._require(self.clip_grad is None or self.clip_grad > 0, "clip_grad", "above 0, or None")
         self._require(0 <= self.ema < 1, "ema", "0 <= decay < 1")
         self._require(self.ema > 0 or not self.ema_aside, "ema_aside", "False where ema is 0")
+        self._require(0 <= self.select_fraction <= 0.5, "select_fraction", "0 to 0.5")
+        self._require(self.patience is None or self.patience > 0, "patience", "1 or more, or None")
         self._require(0 <= self.max_broken <= 1, "max_broken", "0 to 1")
         self._require(self.max_damage is None or 0 < self.max_damage <= 1, "max_damage", "above 0, up to 1, or None")
         if self.fsdp:
@@ -115,6 +132,7 @@ class RunConfig(Config):
     Attributes:
         data: the folder or lists that were trained on.
         init: the checkpoint that the weights started from; None for fresh weights.
+        chosen: what `morphmlp train` chose for the data and why, a line for each topic; empty where it chose nothing.
     """
 
     data: str
@@ -125,14 +143,23 @@ class RunConfig(Config):
     lists: ListConfig = field(default_factory=ListConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     init: str | None = None
+    chosen: tuple[str, ...] = ()
 
     def validate(self) -> None:
         segmentation = self.model.task == "segmentation"
         if segmentation != (self.input.fit == "whole"):
             allowed = "'whole' for segmentation" if segmentation else "'crop' or 'stretch' for classification"
             raise ConfigError(f"input.fit is {self.input.fit!r}; allowed: {allowed}")
+        if segmentation and self.split.folds is not None:
+            raise ConfigError(f"split.folds is {self.split.folds}; allowed: None for segmentation")
         if segmentation and min(self.input.crop) < 64:
             # Of a batch of one, a last map of one token would leave batch normalisation a single value.
             raise ConfigError(f"input.crop is {self.input.crop}; allowed: 64 px or more for segmentation")
+        if self.init is None and (self.train.probe or self.train.freeze is not None):
+            name = "probe" if self.train.probe else "freeze"
+            raise ConfigError(
+                f"train.{name} is {getattr(self.train, name)!r}, but there are no weights to start from, and what is "
+                f"frozen would stay random; give --init CHECKPOINT, or leave out --{name}"
+            )
         if not self.model.temporal and self.input.num_clips > 1:
             raise ConfigError(f"input.num_clips is {self.input.num_clips}; allowed: 1 for images")

@@ -37,13 +37,19 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
 
 def plot_curves(
-    log_path: str | Path, png_path: str | Path, *, metrics: Mapping[str, str], title: str | None = None
+    log_path: str | Path,
+    png_path: str | Path,
+    *,
+    metrics: Mapping[str, str],
+    part: Literal["val", "select"] = "val",
+    title: str | None = None,
 ) -> None:
-    """Draws losses and learning rate on the left, validation metrics on the right, over epochs; 1650 x 630 pixels.
+    """Draws losses and learning rate on the left, metrics of a part on the right, over epochs; 1650 x 630 pixels.
 
     Args:
-        metrics: name in the log, without its `val_`, and name for people. Those that the log lacks are left out; the
+        metrics: name in the log, without the part, and name for people. Those that the log lacks are left out; the
             first one that it has is the main one, such as {"top1": "top-1", "top5": "top-5"}.
+        part: that the epochs are evaluated on: the validation part, or one held out of training to choose by.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -51,21 +57,25 @@ def plot_curves(
     last_epoch = max((row["epoch"] for row in rows if "epoch" in row), default=0) or 1
     with figure(png_path, (11, 4.2), title=title or "", padding=0.12) as canvas:
         panels = canvas.subplots(1, 2)
-        _draw_losses(panels[0], rows)
-        _draw_metrics(panels[1], rows, metrics)
+        _draw_losses(panels[0], rows, part)
+        _draw_metrics(panels[1], rows, metrics, part)
         for axes in panels:
             axes.set_xlabel("epoch")
             axes.set_xlim(0, 1.02 * last_epoch)
             axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=last_epoch >= 4))
 
 
-def _draw_losses(axes: "Axes", rows: list[dict[str, Any]]) -> None:
+_PARTS = {"val": "validation", "select": "part to choose by"}
+
+
+def _draw_losses(axes: "Axes", rows: list[dict[str, Any]], part: str) -> None:
     axes.set_title("Loss")
     epochs, losses = _series(rows, "loss")
     marker = "o" if len(losses) == 1 else None
     _plot(axes, epochs, losses, color=ACCENT, alpha=0.25, linewidth=0.8)
     _plot(axes, epochs, _smooth(losses), color=ACCENT, linewidth=1.8, marker=marker, label="training")
-    _plot(axes, *_series(rows, "val_loss"), color=INK, linewidth=1.4, marker="o", markersize=3, label="validation")
+    of_part = _series(rows, f"{part}_loss")
+    _plot(axes, *of_part, color=INK, linewidth=1.4, marker="o", markersize=3, label=_PARTS[part])
     epochs, rates = _series(rows, "lr")
     if (peak := np.nanmax(rates, initial=0)) > 0:
         background = axes.twinx()
@@ -76,13 +86,13 @@ def _draw_losses(axes: "Axes", rows: list[dict[str, Any]]) -> None:
     _add_legend(axes, loc="upper right", if_empty="no steps logged yet")
 
 
-def _draw_metrics(axes: "Axes", rows: list[dict[str, Any]], metrics: Mapping[str, str]) -> None:
-    axes.set_title("Validation accuracy")
+def _draw_metrics(axes: "Axes", rows: list[dict[str, Any]], metrics: Mapping[str, str], part: str) -> None:
+    axes.set_title("Validation accuracy" if part == "val" else "Accuracy on the part to choose by")
     axes.set_ylim(0, 103)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
-    logged = [name for name in metrics if any(f"val_{name}" in row for row in rows)]
+    logged = [name for name in metrics if any(f"{part}_{name}" in row for row in rows)]
     for name in logged:
-        epochs, values = _series(rows, f"val_{name}")
+        epochs, values = _series(rows, f"{part}_{name}")
         if name == logged[0]:
             label = f"{metrics[name]}, best {percent(np.nanmax(values, initial=0))}"
             _plot(axes, epochs, 100 * values, color=ACCENT, linewidth=1.8, marker="o", markersize=3.5, label=label)

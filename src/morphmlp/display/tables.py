@@ -95,6 +95,7 @@ def _figure(value: float | None) -> str:
 def model_table(rows: Iterable[dict[str, Any]]) -> "Table":
     """Models and their cost, from plain values such as {"model", "frames", "size", "classes", "parameters", ...}."""
     columns = [*text_columns("model", "input"), *number_columns("classes", "parameters", "multiply-adds")]
+    columns += text_columns("start")
     return table("one view", columns, map(_model_cells, rows))
 
 
@@ -106,6 +107,7 @@ def _model_cells(row: dict[str, Any]) -> "Cells":
         str(row["classes"]),
         f"{row['parameters'] / 1e6:.2f} M",
         f"{row['multiply_adds'] / 1e9:.2f} G",
+        row.get("start") or "",
     )
 
 

@@ -21,12 +21,12 @@ from torch.export import Dim, ExportedProgram
 from morphmlp.errors import ConfigError
 from morphmlp.export.layout import for_engines
 from morphmlp.export.sizes import for_any_size
+from morphmlp.inference.device import torch_dtype
 from morphmlp.inference.runtimes import LEAST_SIZE_PX, MODEL_FILES, SIZE_STEP_PX, require_package
 from morphmlp.models.morphmlp import MorphMLP
 
 OPSET = 20  # the first with GELU as one operator
 MOST_CLIPS, MOST_SIZE_PX = 4096, 8192
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 INPUT_NAME, OUTPUT_NAME = "clips", "logits"
 
 
@@ -146,7 +146,7 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
         steps = {"min": LEAST_SIZE_PX // SIZE_STEP_PX, "max": MOST_SIZE_PX // SIZE_STEP_PX}
         dims |= {first: SIZE_STEP_PX * Dim("rows", **steps), first + 1: SIZE_STEP_PX * Dim("columns", **steps)}
     module = for_any_size(model) if shape.any_size else model
-    module = module if precision == "fp32" else InPrecision(module, DTYPES[precision])
+    module = module if precision == "fp32" else InPrecision(module, torch_dtype(precision))
     with quiet(), torch.no_grad():
         try:
             return torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,), strict=False)

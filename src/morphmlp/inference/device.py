@@ -11,12 +11,14 @@ import numpy as np
 from morphmlp.distributed import local_rank
 from morphmlp.errors import ConfigError, DataError, NotFiniteError
 from morphmlp.formatting import first_line
+from morphmlp.system import processor_kind
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
+DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # of torch, by precision
 _HINTS = {
     "cuda": "; cuda is a GPU of NVIDIA or AMD, and needs its driver and PyTorch's build for it",
     "mps": "; mps is the GPU of an Apple computer, from macOS 14 on",
@@ -94,6 +96,20 @@ def resolve_device(device: str) -> "torch.device":
         ) from None
 
 
+def native_precision(device: "torch.device") -> str:
+    """The fastest precision that keeps fp32's range and that a device computes itself: "bf16" or "fp32".
+
+    A processor that lacks the instructions has bf16 imitated, which is slower than fp32.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu" and processor_kind().split()[-1] in ("amx", "avx512_bf16"):
+        return "bf16"
+    return "fp32"
+
+
 def _accelerator() -> str | None:
     """The kind of accelerator that PyTorch finds, if it is one that this package is written for."""
     import torch
@@ -135,16 +151,27 @@ def autocast(device: "torch.device", precision: str) -> Any:
     """
     import torch
 
-    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision not in dtypes:
-        raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(dtypes)}")
-    if dtypes[precision] is None:
+    dtype = torch_dtype(precision)
+    if dtype is torch.float32:
         return nullcontext()
     with warnings.catch_warnings():  # torch says so in a warning, and goes on in float32
         warnings.simplefilter("error", UserWarning)
         try:
-            return torch.autocast(device.type, dtypes[precision])
+            return torch.autocast(device.type, dtype)
         except (RuntimeError, UserWarning) as error:
             raise ConfigError(
                 f"precision {precision} is not for {device.type} devices ({first_line(error)}); use --precision fp32"
             ) from None
+
+
+def torch_dtype(precision: str) -> "torch.dtype":
+    """What values are kept in at a precision.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+    import torch
+
+    if precision not in DTYPE_NAMES:
+        raise ConfigError(f"precision is {precision!r}; allowed: {', '.join(DTYPE_NAMES)}")
+    return getattr(torch, DTYPE_NAMES[precision])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from morphmlp.errors import ConfigError, UserError
 from morphmlp.inference.allocator import keep_freed_memory
-from morphmlp.inference.device import Execution, evaluating, resolve_device
+from morphmlp.inference.device import Execution, evaluating, resolve_device, torch_dtype
 from morphmlp.inference.engines import MOST_CLIPS_AT_A_TIME, Job, fastest, work_per_clip
 from morphmlp.models.block import MLP
 from morphmlp.models.branch_mean import KeepsMeanFCs, mean_weights
@@ -27,7 +27,7 @@ from morphmlp.models.morphfc import ChunkFC
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.models.stem import Stem
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = ("fp32", "bf16")
 # Of the self-test's outputs, which are within -12 and 12: half a step of bfloat16 there is 0.03.
 SELF_TEST_BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 TOKENS_PER_PASS = 25_088  # those of one clip of 16 x 224 x 224: what a CPU computes at a time
@@ -67,13 +67,13 @@ def optimize(
         >>> fast(torch.zeros(2, 3, 16, 64, 64)).shape
         torch.Size([2, 8])
     """
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    if dtype not in PRECISIONS:
+        raise ConfigError(f"dtype is {dtype!r}; allowed: {', '.join(PRECISIONS)}")
     if isinstance(model, InferenceModel):
         raise UserError("the model is optimized already; give the one that it was made from")
     if not isinstance(model, MorphMLP):
         raise UserError(f"a {type(model).__name__} cannot be optimized; give a model of create_model or load")
-    return InferenceModel(model, DTYPES[dtype], compile=compile, allocator=allocator)
+    return InferenceModel(model, torch_dtype(dtype), compile=compile, allocator=allocator)
 
 
 class InferenceModel(nn.Module):
@@ -134,7 +134,7 @@ class InferenceModel(nn.Module):
         if dtype != self.dtype:
             raise UserError(
                 f"an optimized model keeps its dtype, {self.dtype}, not {dtype}; optimize the model that it was made "
-                f"from with dtype={' or '.join(map(repr, DTYPES))}"
+                f"from with dtype={' or '.join(map(repr, PRECISIONS))}"
             )
         return super()._apply(fn, recurse)
 
@@ -296,12 +296,12 @@ def for_inference(model: MorphMLP, execution: Execution) -> tuple[nn.Module, Exe
     """
     device = resolve_device(execution.device)
     model = model.to(device)
-    fits = execution.precision in DTYPES and device.type == "cpu"
+    fits = execution.precision in PRECISIONS and device.type == "cpu"
     engine = execution.engine
     if engine == "optimized" and not fits:
         raise ConfigError(
-            f"--engine optimized computes {' and '.join(DTYPES)} on a cpu, not {execution.precision} on {device.type}; "
-            "give --engine auto"
+            f"--engine optimized computes {' and '.join(PRECISIONS)} on a cpu, not {execution.precision} on "
+            f"{device.type}; give --engine auto"
         )
     if engine == "auto" and fits:
         size = model.config.image_size

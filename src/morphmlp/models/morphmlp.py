@@ -4,7 +4,7 @@ One class serves both: an image model is the same network on one frame, without 
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -37,6 +37,8 @@ class MorphMLP(nn.Module):
         torch.Size([2, 8])
     """
 
+    num_frozen_stages: int | None = None  # see `freeze`
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
@@ -66,6 +68,30 @@ class MorphMLP(nn.Module):
         for module in self.modules():
             if isinstance(module, TemporalFC):
                 init_temporal(module, self.config.temporal_init)
+
+    def freeze(self, num_stages: int) -> None:
+        """Takes the stem and the first stages out of training: no gradients, and evaluation mode whatever `train` says.
+
+        So batch normalisation keeps its statistics, and no branch is dropped.
+        """
+        self.num_frozen_stages = num_stages
+        for part in self.frozen_parts():
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """What `freeze` took out of training."""
+        if self.num_frozen_stages is None:
+            return []
+        num_between = max(self.num_frozen_stages - 1, 0)
+        return [self.stem, *self.downsamples[:num_between], *self.stages[: self.num_frozen_stages]]
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            part.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, 3, T, H, W]` or `[B, 3, H, W]` -> logits `[B, num_classes]`.

@@ -53,6 +53,8 @@ def list_models() -> list[str]:
 def create_model(name: str, **overrides: Any) -> MorphMLP:
     """Builds a named model with fresh weights; any field of `ModelConfig` can be overridden.
 
+    `morphmlp.create_model` does the same, and can give it trained weights.
+
     Example:
         >>> model = create_model("morphmlp_video_nano", num_classes=174, frames=32, drop_path=0.3)
         >>> model.config.frames

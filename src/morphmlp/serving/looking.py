@@ -1,5 +1,6 @@
 """The clip that the model saw, and where it looked, as pictures of a page."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ from morphmlp.data.clips.seen import seen_frames
 from morphmlp.display.film_strip import film_strip
 from morphmlp.display.heat import heated
 from morphmlp.display.page import inline
-from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ class Looker:
     """Draws for a predictor.
 
     Attributes:
-        can_look: whether its model has gradients: an exported one has none.
+        can_look: whether there is a model with gradients: whatever computes the answers, it is that of the
+            checkpoint; an exported folder has none.
     """
 
     def __init__(self, predictor: Predictor, checkpoint: str | Path):
         self._predictor, self._checkpoint = predictor, checkpoint
-        self.can_look = not isinstance(predictor.model, Runtime)
+        self.can_look = not predictor.info.exported and find_spec("torch") is not None
         self._model: MorphMLP | None = None
 
     def strip(self, clip: np.ndarray) -> str:
@@ -37,8 +38,8 @@ class Looker:
     def look(self, clip: np.ndarray, prediction: Prediction) -> str | None:
         """Grad-CAM for the best class over the frames of a clip, a data URL; None where the model has no gradients.
 
-        The predictor's own model is arranged for speed, without gradients, so the checkpoint is loaded once more at the
-        first call.
+        What the predictor computes with is arranged for speed, without gradients, so the checkpoint is loaded once more
+        at the first call.
         """
         if not self.can_look:
             return None

@@ -2,7 +2,7 @@
 
 The samples are cut into batches that depend on nothing but the samples, as rounding depends on what is computed
 together. What is done lies in a folder beside the result: the settings that it depends on, and what each process has
-computed. `features` keeps vectors there, `predict --out` rows (see `journal`).
+computed. `features` keeps vectors there, `predict --out` and `segment` rows (see `journal`).
 """
 
 import hashlib
@@ -29,11 +29,14 @@ class WorkFolder:
         result: the file or folder that the work is for, as messages name it.
         what: it holds, in the plural: "features".
         files: patterns of the names of what is done.
+        again: the option that begins again.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, result: Path, what: str, files: str):
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, result: Path, what: str, files: str, again: str = "--fresh"
+    ):
         self.folder, self.settings = folder, settings
-        self.result, self.what, self.files = result, what, files
+        self.result, self.what, self.files, self.again = result, what, files, again
         self.digest = hashlib.sha256(as_json(settings).encode()).hexdigest()
 
     @contextmanager
@@ -61,7 +64,7 @@ class WorkFolder:
         """
         path = self.folder / SETTINGS_FILE
         if path.exists():
-            self.require_same(read_settings(path))
+            self.require_same(read_settings(path, again=self.again))
             return
         if foreign := next(self.folder.glob(self.files), None):
             raise DataError(f"{foreign} is of an unknown run; remove {self.folder}, or choose another --out")
@@ -76,7 +79,7 @@ class WorkFolder:
         shown = [f"{name} {_short(then.get(name))} then, {_short(now[name])} now" for name in different]
         raise DataError(
             f"{self.result} holds {self.what} with other settings ({'; '.join(shown)}); give the same ones, another "
-            "--out, or --fresh to begin again"
+            f"--out, or {self.again} to begin again"
         )
 
     def clear(self) -> None:
@@ -104,7 +107,7 @@ def cut_in_batches(num_samples: int, size: int) -> list[range]:
     return [range(start, min(start + size, num_samples)) for start in range(0, num_samples, size)]
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path, *, again: str = "--fresh") -> dict[str, Any]:
     """The settings that an earlier run wrote down.
 
     Raises:
@@ -113,10 +116,20 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(read_text(path))
     except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); --fresh begins again, or choose another --out") from None
+        raise DataError(f"{path} is damaged ({error}); {again} begins again, or choose another --out") from None
     if not isinstance(settings, dict):
-        raise DataError(f"{path} is damaged (it holds no settings); --fresh begins again, or choose another --out")
+        raise DataError(f"{path} is damaged (it holds no settings); {again} begins again, or choose another --out")
     return settings
+
+
+def digest_of_model(checkpoint: Path) -> str:
+    """Of the files that hold the weights, one after the other; of one, as `sha256sum` says it."""
+    digest = hashlib.sha256()
+    for path in sorted(checkpoint.glob("model.*")):
+        with open(path, "rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def damaged(path: Path, reason: str) -> DataError:

@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from morphmlp.config import RunConfig, SplitConfig
 from morphmlp.config.base import Config
+from morphmlp.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Sampler
 
     from morphmlp.inference.device import Execution
+    from morphmlp.models.morphmlp import MorphMLP
+
+
+EvaluatedPart = Literal["select", "val"]  # within a training
 
 
 class TrainingSet(Protocol):
@@ -100,6 +105,22 @@ class Task(ABC):
     def for_training(self, config: RunConfig, sets: tuple[Any, Any]) -> "TrainingTask":
         """What a run learns on the two sets that `read_sets` gave."""
 
+    def fit_probe(self, model: "MorphMLP", config: RunConfig, sets: tuple[Any, Any]) -> str:
+        """Fits the last layer of a model to features of the training set, in place; returns a line on that.
+
+        Raises:
+            ConfigError: the task has no such thing.
+        """
+        raise ConfigError(f"--probe is for classifiers; {config.data} is for {self.name}: leave it out")
+
+    def out_of_fold(self) -> Any:
+        """The task's module `out_of_fold`, which keeps and shows the predictions of folds.
+
+        Raises:
+            ConfigError: the task has none.
+        """
+        raise ConfigError(f"--folds is for classifiers, and this data is for {self.name}: leave it out")
+
     @abstractmethod
     def evaluate(
         self,
@@ -175,12 +196,13 @@ class Report(Protocol):
 class Scores:
     """The result of an evaluation within a training: figures by name, how many samples were evaluated, and the rest.
 
-    `broken` has path and reason of the samples that could not be read.
+    `broken` has path and reason of the samples that could not be read; `evaluation` is all of it, as the task has it.
     """
 
     figures: dict[str, float]
     evaluated: int
     broken: list[tuple[Any, str]]
+    evaluation: Any = None
 
 
 class TrainingTask(Protocol):
@@ -193,6 +215,8 @@ class TrainingTask(Protocol):
         train_paths: of the training samples; the loader's batches name samples by their place here.
         train_labels: of the training samples; empty where a sample has no single label.
         num_val: validation samples.
+        chosen_on: the part that the best epoch is chosen on: "select" is held out of the training part.
+        num_chosen_on: samples of it.
         notes: what to say of the data before training starts.
         fingerprint: tells whether a resumed run sees the samples that it was started with.
     """
@@ -204,6 +228,8 @@ class TrainingTask(Protocol):
     train_paths: list[Any]
     train_labels: list[int]
     num_val: int
+    chosen_on: "EvaluatedPart"
+    num_chosen_on: int
     notes: list[str]
     fingerprint: str
 
@@ -227,8 +253,10 @@ class TrainingTask(Protocol):
         """Mean loss of a batch, in float32."""
         ...
 
-    def evaluate(self, model: "nn.Module", progress: Callable[[int, int], None]) -> Scores:
-        """Scores on the validation samples of all processes; `progress` is called with the samples done and in all."""
+    def evaluate(
+        self, model: "nn.Module", progress: Callable[[int, int], None], *, part: "EvaluatedPart" = "val"
+    ) -> Scores:
+        """Scores on a part, of all processes; `progress` is called with the samples done and in all."""
         ...
 
     def reason_for_nan(self) -> str:

@@ -13,6 +13,7 @@ from morphmlp.data.media.sources import Source
 from morphmlp.distributed import world_size
 from morphmlp.formatting import one_line, rate
 from morphmlp.tasks.task import Scores, TrainingTask
+from morphmlp.training.freeze import describe_parameters
 from morphmlp.training.learner import Learner
 from morphmlp.training.run_folder import Progress
 
@@ -55,18 +56,26 @@ class TrainingDisplay:
         """Says what is trained on what."""
         size = " x ".join(map(str, config.input.crop))
         frames = f"{config.model.frames} frames at " if config.model.temporal else ""
-        parameters = sum(parameter.numel() for parameter in learner.raw_model.parameters())
+        select = "" if task.chosen_on == "val" else f", {task.num_chosen_on} held out to choose the epoch by"
         processes = f" in {world_size()} processes" if world_size() > 1 else ""
         self.say(
-            f"{config.model.name}, {frames}{size} px, {parameters / 1e6:.2f} M parameters, on {learner.device}"
-            f"{processes}"
+            f"{config.model.name}, {frames}{size} px, {describe_parameters(learner.raw_model)}, on {learner.device}"
+            f"{processes} in {config.train.precision}"
         )
         self.say(
-            f"{len(task.train_paths)} training and {task.num_val} validation {task.unit} of "
+            f"{len(task.train_paths)} training{select} and {task.num_val} validation {task.unit} of "
             f"{config.model.num_classes} classes; {self.epochs} epochs of {self.steps_per_epoch} steps"
         )
         for note in [*notes, *task.notes]:
             self.say(note)
+
+    def ended(self, progress: Progress, patience: int | None) -> None:
+        """Says so where the run ends before its last step."""
+        if progress.step < self.epochs * self.steps_per_epoch:
+            self.say(
+                f"ends after epoch {progress.step // self.steps_per_epoch} of {self.epochs}, as the last {patience} "
+                "evaluations found no better one (--patience)"
+            )
 
     def step(self, step: int, *, loss: float, rate: str) -> None:
         """Moves the bar."""
@@ -93,9 +102,10 @@ class TrainingDisplay:
     def evaluated(self, scores: Scores, task: TrainingTask, progress: Progress) -> None:
         """Says how good the model is after an epoch, and how fast the training."""
         figures = "  ".join(f"{task.figures.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
-        missing = f"  ({scores.evaluated} of {task.num_val} evaluated)" if scores.broken else ""
+        missing = f"  ({scores.evaluated} of {task.num_chosen_on} evaluated)" if scores.broken else ""
+        part = "" if task.chosen_on == "val" else " on the part to choose by"
         self.say(
             f"epoch {progress.step // self.steps_per_epoch}/{self.epochs}  {figures}  "
-            f"(best {task.figures[task.metric]} {progress.best_score:.3f})  "
+            f"(best {task.figures[task.metric]} {progress.best_score:.3f}{part})  "
             f"{rate(progress.clips / max(progress.training_s, 1e-9), task.unit)}{missing}"
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from morphmlp.checkpoints.folder import CheckpointInfo, load_config, load_with_info
 from morphmlp.checkpoints.frame_counts import resize_frames
-from morphmlp.checkpoints.inflation import SPATIAL_FIELDS, inflated_weights
+from morphmlp.checkpoints.inflation import SPATIAL_FIELDS, TEMPORAL_FIELDS, inflated_weights
 from morphmlp.checkpoints.released import read_released
 from morphmlp.config import ModelConfig, RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
@@ -16,16 +16,15 @@ from morphmlp.models.zoo import build_model
 from morphmlp.tasks.registry import TASKS
 from morphmlp.training.seeding import seed_step
 
-TEMPORAL_FIELDS = ("temporal_op", "block", "order", "residual")
 BACKBONE = ("stem.", "downsamples.", "stages.")
 
 
 def initial_model(config: RunConfig, classes: list[str]) -> tuple[MorphMLP, list[str]]:
     """The model to train, and notes on where its weights come from.
 
-    `config.init` is a checkpoint folder or a released file: of the same model, of a video model of another frame count,
-    which is carried over, or of an image classifier: a video model inflates it, and a model of another task takes its
-    backbone.
+    `config.init` is a checkpoint folder, a start of the package or a released file: of the same model, of a video model
+    of another frame count, which is carried over, or of an image classifier: a video model inflates it, and a model of
+    another task takes its backbone.
 
     Raises:
         ConfigError: the model has not as many outputs as there are classes.
@@ -84,6 +83,16 @@ def start_config(path: str | Path, *, frames: int | None = None) -> tuple[ModelC
 def fresh_parts(info: CheckpointInfo) -> tuple[str, ...]:
     """Which parts of a start are fresh: "temporal layers", "head"."""
     return tuple(info.training.get("fresh") or ())
+
+
+def fits(init: str, model: ModelConfig) -> bool:
+    """Whether a checkpoint can be read, and a model can start from its weights."""
+    try:
+        source, info = start_config(init, frames=model.frames)
+        require_start(source, model, init, fresh=fresh_parts(info))
+    except CheckpointError:
+        return False
+    return True
 
 
 def require_start(source: ModelConfig, model: ModelConfig, init: str, *, fresh: tuple[str, ...] = ()) -> None:

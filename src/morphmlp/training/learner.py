@@ -19,6 +19,7 @@ from morphmlp.inference.allocator import ALL_BYTES, keep_freed_memory
 from morphmlp.inference.device import resolve_device
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.task import TrainingTask
+from morphmlp.training.freeze import freeze
 from morphmlp.training.optim import make_optimizer, set_lr
 from morphmlp.training.seeding import seed_step
 from morphmlp.training.state import collect_state, put_state, shard, whole_model
@@ -57,6 +58,7 @@ class Learner:
             keep_freed_memory(ALL_BYTES)
         if settings.sync_batchnorm and world_size() > 1:
             synchronise_norms(model)
+        freeze(model, settings.freeze)  # after the norms are replaced
         self.raw_model = model.to(self.device)
         if settings.fsdp:
             shard(model, self.device)  # before the optimizer, which holds the shards

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from torch import distributed
 
@@ -13,10 +14,10 @@ from morphmlp.data.media.limits import set_most_damage
 from morphmlp.data.media.remote import remote_file
 from morphmlp.distributed import agreed, is_main, join_processes, world_size
 from morphmlp.errors import ConfigError, DataError, NotFiniteError, UserError
-from morphmlp.inference.device import resolve_device
+from morphmlp.inference.device import native_precision, resolve_device
 from morphmlp.models.zoo import build_model
 from morphmlp.tasks.registry import TASKS
-from morphmlp.tasks.task import TrainingSet
+from morphmlp.tasks.task import EvaluatedPart, TrainingSet
 from morphmlp.training.environment import describe_environment
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.run_folder import RunFolder
@@ -34,7 +35,11 @@ class TrainResult:
     """How a run ended; `best` is the checkpoint of the epoch with the highest `metric`, such as "top1".
 
     `report` says which of `best` and `last` the run is for, see `TrainConfig`. `last_score` is None where the run was
-    finished by a version that did not keep it. `num_val` leaves out the validation samples that could not be read.
+    finished by a version that did not keep it. Both scores are on the validation part, whose samples that could not be
+    read `num_val` leaves out. `chosen_on` is the part that the best epoch was chosen on: "select", of `num_chosen_on`
+    samples that were held out of the training, or "val" itself, on which its score is then a little too good.
+    `evaluation` is that of the reported checkpoint on the validation part, as the task has it, such as an `Evaluation`;
+    None where a run was resumed after it.
     `device_hours` is the time of the training steps, evaluations left out, times the processes: GPU hours where each
     has a GPU.
     """
@@ -50,8 +55,25 @@ class TrainResult:
     unit: str
     num_train: int
     num_val: int
+    chosen_on: EvaluatedPart
+    num_chosen_on: int
     clips_per_s: float
     device_hours: float
+    evaluation: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def selection(self) -> str:
+        """How much the figure of the reported checkpoint can be trusted: whether its samples chose the epoch."""
+        if self.report == "last":
+            return "which have chosen nothing"
+        if self.chosen_on == "val":
+            return "which have chosen the epoch, so the figure is a little too good"
+        return f"which have chosen nothing: the epoch is the best on {self.num_chosen_on} others"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; without the predictions of the evaluation."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "evaluation"}
+        return values | {"best": str(self.best), "last": str(self.last)}
 
 
 def train(
@@ -70,15 +92,21 @@ def train(
     folder = RunFolder(out)
     require_trackers(config.train.trackers)
     set_most_damage(config.train.max_damage)
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(config.data)):
-        raise ConfigError(f"{out} lies in the folder of data, {config.data}; choose another --out")
+    refuse_inside(config.data, out)
     with _taken(folder):
         if is_main():
             folder.check(overwrite=overwrite)
         join_processes(cpu=resolve_device(config.train.device).type == "cpu")
         sets = sets or read_sets(config)
+        config = _with_precision(config)
         config = TASKS[config.model.task].completed(config, sets)
         return _start(config, folder, sets, overwrite=overwrite)
+
+
+def refuse_inside(data: str, out: str | Path) -> None:
+    """Raises ConfigError where the folder of a run would be one of the data's."""
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise ConfigError(f"{out} lies in the folder of data, {data}; choose another --out")
 
 
 def resume(out: str | Path) -> TrainResult:
@@ -103,7 +131,7 @@ def resume(out: str | Path) -> TrainResult:
         task = TASKS[config.model.task].for_training(config, sets)
         trainer = Trainer(config, folder, task, build_model(config.model))
         notes = trainer.load_state()
-        if is_main() and trainer.progress.step < trainer.total_steps:
+        if is_main() and not trainer.is_over:
             folder.note_start(describe_environment(num_processes=world_size()))
         return _finished(trainer, notes)
 
@@ -114,8 +142,19 @@ def read_sets(config: RunConfig) -> TrainingSets:
     return task.read_sets(config.data, config.split, getattr(config, task.reading_part))
 
 
+def _with_precision(config: RunConfig) -> RunConfig:
+    """The run's precision by its name, where it is "auto", as a resumed run must not find another one."""
+    if config.train.precision != "auto":
+        return config
+    precision = native_precision(resolve_device(config.train.device))
+    return replace(config, train=replace(config.train, precision=precision))
+
+
 def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrite: bool) -> TrainResult:
     model, notes = initial_model(config, sets[0].classes)
+    notes = [*config.chosen, *notes]
+    if config.train.probe:
+        notes = [*notes, TASKS[config.model.task].fit_probe(model, config, sets)]
     task = TASKS[config.model.task].for_training(config, sets)
     trainer = Trainer(config, folder, task, model)
     if is_main():
@@ -135,20 +174,30 @@ def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
     """Trains to the end."""
     trainer.fit(notes)
     task, progress = trainer.task, trainer.progress
+    best_score, last_score = progress.best_score, progress.last_score
+    if task.chosen_on != "val":  # those above decided, these are reported
+        steps = (progress.best_step, progress.step)
+        best_score, last_score = (trainer.evaluations.on_val[step].figures[task.metric] for step in steps)
+    reported = trainer.evaluations.on_val.get(
+        progress.best_step if trainer.settings.report == "best" else progress.step
+    )
     return TrainResult(
         best=trainer.folder.best,
         metric=task.metric,
-        best_score=progress.best_score,
+        best_score=best_score,
         best_epoch=progress.best_step // trainer.steps_per_epoch,
         last=trainer.folder.last,
-        last_score=progress.last_score,
+        last_score=last_score,
         last_epoch=progress.step // trainer.steps_per_epoch,
         report=trainer.settings.report,
         unit=task.unit,
         num_train=len(task.train_paths),
-        num_val=task.num_val - len(trainer.broken_val),
+        num_val=task.num_val - len(trainer.evaluations.unreadable["val"]),
+        chosen_on=task.chosen_on,
+        num_chosen_on=task.num_chosen_on,
         clips_per_s=progress.clips / max(progress.training_s, 1e-9),
         device_hours=progress.training_s * world_size() / 3600,
+        evaluation=None if reported is None else reported.evaluation,
     )
 
 

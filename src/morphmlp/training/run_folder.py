@@ -82,6 +82,8 @@ class RunFolder:
         self.averaged = self.path / "averaged"
         self.last = self.path / "last"
         self.previous = self.path / "previous"
+        self.tuning = self.path / "tune.json"  # of `--tune`, before the run and beside it
+        self.trials = self.path / "trials"
         self.lock = self.path / ".lock"
 
     @property
@@ -101,12 +103,23 @@ class RunFolder:
             ConfigError: the folder holds a run and `overwrite` is off, or it holds something else.
         """
         self.check(overwrite=overwrite)
+        self._clear_run()
+        replace_json(self.config, config.to_dict())
+
+    def clear(self) -> None:
+        """Removes a run, and a sweep before it."""
+        self._clear_run()
+        for file in (self.config, self.tuning):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.trials, ignore_errors=True)
+
+    def _clear_run(self) -> None:
+        """Removes all of a run but its configuration."""
         checkpoints = (self.best, self.averaged, self.last, self.previous, *self._leftovers())
         for folder in (*checkpoints, *self._of_trackers):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.log, self.curves, self.environment, self.tracker_ids):
             file.unlink(missing_ok=True)
-        replace_json(self.config, config.to_dict())
 
     def discard_if_unsaved(self) -> None:
         """Removes what `create` and the first steps wrote, if no state was saved: the run cannot be resumed."""
@@ -124,7 +137,9 @@ class RunFolder:
                     f"{self.path} holds a run already: --resume goes on with it, --overwrite starts anew, "
                     "or choose another --out"
                 )
-        elif self.path.exists() and (not self.path.is_dir() or set(self.path.iterdir()) - {self.lock}):
+        elif self.path.exists() and (
+            not self.path.is_dir() or set(self.path.iterdir()) - {self.lock, self.tuning, self.trials}
+        ):
             raise ConfigError(f"{self.path} is not empty and holds no run; choose another --out")
 
     def _holds_run(self) -> bool:
@@ -238,7 +253,8 @@ class RunFolder:
                 step = line["step"]
             except (ValueError, KeyError, TypeError):
                 break  # half-written when the run was killed
-            if step <= (progress.evaluated_step if "val_broken" in line else progress.step):
+            evaluated = "val_broken" in line or "select_broken" in line
+            if "final" not in line and step <= (progress.evaluated_step if evaluated else progress.step):
                 kept.append(text + "\n")
                 if "broken" in line:
                     broken.add(str(line["broken"]))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from morphmlp.checkpoints.folder import load_with_info
 from morphmlp.config import RunConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.batches.samplers import EpochBatches
@@ -21,9 +22,10 @@ from morphmlp.distributed import gather, is_main, rank, same_buffers, world_size
 from morphmlp.errors import CheckpointError, DataError, NotFiniteError
 from morphmlp.formatting import rate
 from morphmlp.models.morphmlp import MorphMLP
-from morphmlp.tasks.task import Scores, TrainingTask
+from morphmlp.tasks.task import TrainingTask
 from morphmlp.training.broken import BrokenSamples
 from morphmlp.training.console import TrainingDisplay
+from morphmlp.training.evaluations import Evaluations
 from morphmlp.training.learner import Learner, NotFinite
 from morphmlp.training.optim import lr_at
 from morphmlp.training.record import RunRecord
@@ -41,7 +43,6 @@ class Trainer:
         self.config, self.settings, self.folder, self.task = config, settings, folder, task
         self.progress = Progress()
         self.broken = BrokenSamples(len(task.train_paths), unit=task.unit, max_share=settings.max_broken)
-        self.broken_val: set[Source] = set()
         self.incomplete: set[Source] = set()
         self.stop_signal = StopSignal()
         self.learner = Learner(config, task, model)
@@ -56,11 +57,12 @@ class Trainer:
         )
         self.loader = task.loader(self.batches)
         self.steps_per_epoch = self.batches.steps_per_epoch
-        self.total_steps = settings.epochs * self.steps_per_epoch
+        self.total_steps = 0 if settings.probe else settings.epochs * self.steps_per_epoch  # a probe is fitted already
         self.record = RunRecord(config, folder, task, steps_per_epoch=self.steps_per_epoch)
+        self.evaluations = Evaluations(task, self.record, self.stop_signal)
 
     def fit(self, notes: list[str]) -> None:
-        """Trains to the last step; evaluates after every `eval_every` epochs.
+        """Trains to the last step, or until it gains no more; evaluates after every `eval_every` epochs.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; the state is saved.
@@ -88,10 +90,22 @@ class Trainer:
         while True:
             if self._evaluation_is_due():
                 self._evaluate_and_save(display)
-            if self.progress.step >= self.total_steps:
-                return
+            if self.is_over:
+                display.ended(self.progress, self.settings.patience)
+                break
             self._train_epoch(display)
             self._save_state()
+        if self.task.chosen_on != "val":
+            self._evaluate_chosen(display)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to train: all steps are done, or `patience` is at its end."""
+        if self.progress.step >= self.total_steps:
+            return True
+        interval = self.settings.eval_every * self.steps_per_epoch
+        without_gain = self.progress.evaluated_step // interval - self.progress.best_step // interval
+        return self.settings.patience is not None and without_gain >= self.settings.patience
 
     def _train_epoch(self, display: TrainingDisplay) -> None:
         """Trains to the end of the current epoch, from wherever in it the run is."""
@@ -188,19 +202,19 @@ class Trainer:
         progress = self.progress
         epoch, within = divmod(progress.step, self.steps_per_epoch)
         at_interval = epoch % self.settings.eval_every == 0 or progress.step >= self.total_steps
+        if self.total_steps == 0:
+            return progress.last_score is None
         return progress.step > progress.evaluated_step and within == 0 and at_interval
 
     def _evaluate_and_save(self, display: TrainingDisplay) -> None:
         """Evaluates, draws the curves, and saves the last checkpoint, and the best one if this one is better."""
-        progress = self.progress
+        progress, part = self.progress, self.task.chosen_on
         model = self.learner.model_to_save()
         same_buffers(model)
-        scores = self._scores(model, display)
+        epoch = progress.step // self.steps_per_epoch
+        scores = self.evaluations.run(model, display, part, step=progress.step, epoch=epoch)
         progress.evaluated_step = progress.step
-        score = scores.figures[self.task.metric]
-        if math.isnan(score):
-            raise DataError(self.task.reason_for_nan())
-        progress.last_score = score
+        progress.last_score = score = scores.figures[self.task.metric]
         if score > progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             self.record.checkpoint(self.folder.best, model, progress, scores)
@@ -209,29 +223,21 @@ class Trainer:
         self._save_state()
         self.record.draw_curves()
         display.evaluated(scores, self.task, progress)
+        self.evaluations.keep(progress.best_step, progress.step)
 
-    def _scores(self, model: MorphMLP, display: TrainingDisplay) -> Scores:
-        """Evaluates the model; logs its scores and the validation samples that could not be read.
-
-        Raises:
-            Stop: the process has been asked to stop; the end of the epoch is saved already.
-        """
-
-        def shown(done: int, total: int) -> None:
-            display.evaluating(done, total)
-            if self.stop_signal.came:
-                raise Stop(unsaved=False)
-
-        with self.stop_signal.raises(Stop(unsaved=False) if world_size() == 1 else None):
-            scores = self.task.evaluate(model, shown)
-        position = {"step": self.progress.step, "epoch": self.progress.step // self.steps_per_epoch}
-        figures = {f"val_{name}": value for name, value in scores.figures.items()}
-        self.record.log(position | figures | {"val_broken": len(scores.broken)})
-        for path, reason in scores.broken:
-            if path not in self.broken_val:
-                display.broken(path, reason)
-        self.broken_val.update(path for path, _ in scores.broken)
-        return scores
+    def _evaluate_chosen(self, display: TrainingDisplay) -> None:
+        """Evaluates the last and the best epoch on the validation part, which has chosen neither."""
+        progress, evaluate = self.progress, self.evaluations.run
+        epochs = progress.step // self.steps_per_epoch, progress.best_step // self.steps_per_epoch
+        last_model = self.learner.model_to_save()
+        last = evaluate(last_model, display, "val", step=progress.step, epoch=epochs[0], final="last")
+        self.learner.accelerator.wait_for_everyone()  # the main process has written the best one
+        if progress.best_step != progress.step:
+            best_model = load_with_info(self.folder.best)[0].to(self.learner.device)
+            best = evaluate(best_model, display, "val", step=progress.best_step, epoch=epochs[1], final="best")
+        else:
+            best = last
+        self.record.add_figures(self.folder.best, best)
 
     def _save_state(self) -> None:
         self.record.state(self.learner.model_to_save(), self.progress, self.learner.state())

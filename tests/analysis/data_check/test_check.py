@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import tarfile
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import av
+import fresh
 import misbehaving
 import numpy as np
 import pytest
@@ -641,9 +641,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def start(script: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=tiny.environment())
+def start(script: str, *arguments: object) -> fresh.Process:
+    return fresh.start([sys.executable, "-W", "error", "-c", script, *arguments], env=tiny.environment())
 
 
 def test_a_worker_that_hangs_does_not_outlive_a_killed_check(tmp_path: Path):

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from morphmlp.data.clips.flips import describe_flips, mirrored_classes
+from morphmlp.data.clips.flips import describe_flips, mirrored_classes, why_not_mirrored
 
 ITSELF = ["clapping", "upright bass", "leftover food", "Brighton", "cleft"]
 
@@ -74,3 +74,20 @@ def test_no_class_of_kinetics_says_a_side():
 def test_the_line_for_the_log_counts_and_names():
     assert describe_flips(["left", "right"]) == "2 classes swap with their mirror image"
     assert describe_flips(["a left", "b right"]) == "2 are never flipped: a left, b right"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["turn clockwise", "turning_counter-clockwise", "anticlockwise", "spin_CCW", "cw", "heading west", "Eastward"],
+)
+def test_a_turn_or_a_point_of_the_compass_speaks_against_a_flip(name: str):
+    assert why_not_mirrored(["clapping", name]) == f"{name} is another thing in a mirror"
+
+
+def test_single_characters_speak_against_a_flip():
+    assert why_not_mirrored(["A", "B"]) == "the classes look like characters, such as A"
+
+
+@pytest.mark.parametrize("classes", [[], ["moving left", "moving right"], ["western", "yeast", "clock"], ["a", "walk"]])
+def test_other_names_do_not_speak_against_a_flip(classes: list[str]):
+    assert why_not_mirrored(classes) is None

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from encoding import moving_frames, write_video
-from serving import sends, sends_chunks, served, served_by_rtsp
+from stream_server import sends, sends_chunks, served, served_by_rtsp
 
 from morphmlp.data.media.live import Reader
 from morphmlp.data.media.runs import Run, TimedFrame

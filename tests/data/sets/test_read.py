@@ -327,6 +327,25 @@ def test_a_class_of_val_that_train_does_not_know_is_named_with_those_of_train(tm
         read_training_sets(tmp_path)
 
 
+def test_a_class_of_val_whose_name_may_be_a_slip_is_shown_the_one_that_is_near(tmp_path: Path):
+    touch(tmp_path, "train/running/1.mp4", "train/jumping/1.mp4", "val/runing/1.mp4", "val/swimming/1.mp4")
+    with pytest.raises(DataError, match=r"has: jumping, running; did you mean 'running' for 'runing'\?$"):
+        read_training_sets(tmp_path)
+
+
+def test_a_class_with_one_video_whose_name_may_be_a_slip_is_shown_the_one_that_is_near(tmp_path: Path):
+    touch(tmp_path, "running/1.mp4", "running/2.mp4", "runing/1.mp4", "jumping/1.mp4", "jumping/2.mp4")
+    with pytest.raises(DataError, match=r"one video only in runing: .*; did you mean 'running' for 'runing'\?$"):
+        read_training_sets(tmp_path)
+
+
+def test_a_slip_in_a_list_is_shown_the_class_that_is_near(tmp_path: Path):
+    touch(tmp_path, "1.mp4", "2.mp4", "3.mp4")
+    write(tmp_path / "classes.txt", "Running\njumping\n")
+    with pytest.raises(DataError, match=r"row 3: class 'runing' is not .*; did you mean 'Running' for 'runing'\?$"):
+        read_training_sets(write(tmp_path / "all.csv", "1.mp4,Running\n2.mp4,jumping\n3.mp4,runing\n"))
+
+
 def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     touch(tmp_path, "a/1.mp4", "a/locked/2.mp4")
     scandir = os.scandir

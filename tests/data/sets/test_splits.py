@@ -14,7 +14,7 @@ from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.data.sets.recordings import meeting
-from morphmlp.data.sets.splits import draw_recordings, split_set
+from morphmlp.data.sets.splits import draw_recordings, groups_of, hold_out, split_set
 from morphmlp.errors import DataError
 
 
@@ -110,3 +110,22 @@ def test_recordings_with_stretches_in_both_parts_are_named(tmp_path: Path):
     _, val = read_training_sets(write_lists(tmp_path, "a.mp4,x,0,10\na.mp4,y,10,20", "a.mp4,x,20,30\na.mp4,y,30,31"))
     assert val.note.startswith("1 recording has stretches in both train and val")
     assert json.dumps(str(tmp_path / "a.mp4"))[1:-1] in val.note
+
+
+def test_groups_follow_the_pattern_or_else_the_recording():
+    samples = [Sample(Path(f"/data/{name}.mp4"), 0) for name in ("anna_1", "anna_2", "ben_1")]
+    samples.append(Sample(Stretch(Path("/data/ben_1.mp4"), 0, 1), 0))
+    assert groups_of(samples, SplitConfig(group_pattern=r"^([a-z]+)_")) == ["anna", "anna", "ben", "ben"]
+    assert groups_of(samples, SplitConfig()) == [
+        str(Path(f"/data/{n}.mp4")) for n in ("anna_1", "anna_2", "ben_1", "ben_1")
+    ]
+    with pytest.raises(DataError, match="does not fit"):
+        groups_of([Sample(Path("/data/x.mp4"), 0)], SplitConfig(group_pattern=r"^([a-z]+)_"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abcdefgh")), min_size=1, max_size=40), st.integers(0, 9))
+def test_whole_groups_are_held_out_and_every_class_stays(pairs: list[tuple[int, str]], seed: int):
+    labels, groups = [label for label, _ in pairs], [group for _, group in pairs]
+    held = hold_out(labels, groups, fraction=0.25, seed=seed)
+    assert not {groups[i] for i in held} & {groups[i] for i in range(len(pairs)) if i not in held}
+    assert {labels[i] for i in range(len(pairs)) if i not in held} == set(labels)

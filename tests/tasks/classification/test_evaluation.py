@@ -6,10 +6,10 @@ import math
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import fresh
 import numpy as np
 import pytest
 import tiny
@@ -478,10 +478,10 @@ def test_lists_are_read_as_in_training_unless_said_otherwise(data: Path, tmp_pat
 
 
 def run_two(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command line in two processes."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command = [*torchrun, "-m", "morphmlp.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
+    """The command line in two processes; what they give together."""
+    first, second = fresh.run_together(2, tiny.command(*arguments), env=tiny.environment())
+    texts = (first.stdout + second.stdout, first.stderr + second.stderr)
+    return subprocess.CompletedProcess(first.args, first.returncode or second.returncode, *texts)
 
 
 def test_two_processes_give_the_result_of_one(checkpoint: Path, data: Path, tmp_path: Path):

@@ -12,6 +12,7 @@ from morphmlp.tasks.classification.predictor import Predictor
 
 ARCH = ["--arch.depths", "[1,1,1,1]", "--arch.widths", "[8,16,16,16]", "--arch.chunk_lengths", "[2,2,2,1]"]
 ARCH += ["--arch.image_size", "32", "--batch_size", "4", "--workers", "0", "--epochs", "2"]
+ARCH += ["--input.fit", "crop"]  # of which there can be three
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from morphmlp.formatting import first_line
-from morphmlp.inference.optimize import DTYPES
+from morphmlp.inference.device import torch_dtype
+from morphmlp.inference.optimize import PRECISIONS
 from morphmlp.training.environment import processor_name
 
 _PRODUCTS = {  # rows, inner width and columns of the matrix products: 2 GFLOP each on a CPU, enough for a GPU to fill
@@ -159,7 +160,7 @@ def describe_machine(device: torch.device) -> Machine:
         torch=torch.__version__,
         device=str(device),
         gpu=gpu_name(device),
-        peak_gflops={name: matrix_peak(dtype, device) for name, dtype in DTYPES.items()},
+        peak_gflops={name: matrix_peak(torch_dtype(name), device) for name in PRECISIONS},
         copy_gb_s=copy_bandwidth(device),
     )
 

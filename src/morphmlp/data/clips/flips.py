@@ -41,6 +41,30 @@ def describe_flips(classes: Sequence[str]) -> str | None:
     return ", ".join(parts) or None
 
 
+def why_not_mirrored(classes: Sequence[str]) -> str | None:
+    """Why clips of these classes should not be flipped, by their names; None where nothing speaks against it.
+
+    Left and right in a name do not: `mirrored_classes` knows what becomes of those.
+
+    >>> why_not_mirrored(["turning clockwise", "turning counterclockwise"])
+    'turning clockwise is another thing in a mirror'
+    >>> why_not_mirrored(["A", "B", "C"])
+    'the classes look like characters, such as A'
+    """
+    turned = next((name for name in classes if _HANDED.search(name)), None)
+    if turned is not None:
+        return f"{turned} is another thing in a mirror"
+    if classes and all(len(name) == 1 for name in classes):
+        return f"the classes look like characters, such as {classes[0]}"
+    return None
+
+
+# What a mirror changes beside left and right, as words of their own.
+_HANDED = re.compile(
+    r"(?i)(?<![a-z])(?:(?:counter|anti)?[\s_-]?clock[\s_-]?wise|c?cw|(?:east|west)(?:wards?)?)(?![a-z])"
+)
+
+
 def _mirrored(name: str) -> str:
     """The name with left for right and right for left, in their case."""
     return _SIDE.sub(lambda side: _OTHER[side[0]], name)

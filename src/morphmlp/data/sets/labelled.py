@@ -15,7 +15,15 @@ from morphmlp.data.media.animations import are_animations
 from morphmlp.data.media.sources import MediaKind, Source, media_kind
 from morphmlp.data.media.stretches import Stretch, StretchWindow
 from morphmlp.data.sets.class_names import ClassNames
-from morphmlp.data.sets.matching import are_numbers, composed, described, find, places_of_numbers, positions
+from morphmlp.data.sets.matching import (
+    are_numbers,
+    composed,
+    described,
+    find,
+    meant,
+    places_of_numbers,
+    positions,
+)
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
@@ -89,7 +97,7 @@ class LabelledSet:
         if unknown:
             raise DataError(
                 f"{len(unknown)} of {len(self.classes)} classes of the data are not among the {len(classes)} of "
-                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}{advice}"
+                f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}{advice}{meant(unknown, classes)}"
             )
         return self._with_labels([find(name, position) for name in self.classes], classes)
 
@@ -264,8 +272,8 @@ def _from_numbers(
 
 def _note_on_lines(entries: Sequence[WrittenSample], labels: Sequence[int], names: ClassNames) -> str:
     """Which class each number was taken for, where a number stands for a line of a label file."""
-    meant = dict(sorted(zip((int(entry.label) for entry in entries), labels, strict=True)))
-    shown = described(list(meant), [names.names[label] for label in meant.values()])
+    of_number = dict(sorted(zip((int(entry.label) for entry in entries), labels, strict=True)))
+    shown = described(list(of_number), [names.names[label] for label in of_number.values()])
     return f"the labels are numbers, taken as the lines of {names.source}: {shown}"
 
 
@@ -281,7 +289,7 @@ def _from_names(
             assert names is not None, "classes that are taken from the labels hold them all"
             raise DataError(
                 f"{origin}, {entry.where}: class {entry.label!r} is not among the {len(classes)} of {names.source}: "
-                f"{shortened(classes)}{names.advice}"
+                f"{shortened(classes)}{names.advice}{meant([entry.label], classes)}"
             )
         labels.append(label)
     return labels, list(classes)

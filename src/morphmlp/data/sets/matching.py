@@ -5,12 +5,15 @@ writes `é` as two characters). Numbers match numbers by their value, in whateve
 `10` are in the order 0, 1, 10, 2 of text.
 """
 
+import difflib
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 _NUMBER = re.compile("[0-9]{1,18}")
+NEAR = 0.85  # how alike, of 1, names of which one may be a slip are: "runing" and "running" are 0.92
+MOST_HINTS = 3
 
 
 def composed(name: str) -> str:
@@ -48,6 +51,34 @@ def _plain(name: str) -> str:
     if _NUMBER.fullmatch(name):
         return name.lstrip("0") or "0"
     return composed(re.sub(r"[\s_]+", " ", re.sub(r"[\[\]]", "", name)).strip())
+
+
+def near_name(name: str, others: Sequence[str]) -> str | None:
+    """The one of other names that a name may be a slip of the keyboard for; None where none looks like it.
+
+    Names that differ by a number are never near: `class 1` is meant where it is written.
+
+    >>> near_name("runing", ["jumping", "running"]), near_name("class 1", ["class 2", "class 3"])
+    ('running', None)
+    """
+    spelled = {_plain(other).casefold(): other for other in others if _digits(other) == _digits(name)}
+    found = difflib.get_close_matches(_plain(name).casefold(), spelled, n=1, cutoff=NEAR)
+    return spelled[found[0]] if found else None
+
+
+def _digits(name: str) -> list[str]:
+    return re.findall(r"\d+", name)
+
+
+def meant(names: Sequence[str], others: Sequence[str]) -> str:
+    """The end of a message on names that are not among others: what may have been meant; "" where nothing is near.
+
+    >>> meant(["runing", "swim"], ["jumping", "running"])
+    "; did you mean 'running' for 'runing'?"
+    """
+    pairs = [(near, name) for name in names if (near := near_name(name, others)) is not None]
+    found = ", ".join(f"{near!r} for {name!r}" for near, name in pairs[:MOST_HINTS])
+    return f"; did you mean {found}?" if found else ""
 
 
 def places_of_numbers(numbers: Sequence[int], classes: Sequence[str], *, first: int) -> list[int | None]:

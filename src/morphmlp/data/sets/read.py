@@ -23,6 +23,7 @@ from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.at_address import AtAddress
 from morphmlp.data.sets.background import with_background
 from morphmlp.data.sets.class_folders import ClassFolders
+from morphmlp.data.sets.folds import fold_of
 from morphmlp.data.sets.labelled import LabelledSet, joined_notes
 from morphmlp.data.sets.layout import Layout, Place
 from morphmlp.data.sets.lists import Lists
@@ -63,6 +64,8 @@ def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[Labe
     read_train = find_set(Place(root, "train", lists, training=True))
     if read_train is None:
         whole = read_set(root, lists=replace(lists, background=0.0, window=None), training=True)
+        if config.fold is not None:
+            return fold_of(whole, replace(whole, samples=[]), config, source=str(root))
         train, val = split_set(whole, config, source=str(root))
     else:
         train = read_train()
@@ -71,6 +74,8 @@ def _read_pair(root: Path, config: SplitConfig, lists: ListConfig) -> tuple[Labe
             found = _name_of(root, "train")
             raise DataError(f"{root} has {found} but no val; add {root / 'val'}, or give one folder of class folders")
         val = _beside(train, read_val(), root=root)
+        if config.fold is not None:
+            return fold_of(train, val, config, source=str(root))
     return train, val
 
 

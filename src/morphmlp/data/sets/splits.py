@@ -1,5 +1,6 @@
 """The parts of a set: which of them is evaluated, and how one is drawn: by class, or by groups such as speakers."""
 
+import math
 import os
 import re
 from collections import Counter, defaultdict
@@ -14,13 +15,15 @@ from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source, sort_key
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
-from morphmlp.data.sets.recordings import by_recording
+from morphmlp.data.sets.matching import meant
+from morphmlp.data.sets.recordings import RealPaths, by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 SPLITS = ("train", "val", "test")
 
 Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 AnySet = TypeVar("AnySet", bound=Any)  # a LabelledSet, or another dataclass with `samples` that have a `path`
 
 
@@ -70,6 +73,7 @@ def split_set(whole: LabelledSet, config: SplitConfig, *, source: str) -> tuple[
         raise DataError(
             f"{source}: one {whole.kind} only in {shortened(single)}: it cannot be in both the training and the "
             f"validation part; add {whole.unit}, remove the class, or give train and val folders"
+            f"{meant(single, [whole.classes[label] for label, count in counts.items() if count > 1])}"
         )
     if config.group_pattern is None:
         held_out = _draw_by_class(whole.samples, config)
@@ -159,17 +163,66 @@ def _draw_by_class(samples: list[Sample], config: SplitConfig) -> set[Source]:
     return held_out
 
 
+def groups_of(samples: Sequence[Sample], config: SplitConfig) -> list[str]:
+    """The group of each sample: what must not be on both sides of a split, and does not count as independent.
+
+    Where the configuration names no pattern, that is the recording: a file of its own, but for stretches of one.
+
+    Raises:
+        DataError: a name does not fit the pattern.
+    """
+    if config.group_pattern is not None:
+        return [_group_of(sample.path, config.group_pattern) for sample in samples]
+    recordings = RealPaths()
+    return [recordings.of(sample.path) for sample in samples]
+
+
+def hold_out(labels: Sequence[int], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
+    """Which samples are held out: whole groups, about the fraction of each class; every class stays in the rest.
+
+    A class in one group only is never held out; of each other class, at least one group is, where that leaves every
+    class in the rest. Without groups it takes one pass, in a random order.
+
+    >>> hold_out([0, 0, 1, 1, 0, 1], list("aabbcd"), fraction=0.3, seed=0)
+    {4, 5}
+    """
+    members = _grouped(range(len(labels)), lambda i: groups[i])
+    names = sorted(members)
+    counts = {name: Counter(labels[i] for i in members[name]) for name in names}
+    total, held = Counter(labels), Counter()
+
+    def gain(name: str) -> float:
+        """How much nearer each class comes to its fraction if the group is held out; below 0 where it must not be."""
+        count = counts[name]
+        if any(held[label] + number >= total[label] for label, number in count.items()):
+            return -math.inf
+        missing = {label: max(fraction * total[label], 1) - held[label] for label in count}
+        return sum(abs(missing[label]) - abs(missing[label] - number) for label, number in count.items())
+
+    order = [names[number] for number in np.random.default_rng(seed).permutation(len(names))]
+    drawn = []
+    for name in order:
+        if gain(name) > 0:
+            drawn.append(name)
+            held.update(counts[name])
+    for label in sorted(total):  # of a class in large groups only: the one that is least too large
+        if not held[label] and (free := [name for name in order if label in counts[name] and gain(name) > -math.inf]):
+            drawn.append(max(free, key=gain))
+            held.update(counts[drawn[-1]])
+    return {i for name in drawn for i in members[name]}
+
+
 def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Source]:
     """Held-out paths: all files of a fraction of the groups, at least one group and never all."""
-    groups = _grouped(samples, lambda sample: _group_of(sample.path, config.group_pattern or ""))
-    if len(groups) < 2:
+    of_sample = groups_of(samples, config)
+    names = sorted(set(of_sample))
+    if len(names) < 2:
         raise DataError(
-            f"group_pattern {config.group_pattern!r} finds {len(groups)} group in the file names; two needed"
+            f"group_pattern {config.group_pattern!r} finds {len(names)} group in the file names; two needed"
         )
-    names = sorted(groups)
     count = min(max(round(config.val_fraction * len(names)), 1), len(names) - 1)
-    drawn = np.random.default_rng(config.seed).permutation(len(names))[:count]
-    return {sample.path for i in drawn for sample in groups[names[i]]}
+    drawn = {names[i] for i in np.random.default_rng(config.seed).permutation(len(names))[:count]}
+    return {sample.path for sample, group in zip(samples, of_sample, strict=True) if group in drawn}
 
 
 def _group_of(path: Source, pattern: str) -> str:
@@ -183,8 +236,8 @@ def _group_of(path: Source, pattern: str) -> str:
     return group
 
 
-def _grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
-    groups: dict[Key, list[Sample]] = defaultdict(list)
+def _grouped(samples: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    groups: dict[Key, list[Item]] = defaultdict(list)
     for sample in samples:
         groups[key(sample)].append(sample)
     return groups

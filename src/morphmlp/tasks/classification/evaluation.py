@@ -262,7 +262,8 @@ def _read_part(data: str | Path, split: str | None, lists: dict[str, Any], info:
             return draw()[part == "val"]  # with the clips of background that the training had
         return read_set(data, split=part, lists=reading)
 
-    present = evaluation_split(data, reading)
+    of_fold = trained_on and (info.training.get("split") or {}).get("fold")  # the parts on the disk are others
+    present = None if of_fold else evaluation_split(data, reading)
     return evaluated_part(split, present=present, trained_on=trained_on, draw=draw, read=read)
 
 

@@ -11,6 +11,7 @@ from morphmlp.tasks.task import Report, Task, TrainingTask
 if TYPE_CHECKING:
     from morphmlp.data.sets.labelled import LabelledSet
     from morphmlp.inference.device import Execution
+    from morphmlp.models.morphmlp import MorphMLP
     from morphmlp.tasks.classification.evaluation import Evaluation
     from morphmlp.tasks.classification.timeline.evaluation import TimelineEvaluation
 
@@ -51,6 +52,25 @@ class Classification(Task):
         from morphmlp.tasks.classification.training import ClassificationTask
 
         return ClassificationTask(config, sets)
+
+    def fit_probe(self, model: "MorphMLP", config: RunConfig, sets: "tuple[LabelledSet, LabelledSet]") -> str:
+        from morphmlp.display.progress_bar import counting
+        from morphmlp.distributed import is_main
+        from morphmlp.output import tell
+        from morphmlp.signals import Terminated
+        from morphmlp.tasks.classification.probe import fit_probe
+
+        try:
+            with counting(sets[0].unit, enabled=is_main(), lines=True) as progress:
+                return fit_probe(model, config, sets, progress=progress).describe(sets[0].unit)
+        except (KeyboardInterrupt, Terminated):
+            tell("the features that were computed so far are kept; the same command goes on from there")
+            raise
+
+    def out_of_fold(self) -> Any:
+        from morphmlp.tasks.classification import out_of_fold
+
+        return out_of_fold
 
     def evaluate(
         self,

@@ -19,13 +19,18 @@ from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.matching import meant
 from morphmlp.distributed import rank, world_size
+from morphmlp.formatting import shortened
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import evaluate
 from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
 from morphmlp.tasks.classification.task import Classification
-from morphmlp.tasks.task import Scores, fingerprint
+from morphmlp.tasks.selection import held_out_to_select
+from morphmlp.tasks.task import EvaluatedPart, Scores, fingerprint
+
+FEW_OF_CLASS = 5  # training samples: below that the output says so
 
 
 class ClassificationTask:
@@ -35,7 +40,9 @@ class ClassificationTask:
 
     def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
         self.config = config
-        self.train_set, self.val_set = sets
+        train_set, self.val_set = sets
+        labels = [sample.label for sample in train_set.samples]
+        self.train_set, select_set = held_out_to_select(train_set, labels, config)
         self.unit = self.train_set.unit
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
@@ -45,9 +52,16 @@ class ClassificationTask:
         samples = self.train_set.samples
         self.fingerprint = fingerprint(f"{_place(s.path, config.data)}\t{s.label}" for s in samples)
         self.mixer = ClipMixer(config.train.augment, config.model.num_classes)
+        self.parts = {"val": self.val_set, "select": select_set}
+        self.test_loaders = {name: self._test_loader(part) for name, part in self.parts.items() if part.samples}
+        self.chosen_on: EvaluatedPart = "select" if select_set.samples else "val"
+        self.num_chosen_on = len(self.parts[self.chosen_on].samples)
+
+    def _test_loader(self, part: LabelledSet) -> Any:
+        config = self.config
         one_view = with_protocol(config.input, num_clips=1, num_crops=1)
-        self.val_loader = make_test_loader(
-            TestClips(self.val_set.samples, config.model.frames, one_view),
+        return make_test_loader(
+            TestClips(part.samples, config.model.frames, one_view),
             workers=config.train.workers,
             rank=rank(),
             num_processes=world_size(),
@@ -85,11 +99,13 @@ class ClassificationTask:
         smoothing = self.config.train.augment.label_smoothing
         return soft_cross_entropy(model(clips), soft_labels, label_smoothing=smoothing)
 
-    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+    def evaluate(
+        self, model: nn.Module, progress: Callable[[int, int], None], *, part: EvaluatedPart = "val"
+    ) -> Scores:
         execution = Execution(precision=self.config.train.precision, progress=progress)
-        result = evaluate(model, self.val_loader, self.val_set, execution)
+        result = evaluate(model, self.test_loaders[part], self.parts[part], execution)
         figures = {"top1": result.accuracy(1), "top5": result.accuracy(5), "loss": result.loss()}
-        return Scores(figures, evaluated=len(result.predictions), broken=result.broken)
+        return Scores(figures, evaluated=len(result.predictions), broken=result.broken, evaluation=result)
 
     def reason_for_nan(self) -> str:
         return f"none of the {self.num_val} validation {self.unit} has a class: look at their labels"
@@ -104,9 +120,22 @@ def _notes(train_set: LabelledSet, val_set: LabelledSet, config: RunConfig) -> l
         left_out.update(val_set.left_out)
     if left_out:
         notes.append(describe_left_out(left_out))
+    if rare := _rare_classes(train_set):
+        notes.append(rare)
     if config.train.augment.flip and (flips := describe_flips(train_set.classes)):
         notes.append(flips)
     return notes
+
+
+def _rare_classes(train_set: LabelledSet) -> str | None:
+    """What to say of classes with too few samples to learn from; their names may be slips for those of others."""
+    counts = Counter(train_set.classes[sample.label] for sample in train_set.samples)
+    rare = sorted(name for name, count in counts.items() if count < FEW_OF_CLASS and name != NOTHING)
+    if not rare:
+        return None
+    shown = shortened([f"{name} ({counts[name]})" for name in rare])
+    others = [name for name in counts if name not in rare]
+    return f"few training {train_set.unit}, of which little can be learnt: {shown}{meant(rare, others)}"
 
 
 def _place(source: Source, data: str) -> str:

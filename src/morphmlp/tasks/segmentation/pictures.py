@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 MOST_NAME_BYTES = 255  # of a file name, on the usual file systems
 
 
-def plan_outputs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+def plan_outputs(
+    paths: Sequence[Path], out: Path, *, overwrite: bool, own: Collection[str] = ()
+) -> list[tuple[Path, Path]]:
     """Mask and overlay of each image.
 
+    Args:
+        own: names of pictures that an earlier run of the same work has written, or was about to write.
+
     Raises:
-        ConfigError: one of them would take the place of an image to read, or, without `overwrite`, of any file.
+        ConfigError: one of them would take the place of an image to read, or, without `overwrite`, of a file that is
+            not one of our own.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; choose another --out")
@@ -37,8 +43,9 @@ def plan_outputs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> list[t
     inputs = {os.path.realpath(path) for path in paths}
     if read_too := [str(path) for path in existing if os.path.realpath(path) in inputs]:
         raise ConfigError(f"{shortened(read_too, limit=3)} would be read and overwritten; choose another --out")
-    if existing and not overwrite:
-        names = shortened([str(path) for path in existing], limit=3)
+    foreign = [str(path) for path in existing if path.name not in own]
+    if foreign and not overwrite:
+        names = shortened(foreign, limit=3)
         raise ConfigError(f"{names} would be replaced; choose another --out, or --overwrite")
     return outputs
 

@@ -63,6 +63,16 @@ class SegmentPredictor:
         self.config = self.model.config
         self.labels = self.info.class_names(self.config.num_classes)
 
+    @property
+    def engine(self) -> str:
+        """As it was asked for, so that "auto" stays "auto"."""
+        return self._ready.asked.engine
+
+    @property
+    def precision(self) -> str:
+        """Of the computation, as it was asked for."""
+        return self._ready.asked.precision
+
     def __call__(self, path: str | Path) -> SegmentedImage:
         """The classes of an image's pixels.
 

@@ -21,7 +21,8 @@ from morphmlp.tasks.segmentation.class_pixels import note_on_classes
 from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.evaluation import evaluate
 from morphmlp.tasks.segmentation.task import Segmentation
-from morphmlp.tasks.task import Scores, fingerprint
+from morphmlp.tasks.selection import held_out_to_select
+from morphmlp.tasks.task import EvaluatedPart, Scores, fingerprint
 
 
 class SegmentationTask:
@@ -32,7 +33,8 @@ class SegmentationTask:
 
     def __init__(self, config: RunConfig, sets: tuple[MaskSet, MaskSet]):
         self.config = config
-        self.train_set, self.val_set = sets
+        train_set, self.val_set = sets
+        self.train_set, select_set = held_out_to_select(train_set, [0] * len(train_set.samples), config)
         self.classes = list(self.train_set.classes)
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.train_labels: list[int] = []
@@ -42,9 +44,15 @@ class SegmentationTask:
         self.notes = [note for note in notes if note]
         self.num_val = len(self.val_set.samples)
         self.fingerprint = fingerprint(relative_path(path, config.data) for path in self.train_paths)
-        share = share_of(self.num_val, rank=rank(), num_processes=world_size())
-        val_images = TestMasks(self.val_set, config.input)
-        self.val_loader = make_image_loader(val_images, workers=config.train.workers, share=share)
+        self.parts = {"val": self.val_set, "select": select_set}
+        self.test_loaders = {name: self._test_loader(part) for name, part in self.parts.items() if part.samples}
+        self.chosen_on: EvaluatedPart = "select" if select_set.samples else "val"
+        self.num_chosen_on = len(self.parts[self.chosen_on].samples)
+
+    def _test_loader(self, part: MaskSet) -> DataLoader:
+        share = share_of(len(part.samples), rank=rank(), num_processes=world_size())
+        images = TestMasks(part, self.config.input)
+        return make_image_loader(images, workers=self.config.train.workers, share=share)
 
     def loader(self, batches: Sampler[list[int]]) -> DataLoader:
         settings = self.config.train
@@ -63,11 +71,13 @@ class SegmentationTask:
         # Not the mean: of a batch whose pixels are all ignored it would be NaN.
         return losses / (batch.masks != IGNORED).sum().clamp(min=1).to(device)
 
-    def evaluate(self, model: nn.Module, progress: Callable[[int, int], None]) -> Scores:
+    def evaluate(
+        self, model: nn.Module, progress: Callable[[int, int], None], *, part: EvaluatedPart = "val"
+    ) -> Scores:
         execution = Execution(precision=self.config.train.precision, progress=progress)
-        result = evaluate(model, self.val_loader, self.val_set, execution)
+        result = evaluate(model, self.test_loaders[part], self.parts[part], execution)
         figures = {"miou": result.mean_iou(), "pixel_accuracy": result.pixel_accuracy(), "loss": result.loss()}
-        return Scores(figures, evaluated=result.num_images, broken=result.broken)
+        return Scores(figures, evaluated=result.num_images, broken=result.broken, evaluation=result)
 
     def summary(self) -> dict[str, Any]:
         return {}

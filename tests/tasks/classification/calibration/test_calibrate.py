@@ -3,12 +3,12 @@
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import fresh
 import numpy as np
 import pytest
 import tiny
@@ -235,13 +235,7 @@ def test_ctrl_c_leaves_the_checkpoint_as_it_was_and_nothing_beside_it(
     reached = tmp_path / "reached"
     arguments = [where, reached, "calibrate", own, data, "--workers", 0]
     arguments += ["--out", tmp_path / "copy"] if where == "copy" else []
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SLOW_CALIBRATION, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tiny.environment(),
-    )
+    process = fresh.start([sys.executable, "-c", _SLOW_CALIBRATION, *arguments], env=tiny.environment())
     while not reached.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

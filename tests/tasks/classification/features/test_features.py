@@ -5,10 +5,10 @@ import errno
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import fresh
 import numpy as np
 import pytest
 import tiny
@@ -419,12 +419,9 @@ def test_two_processes_share_the_work_and_write_the_same_bytes(checkpoint: Path,
     windows = ["--step", 0.5, "--length", 0.5]
     alone = features(checkpoint, *videos, *windows, out=tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "morphmlp.cli"]
-    texts = ["features", checkpoint, *videos, *windows, "--workers", 0, "--out", tmp_path / "shared"]
-    shared = subprocess.run(
-        [sys.executable, *torchrun, *map(str, texts)], capture_output=True, text=True, env=tiny.environment()
-    )
-    assert shared.returncode == 0, shared.stderr
+    command = tiny.command("features", checkpoint, *videos, *windows, "--workers", 0, "--out", tmp_path / "shared")
+    for process in fresh.run_together(2, command, env=tiny.environment()):
+        assert process.returncode == 0, process.stderr
     assert len(rows(tmp_path / "alone")) > 64  # several batches for each
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 import tiny
-from serving import served
+from stream_server import served
 
 from morphmlp.commands import watch
 from morphmlp.data.media.video import probe, read_frames

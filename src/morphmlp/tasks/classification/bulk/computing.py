@@ -1,6 +1,5 @@
 """Predictions of the batches of a shelf in this process, as rows, and what they depend on."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from morphmlp.tasks.classification.prediction import predict_samples, videos_per
 from morphmlp.tasks.classification.predictor import Prediction, Predictor
 from morphmlp.tasks.classification.report import as_row
 from morphmlp.tasks.journal import Entry
+from morphmlp.tasks.shared_work import digest_of_model
 
 
 class OneKind:
@@ -89,7 +89,7 @@ def what_rows_depend_on(predictor: Predictor, checkpoint: Path, *, top: int) -> 
     return {
         "version": version("morphmlp"),
         "model": predictor.config.name,
-        "weights_sha256": _digest_of_model(checkpoint),
+        "weights_sha256": digest_of_model(checkpoint),
         "labels": predictor.labels,
         "frames": predictor.config.frames,
         "input": predictor.input.to_dict(),
@@ -100,13 +100,3 @@ def what_rows_depend_on(predictor: Predictor, checkpoint: Path, *, top: int) -> 
         "top": top,
         "max_damage": os.environ.get(DAMAGE_VARIABLE),
     }
-
-
-def _digest_of_model(checkpoint: Path) -> str:
-    """Of the files that hold the weights, one after the other; of one, as `sha256sum` says it."""
-    digest = hashlib.sha256()
-    for path in sorted(checkpoint.glob("model.*")):
-        with open(path, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()

@@ -4,7 +4,6 @@ The features of the layer "head" are what the last FC is given: LayerNorm and th
 the mean over a file's views and that FC commute, the FC of a file's features is the mean of its views' logits.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from morphmlp.tasks.classification.prediction import (
     run_views,
     videos_per_batch,
 )
-from morphmlp.tasks.shared_work import cut_in_batches
+from morphmlp.tasks.shared_work import cut_in_batches, digest_of_model
 
 
 class FeatureModel(MorphMLP):
@@ -186,7 +185,7 @@ class FeatureExtractor:
         dense = self.input.sampling == "dense" and self.kind == "video"
         return {
             "model": self.config.name,
-            "weights_sha256": digest_of_weights(self.checkpoint),
+            "weights_sha256": digest_of_model(self.checkpoint),
             "layer": self.layer,
             "pooling": self.pooling,
             "precision": self.precision,
@@ -219,9 +218,3 @@ class FeatureExtractor:
         if length_s is not None:
             raise ConfigError(f"--length {length_s:g} is that of windows; give --step too, or leave it out")
         return None
-
-
-def digest_of_weights(checkpoint: Path) -> str:
-    """As `sha256sum` says it of the checkpoint's weights."""
-    with open(checkpoint / "model.safetensors", "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,11 @@
 """A server on the loopback address whose connections do what a test says: send, wait, break off."""
 
 import struct
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
+from contextlib import contextmanager
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+import loopback
 
 Script = Callable[[Callable[[bytes], object]], object]  # is given what sends bytes
 
@@ -25,7 +25,7 @@ def served(*scripts: Script, chunked: bool = False) -> Iterator[str]:
     """Yields the address of a stream without a length; connection i follows script i, and there are no more."""
     left = list(scripts)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(loopback.Handler):
         protocol_version = "HTTP/1.1" if chunked else "HTTP/1.0"
 
         def do_GET(self) -> None:
@@ -33,32 +33,12 @@ def served(*scripts: Script, chunked: bool = False) -> Iterator[str]:
                 self.send_error(404)
                 return
             script = left.pop(0)
-            self.send_response(200)
-            self.send_header("Content-Type", "video/mp2t")
-            if chunked:
-                self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            with suppress(BrokenPipeError, ConnectionResetError):  # the reader has gone
+            self.answer(200, {"Content-Type": "video/mp2t"} | ({"Transfer-Encoding": "chunked"} if chunked else {}))
+            with loopback.READER_MAY_GO:
                 script(self.wfile.write)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
-        yield f"http://127.0.0.1:{port}/stream"
-
-
-@contextmanager
-def _running(server: BaseServer) -> Iterator[int]:
-    """Yields the port of a server that runs in a thread until the end."""
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with loopback.http(Handler) as address:
+        yield f"{address}/stream"
 
 
 @contextmanager
@@ -87,5 +67,5 @@ def served_by_rtsp(content: bytes) -> Iterator[str]:
                 packet = struct.pack(">BBHII", 0x80, 33, sequence, sequence, 1) + content[start : start + size]
                 self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
 
-    with _running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+    with loopback.running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
         yield f"rtsp://127.0.0.1:{port}/live"

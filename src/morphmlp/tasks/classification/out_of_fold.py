@@ -1,0 +1,175 @@
+"""Predictions of folds: every sample of a data set, predicted by a model that has seen neither it nor its group.
+
+Each fold's folder has the `predictions.csv` and `summary.json` of its own held-out samples, as `evaluate --out` writes
+them. The folder above has a `predictions.csv` of all, whose first column is the fold: `read_out_of_fold` reads it.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from morphmlp.data.media.sources import Source
+from morphmlp.data.media.stretches import Stretch
+from morphmlp.display.style import can_draw
+from morphmlp.display.tables import class_tables, number_columns, table, text_columns
+from morphmlp.errors import DataError
+from morphmlp.files import replaced_file
+from morphmlp.formatting import from_csv_text, percent
+from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
+from morphmlp.tasks.classification.report import plot_confusion, summary, write_predictions, write_summary
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PREDICTIONS, CONFUSION = "predictions.csv", "confusion.png"
+LAST_BEFORE_CLASSES = "probability"  # columns of all classes follow it
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """The predictions of all folds together.
+
+    Attributes:
+        evaluation: all of them, as one evaluation; each was made by a model that did not learn from the sample's group.
+        folds: the fold of each prediction, from 1.
+    """
+
+    evaluation: Evaluation
+    folds: list[int]
+
+    def of_fold(self, fold: int) -> Evaluation:
+        """The predictions of one fold."""
+        evaluation = self.evaluation
+        chosen = [p for p, number in zip(evaluation.predictions, self.folds, strict=True) if number == fold]
+        return Evaluation(evaluation.labels, chosen, unit=evaluation.unit)
+
+    def scores(self) -> list[float]:
+        """The accuracy of each fold."""
+        return [self.of_fold(fold).accuracy() for fold in sorted(set(self.folds))]
+
+
+def write_fold(evaluation: Evaluation, folder: Path) -> None:
+    """Writes what a fold's model says of the fold; `predictions.csv`, the last, says that it is complete."""
+    write_summary(evaluation, folder / "summary.json")
+    write_predictions(evaluation, folder / PREDICTIONS)
+
+
+def is_written(folder: Path) -> bool:
+    """Whether `write_fold` has come to its end."""
+    return (folder / PREDICTIONS).is_file()
+
+
+def join_folds(folders: Sequence[Path], out: Path, *, unit: str) -> OutOfFold:
+    """Joins the predictions of all folds, in their order, into `predictions.csv` and one confusion matrix."""
+    tables = [_read_rows(folder / PREDICTIONS) for folder in folders]
+    # Only the folds with stretches have columns for them.
+    headings = ["fold", *max((headings for headings, _ in tables), key=len)]
+    with replaced_file(out / PREDICTIONS) as file:
+        rows = csv.DictWriter(file, headings, restval="")
+        rows.writeheader()
+        for fold, (_, found) in enumerate(tables, start=1):
+            rows.writerows({"fold": fold} | row for row in found)
+    joined = read_out_of_fold(out, unit=unit)
+    if can_draw():
+        plot_confusion(joined.evaluation, out / CONFUSION)
+    return joined
+
+
+def read_out_of_fold(folder: str | Path, *, unit: str = "videos") -> OutOfFold:
+    """The out-of-fold predictions that `train --folds` left in its folder.
+
+    The sources are paths and stretches of paths; a member of a tar shard is its path alone. What could not be read is
+    in no row, and so in no prediction.
+
+    Args:
+        unit: what the samples are, "videos" or "images".
+
+    Raises:
+        DataError: the file is not there yet, or is no such table.
+
+    Example:
+        found = read_out_of_fold("runs/folds")
+        for prediction, fold in zip(found.evaluation.predictions, found.folds):
+            doubt = 1 - prediction.probabilities[prediction.label]
+    """
+    path = Path(folder) / PREDICTIONS
+    headings, rows = _read_rows(path)
+    try:
+        names = headings[headings.index(LAST_BEFORE_CLASSES) + 1 :]
+        labels = [from_csv_text(name) for name in names]
+        numbers = {name: number for number, name in enumerate(names)}
+        predictions = [
+            SamplePrediction(
+                _source(row), numbers[row["label"]], np.array([float(row[name]) for name in names], dtype=np.float32)
+            )
+            for row in rows
+        ]
+        return OutOfFold(Evaluation(labels, predictions, unit=unit), [int(row["fold"]) for row in rows])
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} has no out-of-fold predictions ({error!r}); `morphmlp train --folds` writes them"
+        ) from None
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Headings and rows of a table."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or []), list(reader)
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there: `morphmlp train --folds` writes it when all folds are done") from None
+
+
+def _source(row: dict[str, str]) -> Source:
+    path = Path(row["path"])
+    if row.get("start") or row.get("end"):
+        return Stretch(path, float(row["start"]), float(row["end"]))
+    if row.get("start_frame") or row.get("end_frame"):
+        return Stretch(path, float(row["start_frame"]), float(row["end_frame"]), "frames")
+    return path
+
+
+# What people and programs see
+
+
+def figures(joined: OutOfFold) -> dict[str, Any]:
+    """Mean and spread over the folds, and the figures over all predictions, as plain values."""
+    scores = joined.scores()
+    return {
+        "metric": "top1",
+        "mean": float(np.mean(scores)),
+        "spread": _spread(scores),
+        "scores": scores,
+        "all": summary(joined.evaluation),
+    }
+
+
+def fold_tables(joined: OutOfFold) -> "list[RenderableType]":
+    """The figures of each fold, their mean and standard deviation, and the classes over all folds."""
+    evaluation, scores = joined.evaluation, joined.scores()
+    folds = [joined.of_fold(fold) for fold in sorted(set(joined.folds))]
+    rows = [_row(f"{number}", fold) for number, fold in enumerate(folds, start=1)]
+    spread = [
+        ("mean", "", percent(float(np.mean(scores))), ""),
+        ("standard deviation", "", percent(_spread(scores)), ""),
+    ]
+    columns = [*text_columns("fold"), *number_columns(evaluation.unit, "top-1", "loss")]
+    shown = {evaluation.unit: "samples", "recall": "recall", "precision": "precision"}
+    return [
+        table("Held-out folds", columns, rows, spread, [_row("all", evaluation)]),
+        *class_tables(evaluation.per_class(), shown, rank="recall", what=f"with {evaluation.unit}"),
+    ]
+
+
+def _row(name: str, evaluation: Evaluation) -> tuple[str, str, str, str]:
+    return name, f"{len(evaluation.predictions):,}", percent(evaluation.accuracy()), f"{evaluation.loss():.3f}"
+
+
+def _spread(scores: Sequence[float]) -> float:
+    """Standard deviation of the folds, as a sample of them."""
+    return float(np.std(scores, ddof=1))

@@ -1,0 +1,162 @@
+"""`train --folds K`: every sample is held out once, in K runs whose folders are `fold_1`, `fold_2`, ... of one folder.
+
+The fold is part of a run's configuration (`split.folds` and `split.fold`), so that each of them is a run like any
+other: it can be resumed and evaluated by itself, and trained on another machine.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from morphmlp.config import RunConfig
+from morphmlp.distributed import world_size
+from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.files import held, read_text, replace_json
+from morphmlp.inference.device import Execution
+from morphmlp.output import tell
+from morphmlp.tasks.registry import TASKS
+from morphmlp.training.run import Interrupted, refuse_inside, resume, train
+from morphmlp.training.run_folder import RunFolder
+
+FOLDS_FILE, RESULT_FILE = "folds.json", "summary.json"
+OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png")
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """How the folds ended.
+
+    Attributes:
+        folder: of the runs, of `summary.json`, and of `predictions.csv` with the predictions of all.
+        checkpoint: which one of each run was evaluated: "best", or "last" where the best epoch was chosen on the fold
+            itself, whose figure would be too good.
+        figures: `mean` and `spread` (standard deviation) of the metric over the folds, their `scores`, and `all`.
+        tables: the same for the terminal.
+    """
+
+    folder: Path
+    checkpoint: str
+    figures: dict[str, Any]
+    tables: list[Any]
+
+
+def train_folds(config: RunConfig, out: str | Path, *, overwrite: bool = False) -> FoldsResult:
+    """Trains and evaluates `config.split.folds` runs in a new folder.
+
+    Raises:
+        UserError: data, configuration or folder cannot be used, or a run cannot go on.
+        Interrupted: after Ctrl-C or SIGTERM; the finished folds and the state of the current one are kept.
+    """
+    out = Path(out)
+    _require_task(config)
+    refuse_inside(config.data, out)
+    with _taken(out):
+        _clear(out, overwrite=overwrite)
+        replace_json(out / FOLDS_FILE, {"config": config.to_dict()})
+        try:
+            return _run_all(config, out)
+        except (UserError, OSError):
+            if not list(out.glob("fold_*/config.json")):  # nothing that could be resumed
+                (out / FOLDS_FILE).unlink()
+            raise
+
+
+def holds_folds(out: str | Path) -> bool:
+    """Whether a folder is one of `train_folds`."""
+    return (Path(out) / FOLDS_FILE).is_file()
+
+
+def resume_folds(out: str | Path) -> FoldsResult:
+    """Goes on with stopped folds; those that are done are not done again.
+
+    Raises:
+        CheckpointError: the configuration is damaged.
+    """
+    path = Path(out) / FOLDS_FILE
+    try:
+        config = RunConfig.from_dict(json.loads(read_text(path))["config"])
+    except (ValueError, KeyError, TypeError) as error:  # ConfigError is a ValueError
+        raise CheckpointError(f"{path} is damaged ({error}); start anew with --overwrite") from None
+    _require_task(config)
+    with _taken(Path(out)):
+        return _run_all(config, Path(out))
+
+
+def _require_task(config: RunConfig) -> None:
+    """Raises ConfigError where the task has no folds, or there are several processes, whose group ends with a run."""
+    TASKS[config.model.task].out_of_fold()
+    if world_size() > 1:
+        raise ConfigError(
+            "--folds runs in one process; under torchrun train each fold by itself, with --split.folds K "
+            "--split.fold I --out OUT_I"
+        )
+
+
+@contextmanager
+def _taken(out: Path) -> Iterator[None]:
+    """The folder is this process's alone."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; choose another --out")
+    was_there = out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(out / ".lock") as free:
+            if not free:
+                raise ConfigError(f"another training is running in {out}; choose another --out")
+            yield
+    finally:
+        if not was_there:
+            with suppress(OSError):  # it is not empty
+                out.rmdir()
+
+
+def _clear(out: Path, *, overwrite: bool) -> None:
+    """Makes room for new folds; removes those that are there only where that is asked for."""
+    if holds_folds(out):
+        if not overwrite:
+            raise ConfigError(
+                f"{out} holds folds already: --resume goes on with them, --overwrite starts anew, "
+                "or choose another --out"
+            )
+        for folder in out.glob("fold_*"):
+            shutil.rmtree(folder)
+        for name in OUTPUTS:
+            (out / name).unlink(missing_ok=True)
+    elif {path.name for path in out.iterdir()} - {".lock"}:
+        raise ConfigError(f"{out} is not empty and holds no folds; choose another --out")
+
+
+def _run_all(config: RunConfig, out: Path) -> FoldsResult:
+    assert config.split.folds is not None
+    report = TASKS[config.model.task].out_of_fold()
+    # The best epoch counts where it was chosen on a part of the training samples, and not on the fold itself.
+    checkpoint = "best" if config.train.report == "best" and config.train.select_fraction else "last"
+    folders = [out / f"fold_{number}" for number in range(1, config.split.folds + 1)]
+    for number, folder in enumerate(folders, start=1):
+        if not report.is_written(folder):
+            of_fold = replace(config, split=replace(config.split, fold=number))
+            tell(f"fold {number} of {len(folders)}, in {folder}")
+            report.write_fold(_evaluation(of_fold, folder, checkpoint, out), folder)
+    joined = report.join_folds(folders, out, unit=f"{'video' if config.model.temporal else 'image'}s")
+    figures = report.figures(joined)
+    replace_json(out / RESULT_FILE, figures)
+    return FoldsResult(out, checkpoint, figures, report.fold_tables(joined))
+
+
+def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> Any:
+    """Trains a fold, from where it is, and evaluates it on what it held out."""
+    try:
+        if RunFolder(folder).config.is_file():
+            resume(folder)
+        else:
+            train(config, folder)
+    except Interrupted as stop:
+        raise Interrupted(stop.signal_number, out) from None
+    train_config = RunFolder(folder).read_config().train  # whose precision is never "auto"
+    execution = Execution(train_config.device, train_config.precision, train_config.workers)
+    task = TASKS[config.model.task]
+    return task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)

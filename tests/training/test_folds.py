@@ -1,0 +1,127 @@
+"""Folds: a run for each, predictions of all samples by models that have not seen them, and one result."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from morphmlp.data.sets.read import read_training_sets
+from morphmlp.errors import CheckpointError, DataError
+from morphmlp.tasks.classification.out_of_fold import read_out_of_fold
+from morphmlp.training.folds import FOLDS_FILE, resume_folds
+from morphmlp.training.run_folder import RunFolder
+
+EPOCH = [*tiny.OPTIONS[:-1], "1"]
+
+
+@pytest.fixture(scope="module")
+def probes(data: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Three folds of linear probes, which take a second, and what the command printed."""
+    out = tmp_path_factory.mktemp("folds") / "probes"
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--out", out]
+    ended = tiny.run_command("train", data, "--folds", "3", "--json", *options)
+    assert ended.returncode == 0, ended.stderr
+    return out, json.loads(ended.stdout)
+
+
+def test_every_sample_is_predicted_once_by_a_model_that_did_not_see_it(data: Path, probes: tuple[Path, Any]):
+    found = read_out_of_fold(probes[0])
+    samples = {str(s.path): s.label for part in read_training_sets(data) for s in part.samples}
+    assert {str(p.path): p.label for p in found.evaluation.predictions} == samples
+    assert len(found.folds) == len(samples) == 30
+    for fold in (1, 2, 3):
+        config = RunFolder(probes[0] / f"fold_{fold}").read_config()
+        train, val = read_training_sets(data, config.split)
+        assert [p.path for p in found.of_fold(fold).predictions] == [sample.path for sample in val.samples]
+        assert not {s.path for s in train.samples} & {s.path for s in val.samples}
+
+
+def test_mean_and_spread_are_those_of_the_folds(probes: tuple[Path, Any]):
+    out, printed = probes
+    scores = [json.loads((out / f"fold_{fold}" / "summary.json").read_text())["top1"] for fold in (1, 2, 3)]
+    assert printed["scores"] == pytest.approx(scores)
+    assert printed["mean"] == pytest.approx(np.mean(scores))
+    assert printed["spread"] == pytest.approx(np.std(scores, ddof=1))
+    found = read_out_of_fold(out)
+    assert printed["all"]["top1"] == pytest.approx(found.evaluation.accuracy())
+    assert found.evaluation.confusion().sum() == 30
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "summary.json").read_text())["mean"] == printed["mean"]
+
+
+def test_the_table_of_predictions_names_the_fold_of_each(probes: tuple[Path, Any]):
+    with open(probes[0] / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["fold", "path", "label", "predicted", "probability"]
+    assert [row["fold"] for row in rows] == ["1"] * 10 + ["2"] * 10 + ["3"] * 10
+
+
+def test_a_folds_checkpoint_is_evaluated_on_its_own_fold(data: Path, probes: tuple[Path, Any]):
+    """And not on the validation part on the disk, of which it was trained on two thirds."""
+    checkpoint = probes[0] / "fold_2" / "last"
+    evaluation = tiny.evaluate_checkpoint(checkpoint, data, workers=0)
+    held_out = read_out_of_fold(probes[0]).of_fold(2)
+    assert [p.path for p in evaluation.predictions] == [p.path for p in held_out.predictions]
+    assert evaluation.accuracy() == held_out.accuracy()
+
+
+def test_stopped_folds_go_on_and_finished_ones_are_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out = tmp_path / "folds"
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    append = RunFolder.append
+
+    def stop_in_the_second_fold(self: RunFolder, line: dict[str, Any]) -> None:
+        append(self, line)
+        if self.path.name == "fold_2":
+            monkeypatch.setattr(RunFolder, "append", append)
+            tiny.signal.raise_signal(tiny.signal.SIGINT)
+
+    monkeypatch.setattr(RunFolder, "append", stop_in_the_second_fold)
+    ended = tiny.run_command("train", copy, "--folds", "2", *EPOCH, "--out", out)
+    assert ended.returncode == 130
+    assert f"stopped, the state is saved; go on with: morphmlp train --out {out} --resume" in ended.stderr
+    first = (out / "fold_1" / "predictions.csv").stat().st_mtime_ns
+    refused = tiny.run_command("train", copy, "--folds", "2", *EPOCH, "--out", out)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "holds folds already: --resume goes on with them" in refused.stderr
+
+    ended = tiny.run_command("train", "--out", out, "--resume")
+    assert ended.returncode == 0, ended.stderr
+    assert "Held-out folds" in ended.stdout
+    assert "over 2 folds, by the last checkpoint of each" in ended.stdout
+    assert (out / "fold_1" / "predictions.csv").stat().st_mtime_ns == first
+    assert len(tiny.read_log(out / "fold_2")) == len(tiny.read_log(out / "fold_1"))
+
+
+def test_one_group_is_refused_in_one_line_and_leaves_nothing(data: Path, tmp_path: Path):
+    options = ["--folds", "3", "--split.group-pattern", "mp4", *EPOCH, "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", data, *options)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "all 30 videos are of one group" in ended.stderr
+    assert not (tmp_path / "folds").exists()
+
+
+def test_a_folder_with_something_else_is_refused(data: Path, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    ended = tiny.run_command("train", data, "--folds", "3", *EPOCH, "--out", tmp_path)
+    assert ended.returncode == 1
+    assert "is not empty and holds no folds; choose another --out" in ended.stderr
+
+
+def test_predictions_that_are_not_there_or_no_predictions_are_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"predictions\.csv is not there: `morphmlp train --folds` writes it"):
+        read_out_of_fold(tmp_path)
+    (tmp_path / "predictions.csv").write_text("path,label\na,b\n")
+    with pytest.raises(DataError, match="has no out-of-fold predictions"):
+        read_out_of_fold(tmp_path)
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path):
+    (tmp_path / FOLDS_FILE).write_text("{}")
+    with pytest.raises(CheckpointError, match=r"folds\.json is damaged"):
+        resume_folds(tmp_path)
