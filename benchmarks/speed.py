@@ -1,11 +1,12 @@
 """Video S and image T beside the released way of computing them and beside models of torchvision, on this machine.
 
     python benchmarks/speed.py [--training] [--compile] [--json results.json] [--plot speed.png]
-    python benchmarks/speed.py --apart | --growth [--json results.json]
+    python benchmarks/speed.py --apart [--training] | --growth [--json results.json]
 
 All take turns on the same random input: 1 clip of 16 x 224 x 224, and 16 images of 224 x 224. 1 x is the naive form of
 the same network (`naive.py`) in fp32. `--apart` compares it with the optimized form in processes of their own, which
-take turns: only the optimized form keeps freed memory then, as for a user; in one process, all rows keep it. `--growth`
+take turns: only the optimized form keeps freed memory then, as for a user; in one process, all rows keep it. With
+`--training`, the same of a training step: only ours keeps freed memory, as `morphmlp train` does. `--growth`
 shows how seconds and memory of the optimized video S grow with frames, size and batch, each point in a process of its
 own. `--quick` does the same with small models.
 """
@@ -14,7 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,11 +26,12 @@ import torch
 from naive import as_released
 
 from morphmlp.analysis.bench.bench import Report, bench, input_for, load_model, published_accuracy, references_for
-from morphmlp.analysis.bench.candidates import Candidate, Subject, predict, training_candidates
+from morphmlp.analysis.bench.candidates import Candidate, Subject, TrainingStep, predict, training_candidates
 from morphmlp.analysis.bench.memory import peak_bytes
 from morphmlp.analysis.bench.report import machine_text, plot_speed, report_tables
 from morphmlp.analysis.bench.timing import Machine, describe_machine, growth_exponent, measure
 from morphmlp.display.tables import print_all
+from morphmlp.inference.allocator import ALL_BYTES, keep_freed_memory
 from morphmlp.inference.device import resolve_device
 from morphmlp.inference.optimize import optimize
 from morphmlp.models.morphmlp import MorphMLP
@@ -47,6 +49,8 @@ class Point:
     batch: int
     dtype: str = "bf16"
     released: bool = False
+    training: bool = False
+    recomputes: bool | str = False  # `ModelConfig.gradient_checkpointing`
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,10 @@ def _parse() -> argparse.Namespace:
         parser.error("--compile is for prediction; leave it out, or leave --training out")
     if options.growth and options.apart:
         parser.error("--growth and --apart: give one of them")
-    if (options.growth or options.apart) and (options.plot or options.training or options.compile):
-        parser.error("--growth and --apart measure predictions only; leave --plot, --training and --compile out")
+    if (options.growth or options.apart) and (options.plot or options.compile):
+        parser.error("--growth and --apart: leave --plot and --compile out")
+    if options.growth and options.training:
+        parser.error("--growth measures predictions only; leave --training out")
     return options
 
 
@@ -165,7 +171,11 @@ def released_inference(model: MorphMLP, subject: Subject, clips: torch.Tensor) -
 def released_training(model: MorphMLP, subject: Subject, clips: torch.Tensor) -> list[Candidate]:
     """The naive form in fp32 and bf16 autocast, with and without gradient checkpointing."""
     candidates = training_candidates(as_released(model), subject, clips)
-    return [replace(candidate, setting=RELEASED + candidate.setting) for candidate in candidates]
+    return [
+        replace(candidate, setting=RELEASED + candidate.setting)
+        for candidate in candidates
+        if "cheap" not in candidate.setting  # the naive layers keep their copies and sums
+    ]
 
 
 # ------------------------------------------------------------------------------------------- processes of their own
@@ -174,26 +184,42 @@ def released_training(model: MorphMLP, subject: Subject, clips: torch.Tensor) ->
 def measure_apart(name: str, plan: Plan, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A model as released and optimized, each turn a process; prints and returns medians, and ratios within a turn."""
     frames = plan.base.frames if "video" in name else None
-    base = Point(name, frames, plan.size, plan.models[name])
-    forms = {
-        f"{RELEASED}fp32": replace(base, dtype="fp32", released=True),
-        "fp32, optimized": replace(base, dtype="fp32"),
-        "bf16, optimized": base,
-    }
-    seconds: dict[str, list[float]] = {form: [] for form in forms}
+    base = Point(name, frames, plan.size, plan.models[name], training=options.training)
+    forms = training_forms(base) if options.training else inference_forms(base)
+    costs: dict[str, list[dict[str, Any]]] = {form: [] for form in forms}
     try:
         for _ in range(options.turns):
             for form, point in forms.items():
-                seconds[form].append(run_apart(point, options)["seconds"])
+                costs[form].append(run_apart(point, options))
     except RuntimeError as error:  # perhaps out of memory; the other model may still run
         print(f"{name}  left out: {error}", flush=True)
         return []
     rows = []
-    for form, own in seconds.items():
-        ratio = median(theirs / ours for theirs, ours in zip(seconds[f"{RELEASED}fp32"], own, strict=True))
-        rows.append({**asdict(forms[form]), "seconds": median(own), "turns_s": own, "ratio": ratio})
-        print(f"{name:<20}{form:<22}{1000 * median(own):>9.1f} ms{ratio:>8.2f} x", flush=True)
+    first = [cost["seconds"] for cost in next(iter(costs.values()))]
+    for form, own in costs.items():
+        seconds, peak = [cost["seconds"] for cost in own], own[0]["peak_bytes"]
+        ratio = median(theirs / ours for theirs, ours in zip(first, seconds, strict=True))
+        row = {"seconds": median(seconds), "turns_s": seconds, "ratio": ratio, "peak_bytes": peak}
+        rows.append({**asdict(forms[form]), **row})
+        print(f"{name:<20}{form:<30}{1000 * median(seconds):>9.1f} ms{ratio:>8.2f} x{peak / 1e6:>9.1f} MB", flush=True)
     return rows
+
+
+def inference_forms(base: Point) -> dict[str, Point]:
+    return {
+        f"{RELEASED}fp32": replace(base, dtype="fp32", released=True),
+        "fp32, optimized": replace(base, dtype="fp32"),
+        "bf16, optimized": base,
+    }
+
+
+def training_forms(base: Point) -> dict[str, Point]:
+    return {
+        f"{RELEASED}bf16 autocast": replace(base, released=True),
+        "bf16 autocast": base,
+        "bf16 autocast, cheap": replace(base, recomputes="cheap"),
+        "bf16 autocast, checkpointing": replace(base, recomputes=True),
+    }
 
 
 def run_apart(point: Point, options: argparse.Namespace) -> dict[str, Any]:
@@ -252,14 +278,27 @@ def print_exponents(fitted: dict[str, dict[str, float]]) -> None:
 
 
 def measure_point(point: Point, *, turns: int, device: torch.device) -> dict[str, Any]:
-    """Median seconds of a prediction, and the most memory that its tensors take."""
+    """Median seconds of a prediction or a training step, and the most memory that its tensors take."""
     model, _ = load_model(point.model, None, point.frames)
     model.to(device)
-    fed = input_for(model, batch=point.batch, size=point.size)
-    form: torch.nn.Module = as_released(model) if point.released else optimize(model, dtype=point.dtype)
-    call = partial(predict, form, fed.random(device))
+    clips = input_for(model, batch=point.batch, size=point.size).random(device)
+    call = training_call(model, clips, point) if point.training else inference_call(model, clips, point)
     seconds = measure({"": call}, turns, device=device).timings[""].median_s
     return {"seconds": seconds, "peak_bytes": peak_bytes(call, device)}
+
+
+def inference_call(model: MorphMLP, clips: torch.Tensor, point: Point) -> Callable[[], Any]:
+    form: torch.nn.Module = as_released(model) if point.released else optimize(model, dtype=point.dtype)
+    return partial(predict, form, clips)
+
+
+def training_call(model: MorphMLP, clips: torch.Tensor, point: Point) -> Callable[[], Any]:
+    if clips.is_cpu and not point.released:
+        keep_freed_memory(ALL_BYTES)  # as `training.learner` does
+    form = (as_released(model) if point.released else model).train()
+    optimizer = torch.optim.AdamW(form.parameters(), lr=1e-6, fused=True)
+    dtype: Any = point.dtype
+    return TrainingStep(form, optimizer, clips, precision=dtype, gradient_checkpointing=point.recomputes)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,18 @@ def test_other_settings_of_the_user_do_not_count():
     assert run(keep=True, GLIBC_TUNABLES="glibc.cpu.x86_rep_movsb_threshold=4096")[0]
 
 
+@pytest.mark.skipif(not has_the_setting(), reason="only glibc 2.35 and newer")
+def test_training_keeps_more_than_the_top_of_the_heap_that_prediction_keeps():
+    many = FAULTS.replace("torch.ones(10 * 2**20)", "[torch.ones(10 * 2**20) for _ in range(5)]")
+    pages = []
+    for kept in ("", "-1"):  # KEPT_BYTES, ALL_BYTES
+        code = many.replace("KEEP", "True").replace("keep_freed_memory()", f"keep_freed_memory({kept})")
+        code = code.replace("range(10)", "range(2)")
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        pages.append(int(process.stdout.split()[1]))
+    assert 2 * pages[1] < pages[0]
+
+
 def test_optimizing_a_model_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch):
     calls = []
     monkeypatch.setattr("morphmlp.inference.optimize.keep_freed_memory", lambda: calls.append("kept"))

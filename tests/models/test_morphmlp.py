@@ -10,6 +10,7 @@ from recorded_values import fill_model
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from morphmlp.analysis.bench.memory import saved_bytes
 from morphmlp.checkpoints.released import _released_name
 from morphmlp.config import ModelConfig
 from morphmlp.errors import ConfigError, UserError
@@ -325,17 +326,19 @@ def test_clips_of_a_batch_do_not_see_each_other_in_evaluation():
             torch.testing.assert_close(model(clips[index : index + 1])[0], logits[index], rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_checkpointing_gives_equal_gradients():
-    clip = torch.randn(2, 3, 4, 40, 40, dtype=torch.float64)
+@pytest.mark.parametrize("frames", [2, 4])  # of 2, the copies to the temporal chunks are views
+def test_gradient_checkpointing_gives_equal_gradients(frames):
+    clip = torch.randn(2, 3, frames, 40, 40, dtype=torch.float64)
     results = []
-    for gradient_checkpointing in (False, True):
-        model = tiny(frames=4, drop_path=0.5, gradient_checkpointing=gradient_checkpointing).double().train()
+    for gradient_checkpointing in (False, True, "cheap"):
+        model = tiny(frames=frames, drop_path=0.5, gradient_checkpointing=gradient_checkpointing).double().train()
         torch.manual_seed(5)  # of the drop path, which the second pass through a block must repeat
         logits = model(clip)
         logits.square().sum().backward()
         results.append([logits, *(parameter.grad for parameter in model.parameters())])
-    for plain, checkpointed in zip(*results, strict=True):
-        torch.testing.assert_close(checkpointed, plain, rtol=1e-12, atol=1e-12)
+    for plain, *checkpointed in zip(*results, strict=True):
+        for recomputed in checkpointed:
+            torch.testing.assert_close(recomputed, plain, rtol=1e-12, atol=1e-12)
 
 
 def test_gradient_checkpointing_runs_each_block_twice_in_training_only():
@@ -347,6 +350,27 @@ def test_gradient_checkpointing_runs_each_block_twice_in_training_only():
     calls.clear()
     model.train()(torch.randn(2, 3, 2, 32, 32)).sum().backward()
     assert len(calls) == 2
+
+
+def test_cheap_checkpointing_keeps_less_and_multiplies_no_more():
+    clip = torch.randn(2, 3, 4, 64, 64)
+    multiply_adds, kept = {}, {}
+    for gradient_checkpointing in (False, True, "cheap"):
+        model = tiny(frames=4, gradient_checkpointing=gradient_checkpointing).train()
+        kept[gradient_checkpointing] = saved_bytes(lambda model=model: model(clip).sum(), model)
+        with FlopCounterMode(display=False) as counter:
+            model(clip).sum().backward()
+        multiply_adds[gradient_checkpointing] = counter.get_total_flops()
+    assert multiply_adds["cheap"] == multiply_adds[False] < multiply_adds[True]
+    assert kept[True] < kept["cheap"] < 0.8 * kept[False]
+
+
+def test_cheap_checkpointing_is_for_training_only():
+    model = tiny(frames=2, gradient_checkpointing="cheap")
+    clip = torch.randn(1, 3, 2, 32, 32)
+    kept = saved_bytes(lambda: model(clip).sum(), model)
+    model.gradient_checkpointing = False
+    assert saved_bytes(lambda: model(clip).sum(), model) == kept
 
 
 def test_reset_head_replaces_the_classifier_alone():
@@ -381,6 +405,11 @@ def test_reset_head_replaces_the_classifier_alone():
             "morphmlp_video_nano",
             {"temporal_init": "zero"},
             "model.temporal_init is 'zero'; allowed: 'released', 'zero_",
+        ),
+        (
+            "morphmlp_video_nano",
+            {"gradient_checkpointing": "chep"},
+            "model.gradient_checkpointing is 'chep'; allowed: False, True, 'cheap'",
         ),
         ("morphmlp_video_nano", {"depths": (1, 2, 3)}, "model.depths is .*four positive integers"),
         ("morphmlp_video_nano", {"widths": (8, 8, 8, 0)}, "model.widths is .*four positive integers"),

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import tiny
 import torch
 
+from morphmlp.inference.allocator import ALL_BYTES
+from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.training import learner
 from morphmlp.training.learner import Learner
 
@@ -26,6 +28,15 @@ def test_values_go_over_the_device_bit_for_bit_without_float64(monkeypatch: pyte
     assert sent == [torch.int32]
     assert told.dtype == torch.float64
     assert told.tolist() == [values, values]
+
+
+def test_training_on_a_cpu_keeps_all_freed_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    calls = []
+    monkeypatch.setattr(learner, "keep_freed_memory", calls.append)
+    (tmp_path / "class").mkdir()
+    config, task = tiny.run_config(tmp_path, device="cpu"), SimpleNamespace()
+    Learner(config, cast("Any", task), MorphMLP(config.model))
+    assert calls == [ALL_BYTES]
 
 
 def test_train_refuses_a_device_that_is_not_there_before_it_writes(data: Path, tmp_path: Path):

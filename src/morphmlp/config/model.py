@@ -26,7 +26,8 @@ class ModelConfig(Config):
         mlp_ratio: hidden width of the MLP over C.
         drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
         temporal_init: "released" or "zero_proj", see `morphfc.init_temporal`.
-        gradient_checkpointing: recompute each block in the backward pass to save memory.
+        gradient_checkpointing: recompute each block in the backward pass to save memory; or, "cheap", only what costs
+            little: LayerNorm, GELU and the copies to chunks, and no matrix product.
         image_size: the height and width in px that the chunk lengths were chosen for; others work.
         spatial_op: "morphfc", or what Table 8 puts in its place: a 3 x 3 or 7 x 7 convolution, or group
             convolutions of 1 x L and L x 1.
@@ -56,7 +57,7 @@ class ModelConfig(Config):
     mlp_ratio: float = 3.0
     drop_path: float = 0.0
     temporal_init: Literal["released", "zero_proj"] = "released"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Literal[False, True, "cheap"] = False
     image_size: int = 224
     spatial_op: Literal["morphfc", "conv3", "conv7", "groupconv"] = "morphfc"
     branches: Literal["hwc", "hw"] = "hwc"

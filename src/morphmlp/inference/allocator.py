@@ -5,13 +5,15 @@ import os
 from morphmlp.system import c_function
 
 KEPT_BYTES = 2**27
-_MAPPED_BYTES = 2**26, 2**25  # of a tensor that is mapped apart; before 2.35, glibc refuses the first
+ALL_BYTES = -1  # glibc's word for it
+_MAPPED_BYTES = 2**26, 2**25  # of a tensor that is mapped apart; before 2.35, glibc refuses more than the last
+_LARGEST_BYTES = 2**30
 _SETTINGS = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
 _TUNABLES = "glibc.malloc.mmap_threshold", "glibc.malloc.trim_threshold"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(kept_bytes: int = KEPT_BYTES) -> bool:
     """Tells the C library to keep the memory that is freed; returns whether it does.
 
     By itself glibc gives the memory of a large tensor back to the system as soon as it is freed, and gets the next
@@ -19,6 +21,10 @@ def keep_freed_memory() -> bool:
     128 MiB at the top of its heap; memory below a block that is still in use stays. This holds for the whole process. A
     user's own settings of the two thresholds, in the environment, are left as they are
     (`MALLOC_TRIM_THRESHOLD_=131072` turns it off), and so is every other C library.
+
+    Args:
+        kept_bytes: at the top of the heap. Training gives `ALL_BYTES`: the backward pass frees, layer by layer, all
+            that the next forward pass takes; large tensors are then not mapped apart either. The last call counts.
 
     >>> keep_freed_memory() in (True, False)
     True
@@ -28,5 +34,6 @@ def keep_freed_memory() -> bool:
     mallopt = c_function("mallopt")
     if mallopt is None:  # no glibc
         return False
-    mapped = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _MAPPED_BYTES)
-    return mapped and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES))
+    sizes = (_LARGEST_BYTES, *_MAPPED_BYTES) if kept_bytes == ALL_BYTES else _MAPPED_BYTES
+    mapped = any(mallopt(_M_MMAP_THRESHOLD, size) for size in sizes)
+    return mapped and bool(mallopt(_M_TRIM_THRESHOLD, kept_bytes))

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphmlp.models.recompute import remade
+
 
 class Block(nn.Module):
     """MorphFC_t, MorphFC_s and MLP (Fig. 7), each after a LayerNorm.
@@ -29,9 +31,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T', H, W, C]` -> the same shape."""
-        u = x if self.temporal is None else x + self.temporal(self.temporal_norm(x))
+        u = x if self.temporal is None else x + self.temporal(remade(self.temporal_norm, x))
         y = x + self.drop_path(self.spatial(self.spatial_norm(u)))
-        return y + self.drop_path(self.mlp(self.mlp_norm(y)))  # z
+        return y + self.drop_path(self.mlp(remade(self.mlp_norm, y)))  # z
 
 
 class MLP(nn.Module):
@@ -44,7 +46,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., C]` -> `[..., C]`."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(remade(F.gelu, self.fc1(x)))
 
 
 class DropPath(nn.Module):

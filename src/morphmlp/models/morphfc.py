@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphmlp.models.branch_mean import mean_of_branches
+from morphmlp.models.recompute import remade
 
 
 class SpatialFC(nn.Module):
@@ -148,7 +149,7 @@ class ChunkFC(nn.Module):
 
     def mix(self, chunks: Tensor) -> Tensor:
         """The FC over the L tokens of each chunk, `[chunks, L, groups, D]` -> the same shape."""
-        vectors = chunks.transpose(1, 2).flatten(2)  # [chunks, groups, L * D]
+        vectors = remade(lambda chunks: chunks.transpose(1, 2).flatten(2), chunks)  # [chunks, groups, L * D]
         return self.fc(vectors).unflatten(2, (self.chunk_length, self.group_width)).transpose(1, 2)
 
     def cuts_alike(self, num_tokens: int) -> bool:

@@ -14,6 +14,7 @@ from morphmlp.errors import UserError
 from morphmlp.models.alternatives import make_block
 from morphmlp.models.block import init_weights
 from morphmlp.models.morphfc import TemporalFC, init_temporal
+from morphmlp.models.recompute import remaking
 from morphmlp.models.stem import Downsample, Stem
 
 MIN_SIZE_PX = 32  # four halvings and more leave one token of a 32 px side
@@ -107,15 +108,18 @@ class MorphMLP(nn.Module):
             x: as of `forward`.
             num_stages: only the first so many; None runs all four.
         """
-        x = self.stem(self._check_input(x))
-        recompute = self.gradient_checkpointing and self.training
+        x = self._check_input(x)
+        recompute = self.training and self.gradient_checkpointing
+        cheap = recompute == "cheap"
         maps = []
-        for stage, blocks in enumerate(self.blocks()[:num_stages]):
-            if stage:
-                x = self.downsamples[stage - 1](x)
-            for block in blocks:
-                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
-            maps.append(x)
+        with remaking(cheap):
+            x = self.stem(x)
+            for stage, blocks in enumerate(self.blocks()[:num_stages]):
+                if stage:
+                    x = self.downsamples[stage - 1](x)
+                for block in blocks:
+                    x = checkpoint(block, x, use_reentrant=False) if recompute and not cheap else block(x)
+                maps.append(x)
         return maps
 
     def blocks(self) -> list[list[nn.Module]]:

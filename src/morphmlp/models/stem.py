@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphmlp.models.recompute import remade
+
 
 class FrameConv(nn.Conv2d):
     """A 3 x 3 convolution of stride 2 on every frame: `[B, T, H, W, C]` -> `[B, T, H/2, W/2, C']`, sizes rounded up."""
@@ -74,7 +76,7 @@ class Stem(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """`[B, 3, T, H, W]` -> `[B, T', H/4, W/4, C1]`, T' = T / 2 for video, sizes rounded up."""
-        x = F.gelu(self.norm1(self.conv1(clip).contiguous()))
+        x = remade(F.gelu, self.norm1(self.conv1(clip).contiguous()))
         return self.norm2(self.conv2(x).contiguous())
 
 

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from morphmlp.config import RunConfig
 from morphmlp.distributed import local_world_size, rank, world_size
 from morphmlp.errors import ConfigError
+from morphmlp.inference.allocator import ALL_BYTES, keep_freed_memory
 from morphmlp.inference.device import resolve_device
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.task import TrainingTask
@@ -31,6 +32,8 @@ class NotFinite(ArithmeticError):
 
 class Learner:
     """All that a training step changes: the weights, their average, and the optimizer. Every process has one.
+
+    On a CPU with glibc the process keeps all memory that it frees from then on, see `allocator.keep_freed_memory`.
 
     Attributes:
         raw_model: the model itself.
@@ -51,6 +54,8 @@ class Learner:
         self.device = self.accelerator.device
         self._check_processes()
         self._limit_threads()
+        if self.device.type == "cpu":
+            keep_freed_memory(ALL_BYTES)
         if settings.sync_batchnorm and world_size() > 1:
             synchronise_norms(model)
         freeze(model, settings.freeze)  # after the norms are replaced

@@ -51,13 +51,14 @@ def test_gradient_checkpointing_saves_fewer_bytes_a_clip_and_a_larger_batch_no_m
         for candidate in training_candidates(model, Subject("tiny", 1, None), torch.zeros(batch, 3, 4, 32, 32)):
             assert candidate.kept_bytes
             steps[batch, candidate.setting] = candidate.kept_bytes()
-    assert len(steps) == 8
+    assert len(steps) == 12
     assert steps[1, "fp32, gradient checkpointing"] < steps[1, "fp32"] / 2
+    assert steps[1, "fp32, gradient checkpointing"] < steps[1, "fp32, cheap recomputing"] < steps[1, "fp32"]
     assert steps[1, "bf16 autocast"] < steps[1, "fp32"]
     assert steps[3, "fp32"] == pytest.approx(steps[1, "fp32"], rel=0.02)
 
 
-@pytest.mark.parametrize(("style", "settings"), [("transformer", 4), ("cnn", 2)])
+@pytest.mark.parametrize(("style", "settings"), [("transformer", 6), ("cnn", 2)])
 def test_each_training_candidate_changes_the_weights(style: str, settings: int):
     model = build_model(tiny.model_config(3, style=style))
     candidates = training_candidates(model, Subject("tiny", 1, None), torch.randn(2, 3, 4, 32, 32))
@@ -186,6 +187,8 @@ def test_training_is_timed_with_and_without_gradient_checkpointing():
     assert [row.setting for row in measured.rows] == [
         "fp32",
         "bf16 autocast",
+        "fp32, cheap recomputing",
+        "bf16 autocast, cheap recomputing",
         "fp32, gradient checkpointing",
         "bf16 autocast, gradient checkpointing",
     ]
@@ -370,6 +373,15 @@ def test_naive_form_is_timed_in_both_dtypes(speed: ModuleType):
     assert settings == ["as released, fp32", "as released, bf16 autocast"]
     training = [candidate.setting for candidate in speed.released_training(model, subject, clips)]
     assert training[::2] == ["as released, fp32", "as released, fp32, gradient checkpointing"]
+
+
+def test_the_commands_for_a_gpu_are_taken(speed: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    page = (BENCHMARKS.parent / "docs" / "speed.md").read_text(encoding="utf-8").split("## GPU")[1]
+    commands = [line.split() for line in page.splitlines() if line.startswith("python benchmarks/speed.py")]
+    assert len(commands) == 3
+    for _, *arguments in commands:
+        monkeypatch.setattr(sys, "argv", arguments)
+        assert speed._parse().device == "cuda"
 
 
 def test_script_explains_itself_and_refuses_what_does_not_go_together():

@@ -18,7 +18,8 @@ from morphmlp.inference.optimize import Agreement, agreement, optimize
 from morphmlp.models.morphmlp import MorphMLP
 
 Dtype = Literal["fp32", "bf16", "fp16", "int8"]
-_CHECKPOINTING = ", gradient checkpointing"
+# How a step's setting names what it computes again in the backward pass, `ModelConfig.gradient_checkpointing`.
+_RECOMPUTES: dict[str, bool | str] = {"": False, ", cheap recomputing": "cheap", ", gradient checkpointing": True}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class TrainingStep:
         clips: Tensor,
         *,
         precision: Dtype,
-        gradient_checkpointing: bool = False,
+        gradient_checkpointing: bool | str = False,
     ):
         self.model, self.optimizer, self.clips = model, optimizer, clips
         self.precision, self.gradient_checkpointing = precision, gradient_checkpointing
@@ -134,14 +135,14 @@ class TrainingStep:
 
 
 def training_candidates(model: nn.Module, subject: Subject, clips: Tensor) -> list[Candidate]:
-    """fp32 and bf16 autocast, and, where our model can, both with gradient checkpointing. Trains the model."""
+    """fp32 and bf16 autocast, and, where our model can, both with parts recomputed. Trains the model."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     can_recompute = isinstance(model, MorphMLP) and model.config.style == "transformer"
     candidates = []
-    for suffix in ("", _CHECKPOINTING) if can_recompute else ("",):
+    for suffix, recomputes in _RECOMPUTES.items() if can_recompute else [("", False)]:
         for dtype in ("fp32", "bf16"):
-            step = TrainingStep(model, optimizer, clips, precision=dtype, gradient_checkpointing=bool(suffix))
+            step = TrainingStep(model, optimizer, clips, precision=dtype, gradient_checkpointing=recomputes)
             setting = ("bf16 autocast" if dtype == "bf16" else "fp32") + suffix
             candidates.append(Candidate(subject, setting, step, dtype, passes=3, kept_bytes=step.saved_bytes))
     return candidates
