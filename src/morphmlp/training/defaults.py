@@ -238,7 +238,7 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
         reason = f"{strength} ones ({shown}), as each of the {facts.unit} is seen {passes} times"
         choices.choose("changes", values, reason)
     counts = facts.class_counts
-    if counts and max(counts) >= UNEQUAL * min(counts):
+    if counts and not facts.multi_label and max(counts) >= UNEQUAL * min(counts):
         reason = f"every class drawn equally often, as they have {min(counts):,} to {max(counts):,} {facts.unit}"
         choices.choose("changes", {"balanced": True}, reason)
 

@@ -31,6 +31,7 @@ class SetFacts:
         class_counts: samples of each class that has any, the class of no label left out; empty for masks.
         classes: their names.
         named: False where the classes are only known by number.
+        multi_label: whether a sample may have several classes.
         num_frames: frames of the shortest, the median and the longest of the videos that were looked at; None where
             none could be read.
         size: median height and width in px; None where none could be read.
@@ -42,6 +43,7 @@ class SetFacts:
     class_counts: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
     named: bool = True
+    multi_label: bool = False
     num_frames: tuple[int, int, int] | None = None
     size: tuple[int, int] | None = None
     alike: bool = True
@@ -87,6 +89,7 @@ def _class_facts(train: Any) -> dict[str, Any]:
         "class_counts": tuple(counts[label] for label in present),
         "classes": tuple(train.classes[label] for label in present),
         "named": train.named,
+        "multi_label": train.multi_label,
     }
 
 
