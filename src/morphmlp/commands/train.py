@@ -130,7 +130,7 @@ def _ending(result: "TrainResult") -> str:
         )
         checkpoint = result.last
     cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
-    return f"{figures}; {cost}\n{result.num_val} validation {result.unit}, {result.selection}\ncheckpoint: {checkpoint}"
+    return f"{figures}; {cost}\n{result.selection}\ncheckpoint: {checkpoint}"
 
 
 def _parser() -> Parser:
@@ -337,8 +337,7 @@ def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> 
     if options.defaults == "fixed" or options.config:
         return {}, ()
     choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
-    lines = [line for line in choices.lines if not (options.probe and line.strip().startswith("steps:"))]
-    return choices.values, tuple(lines)
+    return choices.values, choices.lines
 
 
 def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
