@@ -1,15 +1,13 @@
 """`morphmlp train`."""
 
-import argparse
-import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
+from morphmlp.commands.option_files import files_first, refuse_second_data
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
 from morphmlp.config import InputConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
@@ -32,10 +30,10 @@ FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precis
 def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     parser = _parser()
-    arguments = _files_first(parser, arguments)
+    arguments = files_first(parser, arguments)
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
-    _refuse_second_data(parser, arguments)
+    refuse_second_data(parser, arguments)
 
     from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
@@ -219,70 +217,6 @@ def _parser() -> Parser:
         parser.add_class_arguments(reading, part)
     parser.show_first(*FIRST_SCREEN)
     return parser
-
-
-def _files_first(parser: Parser, arguments: list[str]) -> list[str]:
-    """The recipe, as a configuration, before the configuration files, and these before all other options.
-
-    Each wins over those before it, field by field. Each file is first parsed alone, so that what is wrong is named
-    with it.
-    """
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    scan.add_argument("--recipe")
-    scan.add_argument("--config", action="append", default=[])
-    try:
-        found, others = scan.parse_known_args(arguments)
-    except argparse.ArgumentError:  # a value is missing: the parser says so
-        return arguments
-    if found.recipe is not None and "--resume" in arguments:  # which is refused, as one option
-        return arguments
-    configs = [_configuration(parser, config) for config in found.config]
-    if found.recipe is not None:
-        configs.insert(0, _recipe(parser, found.recipe))
-    return [part for config in configs for part in ("--config", config)] + others
-
-
-def _recipe(parser: Parser, recipe: str) -> str:
-    """The recipe as the text of a configuration."""
-    import yaml
-
-    from morphmlp.recipes import load_recipe
-
-    try:
-        text = yaml.safe_dump(load_recipe(recipe))
-    except RecursionError:
-        raise ConfigError(f"recipe {recipe} is nested too deeply; allowed: names with values") from None
-    _parse_alone(parser, text, source=f"recipe {recipe}")
-    return text
-
-
-def _configuration(parser: Parser, config: str) -> str:
-    """The configuration file as it was given."""
-    if os.path.isfile(config):  # for all else the parser has a message
-        from morphmlp.recipes import read_values
-
-        read_values(Path(config), what="configuration")
-        _parse_alone(parser, config, source=f"configuration {config}")
-    return config
-
-
-def _parse_alone(parser: Parser, config: str, *, source: str) -> None:
-    parser.source = source
-    parser.parse_args(["--config", config, "--out", ""])
-    parser.source = ""
-
-
-def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
-    """The folder and `--data` are one value, of which either would win in silence."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scan.add_argument("--data")
-    scan.add_argument("--config", action="append")
-    found, others = scan.parse_known_args(arguments)
-    if found.data is None:
-        return
-    folder = parser.parse_args(others, defaults=False).get("data")
-    if folder not in (None, found.data):
-        raise ConfigError(f"the data is {folder} and also --data {found.data}; give one of them")
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
