@@ -386,6 +386,7 @@ def test_the_figure_at_the_end_is_of_samples_that_chose_nothing(data: Path, tmp_
     result = training.train(tiny.run_config(data, select_fraction=0.3), tmp_path / "run")
     evaluation = tiny.evaluate_checkpoint(result.best, data, workers=0)
     assert result.best_score == evaluation.accuracy() == result.evaluation.accuracy()
+    assert evaluation.note == ""
     assert {p.path for p in result.evaluation.predictions} == {p.path for p in evaluation.predictions}
     assert result.selection == "the epoch was chosen on 10 other videos"
     assert "evaluation" not in result.to_dict()
@@ -400,6 +401,10 @@ def test_without_such_a_part_the_output_says_that_the_validation_part_chose(data
     assert (result.chosen_on, result.num_chosen_on) == ("val", 10)
     assert result.selection == "the epoch was chosen on these videos, so the figure is a little too good"
     assert result.evaluation.accuracy() == result.best_score
+    best, last = (tiny.evaluate_checkpoint(folder, data, workers=0) for folder in (result.best, result.last))
+    assert best.note == "the epoch of this checkpoint was chosen on these videos, so the figures are a little too good"
+    assert last.note == ""
+    assert tiny.evaluate_checkpoint(result.best, data, split="train", workers=0).note == ""
 
 
 def test_the_part_has_whole_groups_of_every_class(data: Path):

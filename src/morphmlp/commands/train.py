@@ -185,6 +185,20 @@ def _parser() -> Parser:
         "auto: twice the median stretch",
     )
     add_cache(parser)
+    _add_ways(parser)
+    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
+    parser.add_class_arguments(
+        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
+    )
+    parser.add_class_arguments(SplitConfig, "split")
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
+    parser.show_first(*FIRST_SCREEN)
+    return parser
+
+
+def _add_ways(parser: Parser) -> None:
+    """What to do instead of one training, or beside it."""
     parser.add_argument(
         "--baseline",
         type=bool | None,
@@ -208,15 +222,6 @@ def _parser() -> Parser:
         action="store_true",
         help="fit the head alone, to features of --init: a linear probe",
     )
-    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
-    parser.add_class_arguments(
-        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
-    )
-    parser.add_class_arguments(SplitConfig, "split")
-    for part, reading in readings().items():
-        parser.add_class_arguments(reading, part)
-    parser.show_first(*FIRST_SCREEN)
-    return parser
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
