@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.labelled import NO_LABEL, LabelledSet, Sample
 from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import hold_out, split_set
@@ -26,7 +26,7 @@ def write(folder: Path, text: str, name: str = "list.csv", *, files: str = "abcd
 def shown(found: LabelledSet) -> dict[str, list[str]]:
     """The names of each sample's classes."""
     assert found.multi_label
-    assert all(sample.label == -1 for sample in found.samples)
+    assert all(sample.label == NO_LABEL for sample in found.samples)
     return {Path(sample.path).stem: [found.classes[label] for label in sample.classes] for sample in found.samples}
 
 
@@ -135,7 +135,9 @@ def test_a_name_with_a_typo_is_answered_with_the_near_one(tmp_path: Path):
     ):
         read_training_sets(tmp_path, lists=SEVERAL)
     (tmp_path / "classes.txt").write_text("running\njumping\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"row 1: class 'runing' is not among .*; did you mean 'running'\?"):
+    with pytest.raises(
+        DataError, match=r"row 1: class 'runing' is not among .*; did you mean 'running' for 'runing'\?$"
+    ):
         read_training_sets(tmp_path, lists=SEVERAL)
 
 
