@@ -63,7 +63,7 @@ def run(arguments: list[str]) -> int:
 def _show(result: "TrainResult", options: Namespace) -> None:
     """A run that is finished is shown, whatever becomes of the comparison: Ctrl-C then only ends that."""
     from morphmlp.display.progress_bar import counting
-    from morphmlp.training.comparing import compare_finished
+    from morphmlp.training.ending import compare_finished
 
     if not options.json:
         print(encodable(_ending(result)), flush=True)
