@@ -61,12 +61,17 @@ def _parse_alone(parser: Parser, config: str, *, source: str) -> None:
 
 def refuse_second_data(parser: Parser, arguments: list[str]) -> None:
     """The folder and `--data` are one value, of which either would win in silence."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scan.add_argument("--data")
-    scan.add_argument("--config", action="append")
-    found, others = scan.parse_known_args(arguments)
+    found, others = without_files(arguments)
     if found.data is None:
         return
     folder = parser.parse_args(others, defaults=False).get("data")
     if folder not in (None, found.data):
         raise ConfigError(f"the data is {folder} and also --data {found.data}; give one of them")
+
+
+def without_files(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """`--data`, and the arguments without it and the configurations."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scan.add_argument("--data")
+    scan.add_argument("--config", action="append")
+    return scan.parse_known_args(arguments)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import SUPPRESS, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.option_files import files_first, refuse_second_data
+from morphmlp.commands.option_files import files_first, refuse_second_data, without_files
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
 from morphmlp.config import InputConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
 FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
+OF_STEPS = ("epochs", "lr", "layer_decay", "ema", "balanced", "class_weights", "focal", "select_fraction", "patience")
 
 
 def run(arguments: list[str]) -> int:
@@ -34,6 +35,8 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
     refuse_second_data(parser, arguments)
+    if options.probe and not options.resume:
+        _refuse_beside_probe(parser, arguments)
 
     from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
@@ -224,6 +227,13 @@ def _add_ways(parser: Parser) -> None:
     )
 
 
+def _refuse_beside_probe(parser: Parser, arguments: list[str]) -> None:
+    """What a recipe says of steps is left out; what was asked for in so many words is not, in silence."""
+    given = parser.parse_args(without_files(arguments)[1], defaults=False)
+    if idle := [f"--{name}" for name in OF_STEPS if given.get(name) is not None]:
+        raise ConfigError(f"--probe fits the head without steps: leave out {', '.join(idle)}, or --probe")
+
+
 def _start_training(options: Namespace, given: Namespace) -> Any:
     """Starts a run with the options as its recipe; what was not given is chosen, or left to the model or checkpoint."""
     from morphmlp.training import run as training
@@ -317,7 +327,7 @@ def _window(value: float | str) -> float:
 
 
 def _refuse_beside_resume(given: Namespace) -> None:
-    kept = ("out", "resume", "cache_gb", "baseline")
+    kept = ("out", "resume", "cache_gb", "baseline", "json")
     extra = [name for name, value in given.as_dict().items() if value is not None and name not in kept]
     if extra:
         raise ConfigError(f"--resume goes on as the run was configured; leave out {', '.join(sorted(extra))}")
