@@ -32,6 +32,13 @@ WORDS = SetFacts("video", 1100, (110,) * 10, ("begin", "stop"), True, (6, 10, 18
 KINETICS = SetFacts("video", 240_000, (600,) * 400, ("abseiling", "archery"), True, (30, 300, 300), (256, 340))
 
 
+def test_rare_classes_are_drawn_more_often_or_weighed_and_not_both():
+    uneven = replace(BASKETBALL, class_counts=(100, 20, 10, 50, 46))
+    assert choose(uneven, MACHINE, {}).values["balanced"] is True
+    assert choose(uneven, MACHINE, {"class_weights": "none"}).values["balanced"] is True
+    assert "balanced" not in choose(uneven, MACHINE, {"class_weights": "balanced"}).values
+
+
 def test_few_short_wide_clips_get_steps_their_frames_and_the_whole_picture():
     choices = choose(BASKETBALL, MACHINE, {})
     assert choices.values == {

@@ -53,6 +53,13 @@ def test_mean_and_spread_are_those_of_the_folds(probes: tuple[Path, Any]):
     assert json.loads((out / "summary.json").read_text())["mean"] == printed["mean"]
 
 
+def test_finished_folds_are_shown_again_by_resume_as_json_too(probes: tuple[Path, Any]):
+    out, printed = probes
+    ended = tiny.run_command("train", "--out", out, "--resume", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == printed
+
+
 def test_the_table_of_predictions_names_the_fold_of_each(probes: tuple[Path, Any]):
     with open(probes[0] / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))

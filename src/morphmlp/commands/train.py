@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
 FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
+OF_STEPS = ("epochs", "lr", "layer_decay", "ema", "balanced", "class_weights", "focal", "select_fraction", "patience")
 
 
 def run(arguments: list[str]) -> int:
@@ -36,6 +37,8 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
     _refuse_second_data(parser, arguments)
+    if options.probe and not options.resume:
+        _refuse_beside_probe(parser, arguments)
 
     from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
@@ -274,15 +277,27 @@ def _parse_alone(parser: Parser, config: str, *, source: str) -> None:
 
 def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
     """The folder and `--data` are one value, of which either would win in silence."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scan.add_argument("--data")
-    scan.add_argument("--config", action="append")
-    found, others = scan.parse_known_args(arguments)
+    found, others = _without_files(arguments)
     if found.data is None:
         return
     folder = parser.parse_args(others, defaults=False).get("data")
     if folder not in (None, found.data):
         raise ConfigError(f"the data is {folder} and also --data {found.data}; give one of them")
+
+
+def _refuse_beside_probe(parser: Parser, arguments: list[str]) -> None:
+    """What a recipe says of steps is left out; what was asked for in so many words is not, in silence."""
+    given = parser.parse_args(_without_files(arguments)[1], defaults=False)
+    if idle := [f"--{name}" for name in OF_STEPS if given.get(name) is not None]:
+        raise ConfigError(f"--probe fits the head without steps: leave out {', '.join(idle)}, or --probe")
+
+
+def _without_files(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """`--data`, and the arguments without it and the configurations."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scan.add_argument("--data")
+    scan.add_argument("--config", action="append")
+    return scan.parse_known_args(arguments)
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
@@ -379,7 +394,7 @@ def _window(value: float | str) -> float:
 
 
 def _refuse_beside_resume(given: Namespace) -> None:
-    kept = ("out", "resume", "cache_gb", "baseline")
+    kept = ("out", "resume", "cache_gb", "baseline", "json")
     extra = [name for name, value in given.as_dict().items() if value is not None and name not in kept]
     if extra:
         raise ConfigError(f"--resume goes on as the run was configured; leave out {', '.join(sorted(extra))}")

@@ -238,7 +238,8 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
         reason = f"{strength} ones ({shown}), as each of the {facts.unit} is seen {passes} times"
         choices.choose("changes", values, reason)
     counts = facts.class_counts
-    if counts and not facts.multi_label and max(counts) >= UNEQUAL * min(counts):
+    weighed = choices.get("class_weights", "none") != "none"  # both would make the rare classes the commonest
+    if counts and not facts.multi_label and not weighed and max(counts) >= UNEQUAL * min(counts):
         reason = f"every class drawn equally often, as they have {min(counts):,} to {max(counts):,} {facts.unit}"
         choices.choose("changes", {"balanced": True}, reason)
 

@@ -31,11 +31,11 @@ class SetFacts:
         class_counts: samples of each class that has any, the class of no label left out; empty for masks.
         classes: their names.
         named: False where the classes are only known by number.
-        multi_label: whether a sample may have several classes.
         num_frames: frames of the shortest, the median and the longest of the videos that were looked at; None where
             none could be read.
         size: median height and width in px; None where none could be read.
         alike: whether nine tenths of the pictures have nearly the shape of the median one.
+        multi_label: whether a sample may have several classes.
     """
 
     kind: str
@@ -43,10 +43,10 @@ class SetFacts:
     class_counts: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
     named: bool = True
-    multi_label: bool = False
     num_frames: tuple[int, int, int] | None = None
     size: tuple[int, int] | None = None
     alike: bool = True
+    multi_label: bool = False
 
     @property
     def unit(self) -> str:

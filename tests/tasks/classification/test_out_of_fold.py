@@ -13,12 +13,12 @@ from morphmlp.tasks.classification.out_of_fold import figures, is_written, join_
 LABELS = ["=up", "down"]
 
 
-def fold(folder: Path, *predictions: tuple[object, int, float]) -> Path:
+def fold(folder: Path, *predictions: tuple[object, int, float], labels: list[str] = LABELS) -> Path:
     """The folder of a fold with these sources, labels and probabilities of the first class."""
     folder.mkdir()
     made = [SamplePrediction(s, label, np.array([p, 1 - p], np.float32)) for s, label, p in predictions]  # type: ignore[arg-type]
     assert not is_written(folder)
-    write_fold(Evaluation(LABELS, made), folder)
+    write_fold(Evaluation(labels, made), folder)
     assert is_written(folder)
     return folder
 
@@ -59,3 +59,23 @@ def test_the_spread_is_the_standard_deviation_of_the_folds(folds: list[Path], tm
 def test_a_table_without_folds_is_refused(folds: list[Path]):
     with pytest.raises(DataError, match=r"fold_1/predictions\.csv has no out-of-fold predictions"):
         read_out_of_fold(folds[0])
+
+
+@pytest.mark.parametrize("labels", [["label", "path"], ["probability", "fold"], ["start", "end"]])
+def test_a_class_may_have_the_name_of_a_column(tmp_path: Path, labels: list[str]):
+    folders = [
+        fold(tmp_path / "fold_1", (Path("a.mp4"), 0, 0.75), labels=labels),
+        fold(tmp_path / "fold_2", (Stretch(Path("b.mp4"), 1.5, 4), 1, 0.25), labels=labels),
+    ]
+    found = join_folds(folders, tmp_path, unit="videos")
+    assert found.evaluation.labels == labels
+    assert [str(p.path) for p in found.evaluation.predictions] == ["a.mp4", "b.mp4 (1.5 to 4 s)"]
+    assert [p.probabilities.tolist() for p in found.evaluation.predictions] == [[0.75, 0.25], [0.25, 0.75]]
+
+
+def test_a_row_that_is_cut_off_is_refused(folds: list[Path], tmp_path: Path):
+    join_folds(folds, tmp_path, unit="videos")
+    table = tmp_path / "predictions.csv"
+    table.write_text(table.read_text()[:-12])
+    with pytest.raises(DataError, match=r"predictions\.csv has no out-of-fold predictions"):
+        read_out_of_fold(tmp_path)

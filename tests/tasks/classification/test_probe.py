@@ -142,6 +142,15 @@ def test_a_probe_is_a_run_whose_checkpoint_differs_from_the_start_in_its_head_al
     assert resume(out).best_score == pytest.approx(score)
 
 
+def test_a_probe_refuses_what_it_would_ignore_but_for_what_a_recipe_says(data: Path, tmp_path: Path):
+    options = ["train", data, "--init", "nowhere", "--probe", "--out", tmp_path / "run"]
+    refused = tiny.run_command(*options, "--epochs", "3", "--lr=1e-3")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "error: --probe fits the head without steps: leave out --epochs, --lr, or --probe\n"
+    of_recipe = tiny.run_command(*options, "--recipe", "demo")
+    assert "nowhere is no checkpoint folder" in of_recipe.stderr
+
+
 def test_a_probe_beats_a_random_head_on_what_it_was_fitted_to(data: Path, checkpoint: Path, tmp_path: Path):
     train(tiny.run_config(data, init=checkpoint, probe=True), tmp_path / "run")
     fitted = tiny.evaluate_checkpoint(tmp_path / "run" / "best", data, split="train", workers=0).loss()

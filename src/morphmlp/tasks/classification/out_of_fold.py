@@ -26,7 +26,22 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PREDICTIONS, CONFUSION = "predictions.csv", "confusion.png"
-LAST_BEFORE_CLASSES = "probability"  # columns of all classes follow it
+LAST_BEFORE_CLASSES = "probability"  # columns of all classes follow the first of this name
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A csv file of predictions. What a row says by name, and the probabilities by place: a class may be named `label`.
+
+    Attributes:
+        columns: before those of the classes.
+        classes: as cells.
+        rows: a cell for each of the columns, and for each of the classes.
+    """
+
+    columns: list[str]
+    classes: list[str]
+    rows: list[tuple[dict[str, str], list[str]]]
 
 
 @dataclass(frozen=True)
@@ -66,13 +81,12 @@ def is_written(folder: Path) -> bool:
 def join_folds(folders: Sequence[Path], out: Path, *, unit: str) -> OutOfFold:
     """Joins the predictions of all folds, in their order, into `predictions.csv` and one confusion matrix."""
     tables = [_read_rows(folder / PREDICTIONS) for folder in folders]
-    # Only the folds with stretches have columns for them.
-    headings = ["fold", *max((headings for headings, _ in tables), key=len)]
+    columns = max((table.columns for table in tables), key=len)  # only the folds with stretches have some for them
     with replaced_file(out / PREDICTIONS) as file:
-        rows = csv.DictWriter(file, headings, restval="")
-        rows.writeheader()
-        for fold, (_, found) in enumerate(tables, start=1):
-            rows.writerows({"fold": fold} | row for row in found)
+        writer = csv.writer(file)
+        writer.writerow(["fold", *columns, *tables[0].classes])
+        for fold, found in enumerate(tables, start=1):
+            writer.writerows([fold, *(row.get(c, "") for c in columns), *values] for row, values in found.rows)
     joined = read_out_of_fold(out, unit=unit)
     if can_draw():
         plot_confusion(joined.evaluation, out / CONFUSION)
@@ -97,30 +111,35 @@ def read_out_of_fold(folder: str | Path, *, unit: str = "videos") -> OutOfFold:
             doubt = 1 - prediction.probabilities[prediction.label]
     """
     path = Path(folder) / PREDICTIONS
-    headings, rows = _read_rows(path)
+    found = _read_rows(path)
     try:
-        names = headings[headings.index(LAST_BEFORE_CLASSES) + 1 :]
-        labels = [from_csv_text(name) for name in names]
-        numbers = {name: number for number, name in enumerate(names)}
+        labels = [from_csv_text(name) for name in found.classes]
+        numbers = {name: number for number, name in enumerate(found.classes)}
         predictions = [
-            SamplePrediction(
-                _source(row), numbers[row["label"]], np.array([float(row[name]) for name in names], dtype=np.float32)
-            )
-            for row in rows
+            SamplePrediction(_source(row), numbers[row["label"]], np.array([*map(float, values)], dtype=np.float32))
+            for row, values in found.rows
         ]
-        return OutOfFold(Evaluation(labels, predictions, unit=unit), [int(row["fold"]) for row in rows])
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} has no out-of-fold predictions ({error!r}); `morphmlp train --folds` writes them"
-        ) from None
+        return OutOfFold(Evaluation(labels, predictions, unit=unit), [int(row["fold"]) for row, _ in found.rows])
+    except (KeyError, ValueError) as error:
+        raise _NotOutOfFold(path, error) from None
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Headings and rows of a table."""
+class _NotOutOfFold(DataError):
+    def __init__(self, path: Path, error: Exception):
+        super().__init__(f"{path} has no out-of-fold predictions ({error!r}); `morphmlp train --folds` writes them")
+
+
+def _read_rows(path: Path) -> _Table:
+    """A table of predictions."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
-            return list(reader.fieldnames or []), list(reader)
+            headings, *rows = csv.reader(file)
+        width = headings.index(LAST_BEFORE_CLASSES) + 1
+        cells = [list(zip(headings, row, strict=True)) for row in rows]
+        found = [(dict(row[:width]), [value for _, value in row[width:]]) for row in cells]
+        return _Table(headings[:width], headings[width:], found)
+    except (ValueError, csv.Error) as error:
+        raise _NotOutOfFold(path, error) from None
     except FileNotFoundError:
         raise DataError(f"{path} is not there: `morphmlp train --folds` writes it when all folds are done") from None
 

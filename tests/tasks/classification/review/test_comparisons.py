@@ -60,6 +60,13 @@ def test_a_model_that_has_not_beaten_it_is_told_so(right: int, words: str):
     assert as_values(found)["not_beaten"] == ["the commonest class"]
 
 
+@pytest.mark.parametrize(("number", "words"), [(5, "is not told apart from"), (6, "is worse than")])
+def test_a_handful_of_videos_tells_nothing_apart(number: int, words: str):
+    evaluation = answers(named(*[0] * number), ["a", "b"], right=0)
+    found = compared(evaluation, LabelledSet(named(0, 0, 1), ["a", "b"]), None, split=SplitConfig())
+    assert comparison_lines(found)[-1].startswith(f"The model {words} the commonest class: its lead is -100.0 points")
+
+
 def test_of_one_group_nothing_is_told_apart():
     train = LabelledSet(named(1, 1, 0), ["a", "b"])
     evaluation = answers(named(0, 0, 0), ["a", "b"], right=3)

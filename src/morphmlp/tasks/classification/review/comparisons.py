@@ -25,6 +25,8 @@ ADVICE = (
     "What to try: more clips of more people and places, --init with weights, --tune MINUTES, more --epochs; "
     "docs/few_clips.md has the order."
 )
+# Of groups. Fewer tell nothing apart: by a coin, 5 are all of one side in 6 % of cases (2 / 2^5), and 6 in 3 %.
+LEAST_TOLD_APART = 6
 SIDES = {-1: "is worse than", 0: "is not told apart from", 1: "is better than"}
 
 
@@ -47,7 +49,8 @@ class Answers:
         how: a few words more.
         interval: of the accuracy; None with fewer than two groups.
         lead: the model's accuracy less this one; None of the model itself.
-        lead_interval: of that difference, on the same draws of the same samples.
+        lead_interval: of that difference, on the same draws of the same samples; None of fewer than
+            `LEAST_TOLD_APART` groups, whose draws are too much alike.
     """
 
     name: str
@@ -178,9 +181,8 @@ def sample_groups(samples: Sequence[Sample], split: SplitConfig) -> list[str]:
 
 def _answers(name: str, how: str, right: np.ndarray, hits: np.ndarray, bootstrap: Bootstrap) -> Answers:
     lead = hits.astype(float) - right
-    return Answers(
-        name, how, float(right.mean()), bootstrap.of_share(right), float(lead.mean()), bootstrap.of_mean(lead)
-    )
+    reach = bootstrap.of_mean(lead) if bootstrap.num_groups >= LEAST_TOLD_APART else None
+    return Answers(name, how, float(right.mean()), bootstrap.of_share(right), float(lead.mean()), reach)
 
 
 def _note(evaluation: Evaluation, train: LabelledSet, num_compared: int, num_training: int | None) -> str:
