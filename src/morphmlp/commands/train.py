@@ -225,15 +225,6 @@ def _add_ways(parser: Parser) -> None:
         action="store_true",
         help="fit the head alone, to features of --init: a linear probe",
     )
-    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
-    parser.add_class_arguments(
-        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
-    )
-    parser.add_class_arguments(SplitConfig, "split")
-    for part, reading in readings().items():
-        parser.add_class_arguments(reading, part)
-    parser.show_first(*FIRST_SCREEN)
-    return parser
 
 
 def _refuse_beside_probe(parser: Parser, arguments: list[str]) -> None:
