@@ -165,11 +165,13 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], part: str, c
 def test_training_prints_the_result_and_where_the_checkpoint_is(data: Path, tmp_path: Path):
     process = tiny.run_process("train", data, "--out", tmp_path / "run", *tiny.OPTIONS)
     assert process.returncode == 0, process.stderr
-    result, checkpoint = process.stdout.splitlines()
+    result, selection, checkpoint, compared, *_ = process.stdout.splitlines()
     assert result.startswith("best top-1 0.")
     assert "on 10 validation videos, at epoch " in result
     assert result.endswith(" clips/s")
+    assert selection == "the epoch was chosen on these videos, so the figure is a little too good"
     assert checkpoint == f"checkpoint: {tmp_path / 'run' / 'best'}"
+    assert compared == "on the same 10 videos, with 95 % intervals:"
     assert "20 training and 10 validation videos of 10 classes; 2 epochs of 5 steps" in process.stderr
     assert "epoch 2/2  top-1 0." in process.stderr
 
@@ -694,7 +696,7 @@ def test_a_run_names_the_last_checkpoint_where_that_is_the_one_to_test(
     status, out, _ = run_main(capfd, "train", "--resume", "--out", run)  # finished: it only says the result again
     best = f"(best {max(scores):.3f}, at epoch {scores.index(max(scores)) + 1})"
     assert out.startswith(f"last top-1 {scores[-1]:.3f} on 10 validation videos, at epoch 2 {best}; ")
-    assert out.endswith(f"\ncheckpoint: {run / 'last'}\n")
+    assert out.endswith(f"\nthe epoch was not chosen: it is the last one\ncheckpoint: {run / 'last'}\n")
     assert run_main(capfd, "predict", run / "last", data / "val" / "moving_up", "--workers", "0")[0] == 0
 
 

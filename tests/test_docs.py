@@ -193,7 +193,7 @@ def test_every_extra_is_on_the_page_of_the_installation():
 def test_an_option_is_told_with_its_type_and_default():
     options = {name: option for _, group in options_of("train") for option in group for name in option.names}
     assert options["--epochs"].text == "passes over the training videos. (type: int, default: 30)"
-    assert options["--precision"].value == "{fp32,bf16,fp16}"
+    assert options["--precision"].value == "{fp32,bf16,fp16,auto}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

@@ -20,7 +20,7 @@ def predictor(checkpoint: Path) -> Predictor:
 
 @pytest.fixture(scope="module")
 def views(predictor: Predictor, data: Path) -> list[np.ndarray]:
-    videos = [Sample(path, label=-1) for path in sorted((data / "val").rglob("*.mp4"))[:5]]
+    videos = [Sample(path) for path in sorted((data / "val").rglob("*.mp4"))[:5]]
     clips = TestViews(videos, predictor.config.frames, predictor.input)
     return [clips[i].clips for i in range(5)]  # type: ignore[union-attr]
 

@@ -94,7 +94,7 @@ def test_the_views_are_those_that_the_predictor_reads(data: Path, checkpoint: Pa
     from morphmlp.data.sets.labelled import Sample
 
     predictor = Predictor(checkpoint, device="cpu")
-    clips = TestClips([Sample(video_of(data), label=-1)], predictor.config.frames, predictor.input)[0]
+    clips = TestClips([Sample(video_of(data))], predictor.config.frames, predictor.input)[0]
     decoded = read_file(video_of(data))
     assert isinstance(decoded, Decoded)
     np.testing.assert_array_equal(decoded.clips, clips.clips.numpy())  # type: ignore[union-attr]

@@ -117,6 +117,21 @@ def test_short_runs_are_not_changed_strongly():
     assert choose(BASKETBALL, MACHINE, {"epochs": 25}).values["augment"]["mixup"] == 0.2
 
 
+def test_a_probe_gets_clips_and_flips_and_nothing_that_is_of_steps():
+    choices = choose(replace(BASKETBALL, class_counts=(200, 26)), MACHINE, {"probe": True}, start="rendered")
+    assert choices.values == {
+        "arch": {"frames": 8},
+        "input": {"fit": "stretch", "crop": [48, 80], "antialias": True},
+        "augment": {"flip": 0.5},
+        "init": "rendered",
+        "model": "morphmlp_video_nano",
+        "report": "last",
+        "precision": "auto",
+        "workers": 1,
+    }
+    assert [line.split(":")[0] for line in choices.lines[1:-1]] == ["  clips", "  changes", "  weights"]
+
+
 def test_classes_of_unequal_size_are_drawn_equally_often():
     facts = SetFacts("video", 300, (250, 50), ("a", "bb"))
     assert choose(facts, MACHINE, {}).values["balanced"] is True
@@ -293,7 +308,7 @@ def test_a_run_says_what_was_chosen_keeps_it_and_does_not_choose_again(
     assert resumed.returncode == 0
     assert HEADER not in resumed.stderr
     assert RunFolder(tmp_path / "run").read_config() == config
-    assert "10 validation videos, which have chosen nothing" in resumed.stdout
+    assert "\nthe epoch was not chosen: it is the last one\n" in resumed.stdout
 
 
 def config_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> RunConfig:
@@ -378,8 +393,9 @@ def test_the_figure_at_the_end_is_of_samples_that_chose_nothing(data: Path, tmp_
     result = training.train(tiny.run_config(data, select_fraction=0.3), tmp_path / "run")
     evaluation = tiny.evaluate_checkpoint(result.best, data, workers=0)
     assert result.best_score == evaluation.accuracy() == result.evaluation.accuracy()
+    assert evaluation.note == ""
     assert {p.path for p in result.evaluation.predictions} == {p.path for p in evaluation.predictions}
-    assert result.selection == "which have chosen nothing: the epoch is the best on 10 others"
+    assert result.selection == "the epoch was chosen on 10 other videos"
     assert "evaluation" not in result.to_dict()
     summary = load_config(result.best)[1].training
     assert (summary["val_top1"], summary["val_videos"], summary["select_videos"]) == (result.best_score, 10, 10)
@@ -390,8 +406,12 @@ def test_the_figure_at_the_end_is_of_samples_that_chose_nothing(data: Path, tmp_
 def test_without_such_a_part_the_output_says_that_the_validation_part_chose(data: Path, tmp_path: Path):
     result = training.train(tiny.run_config(data), tmp_path / "run")
     assert (result.chosen_on, result.num_chosen_on) == ("val", 10)
-    assert result.selection == "which have chosen the epoch, so the figure is a little too good"
+    assert result.selection == "the epoch was chosen on these videos, so the figure is a little too good"
     assert result.evaluation.accuracy() == result.best_score
+    best, last = (tiny.evaluate_checkpoint(folder, data, workers=0) for folder in (result.best, result.last))
+    assert best.note == "the epoch of this checkpoint was chosen on these videos, so the figures are a little too good"
+    assert last.note == ""
+    assert tiny.evaluate_checkpoint(result.best, data, split="train", workers=0).note == ""
 
 
 def test_the_part_has_whole_groups_of_every_class(data: Path):

@@ -1,15 +1,13 @@
 """`morphmlp train`."""
 
-import argparse
-import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
+from morphmlp.commands.option_files import files_first, refuse_second_data, without_files
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
 from morphmlp.config import InputConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.errors import ConfigError
@@ -33,10 +31,10 @@ OF_STEPS = ("epochs", "lr", "layer_decay", "ema", "balanced", "class_weights", "
 def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     parser = _parser()
-    arguments = _files_first(parser, arguments)
+    arguments = files_first(parser, arguments)
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
-    _refuse_second_data(parser, arguments)
+    refuse_second_data(parser, arguments)
     if options.probe and not options.resume:
         _refuse_beside_probe(parser, arguments)
 
@@ -68,7 +66,7 @@ def run(arguments: list[str]) -> int:
 def _show(result: "TrainResult", options: Namespace) -> None:
     """A run that is finished is shown, whatever becomes of the comparison: Ctrl-C then only ends that."""
     from morphmlp.display.progress_bar import counting
-    from morphmlp.training.comparing import compare_finished
+    from morphmlp.training.ending import compare_finished
 
     if not options.json:
         print(encodable(_ending(result)), flush=True)
@@ -133,7 +131,7 @@ def _ending(result: "TrainResult") -> str:
         )
         checkpoint = result.last
     cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
-    return f"{figures}; {cost}\n{result.num_val} validation {result.unit}, {result.selection}\ncheckpoint: {checkpoint}"
+    return f"{figures}; {cost}\n{result.selection}\ncheckpoint: {checkpoint}"
 
 
 def _parser() -> Parser:
@@ -190,6 +188,20 @@ def _parser() -> Parser:
         "auto: twice the median stretch",
     )
     add_cache(parser)
+    _add_ways(parser)
+    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
+    parser.add_class_arguments(
+        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
+    )
+    parser.add_class_arguments(SplitConfig, "split")
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
+    parser.show_first(*FIRST_SCREEN)
+    return parser
+
+
+def _add_ways(parser: Parser) -> None:
+    """What to do instead of one training, or beside it."""
     parser.add_argument(
         "--baseline",
         type=bool | None,
@@ -213,91 +225,13 @@ def _parser() -> Parser:
         action="store_true",
         help="fit the head alone, to features of --init: a linear probe",
     )
-    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
-    parser.add_class_arguments(
-        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
-    )
-    parser.add_class_arguments(SplitConfig, "split")
-    for part, reading in readings().items():
-        parser.add_class_arguments(reading, part)
-    parser.show_first(*FIRST_SCREEN)
-    return parser
-
-
-def _files_first(parser: Parser, arguments: list[str]) -> list[str]:
-    """The recipe, as a configuration, before the configuration files, and these before all other options.
-
-    Each wins over those before it, field by field. Each file is first parsed alone, so that what is wrong is named
-    with it.
-    """
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    scan.add_argument("--recipe")
-    scan.add_argument("--config", action="append", default=[])
-    try:
-        found, others = scan.parse_known_args(arguments)
-    except argparse.ArgumentError:  # a value is missing: the parser says so
-        return arguments
-    if found.recipe is not None and "--resume" in arguments:  # which is refused, as one option
-        return arguments
-    configs = [_configuration(parser, config) for config in found.config]
-    if found.recipe is not None:
-        configs.insert(0, _recipe(parser, found.recipe))
-    return [part for config in configs for part in ("--config", config)] + others
-
-
-def _recipe(parser: Parser, recipe: str) -> str:
-    """The recipe as the text of a configuration."""
-    import yaml
-
-    from morphmlp.recipes import load_recipe
-
-    try:
-        text = yaml.safe_dump(load_recipe(recipe))
-    except RecursionError:
-        raise ConfigError(f"recipe {recipe} is nested too deeply; allowed: names with values") from None
-    _parse_alone(parser, text, source=f"recipe {recipe}")
-    return text
-
-
-def _configuration(parser: Parser, config: str) -> str:
-    """The configuration file as it was given."""
-    if os.path.isfile(config):  # for all else the parser has a message
-        from morphmlp.recipes import read_values
-
-        read_values(Path(config), what="configuration")
-        _parse_alone(parser, config, source=f"configuration {config}")
-    return config
-
-
-def _parse_alone(parser: Parser, config: str, *, source: str) -> None:
-    parser.source = source
-    parser.parse_args(["--config", config, "--out", ""])
-    parser.source = ""
-
-
-def _refuse_second_data(parser: Parser, arguments: list[str]) -> None:
-    """The folder and `--data` are one value, of which either would win in silence."""
-    found, others = _without_files(arguments)
-    if found.data is None:
-        return
-    folder = parser.parse_args(others, defaults=False).get("data")
-    if folder not in (None, found.data):
-        raise ConfigError(f"the data is {folder} and also --data {found.data}; give one of them")
 
 
 def _refuse_beside_probe(parser: Parser, arguments: list[str]) -> None:
     """What a recipe says of steps is left out; what was asked for in so many words is not, in silence."""
-    given = parser.parse_args(_without_files(arguments)[1], defaults=False)
+    given = parser.parse_args(without_files(arguments)[1], defaults=False)
     if idle := [f"--{name}" for name in OF_STEPS if given.get(name) is not None]:
         raise ConfigError(f"--probe fits the head without steps: leave out {', '.join(idle)}, or --probe")
-
-
-def _without_files(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """`--data`, and the arguments without it and the configurations."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scan.add_argument("--data")
-    scan.add_argument("--config", action="append")
-    return scan.parse_known_args(arguments)
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
@@ -352,8 +286,7 @@ def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> 
     if options.defaults == "fixed" or options.config:
         return {}, ()
     choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
-    lines = [line for line in choices.lines if not (options.probe and line.strip().startswith("steps:"))]
-    return choices.values, tuple(lines)
+    return choices.values, choices.lines
 
 
 def _recipe_of(plain: dict[str, Any], named: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def read_clips(files: Sequence[Source], model: ModelConfig, config: InputConfig)
     Raises:
         DataError: there is none.
     """
-    views = TestViews([Sample(file, label=-1) for file in files], model.frames, config)
+    views = TestViews([Sample(file) for file in files], model.frames, config)
     clips, broken = [], ""
     for index in _spread(len(views), MOST_CLIPS):
         sample = views[index]

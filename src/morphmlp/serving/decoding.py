@@ -156,7 +156,7 @@ def _or_refused(read: Callable[[HowToRead], Result]) -> Result | Refused:
 
 def _read(path: Path, how: HowToRead) -> Decoded:
     info = _require_taken(path, how)
-    views = TestViews([Sample(path, label=-1)], how.frames, how.input)[0]
+    views = TestViews([Sample(path)], how.frames, how.input)[0]
     if isinstance(views, BrokenSample):
         raise MediaError(path, views.reason)
     return Decoded(views.clips, info.duration_s, views.note)

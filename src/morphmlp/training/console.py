@@ -56,6 +56,9 @@ class TrainingDisplay:
         """Says what is trained on what."""
         size = " x ".join(map(str, config.input.crop))
         frames = f"{config.model.frames} frames at " if config.model.temporal else ""
+        length = "the head alone is fitted"
+        if self.epochs:
+            length = f"{self.epochs} epochs of {self.steps_per_epoch} steps"
         select = "" if task.chosen_on == "val" else f", {task.num_chosen_on} held out to choose the epoch by"
         processes = f" in {world_size()} processes" if world_size() > 1 else ""
         self.say(
@@ -64,7 +67,7 @@ class TrainingDisplay:
         )
         self.say(
             f"{len(task.train_paths)} training{select} and {task.num_val} validation {task.unit} of "
-            f"{config.model.num_classes} classes; {self.epochs} epochs of {self.steps_per_epoch} steps"
+            f"{config.model.num_classes} classes; {length}"
         )
         for note in [*notes, *task.notes]:
             self.say(note)
@@ -103,6 +106,9 @@ class TrainingDisplay:
         """Says how good the model is after an epoch, and how fast the training."""
         figures = "  ".join(f"{task.figures.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
         missing = f"  ({scores.evaluated} of {task.num_chosen_on} evaluated)" if scores.broken else ""
+        if not self.epochs:  # of a probe, which is evaluated once
+            self.say(f"{figures}{missing}")
+            return
         part = "" if task.chosen_on == "val" else " on the part to choose by"
         self.say(
             f"epoch {progress.step // self.steps_per_epoch}/{self.epochs}  {figures}  "

@@ -65,6 +65,11 @@ class Choices:
     reasons: dict[str, list[str]] = field(default_factory=dict)
 
     @property
+    def is_probe(self) -> bool:
+        """Whether only the head is fitted, without steps."""
+        return bool(self.given.get("probe"))
+
+    @property
     def starts_from_given(self) -> bool:
         """Whether the user gave weights to start from."""
         return self.given.get("init", FRESH) != FRESH
@@ -104,7 +109,8 @@ def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any], *, 
     choices = Choices(given)
     name = choices.get("model", None) or task_of_kind(facts.kind).default_models[facts.kind]
     model = model_config(name) if name in VARIANTS else None  # else `run_config` names what is wrong
-    _choose_steps(choices, facts, model)
+    if not choices.is_probe:
+        _choose_steps(choices, facts, model)
     if facts.kind != "mask" and model is not None and not choices.starts_from_given:
         _choose_clips(choices, facts, model)
     _choose_changes(choices, facts)
@@ -229,6 +235,8 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     choices.choose("changes", {"augment.flip": 0.0 if kept else 0.5}, reason)
     if facts.kind == "mask":  # its crops are scaled by 0.5 to 2, which is strong by itself
         choices.choose("changes", {"augment.color": 0.5})
+        return
+    if choices.is_probe:  # which has mirror images, and no other changes
         return
     passes = int(choices.get("epochs", LEAST_EPOCHS))
     least = next((least for least in STRENGTHS if passes >= least), None)

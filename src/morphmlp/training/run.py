@@ -65,10 +65,10 @@ class TrainResult:
     def selection(self) -> str:
         """How much the figure of the reported checkpoint can be trusted: whether its samples chose the epoch."""
         if self.report == "last":
-            return "which have chosen nothing"
+            return "the epoch was not chosen: it is the last one"
         if self.chosen_on == "val":
-            return "which have chosen the epoch, so the figure is a little too good"
-        return f"which have chosen nothing: the epoch is the best on {self.num_chosen_on} others"
+            return f"the epoch was chosen on these {self.unit}, so the figure is a little too good"
+        return f"the epoch was chosen on {self.num_chosen_on} other {self.unit}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; without the predictions of the evaluation."""

@@ -12,6 +12,7 @@ from morphmlp.data.media.sources import Source, num_bytes
 from morphmlp.data.media.video import probe
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import MOST_LOOKED_AT
+from morphmlp.data.sets.spaced import evenly_spaced
 from morphmlp.distributed import local_world_size
 from morphmlp.errors import MediaError
 from morphmlp.tasks.task import TrainingSet
@@ -95,16 +96,10 @@ def _class_facts(train: Any) -> dict[str, Any]:
 
 def _infos(samples: Sequence[Any]) -> list[VideoInfo]:
     """Of samples that are evenly spaced over all of them, fewer of large files; what cannot be read is left out."""
-    looked_at = [_source(sample) for sample in _spaced(samples, MOST_LOOKED_AT)]
+    looked_at = [_source(sample) for sample in evenly_spaced(samples, MOST_LOOKED_AT)]
     mean_bytes = sum(map(_num_bytes, looked_at)) / max(len(looked_at), 1)
     most = max(int(MOST_BYTES / max(mean_bytes, 1)), LEAST_LOOKED_AT)
-    return [info for source in _spaced(looked_at, most) if (info := _info(source)) is not None]
-
-
-def _spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """So many at most, evenly spaced: of 0 to 9, 4 are 0, 2, 5 and 7."""
-    step = max(len(items) / most, 1)
-    return [items[int(number * step)] for number in range(min(len(items), most))]
+    return [info for source in evenly_spaced(looked_at, most) if (info := _info(source)) is not None]
 
 
 def _num_bytes(source: Source) -> int:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from morphmlp.config import SplitConfig
 from morphmlp.data.sets.folds import fold_numbers, require_one_label
+from morphmlp.data.sets.labelled import NO_LABEL
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError, DataError
 
@@ -73,6 +74,6 @@ def test_a_fold_is_one_of_the_folds(values: dict[str, int]):
 
 
 def test_samples_of_several_labels_are_refused_in_one_line(data: Path):
-    samples = [replace(sample, label=-1) for sample in read_training_sets(data)[0].samples]
+    samples = [replace(sample, label=NO_LABEL) for sample in read_training_sets(data)[0].samples]
     with pytest.raises(DataError, match="--folds is for samples of one class each, and these have several labels"):
         require_one_label(samples, option="--folds")

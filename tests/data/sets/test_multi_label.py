@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphmlp.config import ListConfig, SplitConfig
-from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.labelled import NO_LABEL, LabelledSet, Sample
 from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
-from morphmlp.data.sets.splits import draw_stratified, split_set
+from morphmlp.data.sets.splits import hold_out, split_set
 from morphmlp.errors import DataError
 
 SEVERAL = ListConfig(multi_label=True)
@@ -26,7 +26,7 @@ def write(folder: Path, text: str, name: str = "list.csv", *, files: str = "abcd
 def shown(found: LabelledSet) -> dict[str, list[str]]:
     """The names of each sample's classes."""
     assert found.multi_label
-    assert all(sample.label == -1 for sample in found.samples)
+    assert all(sample.label == NO_LABEL for sample in found.samples)
     return {Path(sample.path).stem: [found.classes[label] for label in sample.classes] for sample in found.samples}
 
 
@@ -130,16 +130,20 @@ def test_class_folders_stay_single(tmp_path: Path):
 def test_a_name_with_a_typo_is_answered_with_the_near_one(tmp_path: Path):
     write(tmp_path, "a.mp4,running|jumping\nb.mp4,jumping\nc.mp4,\n", "train.csv")
     write(tmp_path, "d.mp4,runing\ne.mp4,jumping\n", "val.csv")
-    with pytest.raises(DataError, match=r"of .*/train: runing; did you mean 'running'\?; "):
+    with pytest.raises(
+        DataError, match=r"of .*/train: runing; .* has: jumping, running; did you mean 'running' for 'runing'\?$"
+    ):
         read_training_sets(tmp_path, lists=SEVERAL)
     (tmp_path / "classes.txt").write_text("running\njumping\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"row 1: class 'runing' is not among .*; did you mean 'running'\?"):
+    with pytest.raises(
+        DataError, match=r"row 1: class 'runing' is not among .*; did you mean 'running' for 'runing'\?$"
+    ):
         read_training_sets(tmp_path, lists=SEVERAL)
 
 
 def test_a_class_of_one_sample_is_answered_with_the_near_one():
     samples = [Sample(Path(f"{i}.mp4"), label) for i, label in enumerate([0, 0, 1, 2, 2])]
-    with pytest.raises(DataError, match=r"one video only in runing: .*; did you mean 'running'\?"):
+    with pytest.raises(DataError, match=r"one video only in runing: .*; did you mean 'running' for 'runing'\?$"):
         split_set(LabelledSet(samples, ["jumping", "runing", "running"]), SplitConfig(), source="set")
 
 
@@ -170,9 +174,14 @@ def test_labels_meet_the_classes_of_a_checkpoint_by_name(tmp_path: Path):
     assert [sample.classes for sample in again.samples] == [(1, 2), ()]
 
 
+def alone(classes: list[tuple[int, ...]]) -> list[str]:
+    """A group for each sample."""
+    return [str(number) for number in range(len(classes))]
+
+
 def test_a_drawn_split_holds_every_class_in_its_proportion():
     classes = [(0,)] * 10 + [(1,)] * 5 + [(0, 1)] * 5 + [()] * 5
-    drawn = [classes[i] for i in draw_stratified(classes, SplitConfig(val_fraction=0.2))]
+    drawn = [classes[i] for i in hold_out(classes, alone(classes), fraction=0.2, seed=0)]
     assert sum(0 in own for own in drawn) == 3  # of 15
     assert sum(1 in own for own in drawn) == 2  # of 10
     assert drawn.count(()) == 1  # of 5
@@ -180,9 +189,8 @@ def test_a_drawn_split_holds_every_class_in_its_proportion():
 
 @given(st.lists(st.sets(st.integers(0, 4), max_size=3).map(tuple), min_size=2, max_size=40), st.integers(0, 5))
 def test_every_class_stays_in_training(classes: list[tuple[int, ...]], seed: int):
-    config = SplitConfig(seed=seed)
-    held_out = draw_stratified(classes, config)
-    assert held_out == draw_stratified(classes, config)
+    held_out = hold_out(classes, alone(classes), fraction=0.2, seed=seed)
+    assert held_out == hold_out(classes, alone(classes), fraction=0.2, seed=seed)
     kept = [own for i, own in enumerate(classes) if i not in held_out]
     assert {label for own in kept for label in own} == {label for own in classes for label in own}
     assert not held_out or max(held_out) < len(classes)

@@ -132,6 +132,8 @@ def test_a_probe_is_a_run_whose_checkpoint_differs_from_the_start_in_its_head_al
     ended = tiny.run_command("train", data, "--init", checkpoint, "--probe", "--workers", "0", "--out", out)
     assert ended.returncode == 0, ended.stderr
     assert "linear probe: the head is fitted to the features of 20 training videos (40 views); l2 " in ended.stderr
+    assert "20 training and 10 validation videos of 10 classes; the head alone is fitted\n" in ended.stderr
+    assert all(word not in ended.stderr for word in ("epoch", "mixup", "clips/s", "steps"))  # which a probe has not
     before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, out / "best"))
     assert {name for name, value in before.items() if not torch.equal(value, after[name])} == {
         "head.weight",

@@ -91,7 +91,7 @@ def _read(
     """The files that the model's loader can read, and their clips."""
     from morphmlp.data.batches.loaders import TestClips, make_loader
 
-    dataset = TestClips([Sample(file.source, -1) for file in files], extractor.config.frames, extractor.input)
+    dataset = TestClips([Sample(file.source) for file in files], extractor.config.frames, extractor.input)
     batches = [list(batch) for batch in extractor.batches_of(len(files))]
     indices, frames, vectors = [], [], []
     for batch in make_loader(dataset, batches=batches, workers=min(workers, len(files))):

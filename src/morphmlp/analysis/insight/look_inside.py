@@ -153,7 +153,7 @@ def read_view(path: str | Path, model: MorphMLP, config: InputConfig) -> Tensor:
         found, wanted = ("an image", "videos") if is_image else ("no image by its name", "images")
         raise MediaError(path, f"is {found}, but {model.config.name} is a model of {wanted}")
     one_view = with_protocol(config, num_clips=1, num_crops=1)
-    view = TestClips([Sample(Path(path), label=-1)], model.config.frames, one_view)[0]
+    view = TestClips([Sample(Path(path))], model.config.frames, one_view)[0]
     if isinstance(view, BrokenSample):
         raise MediaError(view.path, view.reason)
     return view.clips

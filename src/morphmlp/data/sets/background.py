@@ -20,7 +20,7 @@ import numpy as np
 from morphmlp.data.media.remote import RemoteFile
 from morphmlp.data.media.stretches import Stretch, StretchUnit
 from morphmlp.data.media.tar_members import TarMember
-from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.labelled import NO_LABEL, LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.recordings import by_recording, end_of
 from morphmlp.errors import DataError, MediaError
 from morphmlp.output import tell
@@ -84,7 +84,7 @@ def with_background(
             "background to draw; leave out --background"
         )
     classes = [*part.classes, *([NOTHING] if NOTHING not in part.classes and not part.multi_label else [])]
-    label, labels = (-1, ()) if part.multi_label else (classes.index(NOTHING), None)
+    label, labels = (NO_LABEL, ()) if part.multi_label else (classes.index(NOTHING), None)
     samples = [*part.samples, *(Sample(clip, label, labels=labels) for clip in sorted(clips, key=_place))]
     note = f"{len(clips)} clips between the stretches are of {'no class' if part.multi_label else f'class {NOTHING}'}"
     note += f"; {wanted - len(clips)} more did not fit" if len(clips) < wanted else ""

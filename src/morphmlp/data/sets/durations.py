@@ -7,6 +7,7 @@ from morphmlp.data.media.counted import is_counted
 from morphmlp.data.media.sources import Source, file_of
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.media.video import probe
+from morphmlp.data.sets.spaced import evenly_spaced
 from morphmlp.errors import MediaError
 
 MOST_LOOKED_AT = 64
@@ -17,8 +18,7 @@ def median_duration_s(sources: Sequence[Source], *, most: int = MOST_LOOKED_AT) 
 
     What has no times, as folders of frames and images, and what cannot be read is left out; None where nothing is left.
     """
-    step = max(len(sources) / most, 1)
-    looked_at = [sources[int(number * step)] for number in range(min(len(sources), most))]
+    looked_at = evenly_spaced(sources, most)
     durations = [duration for source in looked_at if (duration := _duration_s(source)) is not None]
     return statistics.median(durations) if durations else None
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import sort_key
-from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.labelled import NO_LABEL, LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.splits import groups_of
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
@@ -80,7 +80,7 @@ def require_groups(groups: Sequence[str], num_folds: int, *, source: str, unit: 
 
 def require_one_label(samples: Sequence[Sample], *, option: str) -> None:
     """Raises DataError where samples have several labels, or none."""
-    if any(sample.label < 0 for sample in samples):
+    if any(sample.label == NO_LABEL for sample in samples):
         raise DataError(f"{option} is for samples of one class each, and these have several labels: leave it out")
 
 

@@ -13,19 +13,21 @@ from morphmlp.data.sets.matching import are_numbers, described, find, meant, pla
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
+NO_LABEL = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled video or image: `label` counts from 0 in the order of the set's classes.
 
     Attributes:
-        label: -1 where it is unknown, and in a multi-label set.
+        label: `NO_LABEL` where it is unknown, and in a multi-label set.
         labels: of a multi-label set, the classes that the sample shows, in order; () for none of them. Else None.
         window: of a stretch whose clips are windows around it; None where a clip is all of the source.
     """
 
     path: Source
-    label: int
+    label: int = NO_LABEL
     window: StretchWindow | None = None
     labels: tuple[int, ...] | None = None
 

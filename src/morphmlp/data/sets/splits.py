@@ -21,7 +21,7 @@ from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 SPLITS = ("train", "val", "test")
-_NO_CLASS = -1  # of the samples of a multi-label set that show none
+_NO_CLASS = -1  # of samples that show no class: as a class of its own, so that each part has some of them
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -123,7 +123,8 @@ def _split_multi_label(whole: LabelledSet, config: SplitConfig, *, source: str) 
     samples = sorted(whole.samples, key=lambda sample: sort_key(sample.path))
     if len(samples) < 2:
         raise DataError(f"{source}: it holds one {whole.kind}, which cannot be in both parts; add {whole.unit}")
-    drawn = draw_stratified([sample.classes for sample in samples], config)
+    alone = [str(number) for number in range(len(samples))]  # each is a group of its own
+    drawn = hold_out([s.classes for s in samples], alone, fraction=config.val_fraction, seed=config.seed)
     train, val = without_and_with(whole, {samples[i].path for i in drawn})
     if not val.samples:
         raise DataError(
@@ -134,42 +135,6 @@ def _split_multi_label(whole: LabelledSet, config: SplitConfig, *, source: str) 
         note = joined_notes(whole.note, f"the validation part has no {whole.kind} of {shortened(missing)}")
         return replace(train, note=note), replace(val, note=note)
     return train, val
-
-
-def draw_stratified(classes: Sequence[Sequence[int]], config: SplitConfig) -> set[int]:
-    """Which samples are held out, by the classes of each, so that each class is on both sides in the same proportion.
-
-    This is iterative stratification (Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011,
-    Algorithm 1) for two parts: of the classes that are left, the one with the fewest samples is dealt out first, each
-    sample to the part that wants it most. A class of two samples or more is wanted at least once on each side, and
-    every class stays in training. Samples without a class come last.
-
-    >>> sorted(draw_stratified([(0,), (0,), (0, 1), (1,), (), ()], SplitConfig(val_fraction=0.5)))
-    [2, 4]
-    """
-    order = np.random.default_rng(config.seed).permutation(len(classes)).tolist()
-    of = [tuple(own) or (_NO_CLASS,) for own in classes]
-    members = {label: [i for i in order if label in of[i]] for label in {label for own in of for label in own}}
-    kept, open_members = ({label: len(found) for label, found in members.items()} for _ in range(2))
-    val_wants = {label: max(config.val_fraction * n, 1.0 if n > 1 else 0.0) for label, n in kept.items()}
-    train_wants = {label: n - val_wants[label] for label, n in kept.items()}
-    held_out: set[int] = set()
-    dealt: set[int] = set()
-    while open_members:
-        rarest = min(open_members, key=lambda label: (label == _NO_CLASS, open_members[label], label))
-        for i in members[rarest]:
-            if i in dealt:
-                continue
-            is_held = val_wants[rarest] > train_wants[rarest] and all(kept[label] > 1 for label in of[i])
-            held_out |= {i} if is_held else set()
-            dealt.add(i)
-            for label in of[i]:
-                (val_wants if is_held else train_wants)[label] -= 1
-                kept[label] -= is_held
-                if label in open_members:
-                    open_members[label] -= 1
-        del open_members[rarest]
-    return held_out
 
 
 def _class_counts(samples: Iterable[Sample]) -> Counter[int]:
@@ -249,14 +214,14 @@ def hold_out(labels: Sequence[int | Sequence[int]], groups: Sequence[str], *, fr
     """Which samples are held out: whole groups, about the fraction of each class; every class stays in the rest.
 
     A class in one group only is never held out; of each other class, at least one group is, where that leaves every
-    class in the rest. Without groups it takes one pass, in a random order. A sample may have several labels.
+    class in the rest. Without groups it takes one pass, in a random order. A sample may have several labels, or none.
 
     >>> hold_out([0, 0, 1, 1, 0, 1], list("aabbcd"), fraction=0.3, seed=0)
     {4, 5}
     """
     members = _grouped(range(len(labels)), lambda i: groups[i])
     names = sorted(members)
-    of_sample = [[label] if isinstance(label, int) else label for label in labels]
+    of_sample = [[label] if isinstance(label, int) else list(label) or [_NO_CLASS] for label in labels]
     counts = {name: Counter(label for i in members[name] for label in of_sample[i]) for name in names}
     total, held = sum(counts.values(), Counter()), Counter()
 

@@ -117,7 +117,7 @@ def _multi_label_set(
     found: dict[Source, set[int]] = {entry.path: set() for entry in entries}
     for entry, label in zip(single, labels, strict=True):
         found[entry.path].add(label)
-    samples = [Sample(source, -1, labels=tuple(sorted(shown))) for source, shown in found.items()]
+    samples = [Sample(source, labels=tuple(sorted(shown))) for source, shown in found.items()]
     kind = only_kind(found, source=origin)
     return replace(classes_of, samples=samples, kind=kind or "video", multi_label=True)
 

@@ -19,7 +19,7 @@ from morphmlp.data.batches.views import ArrayBatches, BrokenSample
 from morphmlp.data.media.remote import place_of
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import StretchWindow
-from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.matching import are_numbers, described, find, positions
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.data.sets.splits import evaluated_part
@@ -278,7 +278,18 @@ def _read_part(
 
     of_fold = trained_on and (info.training.get("split") or {}).get("fold")  # the parts on the disk are others
     present = None if of_fold else evaluation_split(data, reading)
-    return evaluated_part(split, present=present, trained_on=trained_on, draw=draw, read=read)
+    part = evaluated_part(split, present=present, trained_on=trained_on, draw=draw, read=read)
+    is_val = split == "val" or (split is None and present != "test")
+    if trained_on and is_val and _is_chosen_on_val(info, part.unit):
+        note = f"the epoch of this checkpoint was chosen on these {part.unit}, so the figures are a little too good"
+        part = replace(part, note=joined_notes(part.note, note))
+    return part
+
+
+def _is_chosen_on_val(info: CheckpointInfo, unit: str) -> bool:
+    """Whether a checkpoint is the best epoch of a run by the validation part, as its figures in the summary say."""
+    training, settings = info.training, info.training.get("settings") or {}
+    return f"val_{unit}" in training and f"select_{unit}" not in training and not settings.get("probe")
 
 
 def labelled_samples(

@@ -1,4 +1,4 @@
-"""A linear classifier of vectors, fitted in seconds: of shrunk pixels a yardstick, of features a probe."""
+"""A linear classifier of vectors, fitted in seconds: the last layer of a linear probe."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,12 +29,6 @@ class LinearClassifier:
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Features `[N, D]` -> logits `[N, classes]`, float64."""
         return (features - self.mean) / self.scale @ self.weights + self.bias
-
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Features `[N, D]` -> probabilities `[N, classes]`, float64."""
-        logits = self.logits(features)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
 
 
 def fit_linear(features: np.ndarray, labels: np.ndarray, *, num_classes: int, l2: float = 1.0) -> LinearClassifier:

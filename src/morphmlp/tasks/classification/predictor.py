@@ -169,7 +169,7 @@ class Predictor:
             source = Path(path) if isinstance(path, str) else path
             refusal = why_not_taken(source, self.kind)
             if refusal is None:
-                samples.append(Sample(source, label=-1))
+                samples.append(Sample(source))
             else:
                 yield MediaError(source, refusal)
         if not samples:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -283,6 +284,7 @@ def test_a_segmenter_takes_no_weights_of_classes():
         SegmentationTask(config, (_Nothing(), _Nothing()))  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
 class _Nothing:
     samples: tuple[Sample, ...] = ()
     classes: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ from morphmlp.tasks.classification.review.comparisons import (
     as_values,
     compared,
     comparison_lines,
-    evenly,
     sample_groups,
     three_comparisons,
 )
@@ -33,11 +32,6 @@ def answers(samples: list[Sample], labels: list[str], *, right: int) -> Evaluati
 
 def named(*labels: int) -> list[Sample]:
     return [Sample(Path(f"{number}.mp4"), label) for number, label in enumerate(labels)]
-
-
-def test_at_most_so_many_are_taken_evenly():
-    assert evenly(range(10), 4) == [0, 2, 5, 7]
-    assert evenly(range(3), 4) == [0, 1, 2]
 
 
 def test_always_the_commonest_class_of_the_training_is_a_baseline():

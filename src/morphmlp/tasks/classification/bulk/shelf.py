@@ -40,7 +40,7 @@ class Shelf(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return Sample(remote_file(self.names[index]) or Path(self.names[index]), label=-1)
+        return Sample(remote_file(self.names[index]) or Path(self.names[index]))
 
 
 def kept_name(name: str) -> str:

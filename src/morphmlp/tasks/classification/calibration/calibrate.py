@@ -141,7 +141,7 @@ def calibrate_checkpoint(
     model, info = load_classifier(checkpoint)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     _refuse_trained(labelled, info, data)
-    others = [Sample(path, label=-1) for path in (expand_sources(list(unknown), model_kind(model)) if unknown else [])]
+    others = [Sample(path) for path in (expand_sources(list(unknown), model_kind(model)) if unknown else [])]
     fast, execution = for_inference(model, execution)
     config, frames = input_for_test(model, info), model.config.frames
     views = read_logits(fast, [*labelled.samples, *others], frames=frames, config=config, execution=execution)
@@ -206,7 +206,7 @@ def probe_logits(
     quiet = replace(execution, workers=0, progress=show_nothing)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_probes(Path(folder), short_side=config.resize, moving=moving)
-        samples = [Sample(path, label=-1) for path in paths.values()]
+        samples = [Sample(path) for path in paths.values()]
         views = read_logits(model, samples, frames=frames, config=config, execution=quiet)
     return {name: views.of(np.arange(len(views)) == i) for i, name in enumerate(paths)}
 

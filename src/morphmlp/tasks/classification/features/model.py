@@ -147,7 +147,7 @@ class FeatureExtractor:
 
     def many(self, sources: Sequence[Source], *, workers: int = 2) -> Iterator[np.ndarray | MediaError]:
         """The features of each source, or why it cannot be read, in their order."""
-        samples = [Sample(source, label=-1) for source in sources]
+        samples = [Sample(source) for source in sources]
         for found in self.batches(samples, self.batches_of(len(samples)), workers=workers):
             for result in sorted(found, key=lambda result: result.index):
                 yield MediaError(result.path, result.reason) if isinstance(result, BrokenSample) else result.vector

@@ -11,6 +11,7 @@ import numpy as np
 
 from morphmlp.config import SplitConfig
 from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.spaced import evenly_spaced
 from morphmlp.data.sets.splits import groups_of
 from morphmlp.errors import DataError
 from morphmlp.formatting import percent
@@ -120,8 +121,8 @@ def read_shrunk(
     evaluation: Evaluation, train: LabelledSet, *, workers: int, progress: Callable[[int, int], None] = show_nothing
 ) -> Shrunk:
     """The thumbnails of both parts, of no more samples than the limits allow."""
-    learned = evenly(train.samples, MOST_TRAINING)
-    asked = evenly(evaluation.predictions, MOST_COMPARED)
+    learned = evenly_spaced(train.samples, MOST_TRAINING)
+    asked = evenly_spaced(evaluation.predictions, MOST_COMPARED)
     samples = [*learned, *(prediction.sample for prediction in asked)]
     read = read_thumbnails(samples, train.kind, workers=workers, progress=progress)
     of_train = read.indices < len(learned)
@@ -132,13 +133,6 @@ def read_shrunk(
         [asked[i - len(learned)] for i in parts[1].indices],
         parts[1],
     )
-
-
-def evenly(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many of a list, evenly spaced: of 10 items, 4 are those at 0, 2, 5 and 7."""
-    if len(items) <= most:
-        return list(items)
-    return [items[i * len(items) // most] for i in range(most)]
 
 
 def compared(evaluation: Evaluation, train: LabelledSet, shrunk: Shrunk | None, *, split: SplitConfig) -> Comparisons:

@@ -196,7 +196,7 @@ def watch_labelled(
         DataError: not one recording can be read.
     """
     truths, broken = _truths(labelled)
-    windows = [Sample(window, -1) for truth in truths for window in truth.stretches(settings)]
+    windows = [Sample(window) for truth in truths for window in truth.stretches(settings)]
     clips = views_for(model)(windows, num_frames, config)
     loader = make_test_loader(clips, workers=execution.workers, rank=rank(), num_processes=world_size())
     share = partial(predict_samples, model, loader, precision=execution.precision, temperature=temperature)

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from morphmlp.tasks.classification.review import comparisons
-from morphmlp.training import comparing
+from morphmlp.training import ending
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_ctrl_c_ends_the_comparison_and_leaves_the_finished_run_shown(
     def interrupted(*arguments: object, **options: object):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparing, "_compare", interrupted)
+    monkeypatch.setattr(ending, "_compare", interrupted)
     process = train(set_of_four, tmp_path / "run", "--epochs", 1, *options)
     assert process.returncode == 130
     assert "best" in process.stdout or "checkpoint: " in process.stdout
