@@ -33,6 +33,15 @@ def test_a_run_ends_with_three_accuracies_and_keeps_them(set_of_four: Path, tmp_
     assert not (tmp_path / "run" / "comparisons.json").exists()
 
 
+def test_resuming_a_finished_run_keeps_its_comparisons(set_of_four: Path, tmp_path: Path):
+    train(set_of_four, tmp_path / "run", "--epochs", 1)
+    before = (tmp_path / "run" / "comparisons.json").read_bytes()
+    process = tiny.run_command("train", "--out", tmp_path / "run", "--resume", "--baseline", "true")
+    assert process.returncode == 0, process.stderr
+    assert "the run was over already; `morphmlp evaluate " in process.stderr
+    assert (tmp_path / "run" / "comparisons.json").read_bytes() == before
+
+
 def test_json_has_the_comparisons(set_of_four: Path, tmp_path: Path):
     process = train(set_of_four, tmp_path / "run", "--json", "--epochs", 1)
     found = json.loads(process.stdout)

@@ -32,8 +32,12 @@ def compare_finished(
         None where it was skipped, the task has nothing simple to be compared with, or it failed.
     """
     folder = RunFolder(result.best.parent)
+    if result.evaluation is None:  # the run was over already: what was found then is still right
+        if asked:
+            tell(f"the run was over already; `morphmlp evaluate {folder.path / result.report} DIR` compares it")
+        return None
     folder.comparisons.unlink(missing_ok=True)  # of an earlier end of the run
-    if asked is False or result.evaluation is None:
+    if asked is False:
         return None
     try:
         config = folder.read_config()
@@ -42,6 +46,8 @@ def compare_finished(
         found = _compare(config, result, progress)
         if found is not None:
             replace_json(folder.comparisons, found.values)
+        elif asked:
+            tell(f"there are no simple means to compare {config.model.task.replace('_', ' ')} with")
         return found
     except Exception as error:  # whatever it is, hours of training are not to end in a traceback
         tell(f"the run is complete, but was not compared with simple means: {type(error).__name__}: {one_line(error)}")
