@@ -71,7 +71,7 @@ def test_training_keeps_more_than_the_top_of_the_heap_that_prediction_keeps():
         code = code.replace("range(10)", "range(2)")
         process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         pages.append(int(process.stdout.split()[1]))
-    assert 2 * pages[1] < pages[0]
+    assert pages[1] + 5_000 < pages[0]  # 20 MB less are given back and taken again
 
 
 def test_optimizing_a_model_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch):

@@ -40,15 +40,12 @@ def average_precisions(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarr
     >>> average_precisions(np.array([[0.9], [0.8], [0.1]]), np.array([[1], [0], [1]])).round(4)
     array([0.8333])
     """
-    from torchmetrics.functional.classification import multilabel_average_precision
+    from torchmetrics.functional.classification import binary_average_precision
 
     found = np.full(truth.shape[1], np.nan)
-    shown = truth.any(axis=0)
-    if shown.any():
-        values = multilabel_average_precision(
-            *_tensors(probabilities[:, shown], truth[:, shown]), num_labels=int(shown.sum()), average=None
-        )
-        found[shown] = np.minimum(_array(values), 1.0)  # float32 sums may be a last digit above it
+    for label in np.flatnonzero(truth.any(axis=0)):
+        value = binary_average_precision(*_tensors(probabilities[:, label], truth[:, label]))
+        found[label] = min(float(value), 1.0)  # float32 sums may be a last digit above it
     return found
 
 
