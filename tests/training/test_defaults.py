@@ -80,17 +80,8 @@ def test_a_large_set_gets_30_epochs_mild_changes_and_a_part_to_choose_the_epoch_
     assert values["input"]["decode_size"] == 96  # 256 px are 5 times the 48 of the clip
 
 
-def test_the_packaged_start_is_for_few_videos_and_the_nano_model():
-    assert choose(BASKETBALL, MACHINE, {}, start="rendered").values["init"] == "rendered"
-    others: list[tuple[SetFacts, dict[str, Any]]] = [
-        (KINETICS, {}),
-        (BASKETBALL, {"model": "morphmlp_video_s"}),
-        (BASKETBALL, {"arch": {"depths": [1, 1, 1, 1]}}),
-        (BASKETBALL, {"init": "runs/mine/best"}),
-        (BASKETBALL, {"init": "none"}),
-        (SetFacts("image", 200, (100, 100), ("a", "bb"), True, (1, 1, 1), (64, 64)), {}),
-    ]
-    assert all("init" not in choose(facts, MACHINE, given, start="rendered").values for facts, given in others)
+def test_no_start_is_chosen_as_it_serves_some_sets_only():
+    assert all("init" not in choose(facts, MACHINE, {}).values for facts in (BASKETBALL, KINETICS))
 
 
 def test_the_package_has_a_start_of_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -118,18 +109,16 @@ def test_short_runs_are_not_changed_strongly():
 
 
 def test_a_probe_gets_clips_and_flips_and_nothing_that_is_of_steps():
-    choices = choose(replace(BASKETBALL, class_counts=(200, 26)), MACHINE, {"probe": True}, start="rendered")
+    choices = choose(replace(BASKETBALL, class_counts=(200, 26)), MACHINE, {"probe": True})
     assert choices.values == {
         "arch": {"frames": 8},
         "input": {"fit": "stretch", "crop": [48, 80], "antialias": True},
         "augment": {"flip": 0.5},
-        "init": "rendered",
-        "model": "morphmlp_video_nano",
         "report": "last",
         "precision": "auto",
         "workers": 1,
     }
-    assert [line.split(":")[0] for line in choices.lines[1:-1]] == ["  clips", "  changes", "  weights"]
+    assert [line.split(":")[0] for line in choices.lines[1:-1]] == ["  clips", "  changes"]
 
 
 def test_classes_of_unequal_size_are_drawn_equally_often():

@@ -280,12 +280,12 @@ def _start_training(options: Namespace, given: Namespace) -> Any:
 
 def _chosen(train: "TrainingSet", options: Namespace, named: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is chosen for this set where no recipe says it, as a recipe has it, and a line on each topic."""
-    from morphmlp.training.defaults import choose, packaged_start
+    from morphmlp.training.defaults import choose
     from morphmlp.training.set_facts import machine_facts, set_facts
 
     if options.defaults == "fixed" or options.config:
         return {}, ()
-    choices = choose(set_facts(train), machine_facts(), named, start=packaged_start())
+    choices = choose(set_facts(train), machine_facts(), named)
     return choices.values, choices.lines
 
 

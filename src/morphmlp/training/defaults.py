@@ -38,9 +38,8 @@ STRENGTHS: dict[int, tuple[str, dict[str, float]]] = {
 SHAPE = ("crop", "fit", "resize", "decode_size", "num_crops")  # fields of the input that are chosen together or not
 LOST_BY_SQUARE = 0.15  # share of a frame: from here on all of it is shown
 LARGE = 4  # times the clip's shorter side: from here on frames are scaled while they are decoded
-RENDERED_START_UP_TO = 2_000  # videos; 0 never starts from the rendered ones
 NANO = "morphmlp_video_nano"
-FRESH = "none"  # of `init`: no start, where one would be chosen
+FRESH = "none"  # of `init`: no start, also where a recipe or `--tune` names one
 UNEQUAL = 5.0  # the largest class over the smallest: from here on classes are drawn equally often
 # The epoch is chosen on a part held out of the training set where that part tells epochs apart (200 clips: a standard
 # error of 0.035 at most), and where the rest is enough to learn from.
@@ -99,12 +98,11 @@ class Choices:
         return (HEADER, *lines) if lines else ()
 
 
-def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any], *, start: str | None = None) -> Choices:
+def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any]) -> Choices:
     """What serves a set best, for all that is not given.
 
     Args:
         given: values as a recipe has them.
-        start: the packaged weights of nano that a training may start from; None where there are none.
     """
     choices = Choices(given)
     name = choices.get("model", None) or task_of_kind(facts.kind).default_models[facts.kind]
@@ -114,7 +112,6 @@ def choose(facts: SetFacts, machine: MachineFacts, given: Mapping[str, Any], *, 
     if facts.kind != "mask" and model is not None and not choices.starts_from_given:
         _choose_clips(choices, facts, model)
     _choose_changes(choices, facts)
-    _choose_weights(choices, facts, start)
     _choose_selection(choices, facts)
     _choose_execution(choices, machine)
     return choices
@@ -255,16 +252,6 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
 def why_not_to_flip(facts: SetFacts) -> str | None:
     """Why clips are not flipped; None where they are."""
     return why_not_mirrored(facts.classes) if facts.named else "classes that are numbers do not tell what they are"
-
-
-def _choose_weights(choices: Choices, facts: SetFacts, start: str | None) -> None:
-    """The packaged start, for few videos and the model that it is of."""
-    if start is None or facts.kind != "video" or facts.num_samples > RENDERED_START_UP_TO or choices.has("init"):
-        return
-    other_shape = set(choices.given.get("arch") or {}) - {"frames", "drop_path", "gradient_checkpointing"}
-    if choices.get("model", NANO) == NANO and not other_shape:
-        reason = f"start from rendered videos, as {facts.num_samples:,} are few (--init {FRESH} starts afresh)"
-        choices.choose("weights", {"init": start, "model": NANO}, reason)
 
 
 def num_selected(facts: SetFacts, choices: Choices) -> int:
