@@ -303,7 +303,7 @@ def test_verb_writes_what_it_prints(tmp_path: Path):
     assert list(values) == ["machine", "input", "training", "turns", "rows"]
     assert values["input"] == {"batch": 1, "frames": 16, "size": 32}
     assert set(values["machine"]["peak_gflops"]) == {"fp32", "bf16"}
-    assert len(values["rows"]) == 4
+    assert len(values["rows"]) == 6  # fp32 and bf16, each plain and with two ways of recomputing
     row = values["rows"][0]
     assert {"model", "setting", "median_s", "clips_per_s", "ratio", "share_of_peak", "published"} < row.keys()
     assert process.stdout.startswith(values["machine"]["processor"])
@@ -390,4 +390,4 @@ def test_script_explains_itself_and_refuses_what_does_not_go_together():
         [*script, "--growth", "--training"], capture_output=True, text=True, env=tiny.environment()
     )
     assert process.returncode == 2
-    assert "--growth and --apart measure predictions only" in process.stderr
+    assert "--growth measures predictions only; leave --training out" in process.stderr
