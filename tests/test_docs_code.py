@@ -103,3 +103,18 @@ def test_targets_of_make_are_there():
     named = {word for path, words in shown("make") if path.name in ("README.md", "CONTRIBUTING.md") for word in words}
     assert len(named) > 5
     assert sorted(named - targets) == []
+
+
+def test_source_that_a_page_includes_is_there():
+    pattern = r"^```\{literalinclude\} (\S+)\n(?::.*\n)*?:pyobject: (\S+)$"
+    found = [(path, *part) for path in PAGES for part in re.findall(pattern, text_of(path), flags=re.MULTILINE)]
+    assert len(found) > 5
+    assert [name for path, file, name in found if name not in objects_of(path.parent / file)] == []
+
+
+def objects_of(file: Path) -> set[str]:
+    """The functions and classes of a module, and the methods as `Class.method`."""
+    tree = ast.parse(text_of(file))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    methods = {f"{one.name}.{node.name}" for one in classes for node in one.body if isinstance(node, ast.FunctionDef)}
+    return methods | {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}

@@ -52,7 +52,7 @@ class Prediction:
 
     @property
     def answers(self) -> list[str]:
-        """The classes that are the answer, most probable first: one at most, or any number if it is multi-label."""
+        """The classes that are the answer, most probable first; one at most, or any number if it is multi-label."""
         if self.thresholds is None:
             ((label, probability),) = self.top(1)
             return [label] if is_answered(probability, self.threshold) else []
