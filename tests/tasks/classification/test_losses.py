@@ -62,7 +62,7 @@ def test_weights_and_focal_term_of_several_classes_are_those_of_the_formula(foca
             present = weight * target * (1 - p) ** focal * math.log(p)
             expected -= (present + (1 - target) * p**focal * math.log(1 - p)) / soft.numel()
     loss = binary_cross_entropy(
-        logits, soft, label_smoothing=smoothing, positive_weights=torch.tensor(weights), focal=focal
+        logits, soft, label_smoothing=smoothing, class_weights=torch.tensor(weights), focal=focal
     )
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 

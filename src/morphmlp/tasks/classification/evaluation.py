@@ -9,7 +9,7 @@ single process, so the result is the same to the last bit on the same kind of de
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from morphmlp.tasks.classification.prediction import (
     ready_classifier,
     views_for,
 )
+from morphmlp.tasks.ready import Ready
 
 if TYPE_CHECKING:
     from torch import nn
@@ -196,15 +197,51 @@ def evaluate_checkpoint(
         CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
     """
     ready = ready_classifier(checkpoint, execution)
+    prepared = to_evaluate(
+        ready,
+        checkpoint,
+        data,
+        split=split,
+        num_clips=num_clips,
+        num_crops=num_crops,
+        aggregation=aggregation,
+        shuffle_frames=shuffle_frames,
+        lists=lists,
+    )
+    with process_group():
+        evaluation = evaluate(*prepared, temperature=ready.info.temperature)
+    return replace(evaluation, threshold=ready.info.threshold)
+
+
+class ToEvaluate(NamedTuple):
+    """What is evaluated on which samples; the loader holds the share of this process."""
+
+    model: "nn.Module | Runtime"
+    loader: "DataLoader | ArrayBatches"
+    labelled: LabelledSet
+    execution: Execution
+
+
+def to_evaluate(
+    ready: Ready,
+    checkpoint: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    num_clips: int | None = None,
+    num_crops: int | None = None,
+    aggregation: str | None = None,
+    shuffle_frames: bool = False,
+    lists: dict[str, Any] | None = None,
+) -> ToEvaluate:
+    """A classifier of either sort and the views of the samples; the arguments are those of `evaluate_checkpoint`."""
     model, info = ready.model, ready.info
     config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
     labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
     model, execution = ready.for_clips(len(labelled.samples) * config.num_clips * config.num_crops)
     dataset = views_for(model)(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
     loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
-    with process_group():
-        evaluation = evaluate(model, loader, labelled, execution, temperature=info.temperature)
-    return replace(evaluation, threshold=info.threshold)
+    return ToEvaluate(model, loader, labelled, execution)
 
 
 def evaluate(

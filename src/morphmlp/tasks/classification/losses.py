@@ -44,7 +44,7 @@ def binary_cross_entropy(
     targets: Tensor,
     *,
     label_smoothing: float,
-    positive_weights: Tensor | None = None,
+    class_weights: Tensor | None = None,
     focal: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of each class against its absence, targets `[B, classes]` from 0 to 1; the mean over all of them.
@@ -53,16 +53,16 @@ def binary_cross_entropy(
     spreads its share over the two answers of a class, so that a target of 0 is half of it: 0.05 for a smoothing of 0.1.
 
     Args:
-        positive_weights: `[classes]`, see `positive_weights`.
+        class_weights: `[classes]`, of the presence of each, see `positive_weights`.
         focal: gamma; 0 is the plain cross-entropy.
     """
     logits, targets = logits.float(), targets.float() * (1 - label_smoothing) + label_smoothing / 2
     if focal == 0:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive_weights)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=class_weights)
     p = torch.sigmoid(logits)
     present = targets * (1 - p) ** focal * F.logsigmoid(logits)
     absent = (1 - targets) * p**focal * F.logsigmoid(-logits)
-    return -(absent + (present if positive_weights is None else present * positive_weights)).mean()
+    return -(absent + (present if class_weights is None else present * class_weights)).mean()
 
 
 def class_weights(kind: str, labels: Sequence[int], num_classes: int) -> Tensor | None:

@@ -100,14 +100,7 @@ class Classification(Task):
         options: Mapping[str, Any],
         execution: "Execution",
     ) -> "Evaluation | TimelineEvaluation":
-        protocol = {
-            "split": split,
-            "num_clips": options.get("clips"),
-            "num_crops": options.get("crops"),
-            "aggregation": options.get("aggregation"),
-            "lists": options.get("lists"),
-            "execution": execution,
-        }
+        protocol = protocol_of(options) | {"split": split, "execution": execution}
         if options.get("timeline"):
             from morphmlp.tasks.classification.timeline.evaluation import evaluate_timelines
 
@@ -163,6 +156,12 @@ class Classification(Task):
         from morphmlp.tasks.classification import report
 
         return report
+
+
+def protocol_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options of `evaluate` those of the protocol, by the names that `evaluate_checkpoint` has for them."""
+    names = {"num_clips": "clips", "num_crops": "crops", "aggregation": "aggregation", "lists": "lists"}
+    return {name: options.get(option) for name, option in names.items()}
 
 
 def timeline_report() -> Report:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,7 @@ class ClassificationTask:
     """Soft cross-entropy on mixed clips; evaluated with one view of each sample. See `TrainingTask`."""
 
     metric, figures = Classification.metric, Classification.figures
+    criterion: ClassVar[Callable[..., Tensor]] = staticmethod(soft_cross_entropy)
 
     def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
         self.config = config
@@ -105,21 +106,18 @@ class ClassificationTask:
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         clips, soft_labels = self.mixer(batch.clips.to(device), batch.labels.to(device))
-        return self._loss(model(clips), soft_labels)
+        settings = self.config.train
+        return self.criterion(
+            model(clips),
+            soft_labels,
+            label_smoothing=settings.augment.label_smoothing,
+            class_weights=None if self.class_weights is None else self.class_weights.to(device),
+            focal=settings.focal,
+        )
 
     def _class_weights(self) -> Tensor | None:
         """What the classes count in the loss."""
         return class_weights(self.config.train.class_weights, self.train_labels, len(self.classes))
-
-    def _loss(self, logits: Tensor, soft_labels: Tensor) -> Tensor:
-        settings = self.config.train
-        return soft_cross_entropy(
-            logits,
-            soft_labels,
-            label_smoothing=settings.augment.label_smoothing,
-            class_weights=None if self.class_weights is None else self.class_weights.to(logits.device),
-            focal=settings.focal,
-        )
 
     def evaluate(
         self, model: nn.Module, progress: Callable[[int, int], None], *, part: EvaluatedPart = "val"

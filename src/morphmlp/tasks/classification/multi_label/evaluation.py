@@ -11,11 +11,11 @@ import numpy as np
 from morphmlp.data.batches.views import ArrayBatches, BrokenSample
 from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.distributed import process_group, rank, world_size
+from morphmlp.distributed import process_group
 from morphmlp.errors import DataError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.runtimes import Runtime
-from morphmlp.tasks.classification.evaluation import labelled_samples
+from morphmlp.tasks.classification.evaluation import to_evaluate
 from morphmlp.tasks.classification.multi_label.metrics import (
     ClassFigures,
     average_precisions,
@@ -28,10 +28,7 @@ from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     class_thresholds,
     in_order,
-    input_for_test,
-    make_test_loader,
     predict_samples,
-    views_for,
 )
 from morphmlp.tasks.ready import Ready
 
@@ -121,16 +118,7 @@ class MultiLabelEvaluation:
 
 
 def evaluate_checkpoint(
-    checkpoint: str | Path,
-    data: str | Path,
-    *,
-    split: str | None = None,
-    num_clips: int | None = None,
-    num_crops: int | None = None,
-    aggregation: str | None = None,
-    shuffle_frames: bool = False,
-    lists: dict[str, Any] | None = None,
-    execution: Execution = AS_USUAL,
+    checkpoint: str | Path, data: str | Path, *, execution: Execution = AS_USUAL, **protocol: Any
 ) -> MultiLabelEvaluation:
     """Evaluates a multi-label checkpoint or an exported folder; the arguments are those of classification's.
 
@@ -140,15 +128,10 @@ def evaluate_checkpoint(
     """
     require_torchmetrics()
     ready = Ready(checkpoint, "multi_label", execution)
-    model, info = ready.model, ready.info
-    config = input_for_test(model, info, num_clips=num_clips, num_crops=num_crops, aggregation=aggregation)
-    labelled = labelled_samples(data, split, lists or {}, model, info, checkpoint)
-    thresholds = class_thresholds(info, model.config.num_classes)
-    model, execution = ready.for_clips(len(labelled.samples) * config.num_clips * config.num_crops)
-    dataset = views_for(model)(labelled.samples, model.config.frames, config, shuffle_frames=shuffle_frames)
-    loader = make_test_loader(dataset, workers=execution.workers, rank=rank(), num_processes=world_size())
+    prepared = to_evaluate(ready, checkpoint, data, **protocol)
+    thresholds = class_thresholds(ready.info, len(prepared.labelled.classes))
     with process_group():
-        return evaluate(model, loader, labelled, execution, thresholds=thresholds, thresholds_from=info.thresholds_from)
+        return evaluate(*prepared, thresholds=thresholds, thresholds_from=ready.info.thresholds_from)
 
 
 def evaluate(

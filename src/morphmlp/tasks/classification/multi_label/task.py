@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from morphmlp.config import RunConfig
-from morphmlp.tasks.classification.task import Classification
+from morphmlp.tasks.classification.task import Classification, protocol_of
 from morphmlp.tasks.task import Report, TrainingTask
 
 if TYPE_CHECKING:
@@ -47,17 +47,9 @@ class MultiLabel(Classification):
     ) -> Any:  # a MultiLabelEvaluation, which is no Evaluation
         from morphmlp.tasks.classification.multi_label.evaluation import evaluate_checkpoint
 
-        return evaluate_checkpoint(
-            checkpoint,
-            data,
-            split=split,
-            num_clips=options.get("clips"),
-            num_crops=options.get("crops"),
-            aggregation=options.get("aggregation"),
-            shuffle_frames=options.get("shuffle_frames", False),
-            lists=options.get("lists"),
-            execution=execution,
-        )
+        protocol = protocol_of(options) | {"split": split, "execution": execution}
+        shuffle_frames = options.get("shuffle_frames", False)
+        return evaluate_checkpoint(checkpoint, data, shuffle_frames=shuffle_frames, **protocol)
 
     def report(self) -> Report:
         from morphmlp.tasks.classification.multi_label import report

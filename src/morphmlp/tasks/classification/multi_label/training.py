@@ -1,7 +1,7 @@
 """Training a multi-label classifier: the task that `training/run.py` runs on lists of several labels."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ class MultiLabelTask(ClassificationTask):
     """Binary cross-entropy of every class on mixed clips; the thresholds are fitted at each evaluation."""
 
     metric, figures = MultiLabel.metric, MultiLabel.figures
+    criterion: ClassVar[Callable[..., Tensor]] = staticmethod(binary_cross_entropy)
 
     def __init__(self, config: RunConfig, sets: tuple[LabelledSet, LabelledSet]):
         require_torchmetrics()
@@ -55,16 +56,6 @@ class MultiLabelTask(ClassificationTask):
     def _class_weights(self) -> Tensor | None:
         truth = truth_of(self.train_set.samples, len(self.classes))
         return positive_weights(self.config.train.class_weights, truth.sum(axis=0).tolist(), len(truth))
-
-    def _loss(self, logits: Tensor, soft_labels: Tensor) -> Tensor:
-        settings = self.config.train
-        return binary_cross_entropy(
-            logits,
-            soft_labels,
-            label_smoothing=settings.augment.label_smoothing,
-            positive_weights=None if self.class_weights is None else self.class_weights.to(logits.device),
-            focal=settings.focal,
-        )
 
 
 def _described(train_set: LabelledSet) -> str:
