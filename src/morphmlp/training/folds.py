@@ -6,8 +6,6 @@ other: it can be resumed and evaluated by itself, and trained on another machine
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 from morphmlp.config import RunConfig
 from morphmlp.distributed import world_size
 from morphmlp.errors import CheckpointError, ConfigError, UserError
-from morphmlp.files import held, read_text, replace_json
+from morphmlp.files import read_text, replace_json
 from morphmlp.inference.device import Execution
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS
@@ -54,7 +52,7 @@ def train_folds(config: RunConfig, out: str | Path, *, overwrite: bool = False) 
     out = Path(out)
     _require_task(config)
     refuse_inside(config.data, out)
-    with _taken(out):
+    with RunFolder(out).locked():
         _clear(out, overwrite=overwrite)
         replace_json(out / FOLDS_FILE, {"config": config.to_dict()})
         try:
@@ -82,7 +80,7 @@ def resume_folds(out: str | Path) -> FoldsResult:
     except (ValueError, KeyError, TypeError) as error:  # ConfigError is a ValueError
         raise CheckpointError(f"{path} is damaged ({error}); start anew with --overwrite") from None
     _require_task(config)
-    with _taken(Path(out)):
+    with RunFolder(out).locked():
         return _run_all(config, Path(out))
 
 
@@ -94,24 +92,6 @@ def _require_task(config: RunConfig) -> None:
             "--folds runs in one process; under torchrun train each fold by itself, with --split.folds K "
             "--split.fold I --out OUT_I"
         )
-
-
-@contextmanager
-def _taken(out: Path) -> Iterator[None]:
-    """The folder is this process's alone."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; choose another --out")
-    was_there = out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with held(out / ".lock") as free:
-            if not free:
-                raise ConfigError(f"another training is running in {out}; choose another --out")
-            yield
-    finally:
-        if not was_there:
-            with suppress(OSError):  # it is not empty
-                out.rmdir()
 
 
 def _clear(out: Path, *, overwrite: bool) -> None:

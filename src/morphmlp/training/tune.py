@@ -20,7 +20,7 @@ from typing import Any
 from morphmlp.config import RunConfig
 from morphmlp.data.sets.folds import require_one_label
 from morphmlp.data.sets.labelled import LabelledSet
-from morphmlp.data.sets.splits import groups_of, hold_out
+from morphmlp.data.sets.splits import groups_of, hold_out, without_and_with
 from morphmlp.display.curves import read_log
 from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.distributed import world_size
@@ -222,11 +222,11 @@ def _divided(config: RunConfig, sets: TrainingSets) -> tuple[LabelledSet, Labell
             f"--tune holds out a part of the training {whole.unit}, but each of their groups has a class that no other "
             "group has; add recordings, or leave --tune out"
         )
-    parts = [[s for i, s in enumerate(whole.samples) if (i in held_out) == held] for held in (False, True)]
-    if len(parts[0]) > MOST_SAMPLES:
-        few = drawn(parts[0], MOST_SAMPLES / len(parts[0]))
-        parts[0] = [sample for i, sample in enumerate(parts[0]) if i in few] or parts[0]
-    return replace(whole, samples=parts[0], note=""), replace(whole, samples=parts[1], note="")
+    rest, held = without_and_with(whole, {whole.samples[i].path for i in held_out})
+    if len(rest.samples) > MOST_SAMPLES:
+        few = drawn(rest.samples, MOST_SAMPLES / len(rest.samples))
+        rest = without_and_with(rest, {rest.samples[i].path for i in few})[1] if few else rest
+    return replace(rest, note=""), replace(held, note="")
 
 
 def _search(sweep: Sweep, trials: "_Trials") -> None:

@@ -14,14 +14,13 @@ import numpy as np
 from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source, sort_key
 from morphmlp.data.media.stretches import Stretch
-from morphmlp.data.sets.labelled import LabelledSet, Sample, joined_notes
+from morphmlp.data.sets.labelled import NO_LABEL, LabelledSet, Sample, joined_notes
 from morphmlp.data.sets.matching import meant
 from morphmlp.data.sets.recordings import RealPaths, by_recording
 from morphmlp.errors import DataError
 from morphmlp.formatting import shortened
 
 SPLITS = ("train", "val", "test")
-_NO_CLASS = -1  # of samples that show no class: as a class of its own, so that each part has some of them
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -221,7 +220,8 @@ def hold_out(labels: Sequence[int | Sequence[int]], groups: Sequence[str], *, fr
     """
     members = _grouped(range(len(labels)), lambda i: groups[i])
     names = sorted(members)
-    of_sample = [[label] if isinstance(label, int) else list(label) or [_NO_CLASS] for label in labels]
+    # No label counts as a class of its own, so that each part has some of such samples.
+    of_sample = [[label] if isinstance(label, int) else list(label) or [NO_LABEL] for label in labels]
     counts = {name: Counter(label for i in members[name] for label in of_sample[i]) for name in names}
     total, held = sum(counts.values(), Counter()), Counter()
 
