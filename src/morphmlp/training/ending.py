@@ -10,7 +10,7 @@ from morphmlp.inference.device import show_nothing
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import Compared
-from morphmlp.training.run import TrainResult, read_sets
+from morphmlp.training.run import TrainResult
 from morphmlp.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ def compare_finished(
 
 
 def _compare(config: "RunConfig", result: TrainResult, progress: Callable[[int, int], None]) -> Compared | None:
-    train_set, _ = read_sets(config)
     return TASKS[config.model.task].compare(
-        result.evaluation, train_set, split=config.split, workers=config.train.workers, progress=progress
+        result.evaluation, result.train_set, split=config.split, workers=config.train.workers, progress=progress
     )

@@ -39,7 +39,7 @@ class TrainResult:
     read `num_val` leaves out. `chosen_on` is the part that the best epoch was chosen on: "select", of `num_chosen_on`
     samples that were held out of the training, or "val" itself, on which its score is then a little too good.
     `evaluation` is that of the reported checkpoint on the validation part, as the task has it, such as an `Evaluation`;
-    None where a run was resumed after it.
+    None where a run was resumed after it. `train_set` is the training part, with what was held out of it to select on.
     `device_hours` is the time of the training steps, evaluations left out, times the processes: GPU hours where each
     has a GPU.
     """
@@ -60,6 +60,7 @@ class TrainResult:
     clips_per_s: float
     device_hours: float
     evaluation: Any = field(default=None, repr=False, compare=False)
+    train_set: TrainingSet | None = field(default=None, repr=False, compare=False)
 
     @property
     def selection(self) -> str:
@@ -72,7 +73,9 @@ class TrainResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; without the predictions of the evaluation."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "evaluation"}
+        values = {
+            item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("evaluation", "train_set")
+        }
         return values | {"best": str(self.best), "last": str(self.last)}
 
 
@@ -133,7 +136,7 @@ def resume(out: str | Path) -> TrainResult:
         notes = trainer.load_state()
         if is_main() and not trainer.is_over:
             folder.note_start(describe_environment(num_processes=world_size()))
-        return _finished(trainer, notes)
+        return _finished(trainer, notes, sets[0])
 
 
 def read_sets(config: RunConfig) -> TrainingSets:
@@ -161,7 +164,7 @@ def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrit
         folder.create(config, overwrite=overwrite)
         folder.note_start(describe_environment(num_processes=world_size()))
     try:
-        return _finished(trainer, notes)
+        return _finished(trainer, notes, sets[0])
     except LostProcessError:
         raise  # nothing is wrong with the run: it can be started again as it is
     except (UserError, OSError):
@@ -170,7 +173,7 @@ def _start(config: RunConfig, folder: RunFolder, sets: TrainingSets, *, overwrit
         raise
 
 
-def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
+def _finished(trainer: Trainer, notes: list[str], train_set: TrainingSet) -> TrainResult:
     """Trains to the end."""
     trainer.fit(notes)
     task, progress = trainer.task, trainer.progress
@@ -198,6 +201,7 @@ def _finished(trainer: Trainer, notes: list[str]) -> TrainResult:
         clips_per_s=progress.clips / max(progress.training_s, 1e-9),
         device_hours=progress.training_s * world_size() / 3600,
         evaluation=None if reported is None else reported.evaluation,
+        train_set=train_set,
     )
 
 
