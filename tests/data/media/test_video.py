@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from morphmlp.data.media.open_video import opened
 from morphmlp.data.media.sources import TarMember
 from morphmlp.data.media.video import VideoInfo, probe, read_clip, read_frames
 from morphmlp.errors import MediaError
@@ -69,6 +70,17 @@ def patch(path, marker, offset, data):
 def grey_video(tmp_path_factory):
     """30 frames at 25 a second, with frames coded out of order."""
     return encode(tmp_path_factory.mktemp("video") / "grey.mp4", grey_frames(30), options={"bf": "2", "crf": "10"})
+
+
+def test_the_rate_of_frames_is_known_after_their_file_is_closed(tmp_path):
+    # Frames are read ahead: the last ones of a file are counted when it is closed, and its stream says nothing then.
+    path = encode(tmp_path / "uneven.mp4", grey_frames(6), timestamps=[0, 40, 80, 500, 540, 580])
+    with opened(path) as video:
+        packets = video.count()
+        rate = video.average_fps(packets)
+    del video.stream
+    assert video.average_fps(packets) == rate
+    assert 8 < rate < 12
 
 
 def test_probe_describes_the_video(grey_video):

@@ -56,6 +56,8 @@ class OpenVideo:
         self.num_decoded = self.num_lost = 0
         self.packets = Packets()
         self.clock = Clock.of(container, stream)
+        # A stream forgets these when its file is closed, and frames that were read ahead are counted after that.
+        self._header_fps, self._time_base = float(stream.average_rate or 0), stream.time_base
         self._reformatter = VideoReformatter()  # setting one up costs more than converting a small frame
 
     def scan(self) -> tuple[av.VideoFrame, Packets]:
@@ -78,11 +80,11 @@ class OpenVideo:
 
         310 packets over 10.333 s, rounded to milliseconds by the container, are 30.001 a second: the header's 30 holds.
         """
-        header = float(self.stream.average_rate or 0)
+        header, time_base = self._header_fps, self._time_base
         ticks = packets.end - min(packets.times) if packets.end is not None else 0
-        if ticks == 0 or self.stream.time_base is None:
+        if ticks == 0 or time_base is None:
             return header or UNKNOWN_FPS
-        measured = packets.num_shown / float(ticks * self.stream.time_base)
+        measured = packets.num_shown / float(ticks * time_base)
         return header if abs(header - measured) < 0.02 * measured else measured
 
     def end_s(self, packets: Packets, fps: float) -> float:
