@@ -151,3 +151,11 @@ def state_of(source: Source) -> tuple[int, int]:
         )
     digest = hashlib.blake2b(repr(states).encode(), digest_size=8).digest()
     return sum(size for _, size, _ in states), int.from_bytes(digest)
+
+
+def state_if_there(source: Source) -> tuple[int, int] | None:
+    """As `state_of`; None where there is no such file, of which reading it says why."""
+    try:
+        return state_of(source)
+    except (OSError, ValueError):
+        return None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from morphmlp.config import RunConfig
 from morphmlp.data.clips.flips import mirrored_classes
-from morphmlp.data.media.sources import sort_key, state_of
+from morphmlp.data.media.sources import sort_key, state_if_there
 from morphmlp.data.sets.folds import fold_numbers, require_one_label
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.splits import groups_of
@@ -162,7 +162,7 @@ def probe_features(
     """
     extractor = ViewFeatures(model, config, flip=config.train.augment.flip > 0)
     samples = sorted([*sets[0].samples, *sets[1].samples], key=lambda sample: sort_key(sample.path))
-    files = [FeatureFile(sample.shown(), state=_state(sample)) for sample in samples]
+    files = [FeatureFile(sample.shown(), state=state_if_there(sample.path)) for sample in samples]
     settings = as_json(extractor.description() | {"files_sha256": digest_of_files(files)})
     folder = cache_folder("features") / hashlib.sha256(settings.encode()).hexdigest()[:32]
     found = write_features(extractor, files, folder, workers=config.train.workers, progress=progress)
@@ -172,13 +172,6 @@ def probe_features(
             remove_old_entries(keep=folder)
     places = (found.spans.place(int(row)).file for row in found.rows)
     return {samples[place].path: vector for place, vector in zip(places, np.asarray(found.vectors), strict=True)}
-
-
-def _state(sample: Sample) -> tuple[int, int] | None:
-    try:
-        return state_of(sample.path)
-    except (OSError, ValueError):  # reading it says why
-        return None
 
 
 # The layer

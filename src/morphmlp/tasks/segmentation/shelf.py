@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from morphmlp.checkpoints.hub import local_checkpoint
-from morphmlp.data.media.sources import state_of
+from morphmlp.data.media.sources import state_if_there
 from morphmlp.inference.device import show_nothing
-from morphmlp.tasks.journal import FILES, Entry, Journal, State
+from morphmlp.tasks.journal import FILES, Entry, Journal
 from morphmlp.tasks.segmentation.pictures import plan_outputs, write_pictures
 from morphmlp.tasks.segmentation.predictor import SegmentPredictor
 from morphmlp.tasks.shared_work import PARTS_FOLDER, WorkFolder, digest_of_model
@@ -82,7 +82,7 @@ def _written(
     """The rows of images whose pictures are on the disk."""
     with closing(Journal(folder).writer(0)) as writer:
         writer.add([Entry(str(path), None, _names(*pair) | _BEGUN) for path, pair in zip(paths, outputs, strict=True)])
-        states = map(_state, paths)  # each is asked for before its image is read
+        states = map(state_if_there, paths)  # each is asked for before its image is read
         for path, state, result, pair in zip(paths, states, predictor.many(paths), outputs, strict=True):
             row = write_pictures(result, *pair)
             writer.add([Entry(str(path), state, row | _names(*pair))])
@@ -91,13 +91,6 @@ def _written(
 
 def _names(mask: Path, overlay: Path) -> Row:
     return {"mask": mask.name, "overlay": overlay.name}
-
-
-def _state(path: Path) -> State:
-    try:
-        return state_of(path)
-    except (OSError, ValueError):
-        return None
 
 
 class _Known:
@@ -115,7 +108,7 @@ class _Known:
     def row(self, path: Path, mask: Path, overlay: Path) -> Row | None:
         """The row of an image whose pictures are there, by these names; None where it is to be done."""
         entry = self._last.get(str(path))
-        if entry is None or "error" in entry.row or entry.state is None or entry.state != _state(path):
+        if entry is None or "error" in entry.row or entry.state is None or entry.state != state_if_there(path):
             return None
         if _names(mask, overlay) != {kind: entry.row[kind] for kind in ("mask", "overlay")}:
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import overload
 
 from morphmlp.data.media.remote import RemoteFile, remote_file
-from morphmlp.data.media.sources import MediaKind, state_of
+from morphmlp.data.media.sources import MediaKind, state_if_there
 from morphmlp.data.sets.find import expand_sources
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import DataError
@@ -58,10 +58,7 @@ def states_of_names(names: Sequence[str]) -> list[tuple[int, int] | None]:
 
 
 def _state_of_name(name: str) -> tuple[int, int] | None:
-    try:
-        return state_of(remote_file(name) or Path(name))
-    except (OSError, ValueError):
-        return None
+    return state_if_there(remote_file(name) or Path(name))
 
 
 def names_of(patterns: Iterable[str], kind: MediaKind) -> Iterator[str]:
