@@ -22,6 +22,7 @@ from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
 from morphmlp.tasks.classification import training as classification
+from morphmlp.tasks.classification.training import ClassificationTask
 from morphmlp.training import record, trainer
 from morphmlp.training.initial_weights import initial_model
 from morphmlp.training.run_folder import RunFolder
@@ -340,14 +341,14 @@ def test_termination_saves_and_leaves_with_0(data: Path, tmp_path: Path):
 def test_loss_that_is_not_finite_stops_with_the_batch_named_and_the_state_kept(
     data: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    loss = classification.soft_cross_entropy
+    loss = ClassificationTask.criterion
     calls = []
 
     def broken_loss(*arguments: Any, **options: Any) -> torch.Tensor:
         calls.append(0)
         return loss(*arguments, **options) * (float("nan") if len(calls) == 7 else 1.0)
 
-    monkeypatch.setattr(classification, "soft_cross_entropy", broken_loss)
+    monkeypatch.setattr(ClassificationTask, "criterion", staticmethod(broken_loss))
     with pytest.raises(training.NotFiniteError, match="loss is nan at step 7, on the batch of: ") as caught:
         training.train(tiny.run_config(data), tmp_path / "run")
     assert str(caught.value).count(".mp4") == 4
@@ -360,7 +361,7 @@ def test_loss_that_is_not_finite_stops_with_the_batch_named_and_the_state_kept(
 def test_gradient_that_is_not_finite_never_reaches_the_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    loss = classification.soft_cross_entropy
+    loss = ClassificationTask.criterion
     calls = []
 
     def broken_gradient(*arguments: Any, **options: Any) -> torch.Tensor:
@@ -370,7 +371,7 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights(
             value.register_hook(lambda gradient: gradient * float("nan"))
         return value
 
-    monkeypatch.setattr(classification, "soft_cross_entropy", broken_gradient)
+    monkeypatch.setattr(ClassificationTask, "criterion", staticmethod(broken_gradient))
     with pytest.raises(training.NotFiniteError, match=r"gradient norm is nan at step 5.*no state is saved yet"):
         training.train(tiny.run_config(data), tmp_path / "run")
     assert not (tmp_path / "run" / "last").exists()
