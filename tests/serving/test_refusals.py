@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -303,6 +304,22 @@ def test_a_connection_on_which_nothing_is_asked_is_closed(
     with running(checkpoint, tmp_path / "uploads") as served, connected(served) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: ")  # and then nothing
         assert client.recv(100) == b""
+
+
+def test_a_connection_on_which_much_is_asked_stays_open_whenever_the_server_looks_at_it(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each look finds it between two requests: an answer takes a thousandth of the pause after it."""
+    monkeypatch.setattr("morphmlp.serving.server.SILENT_S", 0.2)
+    with running(checkpoint, tmp_path / "uploads") as served:
+        kept = HTTPConnection(served.address.removeprefix("http://"))
+        end = time.monotonic() + 3 * 0.2
+        while time.monotonic() < end:
+            kept.request("GET", "/health")
+            assert kept.getresponse().read() == b'{"status": "alive"}'
+            assert kept.sock is not None  # the server keeps it
+            time.sleep(0.02)
+        kept.close()
 
 
 def test_connections_that_are_too_many_are_turned_away_with_an_answer(served: Running, monkeypatch: pytest.MonkeyPatch):

@@ -217,12 +217,16 @@ class _Protocol(H11Protocol):
         self._silent_since_s = self.loop.time()
         self._watch()
 
+    def on_response_complete(self) -> None:
+        self._silent_since_s = self.loop.time()  # before the next request, which may have come already
+        super().on_response_complete()
+
     def _watch(self) -> None:
+        """Looks now and then: a look between two requests is no silence, so that answers are noted when they end."""
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._silent_since_s = self.loop.time()
-        elif self.loop.time() - self._silent_since_s > SILENT_S:
+        is_in_work = self.cycle is not None and not self.cycle.response_complete
+        if not is_in_work and self.loop.time() - self._silent_since_s > SILENT_S:
             self.transport.abort()
             return
         self.loop.call_later(SILENT_S / 4, self._watch)
