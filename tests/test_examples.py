@@ -26,7 +26,7 @@ PRINT_OTHERWISE = {
     "data.media.video.probe",
     "data.media.video.read_clip",
     "data.media.video.read_frames",
-    "tasks.classification.features.model.FeatureExtractor",
+    "tasks.classification.features.extractor.FeatureExtractor",
     "tasks.classification.predictor.Predictor",
     "tasks.classification.predictor.Predictor.windows",
     "tasks.segmentation.annotations.read_mask",

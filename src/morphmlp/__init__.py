@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from morphmlp.models.morphmlp import MorphMLP
     from morphmlp.models.segmenter import Segmenter
     from morphmlp.models.zoo import create_segmenter, list_models
-    from morphmlp.tasks.classification.features.model import FeatureExtractor
+    from morphmlp.tasks.classification.features.extractor import FeatureExtractor
     from morphmlp.tasks.classification.predictor import Prediction, Predictor, Window
     from morphmlp.tasks.segmentation.predictor import SegmentedImage, SegmentPredictor
 
@@ -64,7 +64,7 @@ _HOMES = {
     "models.morphmlp": ("MorphMLP",),
     "models.segmenter": ("Segmenter",),
     "models.zoo": ("create_segmenter", "list_models"),
-    "tasks.classification.features.model": ("FeatureExtractor",),
+    "tasks.classification.features.extractor": ("FeatureExtractor",),
     "tasks.classification.predictor": ("Prediction", "Predictor", "Window"),
     "tasks.segmentation.predictor": ("SegmentPredictor", "SegmentedImage"),
 }

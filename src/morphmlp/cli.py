@@ -47,7 +47,7 @@ VERBS = {
     "table": "print a table of the paper beside what is counted here",
 }
 
-# Dependencies that `docs/requirements-runtime.txt` leaves out.
+# Dependencies that an install by `docs/requirements-runtime.txt`, of this version or an earlier one, may lack.
 LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
 READ_ADDRESSES = {"watch"}  # streams, too
 NO_ADDRESSES = {"--out", "--csv", "--list", "--config", "--recipe"}  # options whose values are files and folders here

@@ -24,16 +24,20 @@ def onnx_folder(calibrated: Path, data: Path, tmp_path_factory: pytest.TempPathF
     return export(calibrated, data, tmp_path_factory.mktemp("exported") / "onnx", "--format", "onnx")
 
 
-@pytest.fixture(scope="session", params=["onnx", "openvino", "torch"])
-def exported(
-    request: pytest.FixtureRequest, calibrated: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The calibrated classifier, in each format."""
-    if request.param == "onnx":
-        return request.getfixturevalue("onnx_folder")
-    out = tmp_path_factory.mktemp("exported") / request.param
+@pytest.fixture(scope="session")
+def openvino_folder(onnx_folder: Path, calibrated: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("openvino")
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "openvino":
-            pytest.importorskip("openvino")
-            use_onnx_of(request.getfixturevalue("onnx_folder"), patch)
-        return export(calibrated, data, out, "--format", request.param)
+        use_onnx_of(onnx_folder, patch)
+        return export(calibrated, data, tmp_path_factory.mktemp("exported") / "openvino", "--format", "openvino")
+
+
+@pytest.fixture(scope="session")
+def torch_folder(calibrated: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(calibrated, data, tmp_path_factory.mktemp("exported") / "torch", "--format", "torch")
+
+
+@pytest.fixture(scope="session", params=["onnx", "openvino", "torch"])
+def exported(request: pytest.FixtureRequest) -> Path:
+    """The calibrated classifier, in each format."""
+    return request.getfixturevalue(f"{request.param}_folder")

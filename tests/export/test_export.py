@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from exporting import use_onnx_of
+from exporting import use_onnx_of, without_torch
 
 from morphmlp import Predictor, create_model, list_models, load
 from morphmlp.config import InputConfig
@@ -23,47 +23,18 @@ from morphmlp.data.media.stretches import Stretch
 from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.export import run
 from morphmlp.export.cache import entry_folder
-from morphmlp.export.formats import Shape, exported_program
+from morphmlp.export.formats import Outputs, Shape, exported_program
 from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.run import exported_input
-from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near
+from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near, with_features
 from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime, require_package
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
-WITHOUT_TORCH = """
-import json, sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchvision", "timm", "safetensors", "accelerate", "matplotlib"):
-            raise ModuleNotFoundError(f"no {name} here", name=name)
-
-sys.meta_path.insert(0, Refuse())
-from morphmlp import cli
-results = []
-for arguments in json.loads(sys.argv[1]):
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        status = cli.main(arguments)
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
 
 
 def video_of(data: Path) -> Path:
     return sorted((data / "val").rglob("*.mp4"))[0]
-
-
-def without_torch(*commands: list[object]) -> list[tuple[int, str, str]]:
-    """Status, output and errors of each command, in one process that has neither torch nor matplotlib."""
-    texts = json.dumps([list(map(str, command)) for command in commands])
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, texts], capture_output=True, text=True, env=tiny.environment()
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -104,6 +75,8 @@ def test_the_config_has_all_of_the_checkpoint_s_and_what_was_verified(exported: 
     assert export["files"] == {name: file_digest(exported / name) for name in export["files"]}
     assert (export["verified"]["clips"], export["verified"]["top1_agreement"]) == (10, 1.0)
     assert export["verified"]["relative_difference"] < 1e-4
+    assert 0 <= export["verified"]["features_difference"] < 1e-4
+    assert export["outputs"] == ["logits", "features"]
 
 
 def test_exported_models_predict_watch_and_are_evaluated_without_torch(
@@ -206,7 +179,6 @@ def test_another_precision_or_device_than_exported_is_refused(onnx_folder: Path)
 @pytest.mark.parametrize(
     "command",
     [
-        ["features", "{folder}", "{data}"],
         ["calibrate", "{folder}", "{data}"],
         ["visualize", "{folder}", "{data}"],
         ["export", "{folder}", "{out}"],
@@ -217,6 +189,14 @@ def test_what_needs_the_checkpoint_s_weights_says_so(onnx_folder: Path, data: Pa
     result = tiny.run_command(*texts)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(f"error: {onnx_folder} is an exported model, .*; give the checkpoint .*\n", result.stderr)
+
+
+def test_looking_inside_an_export_says_that_it_computes_no_gradients(onnx_folder: Path, data: Path):
+    result = tiny.run_command("visualize", onnx_folder, video_of(data))
+    assert result.stderr == (
+        f"error: {onnx_folder} is an exported model, which computes no gradients, as Grad-CAM needs, and shows no map "
+        "of a stage; give the checkpoint that it was exported from\n"
+    )
 
 
 def test_bf16_is_refused_where_the_processor_has_none(
@@ -245,7 +225,7 @@ def test_another_precision_than_openvino_was_told_is_named_when_a_folder_is_open
     """As on a processor without bf16, where it computes in float32."""
     taken = SimpleNamespace(get_type_name=lambda: "f32")
     compiled = SimpleNamespace(get_property=lambda name: {"INFERENCE_PRECISION_HINT": taken}[name])
-    core = SimpleNamespace(compile_model=lambda *arguments: compiled)
+    core = SimpleNamespace(compile_model=lambda *arguments: compiled, read_model=lambda path: path)
     info = ExportInfo("openvino", precision, {}, 32, 32)
     OPENERS["openvino"](SimpleNamespace(Core=lambda: core), tmp_path, info)
     expected = f"{tmp_path}: this processor computes no bf16, so OpenVINO takes f32\n"
@@ -308,6 +288,17 @@ def test_what_is_not_near_enough_is_refused_with_what_to_do():
     require_near(Verified(10, 1.0, 0.2, 0.8), "int8", max_drop=0.2)
     with pytest.raises(UserError):
         require_near(compare(lambda c: c, lambda c: c * np.nan, [np.ones((1, 2))]), "int8", max_drop=1.0)
+    with pytest.raises(UserError, match=r"a feature by 0.00011 \(allowed 0.0001\)"):
+        require_near(Verified(10, 1e-5, 9e-5, 1.0, 1.1e-4), "fp32")
+
+
+def test_the_features_difference_is_a_share_of_the_checkpoint_s_largest():
+    verified = Verified(2, 1e-5, 9e-5, 1.0)
+    clips = [np.array([[0.0, -4.0]]), np.array([[2.0, 1.0]])]
+    found = with_features(verified, lambda clip: clip, lambda clip: clip + np.array([[0.0, 0.5]]), clips)
+    assert found == replace(verified, features_difference=0.125)
+    damaged = with_features(verified, lambda clip: clip, lambda clip: clip * np.nan, clips)
+    assert damaged.features_difference == float("inf")
 
 
 def test_nothing_is_written_where_the_model_is_not_near_enough(
@@ -324,6 +315,7 @@ def test_triton_s_config_has_the_shapes_without_the_batch(onnx_folder: Path):
     text = (onnx_folder / "config.pbtxt").read_text()
     assert 'name: "clips", data_type: TYPE_FP32, dims: [3, 4, 32, 32]' in text
     assert 'name: "logits", data_type: TYPE_FP32, dims: [10]' in text
+    assert 'name: "features", data_type: TYPE_FP32, dims: [16]' in text
 
 
 def test_the_examples_of_the_documentation_predict_what_the_checkpoint_does(
@@ -351,7 +343,7 @@ def test_every_named_model_leaves_pytorch_for_any_batch(name: str):
     program = exported_program(model, Shape(64, 64), "fp32")
     clips = torch.randn(3, 3, *frames, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(program.module()(clips), model(clips), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(program.module()(clips), Outputs(model)(clips), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -397,3 +389,5 @@ def test_a_fresh_environment_without_torch_predicts_a_video(
     assert result.returncode == 0, result.stderr
     (row,) = json.loads(result.stdout)
     assert row["answer"] == Predictor(calibrated, device="cpu")(video_of(data)).answer
+    result = call("-m", "morphmlp.cli", "features", onnx_folder, video_of(data), "--out", tmp_path / "features")
+    assert result.returncode == 0, result.stderr

@@ -52,7 +52,7 @@ def test_the_model_that_is_exported_gives_the_same_outputs_and_leaves_the_model_
 
 def test_what_bench_times_is_the_form_that_is_exported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     saved: list[Any] = []
-    monkeypatch.setattr(formats, "_save_onnx", lambda program, path: saved.append(program))
+    monkeypatch.setattr(formats, "_save_onnx", lambda program, path, outputs: saved.append(program))
     write_onnx_file(MorphMLP(tiny.model_config(3)).eval(), torch.zeros(2, 3, 4, 32, 32), tmp_path / "model.onnx")
     assert any(name.endswith("horizontal.weight") for name in saved[0].graph_signature.inputs_to_parameters.values())
 

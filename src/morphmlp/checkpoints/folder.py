@@ -108,8 +108,8 @@ def load_with_info(folder: str | Path) -> tuple[MorphMLP, CheckpointInfo]:
     path = folder / WEIGHTS_FILE
     if info.exported and not path.exists():
         raise CheckpointError(
-            f"{folder} is an exported model, which predict, evaluate, watch and segment take; give the checkpoint that "
-            "it was exported from"
+            f"{folder} is an exported model, which predict, evaluate, watch, features and segment take; give the "
+            "checkpoint that it was exported from"
         )
     try:
         require_file(path)  # to the library, a file that may not be read is a missing one

@@ -152,12 +152,17 @@ def _peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def _features(values: dict[str, Any]) -> str:
+    share = values["features_difference"]
+    return "" if share is None else f", of a feature {share:.2g} of the largest"
+
+
 def _summary(values: dict[str, Any]) -> str:
     return (
         f"{values['folder']}: {values['format']} in {values['precision']}, {values['bytes'] / 1e6:.1f} MB, "
         f"{values['ms_per_clip']:.1f} ms a clip on this machine\n"
         f"on {values['clips']} clips: largest difference of a logit {values['largest_difference']:.2g} "
-        f"({values['relative_difference']:.2g} of the largest), the same best class for "
+        f"({values['relative_difference']:.2g} of the largest){_features(values)}, the same best class for "
         f"{percent(values['top1_agreement'])}\n"
         f"took {values['seconds']:.0f} s and {values['peak_memory_bytes'] / 1e9:.1f} GB"
     )

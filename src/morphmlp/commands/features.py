@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
 
     from morphmlp.display.progress_bar import counting
     from morphmlp.distributed import is_main
-    from morphmlp.tasks.classification.features.model import FeatureExtractor
+    from morphmlp.tasks.classification.features.extractor import FeatureExtractor
     from morphmlp.tasks.classification.features.run import write_features
 
     use_limits(options)

@@ -6,7 +6,7 @@ All begin with `torch.export`, on a batch of two: of one, the batch would be fix
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -22,12 +22,21 @@ from morphmlp.errors import ConfigError
 from morphmlp.export.layout import for_engines
 from morphmlp.export.sizes import for_any_size
 from morphmlp.inference.device import torch_dtype
-from morphmlp.inference.runtimes import LEAST_SIZE_PX, MODEL_FILES, SIZE_STEP_PX, require_package
+from morphmlp.inference.runtimes import (
+    FEATURES,
+    LEAST_SIZE_PX,
+    LOGITS,
+    MODEL_FILES,
+    OUTPUTS,
+    SIZE_STEP_PX,
+    require_package,
+)
 from morphmlp.models.morphmlp import MorphMLP
+from morphmlp.models.segmenter import Segmenter
 
 OPSET = 20  # the first with GELU as one operator
 MOST_CLIPS, MOST_SIZE_PX = 4096, 8192
-INPUT_NAME, OUTPUT_NAME = "clips", "logits"
+INPUT_NAME = "clips"
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,33 @@ class Shape:
     any_size: bool = False
 
 
+def outputs_of(model: MorphMLP) -> tuple[str, ...]:
+    """The names of what an exported model gives: of a classifier logits and features, of a segmenter logits."""
+    return (LOGITS,) if isinstance(model, Segmenter) else OUTPUTS
+
+
+class Outputs(nn.Module):
+    """A model that gives all outputs of its export: of a classifier also the features, which its head is given."""
+
+    def __init__(self, model: MorphMLP):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`[B, 3, ...]` -> logits `[B, classes]` and features `[B, C]`; of a segmenter logits `[B, classes, H, W]`."""
+        if isinstance(self.model, Segmenter):
+            return (self.model(x),)
+        features = self.model.pooled(self.model.forward_features(x)[-1])
+        return self.model.head(features), features
+
+
 class InPrecision(nn.Module):
-    """A model in half precision that takes and returns float32; its LayerNorms are computed in float32.
+    """`Outputs` in half precision that take and return float32; the LayerNorms are computed in float32.
 
     Their sums of squares overflow in fp16.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype):
+    def __init__(self, model: Outputs, dtype: torch.dtype):
         super().__init__()
         self.dtype = dtype
         self.model = copy.deepcopy(model).to(dtype)
@@ -59,9 +88,9 @@ class InPrecision(nn.Module):
                 if type(child) is nn.LayerNorm:
                     setattr(module, name, Float32LayerNorm(child))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, 3, ...]` float32 -> logits, float32."""
-        return self.model(x.to(self.dtype)).float()
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`[B, 3, ...]` float32 -> the outputs, float32."""
+        return tuple(output.float() for output in self.model(x.to(self.dtype)))
 
 
 class Float32LayerNorm(nn.Module):
@@ -79,7 +108,7 @@ class Float32LayerNorm(nn.Module):
 def write_onnx(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> dict[str, Any]:
     """Writes `model.onnx`, weights and all."""
     require_package("onnxscript", why="--format onnx and openvino export through ONNX")
-    _save_onnx(exported_program(for_engines(model), shape, precision), folder / "model.onnx")
+    _save_onnx(exported_program(for_engines(model), shape, precision), folder / "model.onnx", outputs_of(model))
     return {"opset": OPSET}
 
 
@@ -87,13 +116,13 @@ def write_onnx_file(model: nn.Module, clips: Tensor, path: Path) -> None:
     """Writes any model as ONNX, for exactly the shape of these clips; ours in the form that `write_onnx` writes."""
     with quiet(), torch.no_grad():
         program = torch.export.export(for_engines(model), (clips,), strict=False)
-    _save_onnx(program, path)
+    _save_onnx(program, path, [LOGITS])
 
 
-def _save_onnx(program: ExportedProgram, path: Path) -> None:
+def _save_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str]) -> None:
     with quiet():
         onnx = torch.onnx.export(
-            program, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], dynamo=True, opset_version=OPSET
+            program, input_names=[INPUT_NAME], output_names=outputs, dynamo=True, opset_version=OPSET
         )
     assert onnx is not None
     onnx.save(path, external_data=False)
@@ -105,7 +134,11 @@ def write_openvino(model: MorphMLP, folder: Path, shape: Shape, precision: str) 
     The precision of the computation is a hint to the engine, which `runtimes` gives it.
     """
     details = write_onnx(model, folder, shape, "fp32")
-    save_openvino(read_openvino(folder / "model.onnx"), folder, precision)
+    converted = read_openvino(folder / "model.onnx")
+    for result in converted.get_results():  # the name stays within the graph: see `runtimes`
+        if FEATURES in result.output(0).get_names():
+            converted.remove_result(result)
+    save_openvino(converted, folder, precision)
     (folder / "model.onnx").unlink()
     return details
 
@@ -133,7 +166,7 @@ FORMATS: dict[str, Writer] = {"onnx": write_onnx, "openvino": write_openvino, "t
 
 
 def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedProgram:
-    """The model's graph, for any number of clips.
+    """The model's graph, for any number of clips, with the outputs of `outputs_of`.
 
     Raises:
         ConfigError: any size is asked for, and a layer computes in a way that depends on the size.
@@ -145,8 +178,8 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
         first = example.dim() - 2
         steps = {"min": LEAST_SIZE_PX // SIZE_STEP_PX, "max": MOST_SIZE_PX // SIZE_STEP_PX}
         dims |= {first: SIZE_STEP_PX * Dim("rows", **steps), first + 1: SIZE_STEP_PX * Dim("columns", **steps)}
-    module = for_any_size(model) if shape.any_size else model
-    module = module if precision == "fp32" else InPrecision(module, torch_dtype(precision))
+    outputs = Outputs(for_any_size(model) if shape.any_size else model)
+    module = outputs if precision == "fp32" else InPrecision(outputs, torch_dtype(precision))
     with quiet(), torch.no_grad():
         try:
             return torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,), strict=False)

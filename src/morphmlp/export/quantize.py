@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from morphmlp.export.formats import INPUT_NAME, quiet, read_openvino, save_openvino
-from morphmlp.inference.runtimes import require_package
+from morphmlp.inference.runtimes import FEATURES, require_package
 
 QUANTIZED_OPS = ["MatMul", "Gemm", "Conv"]
 
@@ -19,7 +19,7 @@ def quantize_onnx(source: Path, folder: Path, clips: Sequence[np.ndarray]) -> No
         source: the folder of the model in float32.
         clips: `[1, 3, ...]` each, for the scales.
     """
-    require_package("onnx", why="--precision int8 of --format onnx")
+    onnx = require_package("onnx", why="--precision int8 of --format onnx")
     require_package("onnxruntime", why="--precision int8 of --format onnx")
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -31,10 +31,16 @@ def quantize_onnx(source: Path, folder: Path, clips: Sequence[np.ndarray]) -> No
             clip = next(self._clips, None)
             return None if clip is None else {INPUT_NAME: clip}
 
+    # As an output, the features would be rounded to 8 bits, and keep the head out of them.
+    model = onnx.load(source / "model.onnx")
+    features = [output for output in model.graph.output if output.name == FEATURES]
+    for output in features:
+        model.graph.output.remove(output)
+    path = folder / "model.onnx"
     with quiet():
         quantize_static(
-            str(source / "model.onnx"),
-            str(folder / "model.onnx"),
+            model,
+            str(path),
             Clips(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=QUANTIZED_OPS,
@@ -42,6 +48,9 @@ def quantize_onnx(source: Path, folder: Path, clips: Sequence[np.ndarray]) -> No
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
         )
+    quantized = onnx.load(path)
+    quantized.graph.output.extend(features)
+    onnx.save(quantized, path)
 
 
 def quantize_openvino(source: Path, folder: Path, clips: Sequence[np.ndarray]) -> None:

@@ -20,16 +20,19 @@ from morphmlp.data.batches.views import BrokenSample, TestViews
 from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, DataError
-from morphmlp.export.formats import FORMATS, INPUT_NAME, OUTPUT_NAME, Shape
+from morphmlp.export.formats import FORMATS, INPUT_NAME, Outputs, Shape, outputs_of
 from morphmlp.export.quantize import QUANTIZERS
 from morphmlp.export.triton import write_triton
-from morphmlp.export.verify import Verified, compare, ms_per_clip, require_near
+from morphmlp.export.verify import Output, Verified, compare, ms_per_clip, require_near, with_features
 from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import as_json
 from morphmlp.inference.runtimes import (
     ENGINES,
+    FEATURES,
     LEAST_SIZE_PX,
+    LOGITS,
     MODEL_FILES,
+    OUTPUTS,
     PRECISIONS,
     SIZE_STEP_PX,
     Runtime,
@@ -138,7 +141,7 @@ def export_checkpoint(
             FORMATS[options.format](model, out, shape, options.precision)
         runtime = _finished(out, model, info, options=options, shape=shape, export=details)
         stage("verifying")
-        verified = compare(_reference(model), runtime.logits, clips)
+        verified = _verified(model, runtime, clips)
         require_near(verified, options.precision, max_drop=options.max_drop)
         speeds = ms_per_clip([runtime.logits, baseline.logits], clips[0])
         weights = {"checkpoint_sha256": file_digest(local_checkpoint(checkpoint) / WEIGHTS_FILE)}
@@ -255,12 +258,23 @@ def _spread(num_files: int, most: int) -> list[int]:
     return [i * num_files // count for i in range(count)]
 
 
-def _reference(model: MorphMLP) -> Callable[[np.ndarray], np.ndarray]:
-    def logits(clips: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return model(torch.from_numpy(clips)).numpy()
+def _verified(model: MorphMLP, runtime: Runtime, clips: Sequence[np.ndarray]) -> Verified:
+    """Each output of the export beside that of its model."""
+    verified = compare(_reference(model, LOGITS), runtime.logits, clips)
+    if FEATURES not in runtime.export.outputs:
+        return verified
+    features = load_runtime(runtime.folder, output=FEATURES).features
+    return with_features(verified, _reference(model, FEATURES), features, clips)
 
-    return logits
+
+def _reference(model: MorphMLP, output: str) -> Output:
+    outputs, place = Outputs(model), OUTPUTS.index(output)
+
+    def compute(clips: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return outputs(torch.from_numpy(clips))[place].numpy()
+
+    return compute
 
 
 def _finished(
@@ -282,7 +296,7 @@ def _write_config(
         "computed_in": _computed_in(options),
         "files": {name: file_digest(folder / name) for name in MODEL_FILES[options.format]},
         "input": {"name": INPUT_NAME, "frames": model.config.frames, **size},
-        "output": {"name": OUTPUT_NAME},
+        "outputs": list(outputs_of(model)),
         **export,
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",

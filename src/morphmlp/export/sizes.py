@@ -6,6 +6,7 @@ branches themselves, as Eq. 1 and Table 9 say it, because what `branch_mean` cut
 """
 
 import copy
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from morphmlp.models.morphfc import ChunkFC, SpatialFC, over_columns, over_rows
 
 
-def for_any_size(model: nn.Module) -> nn.Module:
+def for_any_size(model: nn.Module) -> Any:
     """A copy of a model, which gives the same outputs."""
     model = copy.deepcopy(model)
     for module in list(model.modules()):

@@ -3,19 +3,19 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from morphmlp.errors import UserError
 
-# Largest difference of a logit, as a share of the largest logit, and the clips for which the best class may be another.
+# Largest difference of an output, as a share of its largest, and the clips for which the best class may be another.
 MOST_DIFFERENCE = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1, "int8": 0.5}
 MOST_DROP = {"fp32": 0.0, "fp16": 0.05, "bf16": 0.1, "int8": 0.1}
 TURNS = 7
 
-Logits = Callable[[np.ndarray], np.ndarray]
+Output = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -27,31 +27,44 @@ class Verified:
         largest_difference: of a logit.
         relative_difference: the same as a share of the checkpoint's largest logit.
         top1_agreement: share of the clips (of a segmenter: of the pixels) for which both name the same class.
+        features_difference: of a feature, as a share of the checkpoint's largest; None of a segmenter.
     """
 
     clips: int
     largest_difference: float
     relative_difference: float
     top1_agreement: float
+    features_difference: float | None = None
 
     def values(self) -> dict[str, Any]:
         """For a `config.json`."""
         return asdict(self)
 
 
-def compare(checkpoint: Logits, exported: Logits, clips: Sequence[np.ndarray]) -> Verified:
+def compare(checkpoint: Output, exported: Output, clips: Sequence[np.ndarray]) -> Verified:
     """Both models' logits on clips `[1, 3, ...]` each.
 
     Classes whose logits in the checkpoint are nearer than the rounding of float32 count as the same class: at such a
     tie either is right.
     """
     pairs = [(checkpoint(clip), exported(clip)) for clip in clips]
-    difference = max(float(np.abs(one - other).max()) for one, other in pairs)
-    largest = max(float(np.abs(one).max()) for one, _ in pairs)
+    difference, largest = _differences(pairs)
     if not np.isfinite(difference):
         return Verified(len(clips), float("inf"), float("inf"), 0.0)
     same = [_same_class(one, other, tie=1e-5 * largest).ravel() for one, other in pairs]
     return Verified(len(clips), difference, difference / largest, float(np.concatenate(same).mean()))
+
+
+def with_features(verified: Verified, checkpoint: Output, exported: Output, clips: Sequence[np.ndarray]) -> Verified:
+    """What is known of the logits, and both models' features on the same clips."""
+    difference, largest = _differences([(checkpoint(clip), exported(clip)) for clip in clips])
+    return replace(verified, features_difference=difference / largest if np.isfinite(difference) else float("inf"))
+
+
+def _differences(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """The largest difference of both, and the largest value of the first."""
+    difference = max(float(np.abs(one - other).max()) for one, other in pairs)
+    return difference, max(float(np.abs(one).max()) for one, _ in pairs)
 
 
 def _same_class(one: np.ndarray, other: np.ndarray, *, tie: float) -> np.ndarray:
@@ -68,7 +81,8 @@ def require_near(verified: Verified, precision: str, *, max_drop: float | None =
     """
     most, drop = MOST_DIFFERENCE[precision], MOST_DROP[precision] if max_drop is None else max_drop
     share, changed = verified.relative_difference, 1 - verified.top1_agreement
-    if share <= most and changed <= drop + 1e-9:
+    features = verified.features_difference or 0.0
+    if max(share, features) <= most and changed <= drop + 1e-9:
         return
     hints = {
         "fp32": "this is a defect of the exporter or engine: try another --format",
@@ -76,12 +90,13 @@ def require_near(verified: Verified, precision: str, *, max_drop: float | None =
     }
     raise UserError(
         f"the exported model differs from its checkpoint in {precision}: a logit by {share:.2g} of the largest (allowed"
-        f" {most:g}), the best class for {changed:.1%} of {verified.clips} clips (allowed {drop:.1%}); nothing is "
-        f"written; {hints.get(precision, 'take --precision fp32, or a higher --max-drop')}"
+        f" {most:g}), a feature by {features:.2g} (allowed {most:g}), the best class for {changed:.1%} of "
+        f"{verified.clips} clips (allowed {drop:.1%}); nothing is written; "
+        f"{hints.get(precision, 'take --precision fp32, or a higher --max-drop')}"
     )
 
 
-def ms_per_clip(models: Sequence[Logits], clip: np.ndarray) -> list[float]:
+def ms_per_clip(models: Sequence[Output], clip: np.ndarray) -> list[float]:
     """Median milliseconds of each model for a clip `[1, 3, ...]`: they take turns, and the first is not counted."""
     times: list[list[float]] = [[] for _ in models]
     for _ in range(TURNS + 1):

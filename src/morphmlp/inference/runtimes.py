@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}  # t
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # What OpenVINO computes in, which it would choose by itself: bf16 wherever the processor has it.
 OPENVINO_PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+OUTPUTS = LOGITS, FEATURES = "logits", "features"  # of a classifier; a segmenter has logits alone
 CLIPS_PER_RUN = 32
 # Height and width that an export for any size takes. Of one token a side, torch.export makes a case of its own.
 SIZE_STEP_PX, LEAST_SIZE_PX = 32, 64
@@ -43,6 +45,7 @@ class ExportInfo:
         precision: "fp32", "fp16", "bf16" or "int8".
         files: SHA-256 of each file of the model, by its name.
         height, width: of the frames in px; None of an export that takes any.
+        outputs: what it can give, of `OUTPUTS`; an earlier version wrote no features.
     """
 
     format: str
@@ -50,6 +53,7 @@ class ExportInfo:
     files: dict[str, str]
     height: int | None
     width: int | None
+    outputs: tuple[str, ...] = (LOGITS,)
 
 
 class Runtime:
@@ -58,12 +62,14 @@ class Runtime:
     Attributes:
         config: of the model that was exported.
         export: how it was exported.
+        output: what it was opened for, of `OUTPUTS`.
     """
 
-    def __init__(self, folder: Path, config: ModelConfig, export: ExportInfo, compute: Compute):
+    def __init__(self, folder: Path, config: ModelConfig, export: ExportInfo, compute: Compute, output: str = LOGITS):
         self.folder = folder
         self.config = config
         self.export = export
+        self.output = output
         self._compute = compute
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
@@ -72,6 +78,19 @@ class Runtime:
         Raises:
             ConfigError: the frames are not as many, or not of the size, that the export takes.
         """
+        assert self.output == LOGITS
+        return self._run(clips)
+
+    def features(self, clips: np.ndarray) -> np.ndarray:
+        """Clips as of `logits` -> what a classifier's head is given, float32 `[B, C]`.
+
+        Raises:
+            ConfigError: as of `logits`.
+        """
+        assert self.output == FEATURES
+        return self._run(clips)
+
+    def _run(self, clips: np.ndarray) -> np.ndarray:
         if clips.ndim == 5 and not self.config.temporal and clips.shape[2] == 1:
             clips = clips[:, :, 0]  # an image may come as a clip of one frame
         self._check(clips.shape)
@@ -108,14 +127,16 @@ def is_exported(folder: str | Path) -> bool:
         return False
 
 
-def load_runtime(folder: str | Path, execution: Execution | None = None) -> Runtime:
+def load_runtime(folder: str | Path, execution: Execution | None = None, *, output: str = LOGITS) -> Runtime:
     """Loads an exported folder's model.
 
     Args:
         execution: only "auto" and "cpu" are devices of an exported model, and its precision is in the file.
+        output: what it shall compute, of `OUTPUTS`.
 
     Raises:
-        CheckpointError: the folder is not exported, a file is missing, or model and config do not belong together.
+        CheckpointError: the folder is not exported, a file is missing, model and config do not belong together, or it
+            was exported without this output.
         ConfigError: another device or precision is asked for.
         UserError: the engine is not installed.
 
@@ -126,6 +147,11 @@ def load_runtime(folder: str | Path, execution: Execution | None = None) -> Runt
     folder = Path(folder)
     config, export = read_export(folder)
     _require_usual(folder, export, execution or Execution())
+    if output not in export.outputs:
+        raise CheckpointError(
+            f"{folder} was exported without {output}, by an earlier version; export its checkpoint again, or give the "
+            "checkpoint"
+        )
     engine = _engine(folder, export)
     for name, digest in export.files.items():
         if file_digest(folder / name) != digest:
@@ -133,13 +159,13 @@ def load_runtime(folder: str | Path, execution: Execution | None = None) -> Runt
                 f"{folder / name} is not the model that {CONFIG_FILE} was written for (another digest); export again"
             )
     try:
-        compute = OPENERS[export.format](engine, folder, export)
+        compute = OPENERS[export.format](engine, folder, export, output)
     except Exception as error:  # ONNX Runtime raises kinds of its own, as for a file of a later version
         reason = first_line(error)
         raise CheckpointError(
             f"{folder} cannot be opened by {ENGINES[export.format]}: {reason}; export again"
         ) from None
-    return Runtime(folder, config, export, compute)
+    return Runtime(folder, config, export, compute, output)
 
 
 def read_export(folder: Path) -> tuple[ModelConfig, ExportInfo]:
@@ -158,7 +184,8 @@ def read_export(folder: Path) -> tuple[ModelConfig, ExportInfo]:
                 f"known: {', '.join(MODEL_FILES)}; {', '.join(PRECISIONS)}"
             )
         files = {name: str(export["files"][name]) for name in MODEL_FILES[export["format"]]}
-        info = ExportInfo(export["format"], export["precision"], files, size["height"], size["width"])
+        outputs = tuple(map(str, export.get("outputs", [LOGITS])))
+        info = ExportInfo(export["format"], export["precision"], files, size["height"], size["width"], outputs)
         model = ModelConfig.from_dict(values["model"])
         if size["frames"] != model.frames:
             raise CheckpointError(
@@ -219,25 +246,37 @@ def require_package(name: str, *, why: str) -> Any:
         raise UserError(f"{why}, which needs {name}: pip install {name}") from None
 
 
-def _open_onnx(onnxruntime: Any, folder: Path, export: ExportInfo) -> Compute:
+def _open_onnx(onnxruntime: Any, folder: Path, export: ExportInfo, output: str = LOGITS) -> Compute:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda clips: session.run(None, {name: clips})[0]
+    return lambda clips: session.run([output], {name: clips})[0]
 
 
-def _open_openvino(openvino: Any, folder: Path, export: ExportInfo) -> Compute:
+def _open_openvino(openvino: Any, folder: Path, export: ExportInfo, output: str = LOGITS) -> Compute:
+    """A second output would change how OpenVINO computes the first in bf16, so that the file has the logits alone.
+
+    The features are a value within the graph, by their name; they become an output where they are asked for.
+    """
     options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[export.precision], "PERFORMANCE_HINT": "LATENCY"}
-    compiled = openvino.Core().compile_model(str(folder / "model.xml"), "CPU", options)
+    core = openvino.Core()
+    model = core.read_model(str(folder / "model.xml"))
+    if output != LOGITS:
+        model.add_outputs(output)
+    compiled = core.compile_model(model, "CPU", options)
     # Without a word it takes another precision where the processor has not the one it was told: bf16 for fp16, say.
     asked, taken = options["INFERENCE_PRECISION_HINT"], compiled.get_property("INFERENCE_PRECISION_HINT")
     if taken.get_type_name() != asked:
-        tell(f"{folder}: this processor computes no {asked}, so OpenVINO takes {taken.get_type_name()}")
-    return lambda clips: compiled([clips])[0]
+        _tell_once(f"{folder}: this processor computes no {asked}, so OpenVINO takes {taken.get_type_name()}")
+    place = OUTPUTS.index(output)
+    return lambda clips: compiled([clips])[place]
 
 
-def _open_torch(torch: Any, folder: Path, export: ExportInfo) -> Compute:
+_tell_once = cache(tell)  # a folder may be opened for each of its outputs
+
+
+def _open_torch(torch: Any, folder: Path, export: ExportInfo, output: str = LOGITS) -> Compute:
     import torch.export
 
     # Of an export for any size, torch's guards also ask whether maps need padding as those did that it was made with;
@@ -246,7 +285,9 @@ def _open_torch(torch: Any, folder: Path, export: ExportInfo) -> Compute:
 
     def compute(clips: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return module(torch.from_numpy(clips)).numpy()
+            outputs = module(torch.from_numpy(clips))
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)  # an earlier version exported no tuple
+        return outputs[OUTPUTS.index(output)].numpy()
 
     return compute
 

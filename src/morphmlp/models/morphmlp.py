@@ -128,7 +128,11 @@ class MorphMLP(nn.Module):
 
     def forward_head(self, x: Tensor) -> Tensor:
         """The last stage's map `[B, T', H, W, C]` -> logits `[B, num_classes]`."""
-        return self.head(self.norm(x).mean(dim=(1, 2, 3)))
+        return self.head(self.pooled(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The last stage's map `[B, T', H, W, C]` -> what the head is given, `[B, C]`."""
+        return self.norm(x).mean(dim=(1, 2, 3))
 
     def reset_head(self, num_classes: int) -> None:
         """Replaces the classifier by a fresh one of `num_classes` outputs."""

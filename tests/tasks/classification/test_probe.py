@@ -16,7 +16,7 @@ from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.tasks.classification import probe
-from morphmlp.tasks.classification.features.model import FeatureExtractor
+from morphmlp.tasks.classification.features.extractor import FeatureExtractor
 from morphmlp.tasks.classification.linear import fit_linear
 from morphmlp.tasks.classification.probe import (
     ViewFeatures,

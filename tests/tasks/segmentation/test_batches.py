@@ -11,7 +11,7 @@ from PIL import Image
 from morphmlp.config import AugmentConfig, InputConfig, MaskConfig
 from morphmlp.data.batches.loaders import BrokenSample
 from morphmlp.data.batches.samplers import EpochBatches
-from morphmlp.tasks.segmentation.annotations import MaskSet, read_mask_set
+from morphmlp.tasks.segmentation.annotations import IGNORED, MaskSet, read_mask_set
 from morphmlp.tasks.segmentation.batches import (
     MaskBatch,
     TestMask,
@@ -22,7 +22,7 @@ from morphmlp.tasks.segmentation.batches import (
     make_crop_loader,
     make_image_loader,
 )
-from morphmlp.tasks.segmentation.crops import IGNORED, training_crop, whole_image
+from morphmlp.tasks.segmentation.crops import training_crop, whole_image
 
 # These say something of the machine that the tests run on, not of the loaders.
 pytestmark = [

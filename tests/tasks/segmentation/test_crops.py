@@ -14,8 +14,8 @@ from torch import Tensor
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.clips.views import normalise
+from morphmlp.tasks.segmentation.annotations import IGNORED
 from morphmlp.tasks.segmentation.crops import (
-    IGNORED,
     _distort_colors,
     _hue_matrix,
     _saturation_matrix,

@@ -20,7 +20,7 @@ from morphmlp.tasks.classification.features.neighbours import unit
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from morphmlp.tasks.classification.features.model import FeatureExtractor
+    from morphmlp.tasks.classification.features.extractor import FeatureExtractor
 
 MOST_COPIES = 10_000
 
@@ -47,7 +47,7 @@ def extractor_for_copies(checkpoint: str | Path, inventory: Inventory) -> "Featu
         CheckpointError: the folder is no checkpoint of a classifier.
         DataError: the set is of another kind than the model's.
     """
-    from morphmlp.tasks.classification.features.model import FeatureExtractor
+    from morphmlp.tasks.classification.features.extractor import FeatureExtractor
 
     extractor = FeatureExtractor(checkpoint, num_clips=1, num_crops=1)
     other = next((file for file in inventory.files if file.job.kind != extractor.kind), None)
@@ -98,7 +98,7 @@ def _read(
         if batch.indices:
             indices += batch.indices
             frames.append(thumbnails(batch.clips))
-            vectors.append(extractor.vectors(batch.clips, len(batch.indices)).numpy())
+            vectors.append(extractor.vectors(batch.clips, len(batch.indices)))
         progress(len(indices), len(files))
     order = np.argsort(indices)
     read = [files[indices[i]] for i in order]

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from morphmlp.checkpoints.folder import load_with_info
+from morphmlp.checkpoints.info import load_config
 from morphmlp.config import InputConfig, ModelConfig
 from morphmlp.data.batches.loaders import BrokenSample, TestClips
 from morphmlp.data.clips.seen import seen_frames
 from morphmlp.data.media.animations import is_animation
 from morphmlp.data.media.sources import media_kind
 from morphmlp.data.sets.labelled import Sample
-from morphmlp.errors import ConfigError, MediaError
+from morphmlp.errors import CheckpointError, ConfigError, MediaError
 from morphmlp.inference.device import evaluating, require_finite, resolve_device
 from morphmlp.inference.grad_cam import blocks_of, grad_cams, recorded
 from morphmlp.models.morphfc import ChunkFC, SpatialFC, TemporalFC
@@ -102,6 +103,7 @@ def look_inside(
     """
     if not 1 <= stage <= NUM_STAGES:
         raise ConfigError(f"stage {stage} does not exist; allowed: 1 to {NUM_STAGES}")
+    _refuse_exported(checkpoint)
     model, info = load_with_info(checkpoint)
     labels = info.class_names(model.config.num_classes)
     asked = None if class_name is None else class_number(class_name, labels)  # before anything is read
@@ -128,6 +130,14 @@ def look_inside(
         branches=branch_weights(model, on_device),
         fcs=fcs,
     )
+
+
+def _refuse_exported(checkpoint: str | Path) -> None:
+    if load_config(checkpoint)[1].exported:
+        raise CheckpointError(
+            f"{checkpoint} is an exported model, which computes no gradients, as Grad-CAM needs, and shows no map of a "
+            "stage; give the checkpoint that it was exported from"
+        )
 
 
 def class_number(name: str, labels: Sequence[str]) -> int:

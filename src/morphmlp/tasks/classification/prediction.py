@@ -174,6 +174,11 @@ def make_test_loader(dataset: "TestClips | TestViews", *, workers: int, rank: in
     size = videos_per_batch(dataset.config)
     starts = range(rank * size, len(dataset), num_processes * size)
     batches = [list(range(start, min(start + size, len(dataset)))) for start in starts]
+    return loader_of(dataset, batches, workers=workers)
+
+
+def loader_of(dataset: "TestClips | TestViews", batches: list[list[int]], *, workers: int) -> Any:
+    """A loader of these batches, of a dataset as of `make_test_loader`."""
     workers = min(workers, sum(map(len, batches)))
     if type(dataset) is TestViews:
         return ArrayBatches(dataset, batches, threads=workers)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from morphmlp.config import RunConfig
 from morphmlp.data.clips.flips import mirrored_classes
@@ -30,11 +30,12 @@ from morphmlp.inference.device import Execution, show_nothing
 from morphmlp.inference.optimize import for_inference
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.system import cache_folder
-from morphmlp.tasks.classification.features.model import FeatureExtractor, FeatureModel
+from morphmlp.tasks.classification.features.extractor import FeatureExtractor
+from morphmlp.tasks.classification.features.model import FeatureModel
 from morphmlp.tasks.classification.features.run import write_features
 from morphmlp.tasks.classification.features.sources import FeatureFile, digest_of_files
 from morphmlp.tasks.classification.linear import LinearClassifier, fit_linear
-from morphmlp.tasks.classification.prediction import model_kind, run_views
+from morphmlp.tasks.classification.prediction import model_kind
 
 L2S = tuple(10.0**power for power in range(-1, 5))
 NUM_PARTS = 5  # held out in turn to choose among `L2S`
@@ -122,18 +123,16 @@ class ViewFeatures(FeatureExtractor):
         self.digest = digest_of_parameters(features)
         execution = Execution(config.train.device, config.train.precision)
         self.model, self._execution = for_inference(features, execution)
-        self.device = next(self.model.parameters()).device
 
-    def vectors(self, clips: Tensor, num_videos: int) -> Tensor:
+    def vectors(self, clips: Any, num_videos: int) -> np.ndarray:
         shown = [clips, clips.flip(-1)] if self.flip else [clips]
-        views = [run_views(self.model, part, precision=self._execution.precision).float() for part in shown]
-        return torch.cat([part.unflatten(0, (num_videos, -1)) for part in views], dim=1).cpu()
+        return np.concatenate([self._views(part, num_videos) for part in shown], axis=1)
 
     def description(self) -> dict[str, Any]:
         return {
             "weights_sha256": self.digest,
             "precision": self.precision,
-            "device": self.device.type,
+            "device": self.device,
             "frames": self.config.frames,
             "input": self.input.to_dict(),
             "flip": self.flip,

@@ -28,10 +28,10 @@ from morphmlp.data.sets.matching import composed
 from morphmlp.data.sets.splits import evaluation_part, split_set, without_and_with
 from morphmlp.errors import DataError, MediaError
 from morphmlp.formatting import shortened
-from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.folders import folders_of, pair_in, splits_of
 
 MOST_CLASSES = 254  # 8 bits a pixel, without the two values below
+IGNORED = 255  # of a mask: the pixel has no class, is not learnt from and not scored
 UNKNOWN = 254  # of `class_of_values`: a value outside the classes
 
 # What Cityscapes adds to the name that an image and its annotation share. Of its annotations the ones with the numbers

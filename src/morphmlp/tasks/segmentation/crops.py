@@ -13,8 +13,7 @@ from torch import Tensor
 
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.clips.views import eval_views, normalise
-
-IGNORED = 255  # of a mask: the pixel has no class, is not learnt from and not scored
+from morphmlp.tasks.segmentation.annotations import IGNORED
 
 MOST_CROP_DRAWS = 10
 LONGEST_SIDE = 4  # times the short one, in training: the 2048 x 512 px of the ADE20K recipe

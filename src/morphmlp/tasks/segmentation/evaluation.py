@@ -26,6 +26,7 @@ from morphmlp.formatting import shortened
 from morphmlp.inference.device import AS_USUAL, Execution, evaluating
 from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.segmentation.annotations import (
+    IGNORED,
     MaskSet,
     evaluation_mask_split,
     is_mask_data,
@@ -33,7 +34,6 @@ from morphmlp.tasks.segmentation.annotations import (
     read_mask_sets,
 )
 from morphmlp.tasks.segmentation.batches import TestMasks, make_image_loader
-from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.prediction import image_logits, most_probable, ready_segmenter, total_cross_entropy
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from morphmlp.display.confusion import MOST_CLASSES_NUMBERED, draw_confusion
 from morphmlp.display.style import INK, MUTED, drawable, font_families
 from morphmlp.formatting import percent
-from morphmlp.tasks.segmentation.crops import IGNORED
+from morphmlp.tasks.segmentation.annotations import IGNORED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,7 @@ from morphmlp.errors import CheckpointError
 from morphmlp.inference.device import AS_USUAL, Execution, autocast, require_finite
 from morphmlp.inference.runtimes import Runtime
 from morphmlp.tasks.ready import Ready
-from morphmlp.tasks.segmentation.annotations import MOST_CLASSES
-from morphmlp.tasks.segmentation.crops import IGNORED
+from morphmlp.tasks.segmentation.annotations import IGNORED, MOST_CLASSES
 
 VALUES_AT_ONCE = 2**26  # logits at the size of a picture: 256 MB
 

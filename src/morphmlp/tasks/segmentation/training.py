@@ -15,10 +15,9 @@ from morphmlp.distributed import rank, world_size
 from morphmlp.errors import ConfigError
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
-from morphmlp.tasks.segmentation.annotations import MaskSet, describe_values
+from morphmlp.tasks.segmentation.annotations import IGNORED, MaskSet, describe_values
 from morphmlp.tasks.segmentation.batches import MaskBatch, TestMasks, TrainingMasks, make_crop_loader, make_image_loader
 from morphmlp.tasks.segmentation.class_pixels import note_on_classes
-from morphmlp.tasks.segmentation.crops import IGNORED
 from morphmlp.tasks.segmentation.evaluation import evaluate
 from morphmlp.tasks.segmentation.task import Segmentation
 from morphmlp.tasks.selection import held_out_to_select

@@ -29,7 +29,8 @@ from morphmlp.data.sets.find import find_media
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.tasks.classification.features import parts, run
-from morphmlp.tasks.classification.features.model import FeatureExtractor, FeatureModel
+from morphmlp.tasks.classification.features.extractor import FeatureExtractor
+from morphmlp.tasks.classification.features.model import FeatureModel
 from morphmlp.tasks.classification.features.sources import FeatureFile, Spans
 
 

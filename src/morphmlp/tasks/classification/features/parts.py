@@ -17,11 +17,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from morphmlp.data.batches.loaders import BrokenSample
+from morphmlp.data.batches.views import BrokenSample
 from morphmlp.errors import DataError
 from morphmlp.files import UNFINISHED, replace_bytes
 from morphmlp.formatting import as_json
-from morphmlp.tasks.classification.features.model import SampleFeatures
+from morphmlp.tasks.classification.features.extractor import SampleFeatures
 from morphmlp.tasks.shared_work import WorkFolder, damaged
 
 PART_S, PART_BYTES = 10.0, 2**26  # a part is written after so many seconds, or once it is so large

@@ -20,7 +20,7 @@ from morphmlp.errors import ConfigError, DataError
 from morphmlp.files import replace_json, require_own_folder
 from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.features import outputs
-from morphmlp.tasks.classification.features.model import FeatureExtractor
+from morphmlp.tasks.classification.features.extractor import FeatureExtractor
 from morphmlp.tasks.classification.features.outputs import INFO_FILE, NAME, TABLE_FILE, Streamed, vectors_file
 from morphmlp.tasks.classification.features.parts import Known, PartsFolder, Rows, read_rows
 from morphmlp.tasks.classification.features.settings import Format
