@@ -257,7 +257,7 @@ def test_an_int8_export_without_nncf_names_the_command_that_installs_it(
 ):
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(UserError, match="needs nncf: pip install nncf"):
-        quantize_openvino(tmp_path, tmp_path, [])
+        quantize_openvino(tmp_path, tmp_path, [], best=[], max_drop=0.1)
 
 
 def test_data_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path):
@@ -354,7 +354,11 @@ def test_int8_holds_the_classes_of_most_clips(checkpoint: Path, data: Path, tmp_
     options = ["--format", format, "--precision", "int8", "--data", data / "train", "--max-drop", "0.3"]
     result = tiny.run_command("export", checkpoint, tmp_path / "out", *options)
     assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["export"]["precision"] == "int8"
+    export = json.loads((tmp_path / "out" / "config.json").read_text())["export"]
+    assert export["precision"] == "int8"
+    if format == "openvino":
+        assert 0 < export["products_in_int8"] <= export["products"]
+        assert f"{export['products_in_int8']} of {export['products']} products are in int8" in result.stdout
 
 
 def test_rows_of_many_files_are_written_without_torch(onnx_folder: Path, data: Path, tmp_path: Path):

@@ -21,9 +21,17 @@ from morphmlp.data.media.sources import Source
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import ConfigError, DataError
 from morphmlp.export.formats import FORMATS, INPUT_NAME, Outputs, Shape, outputs_of
-from morphmlp.export.quantize import QUANTIZERS
+from morphmlp.export.quantize import quantize_onnx, quantize_openvino
 from morphmlp.export.triton import write_triton
-from morphmlp.export.verify import Output, Verified, compare, ms_per_clip, require_near, with_features
+from morphmlp.export.verify import (
+    Output,
+    Verified,
+    allowed_drop,
+    compare,
+    ms_per_clip,
+    require_near,
+    with_features,
+)
 from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import as_json
 from morphmlp.inference.runtimes import (
@@ -79,6 +87,8 @@ class Exported:
         verified: how near it is to the checkpoint.
         ms, fp32_ms: milliseconds a clip, and those of the same format in fp32; the same number for fp32 itself.
         num_bytes: of the model's files.
+        products, products_in_int8: how many products and convolutions there are, and how many in 8 bits, where NNCF
+            has chosen which; None elsewhere.
     """
 
     folder: Path
@@ -86,6 +96,8 @@ class Exported:
     ms: float
     fp32_ms: float
     num_bytes: int
+    products: int | None = None
+    products_in_int8: int | None = None
 
 
 def export_checkpoint(
@@ -132,7 +144,7 @@ def export_checkpoint(
         baseline = _finished(fp32, model, info, options=replace(options, precision="fp32"), shape=shape, export=details)
         if options.precision == "int8":
             stage(f"calibrating int8 on {len(clips)} clips")
-            QUANTIZERS[options.format](fp32, out, clips)
+            details |= _quantize(model, fp32, out, clips, options=options, stage=stage)
         elif options.precision == "fp32":
             for name in MODEL_FILES[options.format]:
                 shutil.copy(fp32 / name, out / name)
@@ -150,7 +162,8 @@ def export_checkpoint(
         if options.format == "onnx":
             write_triton(out, model.config, shape, name=folder.name)
         num_bytes = sum((out / name).stat().st_size for name in MODEL_FILES[options.format])
-    return Exported(folder, verified, speeds[0], speeds[1], num_bytes)
+    counts = {name: details.get(name) for name in ("products", "products_in_int8")}
+    return Exported(folder, verified, speeds[0], speeds[1], num_bytes, **counts)
 
 
 def _refuse(options: ExportOptions) -> None:
@@ -256,6 +269,25 @@ def _spread(num_files: int, most: int) -> list[int]:
     """
     count = min(num_files, most)
     return [i * num_files // count for i in range(count)]
+
+
+def _quantize(
+    model: MorphMLP,
+    fp32: Path,
+    out: Path,
+    clips: Sequence[np.ndarray],
+    *,
+    options: ExportOptions,
+    stage: Callable[[str], None],
+) -> dict[str, Any]:
+    """Writes the model in int8; returns what `config.json` says of that."""
+    if options.format == "onnx":
+        quantize_onnx(fp32, out, clips)
+        return {}
+    logits = _reference(model, LOGITS)
+    best = [logits(clip).argmax(axis=1) for clip in clips]
+    drop = allowed_drop("int8", options.max_drop)
+    return quantize_openvino(fp32, out, clips, best=best, max_drop=drop, stage=stage)
 
 
 def _verified(model: MorphMLP, runtime: Runtime, clips: Sequence[np.ndarray]) -> Verified:

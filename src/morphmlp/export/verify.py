@@ -73,13 +73,18 @@ def _same_class(one: np.ndarray, other: np.ndarray, *, tie: float) -> np.ndarray
     return chosen[:, 0] >= one.max(axis=1) - tie
 
 
+def allowed_drop(precision: str, max_drop: float | None) -> float:
+    """The share of the clips for which the best class may be another; None takes `MOST_DROP`."""
+    return MOST_DROP[precision] if max_drop is None else max_drop
+
+
 def require_near(verified: Verified, precision: str, *, max_drop: float | None = None) -> None:
     """Raises UserError where the exported model is further from its checkpoint than its precision allows.
 
     Args:
         max_drop: share of the clips for which the best class may be another; None takes `MOST_DROP`.
     """
-    most, drop = MOST_DIFFERENCE[precision], MOST_DROP[precision] if max_drop is None else max_drop
+    most, drop = MOST_DIFFERENCE[precision], allowed_drop(precision, max_drop)
     share, changed = verified.relative_difference, 1 - verified.top1_agreement
     features = verified.features_difference or 0.0
     if max(share, features) <= most and changed <= drop + 1e-9:
