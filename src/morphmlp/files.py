@@ -98,10 +98,13 @@ def _held(lock: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def held(lock: Path) -> Iterator[bool]:
+def held(lock: Path, *, wait: bool = False) -> Iterator[bool]:
     """Holds the lock that a file is for until the body or the process ends; yields False where another process has it.
 
     The file is there as long as the lock is held.
+
+    Args:
+        wait: for another process to give it up.
 
     Raises:
         OSError: the file cannot be made, or its file system has no locks.
@@ -110,7 +113,7 @@ def held(lock: Path) -> Iterator[bool]:
 
     file = FileLock(lock)
     with suppress(Timeout):
-        file.acquire(timeout=0)
+        file.acquire(timeout=-1 if wait else 0)
     try:
         yield file.is_locked
     finally:
@@ -295,7 +298,11 @@ def require_file(path: Path) -> None:
         pass
 
 
-def require_own_folder(folder: Path, files: Collection[str], *, what: str) -> None:
-    """Raises DataError where `folder` is a file, or holds anything but `files`, those of an earlier `what`."""
+def require_own_folder(folder: Path, files: Collection[str], *, what: str, option: str = "--out") -> None:
+    """Raises DataError where `folder` is a file, or holds anything but `files`, those of an earlier `what`.
+
+    Args:
+        option: that the folder was given as.
+    """
     if folder.exists() and (not folder.is_dir() or not {path.name for path in folder.iterdir()} <= set(files)):
-        raise DataError(f"{folder} holds something else than {what}; choose another --out")
+        raise DataError(f"{folder} holds something else than {what}; choose another {option}")

@@ -46,6 +46,7 @@ def test_the_first_use_exports_and_later_ones_take_what_is_kept(calibrated: Path
     assert made == [entry_folder(calibrated, "onnxruntime", "fp32")]
     assert told == [f"exporting {calibrated} for onnxruntime, once; it is kept in {made[0]}"]
     assert isinstance(cached_runtime(calibrated, "onnxruntime", "fp32"), Runtime)
+    assert list(made[0].parent.iterdir()) == made  # no lock is left
 
 
 def test_another_config_engine_precision_or_version_is_another_entry(

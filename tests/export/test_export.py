@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 from exporting import use_onnx_of, without_torch
+from PIL import Image
 
 from morphmlp import Predictor, create_model, list_models, load
 from morphmlp.config import InputConfig
@@ -174,6 +175,24 @@ def test_another_precision_or_device_than_exported_is_refused(onnx_folder: Path)
         Predictor(onnx_folder, precision="bf16")
     with pytest.raises(ConfigError, match="runs on the cpu"):
         Predictor(onnx_folder, device="cuda")
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "features", "segment", "watch"])
+def test_fp32_of_an_export_in_another_precision_is_refused_where_it_is_asked_for(
+    onnx_folder: Path, data: Path, tmp_path: Path, verb: str
+):
+    folder = Path(shutil.copytree(onnx_folder, tmp_path / "half"))
+    text = (folder / "config.json").read_text().replace('"precision": "fp32"', '"precision": "fp16"')
+    (folder / "config.json").write_text(text)
+    Image.new("RGB", (40, 40)).save(tmp_path / "image.png")
+    source = {"evaluate": data, "segment": tmp_path / "image.png"}.get(verb, video_of(data))
+    out = ["--out", tmp_path / "out"] if verb == "segment" else []
+    result = tiny.run_command(verb, folder, source, "--precision", "fp32", *out)
+    assert (result.returncode, result.stdout) == (1, "")
+    hint = "leave out --precision, or export again with --precision fp32"
+    assert result.stderr == f"error: {folder} was exported in fp16, not fp32: {hint}\n"
+    if verb == "predict":
+        assert tiny.run_command(verb, folder, source, "--workers", 0).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,15 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import add_cache, add_execution, make_parser, print_json, use_limits, write_and_show
+from morphmlp.commands.parsing import (
+    add_cache,
+    add_execution,
+    make_parser,
+    precision_of,
+    print_json,
+    use_limits,
+    write_and_show,
+)
 from morphmlp.config import ListConfig
 from morphmlp.errors import CheckpointError
 from morphmlp.files import require_own_folder
@@ -32,7 +40,7 @@ def run(arguments: list[str]) -> int:
             unknown=options.unknown,
             split=options.split,
             lists=lists,
-            execution=Execution(options.device, options.precision, options.workers, progress),
+            execution=Execution(options.device, precision_of(options), options.workers, progress),
         )
 
     def write() -> None:

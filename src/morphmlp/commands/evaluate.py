@@ -11,6 +11,7 @@ from morphmlp.commands.parsing import (
     add_protocol,
     add_segments,
     make_parser,
+    precision_of,
     print_json,
     use_limits,
     write_and_show,
@@ -128,7 +129,7 @@ def _evaluate(task: Task, options: Namespace, own_options: dict[str, Any], out: 
     from morphmlp.inference.device import Execution
 
     with counting(task.unit, enabled=not options.json and is_main()) as progress:
-        execution = Execution(options.device, options.precision, options.workers, progress, options.engine)
+        execution = Execution(options.device, precision_of(options), options.workers, progress, options.engine)
         asked = {"split": options.split, "options": own_options, "execution": execution}
         result = task.evaluate(options.checkpoint, options.data, **asked)
         if not is_main():

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from morphmlp.commands.parsing import USER_ERROR, add_cache, add_execution, make_parser, print_json, use_limits
+from morphmlp.commands.parsing import (
+    USER_ERROR,
+    add_cache,
+    add_execution,
+    make_parser,
+    precision_of,
+    print_json,
+    use_limits,
+)
 from morphmlp.config import ListConfig
 from morphmlp.errors import ConfigError
 from morphmlp.output import tell
@@ -36,7 +44,7 @@ def run(arguments: list[str]) -> int:
         num_clips=options.clips,
         num_crops=options.crops,
         device=options.device,
-        precision=options.precision,
+        precision=precision_of(options),
     )
     files, classes = _files(options, extractor.kind)
     unit = f"{extractor.kind}s" if options.step is None else "windows"

@@ -99,7 +99,16 @@ def add_execution(parser: Parser, *, workers: bool = True) -> None:
         parser.add_argument("--workers", type=NonNegativeInt, default=2, help="processes that decode; 0: this one does")
     add_max_damage(parser)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
-    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    add_precision(parser)
+
+
+def add_precision(parser: Parser) -> None:
+    """`precision_of` has the value."""
+    parser.add_argument(
+        "--precision",
+        type=Literal["fp32", "bf16", "fp16"] | None,
+        help="of the computation (default: fp32, or what an exported folder was exported in)",
+    )
 
 
 def add_engine(parser: Parser) -> None:
@@ -172,13 +181,29 @@ def use_limits(options: Namespace) -> None:
     set_cache_size(options.get("cache_gb"))
 
 
+def precision_of(options: Namespace) -> str:
+    """What `--precision` says; without it fp32, of which an exported folder takes no notice.
+
+    Raises:
+        ConfigError: the checkpoint is a folder that was exported in another precision.
+    """
+    if options.precision is None:
+        return "fp32"
+    from morphmlp.checkpoints.hub import local_checkpoint
+    from morphmlp.inference.runtimes import is_exported, read_export, require_precision
+
+    if is_exported(folder := local_checkpoint(options.checkpoint)):
+        require_precision(folder, read_export(folder)[1], options.precision)
+    return options.precision
+
+
 def protocol(options: Namespace) -> dict[str, Any]:
     return {
         "num_clips": options.clips,
         "num_crops": options.crops,
         "aggregation": options.aggregation,
         "device": options.device,
-        "precision": options.precision,
+        "precision": precision_of(options),
         "engine": options.engine,
     }
 

@@ -1,11 +1,10 @@
 """`morphmlp segment`."""
 
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import Namespace
 
-from morphmlp.commands.parsing import USER_ERROR, add_engine, make_parser, print_json
+from morphmlp.commands.parsing import USER_ERROR, add_engine, add_precision, make_parser, precision_of, print_json
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
 
@@ -22,7 +21,7 @@ def run(arguments: list[str]) -> int:
     from morphmlp.tasks.segmentation.shelf import segment_images
 
     paths = expand_paths(options.paths, kind="image")
-    how = {"device": options.device, "precision": options.precision, "engine": options.engine}
+    how = {"device": options.device, "precision": precision_of(options), "engine": options.engine}
     try:
         with counting("images", enabled=not options.json) as progress:
             rows = segment_images(
@@ -63,6 +62,6 @@ def _read_options(arguments: list[str]) -> Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace what is in --out, and begin again")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, mps or xpu")
-    parser.add_argument("--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    add_precision(parser)
     add_engine(parser)
     return parser.parse_args(arguments)

@@ -29,7 +29,7 @@ def make_start(out: str | Path, *, clips: int = TRAIN_PER_MOTION, seed: int = 0)
         Interrupted: after Ctrl-C or SIGTERM in the training; the state is saved.
     """
     out = Path(out)
-    require_own_folder(out / NAME, {CONFIG_FILE, WEIGHTS_FILE}, what="a start")
+    require_own_folder(out / NAME, {CONFIG_FILE, WEIGHTS_FILE}, what="a start", option="--start")
     with counting("clips", lines=True) as progress:
         data = write_motions(out / "data", train=clips, motions=MOTIONS, seed=seed, progress=progress)
     if (out / "run" / "config.json").exists():

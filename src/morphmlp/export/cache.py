@@ -7,15 +7,15 @@ takes its name when it is complete, and its model's digest is checked when it is
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
 from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE
 from morphmlp.errors import CheckpointError
-from morphmlp.files import UNFINISHED
+from morphmlp.files import UNFINISHED, held
 from morphmlp.inference.engines import EXPORTED
 from morphmlp.inference.runtimes import Runtime, file_digest, load_runtime
 from morphmlp.system import cache_folder
@@ -90,7 +90,8 @@ def exported_runtime(
     if found := cached_runtime(checkpoint, engine, precision):
         return found
     folder = entry_folder(checkpoint, engine, precision)
-    with _alone(folder):  # of several processes one exports, and the others wait for it
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder.with_suffix(".lock"), wait=True):  # of several processes one exports, and the others wait for it
         if found := cached_runtime(checkpoint, engine, precision):
             return found
         from morphmlp.export.run import ExportOptions, export_checkpoint
@@ -100,15 +101,6 @@ def exported_runtime(
         export_checkpoint(checkpoint, folder, options, files=None, source="noise")
         remove_old_entries(keep=folder)
     return load_runtime(folder)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    from filelock import FileLock
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        yield
 
 
 def remove_old_entries(*, keep: Path) -> None:

@@ -125,7 +125,7 @@ def export_checkpoint(
     """
     folder = Path(folder)
     _refuse(options)
-    require_own_folder(folder, OUTPUT_FILES, what="an export")
+    require_own_folder(folder, OUTPUT_FILES, what="an export", option="OUT")
     model, info = load_with_info(checkpoint)
     shape = _shape(options, info.input)
     info = replace(info, input=exported_input(info.input, shape))

@@ -216,12 +216,18 @@ def file_digest(path: Path) -> str:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _require_usual(folder: Path, export: ExportInfo, execution: Execution) -> None:
-    if execution.precision not in ("fp32", export.precision):
+def require_precision(folder: Path, export: ExportInfo, precision: str) -> None:
+    """Raises ConfigError where a folder was exported in another precision."""
+    if precision != export.precision:
         raise ConfigError(
-            f"{folder} was exported in {export.precision}, not {execution.precision}: leave out --precision, or "
-            f"export again with --precision {execution.precision}"
+            f"{folder} was exported in {export.precision}, not {precision}: leave out --precision, or export again "
+            f"with --precision {precision}"
         )
+
+
+def _require_usual(folder: Path, export: ExportInfo, execution: Execution) -> None:
+    if execution.precision != Execution().precision:
+        require_precision(folder, export, execution.precision)
     if execution.device not in ("auto", "cpu"):
         raise ConfigError(f"--device is {execution.device!r}; an exported model runs on the cpu: {folder}")
 
