@@ -62,6 +62,15 @@ def test_an_export_of_unknown_duration_is_not_made(known: list[Speeds]):
     assert chosen(free={"openvino"}) == "openvino"
 
 
+def test_an_export_takes_as_long_as_the_longest_of_the_same_model_where_a_row_does_not_say(known: list[Speeds]):
+    known += [Speeds(HERE, "some", LARGE, 1, "fp32", {"torch": 100.0, "openvino": 10.0})]  # saves 90 ms a clip
+    known += [Speeds("intel amx", "other", LARGE, 1, "bf16", {"torch": 100.0}, {"openvino": 1.0})]
+    assert chosen(10**6) == "torch"
+    for batch, seconds in ((1, 45.0), (16, 90.0)):
+        known += [Speeds("intel amx", "some", NANO, batch, "bf16", {"torch": 100.0}, {"openvino": seconds})]
+    assert [chosen(n) for n in (999, 1001)] == ["torch", "openvino"]
+
+
 def test_of_less_work_than_was_measured_nothing_is_known(known: list[Speeds]):
     known += [speeds(work=NANO, optimized=50.0)]
     assert (chosen(work=NANO / 2), chosen(work=NANO)) == ("torch", "optimized")

@@ -119,11 +119,21 @@ def _seconds_on(
     for engine in ENGINES:
         if engine not in near.ms or near.ms[engine] * LEAST_GAIN > near.ms["torch"]:
             continue
-        export_s = 0.0 if engine in free else near.export_s.get(engine) if engine in payable else None
+        export_s = 0.0 if engine in free else _export_s(engine, near, speeds) if engine in payable else None
         computing = job.num_clips * near.ms[engine] * scale / 1000
         if export_s is not None and computing + export_s < torch_s:
             seconds[engine] = computing + export_s
     return seconds
+
+
+def _export_s(engine: str, near: Speeds, speeds: Sequence[Speeds]) -> float | None:
+    """Seconds that the export for an engine takes; None where they are not known.
+
+    A row without them takes the longest of the same model: they follow from its layers, hardly from the batch, the
+    precision and the size of a clip. Those of another machine are an estimate.
+    """
+    rows = [near] if engine in near.export_s else [row for row in speeds if row.model == near.model]
+    return max((row.export_s[engine] for row in rows if engine in row.export_s), default=None)
 
 
 def can_export(engine: str) -> bool:
