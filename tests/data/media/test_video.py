@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from morphmlp.data.media.open_video import opened
+from morphmlp.data.media.packets import packet_of
 from morphmlp.data.media.sources import TarMember
 from morphmlp.data.media.video import VideoInfo, probe, read_clip, read_frames
 from morphmlp.errors import MediaError
@@ -355,7 +356,7 @@ def hide_last_frames(source, path, *, num_shown):
                 data = bytearray(bytes(packet))
                 if number >= num_shown:
                     data[0] &= ~0x10
-                copy = av.Packet(bytes(data))
+                copy = packet_of(bytes(data))
                 copy.stream, copy.pts, copy.dts, copy.time_base = stream, packet.pts, packet.dts, packet.time_base
                 copy.is_keyframe = packet.is_keyframe
                 container.mux(copy)
