@@ -79,9 +79,21 @@ def test_the_rate_of_frames_is_known_after_their_file_is_closed(tmp_path):
     with opened(path) as video:
         packets = video.count()
         rate = video.average_fps(packets)
-    del video.stream
     assert video.average_fps(packets) == rate
     assert 8 < rate < 12
+
+
+def test_nothing_of_a_closed_file_can_be_read(grey_video):
+    # PyAV's stream would answer from memory that was given back, and its packets would end the process.
+    with opened(grey_video) as video:
+        frames = video.frames()
+        first = next(frames)
+    for read in (video.count, video.incomplete, lambda: video.has_plain_times):
+        with pytest.raises(AttributeError):
+            read()
+    with pytest.raises(AssertionError, match="the file is closed"):
+        list(frames)
+    assert video.to_rgb(first).shape == (48, 64, 3)
 
 
 def test_probe_describes_the_video(grey_video):

@@ -7,7 +7,7 @@ FFmpeg, PyAV and the file system become a `MediaError` that names the file.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -32,9 +32,12 @@ UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride c
 
 
 class OpenVideo:
-    """A file that is open at its video stream.
+    """A file that is open at its video stream, within `with`.
+
+    What is known of it, and the conversion of its frames, are there after that too.
 
     Attributes:
+        container, stream: as PyAV opened them; there are none once the file is closed.
         short_side: what the short side of the pictures is scaled to, in the stream's own colours, before they become
             RGB; None keeps the stream's size.
         first: the first frame that was decoded, which gives all frames their size and turn; None before that.
@@ -56,9 +59,17 @@ class OpenVideo:
         self.num_decoded = self.num_lost = 0
         self.packets = Packets()
         self.clock = Clock.of(container, stream)
-        # A stream forgets these when its file is closed, and frames that were read ahead are counted after that.
+        # Frames that were read ahead are counted when the file is closed.
         self._header_fps, self._time_base = float(stream.average_rate or 0), stream.time_base
         self._reformatter = VideoReformatter()  # setting one up costs more than converting a small frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file, and lets go of it: PyAV's stream would go on and read memory that was given back."""
+        self.container.close()
+        del self.container, self.stream
 
     def scan(self) -> tuple[av.VideoFrame, Packets]:
         """Count the packets to be shown and return the first frame, which alone knows the display rotation."""
@@ -144,6 +155,7 @@ class OpenVideo:
                 for packet in self.container.demux(self.stream):
                     self.packets.add(packet)
                     yield packet
+                    assert hasattr(self, "container"), "the file is closed, and to read on would end the process"
             except InvalidDataError:
                 yield av.Packet()  # without data, it ends the stream: then the decoder gives out its rest
 
@@ -211,5 +223,5 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 @contextmanager
 def opened(path: str | os.PathLike[str], *, short_side: int | None = None) -> Iterator[OpenVideo]:
     """Open a file at the video stream that players show; see `OpenVideo` for `short_side`."""
-    with open_stream(path) as (container, stream):
-        yield OpenVideo(path, container, stream, short_side=short_side)
+    with open_stream(path) as (container, stream), OpenVideo(path, container, stream, short_side=short_side) as video:
+        yield video
