@@ -155,6 +155,21 @@ def test_a_stopped_sweep_says_what_is_known_and_does_no_trial_twice(
     assert trainings.calls[-1][1] == tmp_path / "stopped"
 
 
+def test_the_trial_that_measures_the_time_counts_once(
+    data: Path, tmp_path: Path, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+):
+    """In a short time it has the epochs of the first rung, and is a trial of that too."""
+    trainings.stop_at = 5
+    with pytest.raises(Interrupted):
+        sweep(data, tmp_path / "run", minutes=1)
+    said = capsys.readouterr().err
+    numbers = [line.split(":")[0] for line in said.splitlines() if line.startswith("trial ")]
+    assert numbers == ["trial 1", "trial 2", "trial 3", "trial 4"]
+    assert "4 trials are done and kept in" in said
+    rungs = [trial["rung"] for trial in json.loads((tmp_path / "run" / "tune.json").read_text())["trials"]]
+    assert rungs == [0, 0, 0, 1, 1]
+
+
 def test_samples_that_are_all_of_one_group_cannot_be_swept(data: Path, tmp_path: Path, trainings: Trainings):
     config = tiny.run_config(data)
     config = replace(config, split=replace(config.split, group_pattern="mp4"))

@@ -78,6 +78,11 @@ class Sweep:
         return [trial for trial in self.trials if trial.rung == number and trial.epochs]
 
     @property
+    def num_done(self) -> int:
+        """The trials that were done: the one that measures the time is of rung 0 and of rung 1, and was done once."""
+        return len({(trial.candidate, trial.epochs) for trial in self.trials})
+
+    @property
     def probes(self) -> list[Trial]:
         return [trial for trial in self.trials if not trial.epochs]
 
@@ -184,7 +189,7 @@ def _tune(sweep: Sweep, folder: RunFolder, sets: TrainingSets, show: Callable[[l
         shutil.rmtree(folder.trials, ignore_errors=True)
     show([trial_table(sweep)])
     config = sweep.chosen.configured(sweep.config)
-    line = f"tuned: {sweep.chosen.describe()}, by {len(sweep.trials)} trials on samples held out of the training part"
+    line = f"tuned: {sweep.chosen.describe()}, by {sweep.num_done} trials on samples held out of the training part"
     return train(replace(config, chosen=(*config.chosen, line)), folder.path, sets=sets)
 
 
@@ -196,7 +201,7 @@ def _known_so_far(sweep: Sweep, folder: RunFolder) -> Iterator[None]:
     except (KeyboardInterrupt, Terminated, Interrupted) as stop:
         best = sweep.best
         so_far = "" if best is None else f"; the best so far: {best.candidate.describe()} ({best.score:.3f})"
-        tell(f"{len(sweep.trials)} trials are done and kept in {folder.tuning}{so_far}")
+        tell(f"{sweep.num_done} trials are done and kept in {folder.tuning}{so_far}")
         if isinstance(stop, Interrupted):
             raise Interrupted(stop.signal_number, folder.path) from None
         tell(f"go on with: {resume_command(folder.path)}")
@@ -295,7 +300,7 @@ class _Trials:
         what = f"{candidate.describe()}, {epochs} epochs" if epochs else f"{candidate.start}, linear probe"
         of = f"{len(self.parts[1].samples)} held-out {self.parts[1].unit}"
         tell(
-            f"trial {len(self.sweep.trials)}: {what}: {trial.score:.3f} of {of} are right "
+            f"trial {self.sweep.num_done}: {what}: {trial.score:.3f} of {of} are right "
             f"({trial.seconds:.0f} s, {max(self.sweep.seconds_left, 0) / 60:.1f} minutes left)"
         )
         return trial
