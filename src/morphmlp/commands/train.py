@@ -184,6 +184,22 @@ def _parser() -> Parser:
         "it is as --help-all shows",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_stretches(parser)
+    add_cache(parser)
+    _add_ways(parser)
+    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
+    parser.add_class_arguments(
+        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
+    )
+    parser.add_class_arguments(SplitConfig, "split")
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
+    parser.show_first(*FIRST_SCREEN)
+    return parser
+
+
+def _add_stretches(parser: Parser) -> None:
+    """How labelled stretches become clips."""
     parser.add_argument(
         "--background",
         type=float | None,
@@ -197,17 +213,6 @@ def _parser() -> Parser:
         help="the same as --lists.window: clips of stretches are windows with their middle in them, as `watch` sees; "
         "auto: twice the median stretch",
     )
-    add_cache(parser)
-    _add_ways(parser)
-    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
-    parser.add_class_arguments(
-        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
-    )
-    parser.add_class_arguments(SplitConfig, "split")
-    for part, reading in readings().items():
-        parser.add_class_arguments(reading, part)
-    parser.show_first(*FIRST_SCREEN)
-    return parser
 
 
 def _add_ways(parser: Parser) -> None:
