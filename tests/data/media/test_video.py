@@ -1,5 +1,6 @@
 """Decoding, on videos that the tests encode themselves; a frame's grey level tells which frame it is."""
 
+import io
 import os
 import struct
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from morphmlp.data.media.open_video import opened
 from morphmlp.data.media.packets import packet_of
@@ -71,6 +72,28 @@ def patch(path, marker, offset, data):
 def grey_video(tmp_path_factory):
     """30 frames at 25 a second, with frames coded out of order."""
     return encode(tmp_path_factory.mktemp("video") / "grey.mp4", grey_frames(30), options={"bf": "2", "crf": "10"})
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_motion_jpeg_with_exif_is_read_upright(tmp_path, orientation: int):
+    """Cameras write such files; PyAV has no name for the EXIF block."""
+    ramp = np.add.outer(2 * np.arange(48), np.arange(64)).astype(np.uint8)  # darkest at the top left
+    image, exif, jpeg = Image.fromarray(ramp).convert("RGB"), Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(jpeg, "JPEG", exif=exif, quality=95, subsampling=0)
+    path = tmp_path / "x.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj444p"
+        for number in range(3):
+            packet = packet_of(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base, packet.is_keyframe = Fraction(1, 10), True
+            container.mux(packet)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(jpeg)))
+    [frame] = read_clip(path, lambda num_frames, fps: [2])
+    assert frame.shape == upright.shape
+    assert np.abs(frame.astype(int) - upright).mean() < 2
 
 
 def test_the_rate_of_frames_is_known_after_their_file_is_closed(tmp_path):

@@ -21,7 +21,7 @@ from morphmlp.data.media.clock import Clock
 from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
 from morphmlp.data.media.opening import errors_named, open_stream
 from morphmlp.data.media.packets import Packets, of_stated
-from morphmlp.data.media.turns import UPRIGHT, Turn, turn_of_matrix
+from morphmlp.data.media.turns import UPRIGHT, Turn, turn_of_degrees, turn_of_matrix
 from morphmlp.errors import MediaError
 
 # FFmpeg's names of the containers that hold the time of every frame; for others, such as AVI, it makes some up.
@@ -211,9 +211,13 @@ class OpenVideo:
 def turn_of(frame: av.VideoFrame) -> Turn:
     """The turn and mirroring that a frame asks for, by its container or by itself, to the nearest quarter.
 
-    PyAV's `rotation` does not tell of a mirroring; the matrix does.
+    PyAV's `rotation` does not tell of a mirroring; the matrix does. Beside data of a sort that PyAV has no name for,
+    such as the EXIF block of Motion JPEG, it gives the rotation alone.
     """
-    side_data: Any = frame.side_data  # whose type PyAV states wrongly
+    try:
+        side_data: Any = frame.side_data  # whose type PyAV states wrongly
+    except ValueError:
+        return turn_of_degrees(frame.rotation)
     for data in side_data:
         if data.type == Type.DISPLAYMATRIX:
             return turn_of_matrix(np.frombuffer(bytes(data), dtype=np.int32)[:9].reshape(3, 3))
