@@ -111,11 +111,15 @@ def test_nothing_of_a_closed_file_can_be_read(grey_video):
     with opened(grey_video) as video:
         frames = video.frames()
         first = next(frames)
+    with opened(grey_video) as other:
+        packets = other.packets_from_here()
+        next(packets)
     for read in (video.count, video.incomplete, lambda: video.has_plain_times):
         with pytest.raises(AttributeError):
             read()
-    with pytest.raises(AssertionError, match="the file is closed"):
-        list(frames)
+    for begun in (frames, packets):
+        with pytest.raises(AssertionError, match="the file is closed"):
+            list(begun)
     assert video.to_rgb(first).shape == (48, 64, 3)
 
 

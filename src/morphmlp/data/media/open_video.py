@@ -148,14 +148,23 @@ class OpenVideo:
         num_good = min(self.num_decoded, packets.num_shown)
         return of_stated(num_good, total) if num_good < total else None
 
+    def packets_from_here(self) -> Iterator[av.Packet]:
+        """The packets up to the end, as the container gives them; the last one is without data.
+
+        Raises:
+            FFmpegError, OSError, ValueError: one cannot be read.
+        """
+        for packet in self.container.demux(self.stream):
+            yield packet
+            assert hasattr(self, "container"), "the file is closed, and to read on would end the process"
+
     def _demuxed(self) -> Iterator[av.Packet]:
         """The packets from here on, which are counted; damage to the container ends them, as it does in players."""
         with self._errors_named(lambda: f"the stream breaks at packet {self.packets.num_read} (the first is 0)"):
             try:
-                for packet in self.container.demux(self.stream):
+                for packet in self.packets_from_here():
                     self.packets.add(packet)
                     yield packet
-                    assert hasattr(self, "container"), "the file is closed, and to read on would end the process"
             except InvalidDataError:
                 yield av.Packet()  # without data, it ends the stream: then the decoder gives out its rest
 
