@@ -20,6 +20,7 @@ import av
 import numpy as np
 
 from morphmlp.data.media import video as reading
+from morphmlp.data.media.packets import packet_of
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.training.environment import processor_name
 
@@ -90,7 +91,7 @@ def repeat(source: Path, path: Path, times: int) -> None:
         ticks = round(MINUTE_S / theirs.time_base)
         for number in range(times):
             for packet in packets:
-                copy = av.Packet(bytes(packet))
+                copy = packet_of(bytes(packet))
                 copy.pts, copy.dts = (packet.pts or 0) + number * ticks, (packet.dts or 0) + number * ticks
                 copy.duration, copy.time_base, copy.is_keyframe = packet.duration, theirs.time_base, packet.is_keyframe
                 copy.stream = stream

@@ -53,6 +53,18 @@ def test_mean_and_spread_are_those_of_the_folds(probes: tuple[Path, Any]):
     assert json.loads((out / "summary.json").read_text())["mean"] == printed["mean"]
 
 
+def test_the_folds_are_compared_with_simple_means_of_the_other_folds(probes: tuple[Path, Any]):
+    out, printed = probes
+    found = printed["comparisons"]
+    assert found == json.loads((out / "comparisons.json").read_text())
+    assert (found["videos"], found["training"]) == (30, 30)
+    assert found["model"]["accuracy"] == pytest.approx(printed["all"]["top1"])
+    assert found["shrunk_pixels"]["how"] == "8 frames of 16 x 16 px, of the other folds"
+    ended = tiny.run_command("train", "--out", out, "--resume", "--json", "--baseline", "false")
+    assert json.loads(ended.stdout) == printed | {"comparisons": None}
+    assert (out / "comparisons.json").is_file()
+
+
 def test_finished_folds_are_shown_again_by_resume_as_json_too(probes: tuple[Path, Any]):
     out, printed = probes
     ended = tiny.run_command("train", "--out", out, "--resume", "--json")
@@ -100,6 +112,7 @@ def test_stopped_folds_go_on_and_finished_ones_are_kept(data: Path, tmp_path: Pa
     assert ended.returncode == 0, ended.stderr
     assert "Held-out folds" in ended.stdout
     assert "over 2 folds, by the last checkpoint of each" in ended.stdout
+    assert "the commonest class (of the other folds)" in ended.stdout
     assert (out / "fold_1" / "predictions.csv").stat().st_mtime_ns == first
     assert len(tiny.read_log(out / "fold_2")) == len(tiny.read_log(out / "fold_1"))
 

@@ -90,4 +90,4 @@ def test_the_planned_rungs_fit_into_the_time_unless_it_is_too_short_for_any(
 def test_the_best_third_goes_on_and_the_loss_decides_between_equals():
     trials = [trial(0.5), trial(0.6, loss=1.2, lr=0.2), trial(0.6, loss=1.1, lr=0.3), trial(0.1, loss=math.inf)]
     assert [found.candidate.lr for found in best_of(trials)] == [0.3, 0.2]
-    assert cost_of(trials[0]) == Cost(epoch_s=2.0, others_s=2.0)
+    assert cost_of(trials) == Cost(epoch_s=2.0, others_s=2.0)

@@ -1,6 +1,7 @@
 """A sweep: never on the validation part, kept when it is stopped, and a training with the best at its end."""
 
 import json
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ class Trainings:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, epoch_s: float = 1.0):
         self.calls: list[tuple[RunConfig, Path, Any]] = []
         self.now_s, self.epoch_s = 0.0, epoch_s
+        self.slower = 1.0  # each training by this factor than the one before
+        self.lasted_s: list[float] = []
         self.stop_at: int | None = None
         monkeypatch.setattr(tune, "train", self)
         monkeypatch.setattr(tune.time, "monotonic", lambda: self.now_s)
@@ -36,7 +39,9 @@ class Trainings:
         self.calls.append((config, out, sets))
         train = config.train
         epochs = 0 if train.probe else train.epochs
-        self.now_s += 1.0 + epochs * self.epoch_s
+        self.epoch_s *= self.slower
+        self.lasted_s.append(1.0 + epochs * self.epoch_s)
+        self.now_s += self.lasted_s[-1]
         if train.lr > 1e-3 and not train.probe:
             raise NotFiniteError("the loss is nan")
         score = {"good": 0.6, "bad": 0.4, None: 0.2}[config.init] + 0.1 * (train.augment.erase > 0)
@@ -121,6 +126,19 @@ def test_the_sweep_keeps_to_its_time(data: Path, tmp_path: Path, trainings: Trai
     assert 300 < spent <= 600
 
 
+def test_no_trial_is_begun_that_would_not_end_in_time(
+    data: Path, tmp_path: Path, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+):
+    """Each takes 15 % longer than the slowest before it, and so may the last one, but no more."""
+    trainings.slower = 1.15
+    sweep(data, tmp_path / "run", minutes=4)
+    *trials, _ = trainings.lasted_s
+    assert 180 < sum(trials) < 240 + 0.15 * trials[-1]
+    assert re.search(
+        r"left out: good, lr .* epochs, which would take \d+ s of the \d+ s that are", capsys.readouterr().err
+    )
+
+
 def test_a_training_that_diverges_is_the_worst(data: Path, tmp_path: Path, trainings: Trainings):
     sweep(data, tmp_path / "run")
     trials = json.loads((tmp_path / "run" / "tune.json").read_text())["trials"]
@@ -153,6 +171,21 @@ def test_a_stopped_sweep_says_what_is_known_and_does_no_trial_twice(
     tune.resume_tuning(tmp_path / "stopped")
     assert [config.to_dict() for config in trainings.trials] == whole
     assert trainings.calls[-1][1] == tmp_path / "stopped"
+
+
+def test_the_trial_that_measures_the_time_counts_once(
+    data: Path, tmp_path: Path, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+):
+    """In a short time it has the epochs of the first rung, and is a trial of that too."""
+    trainings.stop_at = 5
+    with pytest.raises(Interrupted):
+        sweep(data, tmp_path / "run", minutes=1.5)
+    said = capsys.readouterr().err
+    numbers = [line.split(":")[0] for line in said.splitlines() if line.startswith("trial ")]
+    assert numbers == ["trial 1", "trial 2", "trial 3", "trial 4"]
+    assert "4 trials are done and kept in" in said
+    rungs = [trial["rung"] for trial in json.loads((tmp_path / "run" / "tune.json").read_text())["trials"]]
+    assert rungs == [0, 0, 0, 1, 1]
 
 
 def test_samples_that_are_all_of_one_group_cannot_be_swept(data: Path, tmp_path: Path, trainings: Trainings):

@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
@@ -18,7 +19,7 @@ from morphmlp.tasks.registry import figure_names, readings, task_of_data
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from morphmlp.tasks.task import TrainingSet
+    from morphmlp.tasks.task import Compared, TrainingSet
     from morphmlp.training.folds import FoldsResult
     from morphmlp.training.halving import Space
     from morphmlp.training.run import TrainResult
@@ -57,26 +58,33 @@ def run(arguments: list[str]) -> int:
     if not is_main():
         return 0
     if isinstance(result, folds.FoldsResult):
-        _show_folds(result, as_json=options.json)
+        _show_folds(result, options)
         return 0
     _show(result, options)
     return 0
 
 
 def _show(result: "TrainResult", options: Namespace) -> None:
-    """A run that is finished is shown, whatever becomes of the comparison: Ctrl-C then only ends that."""
-    from morphmlp.display.progress_bar import counting
     from morphmlp.training.ending import compare_finished
 
     if not options.json:
         print(encodable(_ending(result)), flush=True)
+    _show_comparisons(partial(compare_finished, result), result.to_dict(), result.unit, options)
+
+
+def _show_comparisons(
+    compare: "Callable[..., Compared | None]", values: dict[str, Any], unit: str, options: Namespace
+) -> None:
+    """What is finished is shown, whatever becomes of the comparison: Ctrl-C then only ends that."""
+    from morphmlp.display.progress_bar import counting
+
     compared = None
     try:
-        with counting(f"{result.unit} of simple means", enabled=not options.json) as progress:
-            compared = compare_finished(result, asked=options.baseline, progress=progress)
+        with counting(f"{unit} of simple means", enabled=not options.json) as progress:
+            compared = compare(asked=options.baseline, progress=progress)
     finally:
         if options.json:
-            print_json(result.to_dict() | {"comparisons": None if compared is None else compared.values})
+            print_json(values | {"comparisons": None if compared is None else compared.values})
     if compared is not None and not options.json:
         print(encodable("\n".join(compared.lines)))
 
@@ -100,19 +108,21 @@ def _show_trials(options: Namespace) -> "Callable[[list[Any]], None]":
     return (lambda tables: None) if options.json else print_all
 
 
-def _show_folds(result: "FoldsResult", *, as_json: bool) -> None:
+def _show_folds(result: "FoldsResult", options: Namespace) -> None:
     from morphmlp.display.tables import print_all
+    from morphmlp.training.ending import compare_folds
 
-    if as_json:
-        print_json({"folder": str(result.folder), "checkpoint": result.checkpoint, **result.figures})
-        return
-    print_all(result.tables)
     figures = result.figures
-    print(
-        f"{figure_names()[figures['metric']]} {figures['mean']:.3f}, standard deviation {figures['spread']:.3f} over "
-        f"{len(figures['scores'])} folds, by the {result.checkpoint} checkpoint of each; the predictions of all are in "
-        f"{encodable(str(result.folder / 'predictions.csv'))}"
-    )
+    if not options.json:
+        print_all(result.tables)
+        print(
+            f"{figure_names()[figures['metric']]} {figures['mean']:.3f}, standard deviation {figures['spread']:.3f} "
+            f"over {len(figures['scores'])} folds, by the {result.checkpoint} checkpoint of each; the predictions of "
+            f"all are in {encodable(str(result.folder / 'predictions.csv'))}",
+            flush=True,
+        )
+    values = {"folder": str(result.folder), "checkpoint": result.checkpoint, **figures}
+    _show_comparisons(partial(compare_folds, result), values, result.joined.evaluation.unit, options)
 
 
 def _ending(result: "TrainResult") -> str:
@@ -174,6 +184,22 @@ def _parser() -> Parser:
         "it is as --help-all shows",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_stretches(parser)
+    add_cache(parser)
+    _add_ways(parser)
+    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
+    parser.add_class_arguments(
+        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
+    )
+    parser.add_class_arguments(SplitConfig, "split")
+    for part, reading in readings().items():
+        parser.add_class_arguments(reading, part)
+    parser.show_first(*FIRST_SCREEN)
+    return parser
+
+
+def _add_stretches(parser: Parser) -> None:
+    """How labelled stretches become clips."""
     parser.add_argument(
         "--background",
         type=float | None,
@@ -187,17 +213,6 @@ def _parser() -> Parser:
         help="the same as --lists.window: clips of stretches are windows with their middle in them, as `watch` sees; "
         "auto: twice the median stretch",
     )
-    add_cache(parser)
-    _add_ways(parser)
-    parser.add_class_arguments(TrainConfig, as_group=True, skip={"probe"})
-    parser.add_class_arguments(
-        InputConfig, "input", help="How a video becomes clips; what is not given follows from the model or from --init"
-    )
-    parser.add_class_arguments(SplitConfig, "split")
-    for part, reading in readings().items():
-        parser.add_class_arguments(reading, part)
-    parser.show_first(*FIRST_SCREEN)
-    return parser
 
 
 def _add_ways(parser: Parser) -> None:

@@ -1,8 +1,8 @@
 """The end of a run: what the model is worth beside simple means, on the same validation part."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from morphmlp.config import RunConfig
 from morphmlp.data.media.remote import remote_file
 from morphmlp.files import replace_json
 from morphmlp.formatting import one_line
@@ -10,11 +10,9 @@ from morphmlp.inference.device import show_nothing
 from morphmlp.output import tell
 from morphmlp.tasks.registry import TASKS
 from morphmlp.tasks.task import Compared
+from morphmlp.training.folds import FoldsResult
 from morphmlp.training.run import TrainResult
 from morphmlp.training.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from morphmlp.config import RunConfig
 
 
 def compare_finished(
@@ -37,13 +35,35 @@ def compare_finished(
             tell(f"the run was over already; `morphmlp evaluate {folder.path / result.report} DIR` compares it")
         return None
     folder.comparisons.unlink(missing_ok=True)  # of an earlier end of the run
+    return _kept(folder, asked, folder.read_config, lambda config: _compare(config, result, progress))
+
+
+def compare_folds(
+    result: FoldsResult, *, asked: bool | None = None, progress: Callable[[int, int], None] = show_nothing
+) -> Compared | None:
+    """`compare_finished` of all folds: for each of them, the simple means learn from the samples of the others."""
+
+    def compare(config: RunConfig) -> Compared:
+        out_of_fold = TASKS[config.model.task].out_of_fold()
+        return out_of_fold.compare(result.joined, split=config.split, workers=config.train.workers, progress=progress)
+
+    return _kept(RunFolder(result.folder), asked, lambda: result.config, compare)
+
+
+def _kept(
+    folder: RunFolder,
+    asked: bool | None,
+    read_config: Callable[[], RunConfig],
+    compare: Callable[[RunConfig], Compared | None],
+) -> Compared | None:
+    """What `compare` finds, which is written; None where it is skipped, finds nothing, or fails."""
     if asked is False:
         return None
     try:
-        config = folder.read_config()
+        config = read_config()
         if asked is None and remote_file(config.data):
             return None
-        found = _compare(config, result, progress)
+        found = compare(config)
         if found is not None:
             replace_json(folder.comparisons, found.values)
         elif asked:
@@ -54,7 +74,7 @@ def compare_finished(
         return None
 
 
-def _compare(config: "RunConfig", result: TrainResult, progress: Callable[[int, int], None]) -> Compared | None:
+def _compare(config: RunConfig, result: TrainResult, progress: Callable[[int, int], None]) -> Compared | None:
     return TASKS[config.model.task].compare(
         result.evaluation, result.train_set, split=config.split, workers=config.train.workers, progress=progress
     )

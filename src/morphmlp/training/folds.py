@@ -21,7 +21,7 @@ from morphmlp.training.run import Interrupted, refuse_inside, resume, train
 from morphmlp.training.run_folder import RunFolder
 
 FOLDS_FILE, RESULT_FILE = "folds.json", "summary.json"
-OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png")
+OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", "comparisons.json")
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,20 @@ class FoldsResult:
 
     Attributes:
         folder: of the runs, of `summary.json`, and of `predictions.csv` with the predictions of all.
+        config: of the runs, but for the fold of each.
         checkpoint: which one of each run was evaluated: "best", or "last" where the best epoch was chosen on the fold
             itself, whose figure would be too good.
         figures: `mean` and `spread` (standard deviation) of the metric over the folds, their `scores`, and `all`.
         tables: the same for the terminal.
+        joined: the predictions of all folds, as the task has them.
     """
 
     folder: Path
+    config: RunConfig
     checkpoint: str
     figures: dict[str, Any]
     tables: list[Any]
+    joined: Any
 
 
 def train_folds(config: RunConfig, out: str | Path, *, overwrite: bool = False) -> FoldsResult:
@@ -124,7 +128,7 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
     joined = report.join_folds(folders, out, unit=f"{'video' if config.model.temporal else 'image'}s")
     figures = report.figures(joined)
     replace_json(out / RESULT_FILE, figures)
-    return FoldsResult(out, checkpoint, figures, report.fold_tables(joined))
+    return FoldsResult(out, config, checkpoint, figures, report.fold_tables(joined), joined)
 
 
 def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> Any:

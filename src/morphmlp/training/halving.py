@@ -106,7 +106,7 @@ class Trial:
         epochs: 0 for a probe.
         score, loss: on the held-out part; the loss of a training that diverged is infinite.
         seconds: that all of it took.
-        training_s: of these, the seconds of the steps.
+        training_s: of these, the seconds of the steps; all of them where the training diverged.
     """
 
     rung: int
@@ -129,10 +129,23 @@ class Cost(NamedTuple):
     epoch_s: float
     others_s: float
 
+    def seconds(self, epochs: int) -> float:
+        return self.others_s + epochs * self.epoch_s
 
-def cost_of(trial: Trial) -> Cost:
-    """What a trial's time says of others."""
-    return Cost(max(trial.training_s / trial.epochs, 1e-3), max(trial.seconds - trial.training_s, 0.0))
+
+def cost_of(trials: Sequence[Trial]) -> Cost:
+    """What the time of trials says of others, by the slowest of them; nothing where there are none.
+
+    A probe has no epochs: all of its time is beside them. One that diverged says little, as it ended early.
+
+    >>> timed = Trial(0, Candidate(None, 0.001), epochs=10, score=0.5, loss=1.0, seconds=25.0, training_s=20.0)
+    >>> cost_of([timed]).seconds(epochs=30)
+    65.0
+    """
+    trials = [trial for trial in trials if math.isfinite(trial.loss)] or trials
+    epochs_s = [trial.training_s / trial.epochs for trial in trials if trial.epochs]
+    others_s = [trial.seconds - (trial.training_s if trial.epochs else 0.0) for trial in trials]
+    return Cost(max(epochs_s, default=0.0), max([0.0, *others_s]))
 
 
 def num_rungs(num_candidates: int) -> int:
@@ -156,7 +169,7 @@ def num_affordable(num_candidates: int, *, seconds: float, cost: Cost, least_epo
     >>> num_affordable(27, seconds=200, cost=Cost(epoch_s=1, others_s=0), least_epochs=10)
     9
     """
-    trial_s = cost.others_s + least_epochs * cost.epoch_s
+    trial_s = cost.seconds(least_epochs)
     fits = [n for n in range(1, num_candidates + 1) if n * num_rungs(n) * trial_s <= seconds]
     return min(max(max(fits, default=0), FEWEST), num_candidates)
 
@@ -170,7 +183,7 @@ def epochs_of_rung(
     25
     """
     share_s = seconds / rungs_left / num_candidates
-    epochs = int((share_s - cost.others_s) / cost.epoch_s)
+    epochs = int((share_s - cost.others_s) / max(cost.epoch_s, 1e-3))
     return min(max(epochs, least_epochs), max(most_epochs, 1))
 
 

@@ -31,6 +31,7 @@ from morphmlp.output import tell
 from morphmlp.signals import Terminated
 from morphmlp.training.halving import (
     Candidate,
+    Cost,
     Space,
     Trial,
     best_of,
@@ -46,6 +47,7 @@ from morphmlp.training.stopping import resume_command
 HELD_OUT = 0.2  # of the training samples
 MOST_SAMPLES = 4_000  # that a trial trains on
 LEAST_STEPS = 60  # of a trial
+PLANNED = 0.9  # of the time that is left: one trial takes longer than another
 # Of all trials: their last epoch counts, as it is.
 UNTUNED: dict[str, Any] = {"ema": 0.0, "ema_aside": False, "report": "last", "trackers": (), "save_every": 0}
 UNTUNED |= {"select_fraction": 0.0, "patience": None}
@@ -78,8 +80,22 @@ class Sweep:
         return [trial for trial in self.trials if trial.rung == number and trial.epochs]
 
     @property
+    def num_done(self) -> int:
+        """The trials that were done: the one that measures the time is of rung 0 and of rung 1, and was done once."""
+        return len({(trial.candidate, trial.epochs) for trial in self.trials})
+
+    @property
     def probes(self) -> list[Trial]:
         return [trial for trial in self.trials if not trial.epochs]
+
+    @property
+    def cost(self) -> Cost:
+        """Of a training, by those that were done."""
+        return cost_of([trial for trial in self.trials if trial.epochs])
+
+    def predicted_s(self, epochs: int) -> float:
+        """How long another trial takes, a probe where it has no epochs; 0 where there was none like it."""
+        return self.cost.seconds(epochs) if epochs else cost_of(self.probes).seconds(0)
 
     @property
     def best(self) -> Trial | None:
@@ -184,7 +200,7 @@ def _tune(sweep: Sweep, folder: RunFolder, sets: TrainingSets, show: Callable[[l
         shutil.rmtree(folder.trials, ignore_errors=True)
     show([trial_table(sweep)])
     config = sweep.chosen.configured(sweep.config)
-    line = f"tuned: {sweep.chosen.describe()}, by {len(sweep.trials)} trials on samples held out of the training part"
+    line = f"tuned: {sweep.chosen.describe()}, by {sweep.num_done} trials on samples held out of the training part"
     return train(replace(config, chosen=(*config.chosen, line)), folder.path, sets=sets)
 
 
@@ -196,7 +212,7 @@ def _known_so_far(sweep: Sweep, folder: RunFolder) -> Iterator[None]:
     except (KeyboardInterrupt, Terminated, Interrupted) as stop:
         best = sweep.best
         so_far = "" if best is None else f"; the best so far: {best.candidate.describe()} ({best.score:.3f})"
-        tell(f"{len(sweep.trials)} trials are done and kept in {folder.tuning}{so_far}")
+        tell(f"{sweep.num_done} trials are done and kept in {folder.tuning}{so_far}")
         if isinstance(stop, Interrupted):
             raise Interrupted(stop.signal_number, folder.path) from None
         tell(f"go on with: {resume_command(folder.path)}")
@@ -237,10 +253,9 @@ def _search(sweep: Sweep, trials: "_Trials") -> None:
     timed = trials.tried(0, candidates[0], min(least, sweep.config.train.epochs))
     if timed is None:
         return
-    cost = cost_of(timed)
     if sweep.num_candidates is None:
         sweep.num_candidates = num_affordable(
-            len(candidates), seconds=sweep.seconds_left, cost=cost, least_epochs=timed.epochs
+            len(candidates), seconds=PLANNED * sweep.seconds_left, cost=sweep.cost, least_epochs=timed.epochs
         )
     rungs = num_rungs(sweep.num_candidates)
     left = candidates[: sweep.num_candidates]
@@ -249,9 +264,9 @@ def _search(sweep: Sweep, trials: "_Trials") -> None:
             str(rung),
             epochs_of_rung(
                 len(left),
-                seconds=sweep.seconds_left,
+                seconds=PLANNED * sweep.seconds_left,
                 rungs_left=rungs - rung + 1,
-                cost=cost,
+                cost=sweep.cost,
                 least_epochs=timed.epochs,
                 most_epochs=sweep.config.train.epochs,
             ),
@@ -279,7 +294,7 @@ class _Trials:
         self.steps_per_epoch = math.ceil(len(parts[0].samples) / sweep.config.train.batch_size)
 
     def tried(self, rung: int, candidate: Candidate, epochs: int) -> Trial | None:
-        """The trial, which is done now if it is not done yet; None where the time is over."""
+        """The trial, which is done now if it is not done yet; None where it would not end within the time."""
         same = [trial for trial in self.sweep.trials if (trial.candidate, trial.epochs) == (candidate, epochs)]
         for trial in same:
             if trial.rung == rung:
@@ -287,15 +302,18 @@ class _Trials:
         if same:  # the one that measured the time has as many epochs as the first rung
             self.sweep.trials.append(replace(same[0], rung=rung, seconds=0.0))
             return self.sweep.trials[-1]
-        if self.sweep.seconds_left <= 0:
+        what = f"{candidate.describe()}, {epochs} epochs" if epochs else f"{candidate.start}, linear probe"
+        predicted_s, left_s = self.sweep.predicted_s(epochs), self.sweep.seconds_left
+        if predicted_s >= left_s:
+            if left_s > 0:
+                tell(f"left out: {what}, which would take {predicted_s:.0f} s of the {left_s:.0f} s that are left")
             return None
         trial = self._done(rung, candidate, epochs)
         self.sweep.trials.append(trial)
         replace_json(self.folder.tuning, self.sweep.to_dict())
-        what = f"{candidate.describe()}, {epochs} epochs" if epochs else f"{candidate.start}, linear probe"
         of = f"{len(self.parts[1].samples)} held-out {self.parts[1].unit}"
         tell(
-            f"trial {len(self.sweep.trials)}: {what}: {trial.score:.3f} of {of} are right "
+            f"trial {self.sweep.num_done}: {what}: {trial.score:.3f} of {of} are right "
             f"({trial.seconds:.0f} s, {max(self.sweep.seconds_left, 0) / 60:.1f} minutes left)"
         )
         return trial
@@ -313,7 +331,7 @@ class _Trials:
                 score, training_s = result.last_score or 0.0, 3600 * result.device_hours
                 loss = next(line["val_loss"] for line in reversed(read_log(place / "log.jsonl")) if "val_loss" in line)
             except NotFiniteError:  # diverged: the worst there is
-                pass
+                training_s = time.monotonic() - started
         shutil.rmtree(place, ignore_errors=True)
         return Trial(rung, candidate, epochs, score, loss, time.monotonic() - started, training_s)
 

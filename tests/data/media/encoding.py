@@ -7,6 +7,8 @@ import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 
+from morphmlp.data.media.packets import packet_of
+
 HEIGHT, WIDTH = 48, 64
 
 
@@ -62,7 +64,7 @@ def copy_video(
             number += 1
             if data is None:
                 continue
-            copy = av.Packet(data)
+            copy = packet_of(data)
             copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
             copy.duration, copy.is_keyframe = packet.duration, packet.is_keyframe
             for filtered in through.filter(copy) if through else [copy]:

@@ -1,6 +1,7 @@
 """Frames that are read from the key frames before them are those of a full decode, whatever the stream refers to."""
 
 from collections.abc import Callable
+from ctypes import string_at
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stretch_oracle import Decoded, decode
 
+from morphmlp.data.media import syntax
 from morphmlp.data.media import video as reading
 from morphmlp.data.media.open_video import opened
 from morphmlp.data.media.seeking import _Groups, plan
@@ -194,12 +196,30 @@ def test_each_frame_alone_is_the_same_as_in_a_full_decode(files, name: str):
 )
 def test_a_decoder_starts_at_open_groups_and_not_within_an_intra_refresh(files, name: str, num_starts: int):
     with opened(files[name][0]) as video:
-        syntax = Syntax(video.stream)
+        rules = Syntax(video.stream)
         packets = [packet for packet in video.container.demux(video.stream) if packet.size]
-    assert sum(map(syntax.is_clean_start, packets)) == num_starts
-    assert all(map(syntax.is_whole_picture, packets)) is syntax.can_skip
+    assert sum(map(rules.is_clean_start, packets)) == num_starts
+    assert all(map(rules.is_whole_picture, packets)) is rules.can_skip
     if name == "intra_refresh.mp4":
         assert sum(packet.is_keyframe for packet in packets) > 3
+
+
+def test_headers_are_read_from_a_packet_with_room_after_it(files, monkeypatch: pytest.MonkeyPatch):
+    """FFmpeg reads up to 64 bytes past the end of what it parses, and asks that they be there and 0."""
+    after: list[bytes] = []
+
+    class Filter:
+        def __init__(self, name: str, stream: av.VideoStream):
+            pass
+
+        def filter(self, packet: av.Packet) -> None:
+            after.append(string_at(packet.buffer_ptr + packet.size, 64))
+
+    monkeypatch.setattr(syntax, "BitStreamFilterContext", Filter)
+    with opened(files["closed.mp4"][0]) as video:
+        rules = Syntax(video.stream)
+        assert all(rules.is_whole_picture(packet) for packet in video.container.demux(video.stream) if packet.size)
+    assert after == [bytes(64)] * NUM_FRAMES
 
 
 def test_the_rest_of_the_file_is_not_read(files, tmp_path: Path):

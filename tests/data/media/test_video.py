@@ -1,5 +1,6 @@
 """Decoding, on videos that the tests encode themselves; a frame's grey level tells which frame it is."""
 
+import io
 import os
 import struct
 import subprocess
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from morphmlp.data.media.open_video import opened
+from morphmlp.data.media.packets import packet_of
 from morphmlp.data.media.sources import TarMember
 from morphmlp.data.media.video import VideoInfo, probe, read_clip, read_frames
 from morphmlp.errors import MediaError
@@ -72,15 +74,53 @@ def grey_video(tmp_path_factory):
     return encode(tmp_path_factory.mktemp("video") / "grey.mp4", grey_frames(30), options={"bf": "2", "crf": "10"})
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_motion_jpeg_with_exif_is_read_upright(tmp_path, orientation: int):
+    """Cameras write such files; PyAV has no name for the EXIF block."""
+    ramp = np.add.outer(2 * np.arange(48), np.arange(64)).astype(np.uint8)  # darkest at the top left
+    image, exif, jpeg = Image.fromarray(ramp).convert("RGB"), Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(jpeg, "JPEG", exif=exif, quality=95, subsampling=0)
+    path = tmp_path / "x.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj444p"
+        for number in range(3):
+            packet = packet_of(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base, packet.is_keyframe = Fraction(1, 10), True
+            container.mux(packet)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(jpeg)))
+    [frame] = read_clip(path, lambda num_frames, fps: [2])
+    assert frame.shape == upright.shape
+    assert np.abs(frame.astype(int) - upright).mean() < 2
+
+
 def test_the_rate_of_frames_is_known_after_their_file_is_closed(tmp_path):
     # Frames are read ahead: the last ones of a file are counted when it is closed, and its stream says nothing then.
     path = encode(tmp_path / "uneven.mp4", grey_frames(6), timestamps=[0, 40, 80, 500, 540, 580])
     with opened(path) as video:
         packets = video.count()
         rate = video.average_fps(packets)
-    del video.stream
     assert video.average_fps(packets) == rate
     assert 8 < rate < 12
+
+
+def test_nothing_of_a_closed_file_can_be_read(grey_video):
+    # PyAV's stream would answer from memory that was given back, and its packets would end the process.
+    with opened(grey_video) as video:
+        frames = video.frames()
+        first = next(frames)
+    with opened(grey_video) as other:
+        packets = other.packets_from_here()
+        next(packets)
+    for read in (video.count, video.incomplete, lambda: video.has_plain_times):
+        with pytest.raises(AttributeError):
+            read()
+    for begun in (frames, packets):
+        with pytest.raises(AssertionError, match="the file is closed"):
+            list(begun)
+    assert video.to_rgb(first).shape == (48, 64, 3)
 
 
 def test_probe_describes_the_video(grey_video):
@@ -355,7 +395,7 @@ def hide_last_frames(source, path, *, num_shown):
                 data = bytearray(bytes(packet))
                 if number >= num_shown:
                     data[0] &= ~0x10
-                copy = av.Packet(bytes(data))
+                copy = packet_of(bytes(data))
                 copy.stream, copy.pts, copy.dts, copy.time_base = stream, packet.pts, packet.dts, packet.time_base
                 copy.is_keyframe = packet.is_keyframe
                 container.mux(copy)

@@ -9,7 +9,6 @@ from list_files import listed, touch, write
 
 from morphmlp.config import ListConfig
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.errors import DataError
 
@@ -17,14 +16,14 @@ from morphmlp.errors import DataError
 
 
 def test_integer_labels_stand_for_themselves(tmp_path: Path):
-    videos = read_list(write(touch(tmp_path, "a.mp4") / "l.csv", "a.mp4,10\nb.mp4,2\n"))
+    videos = read_set(write(touch(tmp_path, "a.mp4") / "l.csv", "a.mp4,10\nb.mp4,2\n"))
     assert (videos.classes, videos.named) == ([str(i) for i in range(11)], False)
     assert [sample.label for sample in videos.samples] == [10, 2]
 
 
 def test_integers_among_names_are_names(tmp_path: Path):
     touch(tmp_path, "a.mp4")
-    assert read_list(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,two\n")).classes == ["10", "two"]
+    assert read_set(write(tmp_path / "l.csv", "a.mp4,10\nb.mp4,two\n")).classes == ["10", "two"]
 
 
 NUMBERED = [f"a{i}.mp4,{i}" for i in range(12)]
@@ -38,24 +37,24 @@ def test_one_label_among_numbers_that_is_none_is_refused_with_its_row(tmp_path: 
     header = "remove the row if it is a header; " if row == 1 else ""
     message = f"{path}, row {row}: label {label!r} is no class number, but 11 of 12 labels are; {header}mend the label"
     with pytest.raises(DataError, match=re.escape(message)):
-        read_list(path)
+        read_set(path)
 
 
 def test_a_mistake_in_the_first_of_names_without_ending_is_no_header(tmp_path: Path):
     path = write(tmp_path / "l.csv", "v_a,1l\nv_b,2\nv_c,0\n")
     touch(tmp_path, "v_b.avi")
     with pytest.raises(DataError, match="row 1: label '1l' is no class number, but 2 of 3 labels are"):
-        read_list(path)
+        read_set(path)
 
 
 def test_a_mistake_is_named_below_a_header_and_beside_a_label_file(tmp_path: Path):
     touch(tmp_path, "a.mp4")
     path = write(tmp_path / "l.csv", "path,class\na.mp4,0\nb.mp4,1\nc.mp4,x\n")
     with pytest.raises(DataError, match="row 4: label 'x' is no class number, but 2 of 3 labels are; mend"):
-        read_list(path)
+        read_set(path)
     write(tmp_path / "classes.txt", "run\njump\n")
     with pytest.raises(DataError, match="row 4: label 'x' is no class number"):
-        read_list(path)
+        read_set(path)
 
 
 @pytest.mark.parametrize("header", ["path,class\n", "path,label\n", "file,my class\n", ""])
@@ -110,17 +109,17 @@ def test_a_number_far_past_the_others_in_training_is_refused_with_its_row(
         read_set(tmp_path, split="train")
     with pytest.raises(DataError, match=re.escape(message)):
         read_training_sets(path)
-    assert read_list(path).samples[row - 1].label > 3  # not a training list: it may lack classes
+    assert read_set(path).samples[row - 1].label > 3  # not a training list: it may lack classes
 
 
 def test_gaps_among_the_numbers_and_classes_with_names_may_lack_samples(tmp_path: Path):
     path = write(touch(tmp_path, "1.mp4") / "train.csv", "1.mp4,0\n2.mp4,3\n")
     assert len(read_set(tmp_path, split="train").classes) == 4
-    assert len(read_list(path, lists=ListConfig(labels="k400"), training=True).classes) == 400
+    assert len(read_set(path, lists=ListConfig(labels="k400"), training=True).classes) == 400
     write(path, "1.mp4,0\n2.mp4,8\n")
-    assert len(read_list(path, lists=ListConfig(labels="ssv2"), training=True).classes) == 174
+    assert len(read_set(path, lists=ListConfig(labels="ssv2"), training=True).classes) == 174
     write(path, "1.mp4,1\n2.mp4,4\n")  # counted from 1: 2 of 4
-    assert read_list(path, lists=ListConfig(first_label=1), training=True).classes == ["1", "2", "3", "4"]
+    assert read_set(path, lists=ListConfig(first_label=1), training=True).classes == ["1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize(
@@ -133,17 +132,17 @@ def test_gaps_among_the_numbers_and_classes_with_names_may_lack_samples(tmp_path
 def test_labels_that_are_given_but_not_those_of_the_list_can_be_left_out(tmp_path: Path, text: str, says: str):
     path = write(touch(tmp_path, "x.mp4") / "l.csv", text)
     with pytest.raises(DataError, match=f"{says}; --lists.labels null takes the data's own classes$"):
-        read_list(path, lists=ListConfig(labels="k400"))
+        read_set(path, lists=ListConfig(labels="k400"))
     write(tmp_path / "classes.txt", "a\nb\n")
     with pytest.raises(DataError) as beside:
-        read_list(path)
+        read_set(path)
     assert "null" not in str(beside.value)  # nobody gave it
 
 
 @pytest.mark.parametrize("text", ["b\na\nc d\n", "b\r\na\r\nc d", "\ufeffb\na\nc d\n\n\n", " b\na \nc d\n"])
 def test_integer_labels_take_their_names_from_the_file_beside(tmp_path: Path, text: str):
     write(tmp_path / "classes.txt", text)
-    videos = read_list(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,2\ny.mp4,0\n"))
+    videos = read_set(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,2\ny.mp4,0\n"))
     assert videos.classes == ["b", "a", "c d"]
     assert listed(videos, tmp_path) == [("x.mp4", "c d"), ("y.mp4", "b")]
 
@@ -151,7 +150,7 @@ def test_integer_labels_take_their_names_from_the_file_beside(tmp_path: Path, te
 def test_names_take_their_order_from_the_label_file(tmp_path: Path):
     labels = write(tmp_path / "order.txt", "run\nHolding something\njump\n")
     path = write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,Holding [something]\ny.mp4,run\n")
-    videos = read_list(path, lists=ListConfig(labels=str(labels)))
+    videos = read_set(path, lists=ListConfig(labels=str(labels)))
     assert videos.classes == ["run", "Holding something", "jump"]
     assert [sample.label for sample in videos.samples] == [1, 0]
 
@@ -161,18 +160,18 @@ def test_a_name_that_the_label_file_lacks_is_refused_with_its_row(tmp_path: Path
     path = write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,run\ny.mp4,swim\n")
     message = f"{path}, row 2: class 'swim' is not among the 2 of {tmp_path / 'classes.txt'}: run, jump"
     with pytest.raises(DataError, match=re.escape(message)):
-        read_list(path)
+        read_set(path)
 
 
 def test_labels_that_are_neither_packaged_nor_a_file_are_refused(tmp_path: Path):
     path = write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,0\n")
     with pytest.raises(DataError, match="labels 'k700': neither k400, ssv1, ssv2 nor a file"):
-        read_list(path, lists=ListConfig(labels="k700"))
+        read_set(path, lists=ListConfig(labels="k700"))
 
 
 def test_a_label_map_may_be_a_list_of_names(tmp_path: Path):
     write(tmp_path / "labels.json", '["b", "a"]')
-    assert read_list(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,1\n")).classes == ["b", "a"]
+    assert read_set(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,1\n")).classes == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ def test_a_label_map_may_be_a_list_of_names(tmp_path: Path):
 def test_a_label_map_that_cannot_be_used_is_refused(tmp_path: Path, text: str, reason: str):
     path = write(tmp_path / "labels.json", text)
     with pytest.raises(DataError, match=re.escape(str(path)) + f":? {reason}"):
-        read_list(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,0\n"))
+        read_set(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,0\n"))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +202,7 @@ def test_a_label_map_that_cannot_be_used_is_refused(tmp_path: Path, text: str, r
 def test_a_file_of_class_names_that_cannot_be_used_is_refused(tmp_path: Path, text: str | bytes, reason: str):
     path = write(tmp_path / "classes.txt", text)
     with pytest.raises(DataError, match=f"^{re.escape(str(path))},? {reason}"):
-        read_list(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,0\n"))
+        read_set(write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,0\n"))
 
 
 def test_a_label_past_the_named_classes_is_refused_with_its_row(tmp_path: Path):
@@ -211,15 +210,15 @@ def test_a_label_past_the_named_classes_is_refused_with_its_row(tmp_path: Path):
     path = write(touch(tmp_path, "x.mp4") / "l.csv", "path,label\nx.mp4,0\ny.mp4,2\n")
     message = f"{path}, row 3: label 2, but {tmp_path / 'classes.txt'} names 2 classes"
     with pytest.raises(DataError, match=re.escape(message) + "$"):
-        read_list(path)
+        read_set(path)
 
 
 def test_named_labels_that_seem_to_count_from_1_are_refused_with_advice(tmp_path: Path):
     write(tmp_path / "classes.txt", "a\nb\n")
     path = write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,1\ny.mp4,2\n")
     with pytest.raises(DataError, match=r"row 2: label 2, but .* names 2 classes; give --lists\.first_label 1 if"):
-        read_list(path)
-    videos = read_list(path, lists=ListConfig(first_label=1))
+        read_set(path)
+    videos = read_set(path, lists=ListConfig(first_label=1))
     assert listed(videos, tmp_path) == [("x.mp4", "a"), ("y.mp4", "b")]
 
 
@@ -248,7 +247,7 @@ def test_the_first_label_tells_what_labels_count_from(tmp_path: Path):
 def test_a_label_below_the_first_is_refused_with_its_row(tmp_path: Path):
     path = write(touch(tmp_path, "x.mp4") / "l.csv", "x.mp4,1\ny.mp4,0\n")
     with pytest.raises(DataError, match=re.escape(f"{path}, row 2: label 0, but first_label is 1")):
-        read_list(path, lists=ListConfig(first_label=1))
+        read_set(path, lists=ListConfig(first_label=1))
 
 
 def test_a_val_list_may_lack_the_lowest_and_highest_labels(tmp_path: Path):
@@ -262,22 +261,22 @@ def test_a_val_list_may_lack_the_lowest_and_highest_labels(tmp_path: Path):
 
 def test_a_list_of_class_numbers_is_matched_to_names_by_position(tmp_path: Path):
     path = write(touch(tmp_path, "a.mp4") / "val.csv", "a.mp4,2\nb.mp4,0\n")
-    videos = read_list(path).relabelled(["x", "y", "z"], source="the checkpoint")
+    videos = read_set(path).relabelled(["x", "y", "z"], source="the checkpoint")
     assert [(sample.label, videos.classes[sample.label]) for sample in videos.samples] == [(2, "z"), (0, "x")]
     with pytest.raises(
         DataError, match=r"label 2 is past the 2 classes of the checkpoint.* need --lists\.first_label 1"
     ):
-        read_list(path).relabelled(["x", "y"], source="the checkpoint")
+        read_set(path).relabelled(["x", "y"], source="the checkpoint")
 
 
 @pytest.mark.parametrize("number", ["20240101", "9" * 5000])
 def test_a_label_that_is_no_class_number_is_refused(tmp_path: Path, number: str):
     path = write(touch(tmp_path, "a.mp4") / "val.csv", f"b.mp4,0\na.mp4,{number}\n")
     with pytest.raises(DataError, match=f"row 2: label {number[:20]} is no class number"):
-        read_list(path)
+        read_set(path)
     write(tmp_path / "classes.txt", "x\ny\n")
     with pytest.raises(DataError, match=f"row 2: label {number[:20]} is no class number"):
-        read_list(path)
+        read_set(path)
 
 
 # Numbers beside other classes
@@ -287,7 +286,7 @@ FOLDERS = ["0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9"]  # in the ord
 
 def numbered_list(root: Path, *numbers: int, **options: Any) -> LabelledSet:
     path = write(touch(root, "a0.mp4") / "l.csv", "".join(f"a{i}.mp4,{number}\n" for i, number in enumerate(numbers)))
-    return read_list(path, lists=ListConfig(**options))
+    return read_set(path, lists=ListConfig(**options))
 
 
 def names_in(videos: LabelledSet) -> list[str]:

@@ -9,7 +9,6 @@ from list_files import KINETICS, touch, write
 
 from morphmlp.config import ListConfig
 from morphmlp.data.media.stretches import Stretch
-from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import evaluation_split, read_set, read_training_sets
 from morphmlp.errors import DataError
 
@@ -24,7 +23,7 @@ def seconds_long(root: Path, name: str, num_frames: int) -> str:
 def test_kinetics_times_are_cut_out_of_whole_videos_and_said(tmp_path: Path):
     whole = seconds_long(tmp_path, "val/abc-_def.mp4", 25 * 21)
     path = write(touch(tmp_path, "xyz_000003_000013.mp4") / "val.csv", KINETICS)
-    videos = read_list(path)
+    videos = read_set(path)
     assert [sample.path for sample in videos.samples] == [
         Stretch(tmp_path / whole, 10, 20),
         tmp_path / "xyz_000003_000013.mp4",
@@ -37,7 +36,7 @@ def test_kinetics_times_are_cut_out_of_whole_videos_and_said(tmp_path: Path):
 def test_a_kinetics_file_that_is_as_long_as_its_stretch_is_cut_already(tmp_path: Path):
     """It is named without its times, but 10 to 20 s are not in a file of 10 s."""
     cut = seconds_long(tmp_path, "abc-_def.mp4", 25 * 10)
-    videos = read_list(write(tmp_path / "val.csv", KINETICS))
+    videos = read_set(write(tmp_path / "val.csv", KINETICS))
     assert videos.samples[0].path == tmp_path / cut
     assert videos.note == "val.csv: 1 are not, but as long as their stretch, and taken whole"
 
@@ -46,7 +45,7 @@ def test_activitynet_files_are_found_anywhere_below_with_or_without_v_(tmp_path:
     segments = [{"segment": [1, 2], "label": "run"}, {"segment": [3, 4.5], "label": "jump"}]
     database = {name: {"subset": "training", "annotations": segments} for name in ("a", "b")}
     path = write(touch(tmp_path, "x/v_a.mp4", "b.mkv") / "set.json", json.dumps({"database": database}))
-    assert [sample.path for sample in read_list(path).samples] == [
+    assert [sample.path for sample in read_set(path).samples] == [
         Stretch(tmp_path / file, *bounds) for file in ("x/v_a.mp4", "b.mkv") for bounds in ((1, 2), (3, 4.5))
     ]
 
@@ -92,7 +91,7 @@ def test_uploads_of_label_studio_are_found_with_or_without_their_prefix(tmp_path
         for name in ("0123abcd-a.mp4", "89abcdef-b.mp4")
     ]
     path = write(touch(tmp_path, "0123abcd-a.mp4", "in/b.mp4") / "l.json", json.dumps(tasks))
-    assert [sample.path for sample in read_list(path).samples] == [
+    assert [sample.path for sample in read_set(path).samples] == [
         Stretch(tmp_path / "0123abcd-a.mp4", 1, 2),
         Stretch(tmp_path / "in/b.mp4", 1, 2),
     ]
@@ -103,7 +102,7 @@ def test_uploads_of_label_studio_are_found_with_or_without_their_prefix(tmp_path
 )
 def test_parts_of_folders_that_turn_out_to_be_videos_are_frames_of_them(tmp_path: Path, first: int, note: str):
     path = write(touch(tmp_path, "jumping/a.mp4") / "l.txt", f"jumping/a {first} 17 0\njumping/a {first + 17} 20 1\n")
-    videos = read_list(path)
+    videos = read_set(path)
     assert [sample.path for sample in videos.samples] == [
         Stretch(tmp_path / "jumping/a.mp4", 0, 17, "frames"),
         Stretch(tmp_path / "jumping/a.mp4", 17, 37, "frames"),
@@ -115,9 +114,9 @@ def test_one_stretch_with_two_labels_is_refused_and_partial_overlaps_are_counted
     touch(tmp_path, "a.mp4")
     header = "video,label,start,end\n"
     with pytest.raises(DataError, match=r"row 3: .*a\.mp4 \(1 to 2 s\) has label jump, but run in row 2"):
-        read_list(write(tmp_path / "l.csv", f"{header}a.mp4,run,1,2\na.mp4,jump,1.0,0:02\n"))
+        read_set(write(tmp_path / "l.csv", f"{header}a.mp4,run,1,2\na.mp4,jump,1.0,0:02\n"))
     rows = "a.mp4,run,0,10\na.mp4,run,5,6\na.mp4,jump,9,20\na.mp4,jump,20,30\na.mp4,run,30,31\n"
-    videos = read_list(write(tmp_path / "l.csv", header + rows))
+    videos = read_set(write(tmp_path / "l.csv", header + rows))
     assert videos.note.startswith(
         f"2 of 5 stretches share frames with one of another label, such as {tmp_path}/a.mp4 (0 to 10 s) (run) with "
         "9 to 20 s (jump)"
@@ -126,4 +125,4 @@ def test_one_stretch_with_two_labels_is_refused_and_partial_overlaps_are_counted
 
 def test_a_repeated_stretch_is_taken_once(tmp_path: Path):
     path = write(touch(tmp_path, "a.mp4") / "l.csv", "video,label,start,end\na.mp4,x,1,2\na.mp4,x,1.0,2\na.mp4,y,3,4\n")
-    assert (len(read_list(path).samples), read_list(path).num_duplicates) == (2, 1)
+    assert (len(read_set(path).samples), read_set(path).num_duplicates) == (2, 1)

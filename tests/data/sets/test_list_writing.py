@@ -12,7 +12,6 @@ from list_files import listed, touch, write
 
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.data.sets.list_rows import read_rows
-from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.errors import DataError
 
@@ -58,21 +57,21 @@ ROWS = [("x/1.mp4", "run"), ("y 2.mp4", "jump high"), ("z.mp4", "run")]
 )
 def test_a_list_is_read_however_it_was_written(tmp_path: Path, text: str):
     touch(tmp_path, "x/1.mp4")
-    videos = read_list(write(tmp_path / "l.csv", text))
+    videos = read_set(write(tmp_path / "l.csv", text))
     assert videos.classes == ["jump high", "run"]
     assert listed(videos, tmp_path) == ROWS
 
 
 def test_commas_in_quoted_names_and_other_scripts_are_kept(tmp_path: Path):
     touch(tmp_path, "一.mp4")
-    videos = read_list(write(tmp_path / "l.csv", '"a, b.mp4","čaj, hot"\n一.mp4,挥手\n'))
+    videos = read_set(write(tmp_path / "l.csv", '"a, b.mp4","čaj, hot"\n一.mp4,挥手\n'))
     assert listed(videos, tmp_path) == [("a, b.mp4", "čaj, hot"), ("一.mp4", "挥手")]
 
 
 @pytest.mark.parametrize("text", ["a, b.mp4 1\nc.mp4 0\n", "a, b.mp4\t1\n", "a, b.mp4 1\nd, e f.mp4 0\n"])
 def test_names_in_a_spaced_list_may_hold_commas(tmp_path: Path, text: str):
     touch(tmp_path, "a, b.mp4")
-    assert listed(read_list(write(tmp_path / "l.txt", text)), tmp_path)[0] == ("a, b.mp4", "1")
+    assert listed(read_set(write(tmp_path / "l.txt", text)), tmp_path)[0] == ("a, b.mp4", "1")
 
 
 NAMES = st.text(
@@ -94,7 +93,7 @@ def test_any_names_are_read_back(tmp_path_factory: pytest.TempPathFactory, pairs
 
 def test_names_may_start_with_a_dash_or_hold_endings_and_quotes(tmp_path: Path):
     names = ["-x.mp4", "--help.mp4", "a.mp4 b.mp4", "it's.mp4", "100%.MP4"]
-    videos = read_list(write(touch(tmp_path, *names) / "l.txt", "".join(f"{name} 0\n" for name in names)))
+    videos = read_set(write(touch(tmp_path, *names) / "l.txt", "".join(f"{name} 0\n" for name in names)))
     assert [name for name, _ in listed(videos, tmp_path)] == names
 
 
@@ -105,7 +104,7 @@ def test_names_that_are_no_utf8_keep_their_bytes(tmp_path: Path):
     except OSError:
         pytest.skip("this file system does not take the name")
     for text in (name + b",0\n", name + b" 0\n"):
-        videos = read_list(write(tmp_path / "l.csv", text))
+        videos = read_set(write(tmp_path / "l.csv", text))
         assert videos.samples == [Sample(tmp_path / os.fsdecode(name), 0)]
         assert os.path.exists(videos.samples[0].path)
 
@@ -113,12 +112,12 @@ def test_names_that_are_no_utf8_keep_their_bytes(tmp_path: Path):
 def test_a_label_that_is_no_utf8_is_refused_with_its_row(tmp_path: Path):
     path = write(tmp_path / "l.csv", "x.mp4,tea\nx.mp4,ä".encode("latin-1"))
     with pytest.raises(DataError, match=re.escape(f"{path}, row 2: the label is no UTF-8 text; save the list as")):
-        read_list(path)
+        read_set(path)
 
 
 def test_absolute_paths_stay_absolute(tmp_path: Path):
     file = touch(tmp_path, "elsewhere/x.mp4") / "elsewhere/x.mp4"
-    videos = read_list(write(tmp_path / "lists/l.csv", f"{file},a\n"))
+    videos = read_set(write(tmp_path / "lists/l.csv", f"{file},a\n"))
     assert videos.samples == [Sample(file, 0)]
 
 
@@ -138,7 +137,7 @@ def test_absolute_paths_stay_absolute(tmp_path: Path):
 def test_the_first_row_is_a_header_where_its_label_alone_is_no_number(tmp_path: Path, text: str):
     between = "," if "," in text else "\t" if "\t" in text else " "
     numbered = "".join(f"a{i}.mp4{between}{i}\n" for i in range(12))
-    videos = read_list(write(touch(tmp_path, "a0.mp4") / "l.csv", text + numbered))
+    videos = read_set(write(touch(tmp_path, "a0.mp4") / "l.csv", text + numbered))
     assert (videos.classes, videos.named) == ([str(i) for i in range(12)], False)
     assert [sample.label for sample in videos.samples] == list(range(12))
 
@@ -146,7 +145,7 @@ def test_the_first_row_is_a_header_where_its_label_alone_is_no_number(tmp_path: 
 @pytest.mark.parametrize("header", ["folder num_frames class", "id frames label_id", "folder\tnum_frames\tclass"])
 def test_a_list_of_frame_folders_may_have_a_header(tmp_path: Path, header: str):
     (tmp_path / "48032").mkdir()
-    videos = read_list(write(tmp_path / "l.txt", f"{header}\n100218 42 1\n48032 57 0\n"))
+    videos = read_set(write(tmp_path / "l.txt", f"{header}\n100218 42 1\n48032 57 0\n"))
     assert [sample.label for sample in videos.samples] == [1, 0]
 
 
@@ -154,7 +153,7 @@ def test_a_list_of_frame_folders_may_have_a_header(tmp_path: Path, header: str):
 def test_a_header_above_names_is_no_class(tmp_path: Path, header: str):
     between = "," if "," in header else " "
     path = write(touch(tmp_path, "x.mp4") / "l.csv", f"{header}\nx.mp4{between}run\ny.mp4{between}jump\n")
-    assert read_list(path).classes == ["jump", "run"]
+    assert read_set(path).classes == ["jump", "run"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +210,7 @@ def test_a_semicolon_in_a_name_or_a_label_is_a_part_of_it(tmp_path: Path, text: 
 def test_a_row_that_lacks_its_semicolon_is_named(tmp_path: Path):
     path = write(touch(tmp_path, "1.mp4") / "l.csv", "1.mp4;run\n2.mp4;\n")
     with pytest.raises(DataError, match=r"row 2: .* is not path;label: two values, both filled"):
-        read_list(path)
+        read_set(path)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +223,7 @@ def test_a_row_that_lacks_its_semicolon_is_named(tmp_path: Path):
     ],
 )
 def test_labels_may_stand_before_names(tmp_path: Path, text: str):
-    videos = read_list(write(touch(tmp_path, "1.mp4") / "l.csv", text))
+    videos = read_set(write(touch(tmp_path, "1.mp4") / "l.csv", text))
     assert listed(videos, tmp_path) == [("1.mp4", "run"), ("2.mp4", "jump")]
 
 
@@ -242,7 +241,7 @@ def test_labels_may_stand_before_names(tmp_path: Path, text: str):
 )
 def test_the_json_of_another_set_is_told(tmp_path: Path, text: str, says: str):
     with pytest.raises(DataError, match=re.escape(says) + ".* as a csv of path,label"):
-        read_list(write(tmp_path / "l.json", text))
+        read_set(write(tmp_path / "l.json", text))
 
 
 # Two Unicode forms of one name
@@ -254,9 +253,9 @@ COMPOSED, DECOMPOSED = "p\u00e9tanque \u00e0 deux", "pe\u0301tanque a\u0300 deux
 def test_a_file_is_found_by_its_name_in_the_other_form(tmp_path: Path, written: str, there: str):
     touch(tmp_path, f"{there}/{there}.mp4", f"{there}/b.webm", f"{there}/c/0.jpg")
     path = write(tmp_path / "l.csv", f"{written}/{written}.mp4,a\n{written}/b.webm,b\n")
-    assert all(os.path.exists(sample.path) for sample in read_list(path).samples)
-    assert all(os.path.exists(s.path) for s in read_list(write(path, f"{written}/b,a\n")).samples)
-    assert all(os.path.exists(s.path) for s in read_list(write(path, f"{written}/c 1 0\n")).samples)
+    assert all(os.path.exists(sample.path) for sample in read_set(path).samples)
+    assert all(os.path.exists(s.path) for s in read_set(write(path, f"{written}/b,a\n")).samples)
+    assert all(os.path.exists(s.path) for s in read_set(write(path, f"{written}/c 1 0\n")).samples)
 
 
 def test_two_forms_of_a_label_are_one_class(tmp_path: Path):
@@ -281,5 +280,5 @@ def test_two_forms_of_a_class_folder_are_one_class(tmp_path: Path):
 
 
 def test_labels_that_were_kept_from_being_formulas_are_read_back(tmp_path: Path):
-    videos = read_list(write(touch(tmp_path, "=a.mp4") / "l.csv", "./=a.mp4,'=run\nb.mp4,'-jump\nc.mp4,''+x\n"))
+    videos = read_set(write(touch(tmp_path, "=a.mp4") / "l.csv", "./=a.mp4,'=run\nb.mp4,'-jump\nc.mp4,''+x\n"))
     assert listed(videos, tmp_path) == [("=a.mp4", "=run"), ("b.mp4", "-jump"), ("c.mp4", "'+x")]

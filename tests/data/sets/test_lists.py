@@ -11,7 +11,6 @@ from list_files import KINETICS, listed, touch, write
 
 from morphmlp.config import ListConfig
 from morphmlp.data.sets.labelled import Sample
-from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.errors import DataError
 
@@ -31,9 +30,9 @@ def test_a_relative_prefix_is_that_of_the_current_folder(tmp_path: Path, monkeyp
     touch(tmp_path, "here/videos/1.mp4")
     path = write(tmp_path / "l.csv", "1.mp4,a\n")
     monkeypatch.chdir(tmp_path / "here")
-    assert os.path.exists(read_list(path, lists=ListConfig(prefix="videos")).samples[0].path)
+    assert os.path.exists(read_set(path, lists=ListConfig(prefix="videos")).samples[0].path)
     with pytest.raises(DataError, match=re.escape(f"lists.prefix 'movies': there is no folder {tmp_path}/here/movies")):
-        read_list(path, lists=ListConfig(prefix="movies"))
+        read_set(path, lists=ListConfig(prefix="movies"))
 
 
 @pytest.mark.parametrize(
@@ -49,11 +48,11 @@ def test_a_relative_prefix_is_that_of_the_current_folder(tmp_path: Path, monkeyp
 def test_a_list_of_nothing_that_exists_names_the_first_files_and_the_prefix(tmp_path: Path, text: str, shown: str):
     path = write(tmp_path / "l.txt", text)
     with pytest.raises(DataError, match=re.escape(shown.format(tmp_path)) + ".* as --lists.prefix"):
-        read_list(path)
+        read_set(path)
 
 
 def test_files_that_are_missing_stay_in_the_set(tmp_path: Path):
-    videos = read_list(write(touch(tmp_path, "2.mp4") / "l.csv", "1.mp4,0\n2.mp4,1\n3.mp4,0\n"))
+    videos = read_set(write(touch(tmp_path, "2.mp4") / "l.csv", "1.mp4,0\n2.mp4,1\n3.mp4,0\n"))
     assert [name for name, _ in listed(videos, tmp_path)] == ["1.mp4", "2.mp4", "3.mp4"]
 
 
@@ -84,8 +83,8 @@ def test_two_lists_of_one_part_are_refused(tmp_path: Path):
 
 
 def test_a_list_that_is_missing_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"l\.csv cannot be read as a list: No such file"):
-        read_list(tmp_path / "l.csv")
+    with pytest.raises(DataError, match=r"l\.csv: no such file or folder"):
+        read_set(tmp_path / "l.csv")
 
 
 # Rows that cannot be used
@@ -115,7 +114,7 @@ def test_a_row_with_too_few_or_too_many_values_is_refused_with_its_number(
 ):
     path = write(touch(tmp_path, "x.mp4", "10/1.jpg") / "l.csv", text)
     with pytest.raises(DataError, match=re.escape(f"{path}, row {row}: ") + f".* is not {re.escape(expected)}"):
-        read_list(path)
+        read_set(path)
 
 
 PIECES = ["x.mp4", "b", "-c d.webm", ",", " ", "\t", "\n", "\r\n", "0", "1", "12", '"', "\ufeff", "\udcff", "é", "\0"]
@@ -131,7 +130,7 @@ def test_anything_in_a_list_is_read_or_refused_in_one_line(
     path = write(folder / name, "".join(pieces).encode("utf-8", "surrogateescape"))
     message = ""
     try:
-        assert read_list(path).samples
+        assert read_set(path).samples
     except DataError as error:
         message = str(error)
     assert not message or (str(path) in message and "\n" not in message)
@@ -142,20 +141,20 @@ def test_a_quotation_mark_that_is_not_closed_is_refused_with_its_row(tmp_path: P
     with pytest.raises(
         DataError, match=re.escape(f"{path}, row 2: ") + r".{100,140}\.\.\. holds a line break; is a quot"
     ):
-        read_list(path)
+        read_set(path)
 
 
 def test_a_folder_listed_with_no_frames_is_refused_with_its_row(tmp_path: Path):
     path = write(tmp_path / "l.txt", "10 37 5\n12 0 4\n")
     with pytest.raises(DataError, match=re.escape(f"{path}, row 2: 12 is listed with 0 frames; remove the row")):
-        read_list(path)
+        read_set(path)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "path,label\n", "path label\n", "\ufeff"])
 def test_a_list_without_rows_is_refused(tmp_path: Path, text: str):
     path = write(tmp_path / "l.csv", text)
     with pytest.raises(DataError, match=re.escape(f"{path} holds no rows; expected one path,label a line")):
-        read_list(path)
+        read_set(path)
 
 
 @pytest.mark.parametrize("data", [b"\x00\x00\x00 ftypisom\xff\xfe", b"\x89PNG\r\n\x00", "x.mp4,a\n".encode("utf-16")])
@@ -168,11 +167,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes):
 def test_a_zero_byte_far_down_is_refused_with_its_row(tmp_path: Path):
     path = write(tmp_path / "l.csv", "x.mp4,a\n" * 10_000 + "\0.mp4,a\n")
     with pytest.raises(DataError, match=r"row 10001: .* is no file name"):
-        read_list(path)
+        read_set(path)
 
 
 def test_a_row_that_stands_twice_is_taken_once_and_counted(tmp_path: Path):
-    videos = read_list(write(touch(tmp_path, "1.mp4") / "l.csv", "1.mp4,0\n2.mp4,1\n./1.mp4,00\n1.mp4,0\n"))
+    videos = read_set(write(touch(tmp_path, "1.mp4") / "l.csv", "1.mp4,0\n2.mp4,1\n./1.mp4,00\n1.mp4,0\n"))
     assert listed(videos, tmp_path) == [("1.mp4", "0"), ("2.mp4", "1")]
     assert videos.num_duplicates == 2
 
@@ -181,7 +180,7 @@ def test_a_file_with_two_labels_is_refused_with_both_rows(tmp_path: Path):
     path = write(touch(tmp_path, "1.mp4") / "l.csv", "path,label\n1.mp4,a\n2.mp4,b\n1.mp4,b\n")
     message = f"{path}, row 4: {tmp_path}/1.mp4 has label b, but a in row 2; which one is right?"
     with pytest.raises(DataError, match=re.escape(message)):
-        read_list(path)
+        read_set(path)
 
 
 def test_a_video_in_train_and_val_is_refused_whatever_links_lead_to_it(tmp_path: Path):
@@ -210,7 +209,7 @@ def test_parts_of_one_folder_of_frames_are_different_videos(tmp_path: Path):
 def test_a_hundred_thousand_rows_are_read(tmp_path: Path, between: str):
     touch(tmp_path, "videos/clip number 7.mp4")
     rows = "".join(f"videos/clip number {i}.mp4{between}{i % 400}\n" for i in range(100_000))
-    videos = read_list(write(tmp_path / "train.csv", rows))
+    videos = read_set(write(tmp_path / "train.csv", rows))
     assert (len(videos.samples), len(videos.classes), videos.num_duplicates) == (100_000, 400, 0)
     assert videos.samples[-1] == Sample(tmp_path / "videos/clip number 99999.mp4", 399)
 
@@ -220,4 +219,4 @@ def test_a_list_that_nests_too_deep_or_counts_too_far_is_one_line(tmp_path: Path
     path = tmp_path / name
     path.write_text("[" * 100_000 if name.endswith("json") else f"clip {'9' * 5000} 0\n")
     with pytest.raises(DataError, match=rf"^{re.escape(str(path))}"):
-        read_list(path)
+        read_set(path)

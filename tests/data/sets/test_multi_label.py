@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from morphmlp.config import ListConfig, SplitConfig
 from morphmlp.data.sets.labelled import NO_LABEL, LabelledSet, Sample
-from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import hold_out, split_set
 from morphmlp.errors import DataError
@@ -42,7 +41,7 @@ def shown(found: LabelledSet) -> dict[str, list[str]]:
     ],
 )
 def test_labels_are_parted_by_bars_or_in_columns_or_in_rows(tmp_path: Path, text: str):
-    found = read_list(write(tmp_path, text), lists=SEVERAL)
+    found = read_set(write(tmp_path, text), lists=SEVERAL)
     assert found.classes == ["jump", "run"]
     assert shown(found) == {"a": ["jump", "run"], "b": ["run"], "c": []}
 
@@ -58,13 +57,13 @@ def test_labels_are_parted_by_bars_or_in_columns_or_in_rows(tmp_path: Path, text
     ],
 )  # fmt: skip
 def test_lists_that_name_several_columns_need_no_option(tmp_path: Path, text: str, name: str):
-    found = read_list(write(tmp_path, text, name))
+    found = read_set(write(tmp_path, text, name))
     assert shown(found) == {"a": ["jump", "run"], "b": ["run"], "c": []}
 
 
 def test_stretches_have_several_labels(tmp_path: Path):
     text = "video,label,label_2,start,end\na.mp4,run,jump,0,1\na.mp4,run|wave,,2,3\nb.mp4,,,0,1\n"
-    found = read_list(write(tmp_path, text), lists=SEVERAL)
+    found = read_set(write(tmp_path, text), lists=SEVERAL)
     assert [[found.classes[label] for label in sample.classes] for sample in found.samples] == [
         ["jump", "run"],
         ["run", "wave"],
@@ -74,23 +73,23 @@ def test_stretches_have_several_labels(tmp_path: Path):
 
 def test_numbers_are_classes_of_a_label_file(tmp_path: Path):
     (tmp_path / "classes.txt").write_text("run\njump\nwave\n", encoding="utf-8")
-    found = read_list(write(tmp_path, "a.mp4,0|2\nb.mp4,1\nc.mp4,\n"), lists=SEVERAL)
+    found = read_set(write(tmp_path, "a.mp4,0|2\nb.mp4,1\nc.mp4,\n"), lists=SEVERAL)
     assert shown(found) == {"a": ["run", "wave"], "b": ["jump"], "c": []}
 
 
 def test_a_bar_is_never_taken_for_several_labels_in_silence(tmp_path: Path):
     path = write(tmp_path, "a.mp4,run\nb.mp4,open|close\n")
     with pytest.raises(DataError, match=r"row 2: label 'open\|close' may be several labels, or one name .* true, or"):
-        read_list(path)
-    one = read_list(path, lists=ListConfig(multi_label=False))
+        read_set(path)
+    one = read_set(path, lists=ListConfig(multi_label=False))
     assert (one.classes, [sample.label for sample in one.samples]) == (["open|close", "run"], [1, 0])
     assert not one.multi_label
     (tmp_path / "classes.txt").write_text("run\nopen|close\n", encoding="utf-8")
-    assert [sample.label for sample in read_list(path).samples] == [0, 1]  # the file has it as a name
+    assert [sample.label for sample in read_set(path).samples] == [0, 1]  # the file has it as a name
 
 
 def test_old_lists_are_read_as_before(tmp_path: Path):
-    found = read_list(write(tmp_path, "path,label\na.mp4,run\nb.mp4,jump\n"))
+    found = read_set(write(tmp_path, "path,label\na.mp4,run\nb.mp4,jump\n"))
     assert (found.multi_label, found.samples[0].labels, found.samples[0].classes) == (False, None, (1,))
 
 
@@ -104,18 +103,18 @@ def test_old_lists_are_read_as_before(tmp_path: Path):
 )
 def test_several_labels_where_one_is_expected_name_the_option(tmp_path: Path, text: str, message: str):
     with pytest.raises(DataError, match=message):
-        read_list(write(tmp_path, text))
+        read_set(write(tmp_path, text))
 
 
 def test_label_columns_in_a_list_that_is_called_single_are_refused(tmp_path: Path):
     path = write(tmp_path, "path,label_1,label_2\na.mp4,run,jump\nb.mp4,run,\n")
     with pytest.raises(DataError, match=r"row 2: 2 labels of .*a\.mp4, where each video or image has one"):
-        read_list(path, lists=ListConfig(multi_label=False))
+        read_set(path, lists=ListConfig(multi_label=False))
 
 
 def test_a_list_without_any_label_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="not one of 2 rows has a label"):
-        read_list(write(tmp_path, "a.mp4,\nb.mp4,\n"), lists=SEVERAL)
+        read_set(write(tmp_path, "a.mp4,\nb.mp4,\n"), lists=SEVERAL)
 
 
 def test_class_folders_stay_single(tmp_path: Path):
@@ -169,7 +168,7 @@ def test_nothing_is_told_apart_where_all_samples_show_the_same(tmp_path: Path):
 
 
 def test_labels_meet_the_classes_of_a_checkpoint_by_name(tmp_path: Path):
-    found = read_list(write(tmp_path, "a.mp4,run|jump\nb.mp4,\n"), lists=SEVERAL)
+    found = read_set(write(tmp_path, "a.mp4,run|jump\nb.mp4,\n"), lists=SEVERAL)
     again = found.relabelled(["wave", "run", "jump"], source="model")
     assert [sample.classes for sample in again.samples] == [(1, 2), ()]
 

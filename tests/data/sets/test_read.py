@@ -17,7 +17,6 @@ from morphmlp.data.sets import read as datasets
 from morphmlp.data.sets.class_folders import read_class_folders
 from morphmlp.data.sets.find import describe_left_out, find_media
 from morphmlp.data.sets.labelled import LabelledSet, Sample
-from morphmlp.data.sets.lists import read_list
 from morphmlp.data.sets.read import read_set, read_training_sets
 from morphmlp.data.sets.splits import split_set
 from morphmlp.errors import DataError
@@ -218,13 +217,13 @@ def test_train_and_val_folders_of_images_are_taken_as_they_are(tmp_path: Path):
 def test_a_list_of_images_is_a_set_of_images_and_so_are_its_parts(tmp_path: Path):
     touch(tmp_path, "0.png")
     path = write(tmp_path / "all.csv", "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10)))
-    assert read_list(path).kind == "image"
+    assert read_set(path).kind == "image"
     assert [part.kind for part in read_training_sets(path)] == ["image", "image"]
 
 
 def test_a_file_in_a_list_whose_ending_says_nothing_is_taken_for_a_video(tmp_path: Path):
     touch(tmp_path, "x", "y.y4m", "z.mp4")
-    assert read_list(write(tmp_path / "l.csv", "x,a\ny.y4m,b\nz.mp4,b\n")).kind == "video"
+    assert read_set(write(tmp_path / "l.csv", "x,a\ny.y4m,b\nz.mp4,b\n")).kind == "video"
 
 
 def test_class_folders_with_both_kinds_are_refused_with_an_example_of_each(tmp_path: Path):
@@ -239,7 +238,7 @@ def test_a_list_with_both_kinds_is_refused_with_an_example_of_each(tmp_path: Pat
     path = write(tmp_path / "l.csv", "1.jpg,a\n2.mp4,b\n")
     message = f"{path} holds both videos and images, such as {tmp_path}/2.mp4 and {tmp_path}/1.jpg"
     with pytest.raises(DataError, match=re.escape(message)):
-        read_list(path)
+        read_set(path)
 
 
 def test_train_and_val_of_different_kinds_are_refused(tmp_path: Path):

@@ -5,12 +5,12 @@ results: a check that was stopped goes on, and a second one looks only at what h
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from morphmlp.analysis.data_check.copies import extractor_for_copies, with_copies
-from morphmlp.analysis.data_check.examine import Depth, examine
+from morphmlp.analysis.data_check.examine import Depth, Facts, Job, examine
 from morphmlp.analysis.data_check.inventory import take_inventory
 from morphmlp.analysis.data_check.journal import Journal, stamp_of
 from morphmlp.analysis.data_check.report import CheckedFile, CheckReport, summarise
@@ -74,27 +74,13 @@ def check_data(
     inventory = take_inventory(root, split=split, readings=readings)
     extractor = None if copies is None else extractor_for_copies(copies, inventory)  # a mistake is told at once
     depth = Depth(frames, all_frames, inventory.count_annotation, most_damage())
-    jobs = [file.job for file in inventory.files]
+    workers = workers or os.cpu_count() or 1
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:
         (folder / JOURNAL).unlink(missing_ok=True)
     with Journal(folder / JOURNAL, depth) as journal:
-        stamps = [stamp_of(job) for job in jobs]
-        facts = [journal.known(job, stamp) for job, stamp in zip(jobs, stamps, strict=True)]
-        todo = [i for i, known in enumerate(facts) if known is None]
-        taken_over = len(jobs) - len(todo)
-        progress(taken_over, len(jobs))
-        found = examine_all(
-            [jobs[i] for i in todo],
-            partial(examine, depth=depth),
-            workers=workers or os.cpu_count() or 1,
-            timeout_s=timeout_s,
-        )
-        for done, (number, result) in enumerate(found, start=taken_over + 1):
-            i = todo[number]
-            facts[i] = result
-            journal.add(jobs[i], stamps[i], result)
-            progress(done, len(jobs))
+        jobs = [file.job for file in inventory.files]
+        facts, taken_over = _facts(jobs, journal, depth, workers=workers, timeout_s=timeout_s, progress=progress)
     files = [
         CheckedFile(file, known, num_bytes(file.job.path))
         for file, known in zip(inventory.files, facts, strict=True)
@@ -102,8 +88,32 @@ def check_data(
     ]
     report = summarise(inventory, files, frames=frames, taken_over=taken_over)
     if extractor is not None:
-        report = with_copies(report, extractor, above=copies_above, workers=workers or os.cpu_count() or 1)
+        report = with_copies(report, extractor, above=copies_above, workers=workers)
     return write_results(report, inventory, folder)
+
+
+def _facts(
+    jobs: Sequence[Job],
+    journal: Journal,
+    depth: Depth,
+    *,
+    workers: int,
+    timeout_s: float,
+    progress: Callable[[int, int], None],
+) -> tuple[list[Facts | None], int]:
+    """What is known of each file, and of how many it was known before; what was not is found out, and kept."""
+    stamps = [stamp_of(job) for job in jobs]
+    facts = [journal.known(job, stamp) for job, stamp in zip(jobs, stamps, strict=True)]
+    todo = [i for i, known in enumerate(facts) if known is None]
+    taken_over = len(jobs) - len(todo)
+    progress(taken_over, len(jobs))
+    found = examine_all([jobs[i] for i in todo], partial(examine, depth=depth), workers=workers, timeout_s=timeout_s)
+    for done, (number, result) in enumerate(found, start=taken_over + 1):
+        i = todo[number]
+        facts[i] = result
+        journal.add(jobs[i], stamps[i], result)
+        progress(done, len(jobs))
+    return facts, taken_over
 
 
 def results_folder(root: str | Path, out: str | Path | None) -> Path:

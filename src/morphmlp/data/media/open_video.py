@@ -7,7 +7,7 @@ FFmpeg, PyAV and the file system become a `MediaError` that names the file.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -21,7 +21,7 @@ from morphmlp.data.media.clock import Clock
 from morphmlp.data.media.limits import DAMAGE_VARIABLE, most_damage
 from morphmlp.data.media.opening import errors_named, open_stream
 from morphmlp.data.media.packets import Packets, of_stated
-from morphmlp.data.media.turns import UPRIGHT, Turn, turn_of_matrix
+from morphmlp.data.media.turns import UPRIGHT, Turn, turn_of_degrees, turn_of_matrix
 from morphmlp.errors import MediaError
 
 # FFmpeg's names of the containers that hold the time of every frame; for others, such as AVI, it makes some up.
@@ -32,9 +32,12 @@ UNKNOWN_FPS = 30.0  # the base rate of the recipes' strides: with it, a stride c
 
 
 class OpenVideo:
-    """A file that is open at its video stream.
+    """A file that is open at its video stream, within `with`.
+
+    What is known of it, and the conversion of its frames, are there after that too.
 
     Attributes:
+        container, stream: as PyAV opened them; there are none once the file is closed.
         short_side: what the short side of the pictures is scaled to, in the stream's own colours, before they become
             RGB; None keeps the stream's size.
         first: the first frame that was decoded, which gives all frames their size and turn; None before that.
@@ -56,9 +59,17 @@ class OpenVideo:
         self.num_decoded = self.num_lost = 0
         self.packets = Packets()
         self.clock = Clock.of(container, stream)
-        # A stream forgets these when its file is closed, and frames that were read ahead are counted after that.
+        # Frames that were read ahead are counted when the file is closed.
         self._header_fps, self._time_base = float(stream.average_rate or 0), stream.time_base
         self._reformatter = VideoReformatter()  # setting one up costs more than converting a small frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file, and lets go of it: PyAV's stream would go on and read memory that was given back."""
+        self.container.close()
+        del self.container, self.stream
 
     def scan(self) -> tuple[av.VideoFrame, Packets]:
         """Count the packets to be shown and return the first frame, which alone knows the display rotation."""
@@ -137,11 +148,21 @@ class OpenVideo:
         num_good = min(self.num_decoded, packets.num_shown)
         return of_stated(num_good, total) if num_good < total else None
 
+    def packets_from_here(self) -> Iterator[av.Packet]:
+        """The packets up to the end, as the container gives them; the last one is without data.
+
+        Raises:
+            FFmpegError, OSError, ValueError: one cannot be read.
+        """
+        for packet in self.container.demux(self.stream):
+            yield packet
+            assert hasattr(self, "container"), "the file is closed, and to read on would end the process"
+
     def _demuxed(self) -> Iterator[av.Packet]:
         """The packets from here on, which are counted; damage to the container ends them, as it does in players."""
         with self._errors_named(lambda: f"the stream breaks at packet {self.packets.num_read} (the first is 0)"):
             try:
-                for packet in self.container.demux(self.stream):
+                for packet in self.packets_from_here():
                     self.packets.add(packet)
                     yield packet
             except InvalidDataError:
@@ -199,9 +220,13 @@ class OpenVideo:
 def turn_of(frame: av.VideoFrame) -> Turn:
     """The turn and mirroring that a frame asks for, by its container or by itself, to the nearest quarter.
 
-    PyAV's `rotation` does not tell of a mirroring; the matrix does.
+    PyAV's `rotation` does not tell of a mirroring; the matrix does. Beside data of a sort that PyAV has no name for,
+    such as the EXIF block of Motion JPEG, it gives the rotation alone.
     """
-    side_data: Any = frame.side_data  # whose type PyAV states wrongly
+    try:
+        side_data: Any = frame.side_data  # whose type PyAV states wrongly
+    except ValueError:
+        return turn_of_degrees(frame.rotation)
     for data in side_data:
         if data.type == Type.DISPLAYMATRIX:
             return turn_of_matrix(np.frombuffer(bytes(data), dtype=np.int32)[:9].reshape(3, 3))
@@ -211,5 +236,5 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 @contextmanager
 def opened(path: str | os.PathLike[str], *, short_side: int | None = None) -> Iterator[OpenVideo]:
     """Open a file at the video stream that players show; see `OpenVideo` for `short_side`."""
-    with open_stream(path) as (container, stream):
-        yield OpenVideo(path, container, stream, short_side=short_side)
+    with open_stream(path) as (container, stream), OpenVideo(path, container, stream, short_side=short_side) as video:
+        yield video

@@ -87,6 +87,16 @@ class Packets:
         return round(stated_s * fps) if missing > max(1.5, _MOST_MISSING_TIME * stated_s * fps) else None
 
 
+def packet_of(data: bytes) -> av.Packet:
+    """A packet with a copy of these bytes, and the empty room after them into which FFmpeg reads.
+
+    `av.Packet(data)` takes the bytes where they are: what FFmpeg reads after them is memory of others, or none at all.
+    """
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
 def of_stated(num_frames: int, num_stated: int) -> str:
     """What is said of a file that is cut off or damaged."""
     return f"{num_frames} of {num_stated} frames can be read"

@@ -77,7 +77,7 @@ def _clean_start_before(video: OpenVideo, syntax: Syntax, stretch: Stretch, tick
         if stretch.start < back_s:
             return None
         video.container.seek(video.clock.ticks_of(stretch.start - back_s), stream=video.stream)
-        for packet in video.container.demux(video.stream):
+        for packet in video.packets_from_here():
             if not packet.size or packet.pts is None or packet.pts > ticks.at_start:
                 break
             if syntax.is_clean_start(packet):
@@ -88,7 +88,7 @@ def _clean_start_before(video: OpenVideo, syntax: Syntax, stretch: Stretch, tick
 def _packets_from(video: OpenVideo, begin: int | None) -> Iterator[av.Packet]:
     """The packets from the one that is shown at `begin` on, or from the beginning of the file, in the stored order."""
     video.container.seek(video.clock.lowest if begin is None else begin, stream=video.stream)
-    packets = video.container.demux(video.stream)
+    packets = video.packets_from_here()
     for packet in packets:
         if begin is None or (packet.pts == begin and packet.is_keyframe):
             yield packet

@@ -172,7 +172,8 @@ class Stream:
                 self.is_live = _is_live(address, container)
                 self.may_be_recording = self.is_live and not is_always_live(address)
             stream = video_stream(self.name, container)
-            yield _StreamVideo(self.name, container, stream, self, after=self._beginning), None
+            with _StreamVideo(self.name, container, stream, self, after=self._beginning) as video:
+                yield video, None
 
     def _timed(self, video: OpenVideo, counted_fps: float | None) -> Iterator[TimedFrame]:
         run: Run | None = None

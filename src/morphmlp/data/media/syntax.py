@@ -14,6 +14,8 @@ from av.bitstream import BitStreamFilterContext
 from av.codec.codec import Properties
 from av.error import FFmpegError
 
+from morphmlp.data.media.packets import packet_of
+
 # The codec of which packets can be left out. Of others, damage within a picture decides whether a decoder refuses it,
 # and the headers tell too little of that: of damaged files, half counted otherwise in AV1, 6 of 148 in VP9, 2 of 112 in
 # H.265.
@@ -57,7 +59,7 @@ class Syntax:
         if self._headers is None:
             return False
         try:
-            self._headers.filter(av.Packet(data))
+            self._headers.filter(packet_of(data))
         except FFmpegError:
             return False
         return True

@@ -30,6 +30,8 @@ TURNS = {
     8: Turn(90, lambda pixels: np.rot90(pixels)),
 }
 
+_QUARTERS = [TURNS[1], TURNS[8], TURNS[3], TURNS[6]]  # counter-clockwise
+
 # Whether x and y change places, and which of the new x and y run backwards.
 _ORIENTATIONS = {
     (False, False, False): 1,
@@ -41,6 +43,15 @@ _ORIENTATIONS = {
     (True, True, True): 7,
     (True, False, True): 8,
 }
+
+
+def turn_of_degrees(degrees: float) -> Turn:
+    """The turn nearest to so many degrees counter-clockwise.
+
+    >>> turn_of_degrees(-91).degrees
+    270
+    """
+    return _QUARTERS[round(degrees / 90) % 4]
 
 
 def turn_of_matrix(matrix: np.ndarray) -> Turn:

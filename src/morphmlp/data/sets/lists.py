@@ -62,6 +62,17 @@ class Lists(Layout[FoundList]):
         return FoundList(found[0], split) if found else _of_classes(root, split)
 
     def read(self, found: FoundList, place: Place) -> LabelledSet:
+        """A list in any of the formats of `list_rows`; the files are looked for, but none is decoded.
+
+        Names are relative to `lists.prefix`, or else to the data folder or the list's own, whichever holds the first
+        file that exists. Where names have no ending that is known, that file also tells whether they are folders of
+        frames or which ending videos have. A listed file that does not exist stays in the set, and counts as broken
+        when it is read. Labels are read as `labelled_set` says; a label file is looked for beside the list, then in the
+        data folder.
+
+        Raises:
+            DataError: naming the row that cannot be used, or saying that no file exists.
+        """
         root = place.root.parent if place.root.is_file() else place.root
         return _read(found, lists=place.lists, root=root, training=place.training)
 
@@ -103,26 +114,6 @@ def _given_list(path: str, place: Place) -> FoundList:
         state = "is a folder, not a list" if os.path.isdir(path) else f"there is no file {os.path.abspath(path)}"
         raise DataError(f"lists.{split} {path!r}: {state}")
     return FoundList(Path(path), split)
-
-
-def read_list(
-    path: str | Path, *, lists: ListConfig | None = None, root: Path | None = None, training: bool = False
-) -> LabelledSet:
-    """A list in any of the formats of `list_rows`; the files are looked for, but none is decoded.
-
-    Names are relative to `lists.prefix`, or else to `root` or the list's own folder, whichever holds the first file
-    that exists. Where names have no ending that is known, that file also tells whether they are folders of frames or
-    which ending videos have. A listed file that does not exist stays in the set, and counts as broken when it is read.
-    Labels are read as `labelled_set` says; a label file is looked for beside the list, then in `root`.
-
-    Args:
-        root: the data folder.
-        training: the labels should use every class (see `labelled_set`).
-
-    Raises:
-        DataError: naming the row that cannot be used, or saying that no file exists.
-    """
-    return _read(FoundList(Path(path)), lists=lists or ListConfig(), root=root, training=training)
 
 
 def _read(found: FoundList, *, lists: ListConfig, root: Path | None, training: bool) -> LabelledSet:

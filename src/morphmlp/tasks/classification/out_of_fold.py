@@ -5,13 +5,14 @@ them. The folder above has a `predictions.csv` of all, whose first column is the
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from morphmlp.config import SplitConfig
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import Stretch
 from morphmlp.display.style import can_draw
@@ -19,8 +20,11 @@ from morphmlp.display.tables import class_tables, number_columns, table, text_co
 from morphmlp.errors import DataError
 from morphmlp.files import replaced_file
 from morphmlp.formatting import from_csv_text, percent
+from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
 from morphmlp.tasks.classification.report import plot_confusion, summary, write_predictions, write_summary
+from morphmlp.tasks.classification.review.comparisons import as_compared, compared_over_folds
+from morphmlp.tasks.task import Compared
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -183,6 +187,19 @@ def fold_tables(joined: OutOfFold) -> "list[RenderableType]":
         table("Held-out folds", columns, rows, spread, [_row("all", evaluation)]),
         *class_tables(evaluation.per_class(), shown, rank="recall", what=f"with {evaluation.unit}"),
     ]
+
+
+def compare(
+    joined: OutOfFold, *, split: SplitConfig, workers: int, progress: Callable[[int, int], None] = show_nothing
+) -> Compared:
+    """The models of the folds beside simple means that learned, for each fold, from the samples of the others.
+
+    Args:
+        split: says which samples are of one group.
+        workers, progress: of the decoding.
+    """
+    found = compared_over_folds(joined.evaluation, joined.folds, split=split, workers=workers, progress=progress)
+    return as_compared(found)
 
 
 def _row(name: str, evaluation: Evaluation) -> tuple[str, str, str, str]:

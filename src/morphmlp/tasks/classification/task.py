@@ -139,18 +139,11 @@ class Classification(Task):
         progress: Callable[[int, int], None],
     ) -> Compared | None:
         from morphmlp.tasks.classification.evaluation import Evaluation
-        from morphmlp.tasks.classification.review.comparisons import (
-            ADVICE,
-            as_values,
-            comparison_lines,
-            three_comparisons,
-        )
+        from morphmlp.tasks.classification.review.comparisons import as_compared, three_comparisons
 
         if not isinstance(evaluation, Evaluation):  # as one of several labels a sample
             return None
-        found = three_comparisons(evaluation, train, split=split, workers=workers, progress=progress)
-        advice = [ADVICE] if found.not_beaten else []
-        return Compared([*comparison_lines(found), *advice], as_values(found))
+        return as_compared(three_comparisons(evaluation, train, split=split, workers=workers, progress=progress))
 
     def report(self) -> Report:
         from morphmlp.tasks.classification import report

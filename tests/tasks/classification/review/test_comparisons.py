@@ -14,6 +14,7 @@ from morphmlp.tasks.classification.review import comparisons
 from morphmlp.tasks.classification.review.comparisons import (
     as_values,
     compared,
+    compared_over_folds,
     comparison_lines,
     sample_groups,
     three_comparisons,
@@ -103,6 +104,26 @@ def test_shrunk_pixels_are_learned_from_the_training_part(data: Path, tmp_path: 
     assert found.model.accuracy == 0.5
     assert [row.name for row in found.not_beaten] == ["the commonest class", "shrunk pixels"]
     assert found.baselines[1].side == -1
+
+
+def test_over_folds_the_simple_means_learn_from_the_other_folds_alone(data: Path, tmp_path: Path):
+    train, _ = read_training_sets(tiny.copy_data(data, tmp_path / "set", classes=4))
+    evaluation = answers([*train.samples, *train.samples], list(train.classes), right=12)
+    found = compared_over_folds(evaluation, [1] * 8 + [2] * 8, split=SplitConfig(), workers=0)  # a copy is elsewhere
+    assert [row.accuracy for row in found.baselines] == [0.25, 1.0]
+    assert (found.model.accuracy, found.num_samples, found.num_training, found.num_groups) == (0.75, 16, 16, 8)
+    folds = [1 + sample.label // 2 for sample in evaluation.predictions]  # no class is in two folds
+    found = compared_over_folds(evaluation, folds, split=SplitConfig(), workers=0)
+    assert [row.accuracy for row in found.baselines] == [0.0, 0.0]
+    assert found.baselines[1].how == "8 frames of 16 x 16 px, of the other folds"
+
+
+def test_over_folds_whose_files_are_gone_the_commonest_class_is_left():
+    evaluation = answers(named(0, 0, 0, 1, 1, 0), ["a", "b"], right=3)
+    found = compared_over_folds(evaluation, [1, 1, 1, 2, 2, 2], split=SplitConfig(), workers=0)
+    assert [(row.name, row.accuracy) for row in found.baselines] == [("the commonest class", pytest.approx(1 / 6))]
+    assert (found.num_samples, found.num_training) == (6, None)
+    assert comparison_lines(found)[-1] == "no part can be read as shrunk pixels"
 
 
 def test_what_was_left_out_is_said(data: Path, monkeypatch: pytest.MonkeyPatch):

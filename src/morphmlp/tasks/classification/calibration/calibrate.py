@@ -39,13 +39,13 @@ from morphmlp.tasks.classification.calibration.measures import (
     reliability_bins,
 )
 from morphmlp.tasks.classification.calibration.probes import write_probes
-from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
     answer_of,
     input_for_test,
     load_classifier,
     model_kind,
 )
+from morphmlp.tasks.classification.samples import labelled_samples
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from morphmlp.data.sets.splits import groups_of
 from morphmlp.errors import DataError, UserError
 from morphmlp.formatting import one_line
 from morphmlp.inference.device import Execution
-from morphmlp.tasks.classification.evaluation import Evaluation, labelled_samples
+from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.tasks.classification.review.review import review_of
+from morphmlp.tasks.classification.samples import labelled_samples
 
 
 def reviewed(

@@ -1,6 +1,7 @@
 """A model beside what costs nothing: the commonest class, and a classifier of shrunk pixels, on the same samples.
 
 `three_comparisons` does all of it; an evaluation, which also looks for copies, calls the two steps itself.
+`compared_over_folds` is the same where each sample was held out once.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from morphmlp.config import SplitConfig
+from morphmlp.data.media.sources import MediaKind
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.spaced import evenly_spaced
 from morphmlp.data.sets.splits import groups_of
 from morphmlp.errors import DataError
 from morphmlp.formatting import percent
 from morphmlp.inference.device import show_nothing
-from morphmlp.tasks.classification.baselines import PixelClassifier, commonest_class, fit_pixels
+from morphmlp.tasks.classification.baselines import commonest_class, fit_pixels
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
 from morphmlp.tasks.classification.review.intervals import Bootstrap, Interval
 from morphmlp.tasks.classification.thumbnails import NUM_FRAMES, Thumbnails, read_thumbnails
+from morphmlp.tasks.task import Compared
 
 MOST_TRAINING, MOST_COMPARED = 3_000, 2_000  # samples that are decoded: at most as much as one epoch of a small set
 ADVICE = (
@@ -28,6 +31,7 @@ ADVICE = (
 )
 # Of groups. Fewer tell nothing apart: by a coin, 5 are all of one side in 6 % of cases (2 / 2^5), and 6 in 3 %.
 LEAST_TOLD_APART = 6
+UNREADABLE = "no part can be read as shrunk pixels"
 SIDES = {-1: "is worse than", 0: "is not told apart from", 1: "is better than"}
 
 
@@ -138,31 +142,96 @@ def read_shrunk(
 def compared(evaluation: Evaluation, train: LabelledSet, shrunk: Shrunk | None, *, split: SplitConfig) -> Comparisons:
     """The comparisons on the samples of `shrunk`; where that is None, on all of them and without shrunk pixels."""
     if shrunk is not None and not (shrunk.train and shrunk.evaluated):
-        return replace(compared(evaluation, train, None, split=split), note="no part can be read as shrunk pixels")
+        return replace(compared(evaluation, train, None, split=split), note=UNREADABLE)
     predictions = evaluation.predictions if shrunk is None else shrunk.evaluated
+    most = commonest_class([sample.label for sample in train.samples], num_classes=len(evaluation.labels))
+    simple = [_Simple("the commonest class", evaluation.labels[most], np.full(len(predictions), most))]
+    if shrunk is not None:
+        labels, groups = [sample.label for sample in shrunk.train], sample_groups(shrunk.train, split)
+        classifier = fit_pixels(
+            shrunk.train_pixels.features, np.array(labels), groups, num_classes=len(evaluation.labels)
+        )
+        how = f"{_frames(train.kind)}, {classifier.kernel} kernel"
+        simple.append(_Simple("shrunk pixels", how, classifier.predict(shrunk.pixels.features)))
+    num_training = None if shrunk is None else len(shrunk.train)
+    note = _note(evaluation, train, len(predictions), num_training)
+    return _beside(evaluation.unit, predictions, simple, split=split, num_training=num_training, note=note)
+
+
+def compared_over_folds(
+    evaluation: Evaluation,
+    folds: Sequence[int],
+    *,
+    split: SplitConfig,
+    workers: int,
+    progress: Callable[[int, int], None] = show_nothing,
+) -> Comparisons:
+    """Compares the predictions of folds with simple means that learn, for each fold, from the samples of the others.
+
+    At most 3,000 samples are decoded, drawn evenly.
+
+    Args:
+        folds: of each prediction.
+        split: says which samples are of one group.
+        workers, progress: see `read_thumbnails`.
+    """
+    chosen = evenly_spaced(range(len(evaluation.predictions)), MOST_TRAINING)
+    kind: MediaKind = "image" if evaluation.unit == "images" else "video"
+    samples = [evaluation.predictions[i].sample for i in chosen]
+    thumbnails = read_thumbnails(samples, kind, workers=workers, progress=progress)
+    all_labels, all_folds = np.array([p.label for p in evaluation.predictions]), np.array(folds)
+    read = np.array(chosen, dtype=np.int64)[thumbnails.indices]
+    is_enough = len(set(all_folds[read])) > 1
+    if not is_enough:
+        read = np.arange(len(all_labels))
+    predictions = [evaluation.predictions[i] for i in read]
+    groups = np.array(sample_groups([prediction.sample for prediction in predictions], split), dtype=object)
+    labels, numbers, num_classes = all_labels[read], all_folds[read], len(evaluation.labels)
+    commonest, pixels = np.zeros_like(labels), np.zeros_like(labels)
+    for fold in np.unique(numbers):
+        held = numbers == fold
+        commonest[held] = commonest_class(all_labels[all_folds != fold].tolist(), num_classes=num_classes)
+        if is_enough:
+            features = thumbnails.features
+            classifier = fit_pixels(features[~held], labels[~held], groups[~held].tolist(), num_classes=num_classes)
+            pixels[held] = classifier.predict(features[held])
+    simple = [_Simple("the commonest class", "of the other folds", commonest)]
+    if is_enough:
+        simple.append(_Simple("shrunk pixels", f"{_frames(kind)}, of the other folds", pixels))
+    note = _compared_of(evaluation, len(read)) if is_enough else UNREADABLE
+    num_training = len(read) if is_enough else None
+    return _beside(evaluation.unit, predictions, simple, split=split, num_training=num_training, note=note)
+
+
+@dataclass(frozen=True)
+class _Simple:
+    """A simple way to answer, and its answers, `[samples]`."""
+
+    name: str
+    how: str
+    answers: np.ndarray
+
+
+def _beside(
+    unit: str,
+    predictions: Sequence[SamplePrediction],
+    simple: Sequence[_Simple],
+    *,
+    split: SplitConfig,
+    num_training: int | None,
+    note: str,
+) -> Comparisons:
+    """The model's predictions beside simple answers to the same samples."""
     labels = np.array([prediction.label for prediction in predictions])
     bootstrap = Bootstrap(sample_groups([prediction.sample for prediction in predictions], split))
     hits = np.array([prediction.predicted for prediction in predictions]) == labels
-    most = commonest_class([sample.label for sample in train.samples], num_classes=len(evaluation.labels))
-    baselines = [_answers("the commonest class", evaluation.labels[most], labels == most, hits, bootstrap)]
-    if shrunk is not None:
-        classifier = fitted(shrunk, split=split, num_classes=len(evaluation.labels))
-        frames = f"{NUM_FRAMES} frames of " if train.kind == "video" else ""
-        how = f"{frames}16 x 16 px, {classifier.kernel} kernel"
-        right = classifier.predict(shrunk.pixels.features) == labels
-        baselines.append(_answers("shrunk pixels", how, right, hits, bootstrap))
+    baselines = tuple(_answers(way.name, way.how, way.answers == labels, hits, bootstrap) for way in simple)
     model = Answers("this model", "", float(hits.mean()), bootstrap.of_share(hits))
-    num_training = None if shrunk is None else len(shrunk.train)
-    note = _note(evaluation, train, len(predictions), num_training)
-    num_groups = bootstrap.num_groups
-    return Comparisons(evaluation.unit, len(labels), num_groups, num_training, model, tuple(baselines), note)
+    return Comparisons(unit, len(labels), bootstrap.num_groups, num_training, model, baselines, note)
 
 
-def fitted(shrunk: Shrunk, *, split: SplitConfig, num_classes: int) -> PixelClassifier:
-    """The classifier of the shrunk pixels of the training part."""
-    labels = np.array([sample.label for sample in shrunk.train])
-    groups = sample_groups(shrunk.train, split)
-    return fit_pixels(shrunk.train_pixels.features, labels, groups, num_classes=num_classes)
+def _frames(kind: MediaKind) -> str:
+    return f"{NUM_FRAMES} frames of 16 x 16 px" if kind == "video" else "16 x 16 px"
 
 
 def sample_groups(samples: Sequence[Sample], split: SplitConfig) -> list[str]:
@@ -180,12 +249,21 @@ def _answers(name: str, how: str, right: np.ndarray, hits: np.ndarray, bootstrap
 
 
 def _note(evaluation: Evaluation, train: LabelledSet, num_compared: int, num_training: int | None) -> str:
-    notes = []
-    if num_compared < len(evaluation.predictions):
-        notes.append(f"{num_compared:,} of {len(evaluation.predictions):,} {evaluation.unit} were compared")
+    notes = [said] if (said := _compared_of(evaluation, num_compared)) else []
     if num_training is not None and num_training < len(train.samples):
         notes.append(f"the pixels were learned from {num_training:,} of {len(train.samples):,} training {train.unit}")
     return "; ".join(notes)
+
+
+def _compared_of(evaluation: Evaluation, num_compared: int) -> str:
+    num_samples = len(evaluation.predictions)
+    return f"{num_compared:,} of {num_samples:,} {evaluation.unit} were compared" if num_compared < num_samples else ""
+
+
+def as_compared(comparisons: Comparisons) -> Compared:
+    """For people, with what to try where the model has not beaten the simple means; and for programs."""
+    advice = [ADVICE] if comparisons.not_beaten else []
+    return Compared([*comparison_lines(comparisons), *advice], as_values(comparisons))
 
 
 def comparison_lines(comparisons: Comparisons) -> list[str]:

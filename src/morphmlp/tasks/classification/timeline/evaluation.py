@@ -25,7 +25,6 @@ from morphmlp.distributed import agreed, failing_together, is_main, process_grou
 from morphmlp.errors import DataError, MediaError
 from morphmlp.inference.device import AS_USUAL, Execution
 from morphmlp.inference.runtimes import Runtime
-from morphmlp.tasks.classification.evaluation import labelled_samples
 from morphmlp.tasks.classification.prediction import (
     ViewProbabilities,
     in_order,
@@ -35,6 +34,7 @@ from morphmlp.tasks.classification.prediction import (
     ready_classifier,
     views_for,
 )
+from morphmlp.tasks.classification.samples import labelled_samples
 from morphmlp.tasks.classification.timeline.metrics import Recording
 from morphmlp.tasks.classification.timeline.segments import (
     Segment,
