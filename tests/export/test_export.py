@@ -25,7 +25,6 @@ from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.export import run
 from morphmlp.export.cache import entry_folder
 from morphmlp.export.formats import Outputs, Shape, exported_program
-from morphmlp.export.quantize import quantize_openvino
 from morphmlp.export.run import exported_input
 from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near, with_features
 from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime, require_package
@@ -271,14 +270,6 @@ def test_what_a_format_does_not_allow_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_int8_export_without_nncf_names_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(UserError, match="needs nncf: pip install nncf"):
-        quantize_openvino(tmp_path, tmp_path, [], best=[], max_drop=0.1)
-
-
 def test_data_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path):
     (tmp_path / "set" / "cats").mkdir(parents=True)
     result = tiny.run_command("export", checkpoint, tmp_path / "out", "--data", tmp_path / "set")
@@ -363,21 +354,6 @@ def test_every_named_model_leaves_pytorch_for_any_batch(name: str):
     clips = torch.randn(3, 3, *frames, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(clips), Outputs(model)(clips), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["onnx", "openvino"])
-def test_int8_holds_the_classes_of_most_clips(checkpoint: Path, data: Path, tmp_path: Path, format: str):
-    if format == "openvino":
-        pytest.importorskip("nncf", reason="nncf is not installed: pip install 'morphmlp[int8]'")
-    options = ["--format", format, "--precision", "int8", "--data", data / "train", "--max-drop", "0.3"]
-    result = tiny.run_command("export", checkpoint, tmp_path / "out", *options)
-    assert result.returncode == 0, result.stderr
-    export = json.loads((tmp_path / "out" / "config.json").read_text())["export"]
-    assert export["precision"] == "int8"
-    if format == "openvino":
-        assert 0 < export["products_in_int8"] <= export["products"]
-        assert f"{export['products_in_int8']} of {export['products']} products are in int8" in result.stdout
 
 
 def test_rows_of_many_files_are_written_without_torch(onnx_folder: Path, data: Path, tmp_path: Path):

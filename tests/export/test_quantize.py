@@ -1,10 +1,14 @@
 """int8 by NNCF: what it goes by, and which layers go back to float32."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
+from morphmlp.errors import UserError
 from morphmlp.export.quantize import agreement_with_checkpoint, quantize_openvino
 
 
@@ -46,3 +50,26 @@ def test_the_layer_that_8_bits_break_goes_back_to_float32_and_only_where_too_man
     compute = openvino.Core().compile_model(tmp_path / "int8" / "model.xml", "CPU", hint)
     agreement, _ = agreement_with_checkpoint(compute, zip(given, best, strict=True))
     assert (agreement >= 1) == (in_int8 == 1)
+
+
+def test_an_int8_export_without_nncf_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(UserError, match="needs nncf: pip install nncf"):
+        quantize_openvino(tmp_path, tmp_path, [], best=[], max_drop=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_holds_the_classes_of_most_clips(checkpoint: Path, data: Path, tmp_path: Path, format: str):
+    if format == "openvino":
+        pytest.importorskip("nncf", reason="nncf is not installed: pip install 'morphmlp[int8]'")
+    options = ["--format", format, "--precision", "int8", "--data", data / "train", "--max-drop", "0.3"]
+    result = tiny.run_command("export", checkpoint, tmp_path / "out", *options)
+    assert result.returncode == 0, result.stderr
+    export = json.loads((tmp_path / "out" / "config.json").read_text())["export"]
+    assert export["precision"] == "int8"
+    if format == "openvino":
+        assert 0 < export["products_in_int8"] <= export["products"]
+        assert f"{export['products_in_int8']} of {export['products']} products are in int8" in result.stdout
