@@ -48,7 +48,7 @@ VERBS = {
 }
 
 # Dependencies that an install by `docs/requirements-runtime.txt`, of this version or an earlier one, may lack.
-LEFT_OUT = ("accelerate", "matplotlib", "safetensors", "timm", "torch", "torchvision")
+LEFT_OUT = ("accelerate", "filelock", "matplotlib", "safetensors", "timm", "torch", "torchvision")
 READ_ADDRESSES = {"watch"}  # streams, too
 NO_ADDRESSES = {"--out", "--csv", "--list", "--config", "--recipe"}  # options whose values are files and folders here
 READ_FILES_AT_ADDRESSES = {"calibrate", "check-data", "evaluate", "features", "predict", "train"}
