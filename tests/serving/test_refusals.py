@@ -322,6 +322,19 @@ def test_a_connection_on_which_much_is_asked_stays_open_whenever_the_server_look
         kept.close()
 
 
+def test_an_answer_is_sent_whole_and_at_once(served: Running):
+    """The system does not wait for the client to acknowledge its head before it sends its body."""
+    with connected(served) as client:
+        address = client.getsockname()
+
+        def found() -> list[Any]:
+            transports = [connection.transport for connection in served.server.server_state.connections]
+            return [one for one in transports if one.get_extra_info("peername") == address]
+
+        wait_until(lambda: len(found()) == 1)
+        assert found()[0].get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_connections_that_are_too_many_are_turned_away_with_an_answer(served: Running, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(served.server.config, "backlog", 3)
     with ExitStack() as held:
