@@ -81,6 +81,24 @@ def test_a_model_that_cannot_be_exported_is_a_row_that_says_so(monkeypatch: pyte
     assert set(speeds_of(model, fed, rows, source="")[0].ms) == {"torch", "optimized"}
 
 
+@pytest.mark.usefixtures("_quick_export")
+def test_openvino_traces_a_model_whose_onnx_file_it_cannot_read(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("openvino")
+
+    def fail(path: Path) -> Any:
+        raise Exception("Model wasn't fully converted")
+
+    monkeypatch.setattr("morphmlp.analysis.bench.engines.read_openvino", fail)
+    model = MorphMLP(tiny.model_config(3)).eval()
+    rows = {
+        row.setting: row for row in bench(model, input_for(model, batch=1, size=32), engines=["openvino"], turns=1).rows
+    }
+    assert rows["fp32, openvino"].refused is None
+    difference = rows["fp32, openvino"].largest_difference
+    assert difference is not None
+    assert difference < 1e-5  # it is the model, and not the means that stand for its ONNX file
+
+
 def test_an_exported_model_is_timed_as_it_is(tmp_path: Path):
     config = tiny.model_config(3)
     clips = torch.zeros(1, 3, 4, 32, 32)

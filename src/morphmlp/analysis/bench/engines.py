@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,8 @@ def _engine_candidate(
 ) -> Candidate:
     start = time.perf_counter()
     try:
-        compute = _opened(folder, engine, precision)
-    except (RuntimeError, ValueError, OSError) as error:
+        compute = _opened(folder, model, clips, engine, precision)
+    except Exception as error:  # the engines raise kinds of their own, for models that are not ours too
         return _refusing(subject, engine, precision, first_line(error))
     array = clips.numpy()
     return Candidate(
@@ -86,15 +87,25 @@ def _engine_candidate(
     )
 
 
-def _opened(folder: Path, engine: str, precision: str) -> Compute:
+def _opened(folder: Path, model: nn.Module, clips: Tensor, engine: str, precision: str) -> Compute:
     """The engine with the model, as `runtimes` opens it."""
     package = require_package(engine, why=f"--engines {engine}")
     if engine == "openvino":
         if precision == "bf16" and "BF16" not in package.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ValueError("this processor computes no bf16")
         if not (folder / "model.xml").exists():
-            save_openvino(read_openvino(folder / "model.onnx"), folder, "fp32")
+            save_openvino(_openvino_model(package, folder, model, clips), folder, "fp32")
     return OPENERS[EXPORTED[engine]](package, folder, ExportInfo(EXPORTED[engine], precision, {}, None, None))
+
+
+def _openvino_model(openvino: Any, folder: Path, model: nn.Module, clips: Tensor) -> Any:
+    """From ONNX, as `export` makes it; traced, where OpenVINO cannot read that file (of swin3d, whose masks it has)."""
+    try:
+        return read_openvino(folder / "model.onnx")
+    except Exception:  # openvino's own kinds
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer: the logits are compared
+            return openvino.convert_model(model, example_input=clips)
 
 
 def _refusing(subject: Subject, engine: str, precision: str, reason: str) -> Candidate:
