@@ -1,4 +1,4 @@
-"""What only a GPU can show. None of it runs by itself: `pytest -m gpu`, on a machine that has one."""
+"""What only a GPU can show. None of it runs by itself: `pytest -m gpu tests/test_gpu.py`, on a machine that has one."""
 
 from pathlib import Path
 

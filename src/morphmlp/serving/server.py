@@ -186,6 +186,9 @@ class Server(uvicorn.Server):
         self.drain()
 
     def drain(self) -> None:
+        """Begins the end; a second call changes nothing, also where the first one has ended the loop already."""
+        if self._gate.is_draining:
+            return
         self._gate.is_draining = True
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._begin_draining)
