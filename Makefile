@@ -13,12 +13,8 @@ demo: $(VENV)/installed
 start: $(VENV)/installed
 	$(BIN)/morphmlp demo --start runs/start
 
-# What loads OpenVINO and ONNX Runtime runs in processes of its own: beside all other tests, processes of pytest-xdist
-# ended with a segmentation fault. These two are suspected; the cause is not known.
-ENGINES := tests/export tests/analysis/bench
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ENGINES:%=--ignore=%)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ENGINES)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # What the demo must reach, and what it must not without the order of the frames.
 test-demo: $(VENV)/installed-dev

@@ -29,6 +29,7 @@ from morphmlp.inference.runtimes import (
     MODEL_FILES,
     OUTPUTS,
     SIZE_STEP_PX,
+    openvino_core,
     require_package,
 )
 from morphmlp.models.morphmlp import MorphMLP
@@ -145,8 +146,8 @@ def write_openvino(model: MorphMLP, folder: Path, shape: Shape, precision: str) 
 
 def read_openvino(path: Path) -> Any:
     """OpenVINO's model of an ONNX file, or of an `.xml` file."""
-    openvino = require_package("openvino", why="--format openvino")
-    return openvino.convert_model(path) if path.suffix == ".onnx" else openvino.Core().read_model(path)
+    openvino, core = require_package("openvino", why="--format openvino"), openvino_core()
+    return openvino.convert_model(path) if path.suffix == ".onnx" else core.read_model(path)
 
 
 def save_openvino(model: Any, folder: Path, precision: str) -> None:

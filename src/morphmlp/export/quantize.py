@@ -115,7 +115,7 @@ class Watched:
         self.calls += 1
         tried = self.calls - CALLS_BEFORE_TRYING
         if tried > 0 and time.monotonic() - self.told_s > TELL_EVERY_S:
-            self.stage(f"too many clips get another class; of which layers that comes: {tried} models tried")
+            self.stage(f"too many clips get another class; to find by which layers: {tried} tried")
             self.told_s = time.monotonic()
         return agreement_with_checkpoint(compute, items)
 

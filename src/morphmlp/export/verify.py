@@ -89,13 +89,14 @@ def require_near(verified: Verified, precision: str, *, max_drop: float | None =
     features = verified.features_difference or 0.0
     if max(share, features) <= most and changed <= drop + 1e-9:
         return
+    of_features = "" if verified.features_difference is None else f" a feature by {features:.2g} (allowed {most:g}),"
     hints = {
         "fp32": "this is a defect of the exporter or engine: try another --format",
         "int8": "give more or other clips as --data, a higher --max-drop, or take --precision bf16",
     }
     raise UserError(
         f"the exported model differs from its checkpoint in {precision}: a logit by {share:.2g} of the largest (allowed"
-        f" {most:g}), a feature by {features:.2g} (allowed {most:g}), the best class for {changed:.1%} of "
+        f" {most:g}),{of_features} the best class for {changed:.1%} of "
         f"{verified.clips} clips (allowed {drop:.1%}); nothing is written; "
         f"{hints.get(precision, 'take --precision fp32, or a higher --max-drop')}"
     )

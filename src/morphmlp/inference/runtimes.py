@@ -266,7 +266,7 @@ def _open_openvino(openvino: Any, folder: Path, export: ExportInfo, output: str 
     The features are a value within the graph, by their name; they become an output where they are asked for.
     """
     options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[export.precision], "PERFORMANCE_HINT": "LATENCY"}
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(str(folder / "model.xml"))
     if output != LOGITS:
         model.add_outputs(output)
@@ -277,6 +277,19 @@ def _open_openvino(openvino: Any, folder: Path, export: ExportInfo, output: str 
         _tell_once(f"{folder}: this processor computes no {asked}, so OpenVINO takes {taken.get_type_name()}")
     place = OUTPUTS.index(output)
     return lambda clips: compiled([clips])[place]
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's core with the plugin of the CPU: one for the process, which is kept to its end.
+
+    Each core lets the plugin set a stack of its own for the handlers of signals. Where two overlap, the end of the
+    second gives the thread back the stack of the first, which is freed by then: the next signal, such as Ctrl-C or the
+    end of a process of a loader, is a segmentation fault (OpenVINO 2026.4).
+    """
+    core = require_package("openvino", why="the engine openvino").Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # which loads the plugin, before another core can
+    return core
 
 
 _tell_once = cache(tell)  # a folder may be opened for each of its outputs

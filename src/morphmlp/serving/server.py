@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,8 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         # Head and body of an answer are written one after the other: without this the system holds the body back until
         # the client has acknowledged the head, which takes it 40 ms. asyncio sets it on sockets of its own alone.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # of a client that has gone already
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self.config.backlog:
             head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
             transport.write(f"{head}Content-Length: {len(_TOO_MANY)}\r\nConnection: close\r\n\r\n".encode() + _TOO_MANY)

@@ -18,7 +18,7 @@ from morphmlp.export.formats import read_openvino, save_openvino, write_onnx_fil
 from morphmlp.formatting import first_line
 from morphmlp.inference.engines import EXPORTED, NEEDED, Speeds, work_per_clip
 from morphmlp.inference.optimize import Agreement
-from morphmlp.inference.runtimes import ENGINES, OPENERS, Compute, ExportInfo, Runtime, require_package
+from morphmlp.inference.runtimes import ENGINES, OPENERS, Compute, ExportInfo, Runtime, openvino_core, require_package
 from morphmlp.models.morphmlp import MorphMLP
 from morphmlp.system import processor_kind
 
@@ -73,7 +73,9 @@ def _engine_candidate(
     start = time.perf_counter()
     try:
         compute = _opened(folder, model, clips, engine, precision)
-    except Exception as error:  # the engines raise kinds of their own, for models that are not ours too
+    except Exception as error:  # the engines raise kinds of their own, for models that are not ours
+        if isinstance(model, MorphMLP) and not isinstance(error, (RuntimeError, ValueError, OSError)):
+            raise
         return _refusing(subject, engine, precision, first_line(error))
     array = clips.numpy()
     return Candidate(
@@ -91,7 +93,7 @@ def _opened(folder: Path, model: nn.Module, clips: Tensor, engine: str, precisio
     """The engine with the model, as `runtimes` opens it."""
     package = require_package(engine, why=f"--engines {engine}")
     if engine == "openvino":
-        if precision == "bf16" and "BF16" not in package.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ValueError("this processor computes no bf16")
         if not (folder / "model.xml").exists():
             save_openvino(_openvino_model(package, folder, model, clips), folder, "fp32")
@@ -99,13 +101,15 @@ def _opened(folder: Path, model: nn.Module, clips: Tensor, engine: str, precisio
 
 
 def _openvino_model(openvino: Any, folder: Path, model: nn.Module, clips: Tensor) -> Any:
-    """From ONNX, as `export` makes it; traced, where OpenVINO cannot read that file (of swin3d, whose masks it has)."""
+    """From ONNX, as `export` makes ours. Another's, whose ONNX file OpenVINO cannot read (swin3d's), is traced."""
     try:
         return read_openvino(folder / "model.onnx")
     except Exception:  # openvino's own kinds
+        if isinstance(model, MorphMLP):
+            raise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer: the logits are compared
-            return openvino.convert_model(model, example_input=clips)
+            return openvino.convert_model(model, example_input=clips, input=[list(clips.shape)])
 
 
 def _refusing(subject: Subject, engine: str, precision: str, reason: str) -> Candidate:

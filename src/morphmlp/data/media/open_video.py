@@ -221,7 +221,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     """The turn and mirroring that a frame asks for, by its container or by itself, to the nearest quarter.
 
     PyAV's `rotation` does not tell of a mirroring; the matrix does. Beside data of a sort that PyAV has no name for,
-    such as the EXIF block of Motion JPEG, it gives the rotation alone.
+    such as the EXIF block of Motion JPEG, it gives the rotation alone: one that is mirrored too comes out wrong.
     """
     try:
         side_data: Any = frame.side_data  # whose type PyAV states wrongly

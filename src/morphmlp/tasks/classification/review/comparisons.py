@@ -80,7 +80,8 @@ class Comparisons:
     Attributes:
         unit: "videos" or "images".
         num_samples, num_groups: that were compared.
-        num_training: samples that the shrunk pixels were learned from; None where they were not.
+        num_training: samples that the shrunk pixels were learned from, over folds from those of other folds each; None
+            where they were not.
         model: its answers.
         baselines: the commonest class, then shrunk pixels where they were learned.
         note: what was left out, for people; "" where nothing was.

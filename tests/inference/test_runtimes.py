@@ -1,0 +1,34 @@
+"""What the engines of exported models leave behind in their process."""
+
+import subprocess
+import sys
+
+import pytest
+
+TWO_MODELS = """
+import signal, sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+
+from morphmlp.inference.runtimes import OPENERS, ExportInfo
+
+folder = Path(sys.argv[1])
+clips = ops.parameter([1, 2], np.float32, name="clips")
+openvino.save_model(openvino.Model([ops.relu(clips)], [clips]), folder / "model.xml")
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+info = ExportInfo("openvino", "fp32", {}, None, None)
+first, second = (OPENERS["openvino"](openvino, folder, info) for _ in range(2))
+print(second(np.array([[-1, 2]], np.float32)).tolist())
+del first
+del second
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_two_models_of_openvino(tmp_path):
+    pytest.importorskip("openvino")
+    ended = subprocess.run([sys.executable, "-c", TWO_MODELS, tmp_path], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.splitlines()) == (0, ["[[0.0, 2.0]]", "handled"]), ended.stderr
