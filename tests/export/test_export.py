@@ -238,14 +238,14 @@ def test_another_size_than_the_checkpoint_s_is_what_the_export_s_config_gives():
 
 @pytest.mark.parametrize(("precision", "told"), [("bf16", True), ("fp32", False), ("int8", False)])
 def test_another_precision_than_openvino_was_told_is_named_when_a_folder_is_opened(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: str, told: bool
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, precision: str, told: bool
 ):
     """As on a processor without bf16, where it computes in float32."""
     taken = SimpleNamespace(get_type_name=lambda: "f32")
     compiled = SimpleNamespace(get_property=lambda name: {"INFERENCE_PRECISION_HINT": taken}[name])
     core = SimpleNamespace(compile_model=lambda *arguments: compiled, read_model=lambda path: path)
-    info = ExportInfo("openvino", precision, {}, 32, 32)
-    OPENERS["openvino"](SimpleNamespace(Core=lambda: core), tmp_path, info)
+    monkeypatch.setattr("morphmlp.inference.runtimes.openvino_core", lambda: core)
+    OPENERS["openvino"](None, tmp_path, ExportInfo("openvino", precision, {}, 32, 32))
     expected = f"{tmp_path}: this processor computes no bf16, so OpenVINO takes f32\n"
     assert capsys.readouterr().err == (expected if told else "")
 
