@@ -36,7 +36,8 @@ from morphmlp.tasks.registry import load_for_task, require_task
 from morphmlp.tasks.shared_work import cut_in_batches, digest_of_model
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,11 @@ class FeatureExtractor:
                     found += map(SampleFeatures, batch.indices, vectors, notes)
                 yield found
 
-    def vectors(self, clips: "Tensor | np.ndarray", num_videos: int) -> np.ndarray:
+    def vectors(self, clips: "torch.Tensor | np.ndarray", num_videos: int) -> np.ndarray:
         """Clips of all views `[videos * views, 3, T, h, w]` -> float32 `[videos, ...]`, the mean over views."""
         return self._views(clips, num_videos).mean(axis=1)
 
-    def _views(self, clips: "Tensor | np.ndarray", num_videos: int) -> np.ndarray:
+    def _views(self, clips: "torch.Tensor | np.ndarray", num_videos: int) -> np.ndarray:
         """Clips as of `vectors` -> float32 `[videos, views, ...]`."""
         if isinstance(self.model, Runtime):
             features = self.model.features(np.asarray(clips))
@@ -196,7 +197,7 @@ class FeatureExtractor:
 
     @property
     def device(self) -> str:
-        """The kind of device that computes: "cpu", "cuda", "mps" or "xpu"."""
+        """Where it computes, "cpu", "cuda", "mps" or "xpu"."""
         return "cpu" if isinstance(self.model, Runtime) else next(self.model.parameters()).device.type
 
     @property
