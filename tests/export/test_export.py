@@ -280,12 +280,13 @@ def test_data_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path):
 def test_differences_and_changed_classes_are_counted():
     clips = [np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]]), np.array([[1.0, 4.0]])]
     shift = np.array([[0.0, -1.5]])
-    verified = compare(lambda clip: clip, lambda clip: clip + shift, clips)
+    verified = compare(clips, lambda clip: clip + shift, clips)
     assert verified == Verified(3, 1.5, 1.5 / 4, 2 / 3)  # of the first clip, the best class is another
 
 
 def test_a_tie_is_no_change_of_class():
-    verified = compare(lambda clip: clip, lambda clip: clip[:, ::-1], [np.array([[1.0, 1.0]])])
+    clips = [np.array([[1.0, 1.0]])]
+    verified = compare(clips, lambda clip: clip[:, ::-1], clips)
     assert verified.top1_agreement == 1
 
 
@@ -297,7 +298,7 @@ def test_what_is_not_near_enough_is_refused_with_what_to_do():
         require_near(Verified(10, 1.0, 0.2, 0.8), "int8")
     require_near(Verified(10, 1.0, 0.2, 0.8), "int8", max_drop=0.2)
     with pytest.raises(UserError):
-        require_near(compare(lambda c: c, lambda c: c * np.nan, [np.ones((1, 2))]), "int8", max_drop=1.0)
+        require_near(compare([np.ones((1, 2))], lambda c: c * np.nan, [np.ones((1, 2))]), "int8", max_drop=1.0)
     with pytest.raises(UserError, match=r"a feature by 0.00011 \(allowed 0.0001\)"):
         require_near(Verified(10, 1e-5, 9e-5, 1.0, 1.1e-4), "fp32")
 
@@ -305,9 +306,9 @@ def test_what_is_not_near_enough_is_refused_with_what_to_do():
 def test_the_features_difference_is_a_share_of_the_checkpoint_s_largest():
     verified = Verified(2, 1e-5, 9e-5, 1.0)
     clips = [np.array([[0.0, -4.0]]), np.array([[2.0, 1.0]])]
-    found = with_features(verified, lambda clip: clip, lambda clip: clip + np.array([[0.0, 0.5]]), clips)
+    found = with_features(verified, clips, lambda clip: clip + np.array([[0.0, 0.5]]), clips)
     assert found == replace(verified, features_difference=0.125)
-    damaged = with_features(verified, lambda clip: clip, lambda clip: clip * np.nan, clips)
+    damaged = with_features(verified, clips, lambda clip: clip * np.nan, clips)
     assert damaged.features_difference == float("inf")
 
 

@@ -24,7 +24,6 @@ from morphmlp.export.formats import FORMATS, INPUT_NAME, Outputs, Shape, outputs
 from morphmlp.export.quantize import quantize_onnx, quantize_openvino
 from morphmlp.export.triton import write_triton
 from morphmlp.export.verify import (
-    Output,
     Verified,
     allowed_drop,
     compare,
@@ -40,7 +39,6 @@ from morphmlp.inference.runtimes import (
     LEAST_SIZE_PX,
     LOGITS,
     MODEL_FILES,
-    OUTPUTS,
     PRECISIONS,
     SIZE_STEP_PX,
     Runtime,
@@ -137,6 +135,7 @@ def export_checkpoint(
         for s in _shapes_to_verify(shape)
     ]
     clips = first + [clip for more in others for clip in more]
+    expected = _outputs(model, clips)
     with tempfile.TemporaryDirectory(prefix="morphmlp-export-") as work, replaced_folder(folder) as out:
         fp32 = Path(work)
         stage(f"exporting {model.config.name}")
@@ -144,7 +143,7 @@ def export_checkpoint(
         baseline = _finished(fp32, model, info, options=replace(options, precision="fp32"), shape=shape, export=details)
         if options.precision == "int8":
             stage(f"calibrating int8 on {len(clips)} clips")
-            details |= _quantize(model, fp32, out, clips, options=options, stage=stage)
+            details |= _quantize(fp32, out, clips, expected, options=options, stage=stage)
         elif options.precision == "fp32":
             for name in MODEL_FILES[options.format]:
                 shutil.copy(fp32 / name, out / name)
@@ -153,7 +152,7 @@ def export_checkpoint(
             FORMATS[options.format](model, out, shape, options.precision)
         runtime = _finished(out, model, info, options=options, shape=shape, export=details)
         stage("verifying")
-        verified = _verified(model, runtime, clips)
+        verified = _verified(expected, runtime, clips)
         require_near(verified, options.precision, max_drop=options.max_drop)
         speeds = ms_per_clip([runtime.logits, baseline.logits], clips[0])
         weights = {"checkpoint_sha256": file_digest(local_checkpoint(checkpoint) / WEIGHTS_FILE)}
@@ -271,11 +270,19 @@ def _spread(num_files: int, most: int) -> list[int]:
     return [i * num_files // count for i in range(count)]
 
 
+def _outputs(model: MorphMLP, clips: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """What the checkpoint's model gives for each clip, by the names of its outputs."""
+    outputs = Outputs(model)
+    with torch.no_grad():
+        rows = [outputs(torch.from_numpy(clip)) for clip in clips]
+    return {name: [row[i].numpy() for row in rows] for i, name in enumerate(outputs_of(model))}
+
+
 def _quantize(
-    model: MorphMLP,
     fp32: Path,
     out: Path,
     clips: Sequence[np.ndarray],
+    expected: dict[str, list[np.ndarray]],
     *,
     options: ExportOptions,
     stage: Callable[[str], None],
@@ -284,29 +291,18 @@ def _quantize(
     if options.format == "onnx":
         quantize_onnx(fp32, out, clips)
         return {}
-    logits = _reference(model, LOGITS)
-    best = [logits(clip).argmax(axis=1) for clip in clips]
+    best = [logits.argmax(axis=1) for logits in expected[LOGITS]]
     drop = allowed_drop("int8", options.max_drop)
     return quantize_openvino(fp32, out, clips, best=best, max_drop=drop, stage=stage)
 
 
-def _verified(model: MorphMLP, runtime: Runtime, clips: Sequence[np.ndarray]) -> Verified:
+def _verified(expected: dict[str, list[np.ndarray]], runtime: Runtime, clips: Sequence[np.ndarray]) -> Verified:
     """Each output of the export beside that of its model."""
-    verified = compare(_reference(model, LOGITS), runtime.logits, clips)
-    if FEATURES not in runtime.export.outputs:
+    verified = compare(expected[LOGITS], runtime.logits, clips)
+    if FEATURES not in expected:
         return verified
     features = load_runtime(runtime.folder, output=FEATURES).features
-    return with_features(verified, _reference(model, FEATURES), features, clips)
-
-
-def _reference(model: MorphMLP, output: str) -> Output:
-    outputs, place = Outputs(model), OUTPUTS.index(output)
-
-    def compute(clips: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return outputs(torch.from_numpy(clips))[place].numpy()
-
-    return compute
+    return with_features(verified, expected[FEATURES], features, clips)
 
 
 def _finished(

@@ -41,13 +41,13 @@ class Verified:
         return asdict(self)
 
 
-def compare(checkpoint: Output, exported: Output, clips: Sequence[np.ndarray]) -> Verified:
-    """Both models' logits on clips `[1, 3, ...]` each.
+def compare(expected: Sequence[np.ndarray], exported: Output, clips: Sequence[np.ndarray]) -> Verified:
+    """The checkpoint's logits of each clip `[1, 3, ...]`, and those of the exported model.
 
     Classes whose logits in the checkpoint are nearer than the rounding of float32 count as the same class: at such a
     tie either is right.
     """
-    pairs = [(checkpoint(clip), exported(clip)) for clip in clips]
+    pairs = [(one, exported(clip)) for one, clip in zip(expected, clips, strict=True)]
     difference, largest = _differences(pairs)
     if not np.isfinite(difference):
         return Verified(len(clips), float("inf"), float("inf"), 0.0)
@@ -55,9 +55,11 @@ def compare(checkpoint: Output, exported: Output, clips: Sequence[np.ndarray]) -
     return Verified(len(clips), difference, difference / largest, float(np.concatenate(same).mean()))
 
 
-def with_features(verified: Verified, checkpoint: Output, exported: Output, clips: Sequence[np.ndarray]) -> Verified:
-    """What is known of the logits, and both models' features on the same clips."""
-    difference, largest = _differences([(checkpoint(clip), exported(clip)) for clip in clips])
+def with_features(
+    verified: Verified, expected: Sequence[np.ndarray], exported: Output, clips: Sequence[np.ndarray]
+) -> Verified:
+    """What is known of the logits, and both models' features on the same clips, as of `compare`."""
+    difference, largest = _differences([(one, exported(clip)) for one, clip in zip(expected, clips, strict=True)])
     return replace(verified, features_difference=difference / largest if np.isfinite(difference) else float("inf"))
 
 
