@@ -249,7 +249,7 @@ def make_short_clip(sample: Sample, folder: Path, *, codec: str, num_frames: int
     path = folder / Path(sample.path).name
     frames = read_clip(sample.path, lambda n, fps: range(num_frames), short_side=96)[:, :96, :126]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=FPS, options=QUIET.get(codec, {}))
+        stream: Any = container.add_stream(codec, rate=FPS, options=QUIET.get(codec, {}))
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
