@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 import tiny
 
 from morphmlp.data.sets.read import read_training_sets
+from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, DataError
 from morphmlp.tasks.classification.out_of_fold import read_out_of_fold
+from morphmlp.tasks.classification.review import comparisons
 from morphmlp.training.folds import FOLDS_FILE, resume_folds
 from morphmlp.training.run_folder import RunFolder
 
@@ -56,7 +60,9 @@ def test_mean_and_spread_are_those_of_the_folds(probes: tuple[Path, Any]):
 def test_the_folds_are_compared_with_simple_means_of_the_other_folds(probes: tuple[Path, Any]):
     out, printed = probes
     found = printed["comparisons"]
-    assert found == json.loads((out / "comparisons.json").read_text())
+    kept = json.loads((out / "comparisons.json").read_text())
+    assert kept.pop("lines")[0] == "on the same 30 videos, with 95 % intervals:"
+    assert found == kept
     assert (found["videos"], found["training"]) == (30, 30)
     assert found["model"]["accuracy"] == pytest.approx(printed["all"]["top1"])
     assert found["shrunk_pixels"]["how"] == "8 frames of 16 x 16 px, of the other folds"
@@ -65,11 +71,49 @@ def test_the_folds_are_compared_with_simple_means_of_the_other_folds(probes: tup
     assert (out / "comparisons.json").is_file()
 
 
-def test_finished_folds_are_shown_again_by_resume_as_json_too(probes: tuple[Path, Any]):
+def test_finished_folds_are_shown_again_by_resume_and_not_compared_again(
+    probes: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+):
     out, printed = probes
+    monkeypatch.delattr(comparisons, "read_thumbnails")
     ended = tiny.run_command("train", "--out", out, "--resume", "--json")
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) == printed
+    ended = tiny.run_command("train", "--out", out, "--resume")
+    assert "shrunk pixels (8 frames of 16 x 16 px, of the other folds)" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_a_fold_that_is_done_anew_is_compared_anew(probes: tuple[Path, Any], tmp_path: Path):
+    out, printed = shutil.copytree(probes[0], tmp_path / "folds"), probes[1]
+    for damage in ("{", "[]", '{"lines": 5}', '{"videos": 1}'):  # is as good as none
+        (out / "comparisons.json").write_text(damage)
+        ended = tiny.run_command("train", "--out", out, "--resume", "--json")
+        assert json.loads(ended.stdout)["comparisons"] == printed["comparisons"], damage
+    shutil.rmtree(out / "fold_2")
+    ended = tiny.run_command("train", "--out", out, "--resume", "--json", "--baseline", "false")
+    assert ended.returncode == 0, ended.stderr
+    assert not (out / "comparisons.json").exists()
+
+
+def test_folds_of_shards_are_compared_with_shrunk_pixels_too(data: Path, checkpoint: Path, tmp_path: Path):
+    """Their predictions name members of tar archives, which no path can be opened by."""
+    shards, labels = tmp_path / "shards", CLASSES[:2]
+    shards.mkdir()
+    for split in ("train", "val"):
+        with tarfile.open(shards / f"{split}-0.tar", "w") as archive:
+            for video in sorted(path for name in labels for path in (data / split / name).iterdir()):
+                archive.add(video, f"./{video.name}")  # as `tar -cf x.tar .` names them
+                (tmp_path / "label").write_text(video.parent.name)
+                archive.add(tmp_path / "label", f"./{video.stem}.cls")
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--json", "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", shards, "--folds", "2", *options)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)["comparisons"]
+    assert (found["videos"], found["training"], found["note"]) == (6, 6, "")
+    assert found["shrunk_pixels"]["how"] == "8 frames of 16 x 16 px, of the other folds"
+    samples = {sample.path for part in read_training_sets(shards) for sample in part.samples}
+    assert {p.path for p in read_out_of_fold(tmp_path / "folds").evaluation.predictions} == samples
 
 
 def test_the_table_of_predictions_names_the_fold_of_each(probes: tuple[Path, Any]):

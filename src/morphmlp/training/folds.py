@@ -20,8 +20,8 @@ from morphmlp.tasks.registry import TASKS
 from morphmlp.training.run import Interrupted, refuse_inside, resume, train
 from morphmlp.training.run_folder import RunFolder
 
-FOLDS_FILE, RESULT_FILE = "folds.json", "summary.json"
-OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", "comparisons.json")
+FOLDS_FILE, RESULT_FILE, COMPARISONS = "folds.json", "summary.json", "comparisons.json"
+OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", COMPARISONS)
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
         if not report.is_written(folder):
             of_fold = replace(config, split=replace(config.split, fold=number))
             tell(f"fold {number} of {len(folders)}, in {folder}")
+            (out / COMPARISONS).unlink(missing_ok=True)  # of other predictions
             report.write_fold(_evaluation(of_fold, folder, checkpoint, out), folder)
     joined = report.join_folds(folders, out, unit=f"{'video' if config.model.temporal else 'image'}s")
     figures = report.figures(joined)

@@ -7,14 +7,17 @@ them. The folder above has a `predictions.csv` of all, whose first column is the
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from morphmlp.config import SplitConfig
-from morphmlp.data.media.sources import Source
+from morphmlp.data.media.remote import RemoteFile, remote_file
+from morphmlp.data.media.sources import Source, TarMember
 from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.sets.shards import SHARD_SUFFIX, members_of
 from morphmlp.display.style import can_draw
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import DataError
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS, CONFUSION = "predictions.csv", "confusion.png"
 LAST_BEFORE_CLASSES = "probability"  # columns of all classes follow the first of this name
+Members = Callable[[Path | RemoteFile], dict[Path, TarMember]]
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,8 @@ def join_folds(folders: Sequence[Path], out: Path, *, unit: str) -> OutOfFold:
 def read_out_of_fold(folder: str | Path, *, unit: str = "videos") -> OutOfFold:
     """The out-of-fold predictions that `train --folds` left in its folder.
 
-    The sources are paths and stretches of paths; a member of a tar shard is its path alone. What could not be read is
-    in no row, and so in no prediction.
+    The sources can be read as those of the set, members of tar shards too. A video as a part of a folder of frames is
+    the whole folder, as the table has its path alone. What could not be read is in no row, and so in no prediction.
 
     Args:
         unit: what the samples are, "videos" or "images".
@@ -119,8 +123,11 @@ def read_out_of_fold(folder: str | Path, *, unit: str = "videos") -> OutOfFold:
     try:
         labels = [from_csv_text(name) for name in found.classes]
         numbers = {name: number for number, name in enumerate(found.classes)}
+        members = cache(members_of)  # each shard is looked through once
         predictions = [
-            SamplePrediction(_source(row), numbers[row["label"]], np.array([*map(float, values)], dtype=np.float32))
+            SamplePrediction(
+                _source(row, members), numbers[row["label"]], np.array([*map(float, values)], dtype=np.float32)
+            )
             for row, values in found.rows
         ]
         return OutOfFold(Evaluation(labels, predictions, unit=unit), [int(row["fold"]) for row, _ in found.rows])
@@ -148,13 +155,21 @@ def _read_rows(path: Path) -> _Table:
         raise DataError(f"{path} is not there: `morphmlp train --folds` writes it when all folds are done") from None
 
 
-def _source(row: dict[str, str]) -> Source:
-    path = Path(row["path"])
+def _source(row: dict[str, str], members: Members) -> Source:
+    file = _file(Path(row["path"]), members)
     if row.get("start") or row.get("end"):
-        return Stretch(path, float(row["start"]), float(row["end"]))
+        return Stretch(file, float(row["start"]), float(row["end"]))
     if row.get("start_frame") or row.get("end_frame"):
-        return Stretch(path, float(row["start_frame"]), float(row["end_frame"]), "frames")
-    return path
+        return Stretch(file, float(row["start_frame"]), float(row["end_frame"]), "frames")
+    return file
+
+
+def _file(path: Path, members: Members) -> Path | TarMember | RemoteFile:
+    """What a path names: a member of a shard, as if that were a folder, a file at an address, or a file here."""
+    for parent in path.parents:
+        if parent.suffix.lower() == SHARD_SUFFIX and (found := members(remote_file(parent) or parent).get(path)):
+            return found
+    return remote_file(path) or path
 
 
 # What people and programs see
