@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -14,8 +15,10 @@ import tiny
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, DataError
+from morphmlp.tasks.classification import out_of_fold
 from morphmlp.tasks.classification.out_of_fold import read_out_of_fold
 from morphmlp.tasks.classification.review import comparisons
+from morphmlp.training import folds
 from morphmlp.training.folds import FOLDS_FILE, resume_folds
 from morphmlp.training.run_folder import RunFolder
 
@@ -159,6 +162,68 @@ def test_stopped_folds_go_on_and_finished_ones_are_kept(data: Path, tmp_path: Pa
     assert "the commonest class (of the other folds)" in ended.stdout
     assert (out / "fold_1" / "predictions.csv").stat().st_mtime_ns == first
     assert len(tiny.read_log(out / "fold_2")) == len(tiny.read_log(out / "fold_1"))
+
+
+def test_a_set_that_has_changed_between_two_folds_is_refused(data: Path, checkpoint: Path, tmp_path: Path):
+    """It would be divided otherwise: of 7 samples two were held out twice, by models that had seen them."""
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    out, before = tmp_path / "folds", copy / "train"
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--baseline", "false", "--out", out]
+    assert tiny.run_command("train", copy, "--folds", "2", *options).returncode == 0
+    shutil.rmtree(out / "fold_2")
+    removed = sorted(before.rglob("*.mp4"))[0]
+    removed.rename(tmp_path / "kept.mp4")
+    refused = tiny.run_command("train", "--out", out, "--resume")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"what is in {copy} has changed since the folds in {out} were begun" in refused.stderr
+    assert not (out / "fold_2").exists()
+    (tmp_path / "kept.mp4").rename(removed)
+    assert tiny.run_command("train", "--out", out, "--resume", "--baseline", "false").returncode == 0
+
+
+def test_a_set_that_changes_while_a_fold_is_trained_is_refused(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    trained = folds.train
+
+    def changing(*arguments: Any, **options: Any) -> Any:
+        result = trained(*arguments, **options)
+        shutil.copy(sorted(copy.rglob("*.mp4"))[0], copy / "train" / sorted(os.listdir(copy / "train"))[1])
+        return result
+
+    monkeypatch.setattr(folds, "train", changing)
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--out", tmp_path / "folds"]
+    refused = tiny.run_command("train", copy, "--folds", "2", *options)
+    assert refused.returncode == 1
+    assert "has changed since the folds" in refused.stderr
+    assert not (tmp_path / "folds" / "fold_1" / "predictions.csv").exists()
+
+
+def test_ctrl_c_between_two_trainings_says_how_to_go_on(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stopped(*arguments: Any) -> None:
+        tiny.signal.raise_signal(tiny.signal.SIGINT)
+
+    monkeypatch.setattr(out_of_fold, "write_fold", stopped)
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", data, "--folds", "2", *options)
+    assert ended.returncode == 130
+    told = f"folds that are done are kept; go on with: morphmlp train --out {tmp_path / 'folds'} --resume\n"
+    assert told in ended.stderr
+
+
+def test_what_could_not_be_read_is_counted_in_the_result_of_all_folds(data: Path, checkpoint: Path, tmp_path: Path):
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    damaged = sorted(copy.rglob("*.mp4"))[0]
+    damaged.write_bytes(b"")
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--baseline", "false", "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", copy, "--folds", "2", *options)
+    assert f"1 not evaluated: is empty (0 bytes) ({damaged})" in ended.stdout
+    found = json.loads((tmp_path / "folds" / "summary.json").read_text())["all"]
+    assert (found["videos"], found["evaluated"]) == (6, 5)
+    assert found["not_evaluated"] == [{"path": str(damaged), "reason": "is empty (0 bytes)"}]
 
 
 def test_one_group_is_refused_in_one_line_and_leaves_nothing(data: Path, tmp_path: Path):

@@ -173,6 +173,29 @@ def test_a_stopped_sweep_says_what_is_known_and_does_no_trial_twice(
     assert trainings.calls[-1][1] == tmp_path / "stopped"
 
 
+def test_a_sweep_that_is_stopped_in_its_first_trial_can_be_gone_on_with(
+    data: Path, tmp_path: Path, trainings: Trainings
+):
+    trainings.stop_at = 1
+    with pytest.raises(Interrupted, match=r"go on with: morphmlp train --out .*run --resume"):
+        sweep(data, tmp_path / "run")
+    assert tune.holds_tuning(tmp_path / "run")
+    tune.resume_tuning(tmp_path / "run")
+    assert trainings.calls[-1][1] == tmp_path / "run"
+
+
+def test_a_sweep_that_fails_in_its_first_trial_leaves_nothing(
+    data: Path, tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+):
+    def disk_is_full(config: RunConfig, out: Path, **options: Any) -> None:
+        raise OSError(28, "No space left on device", str(out))
+
+    monkeypatch.setattr(tune, "train", disk_is_full)
+    with pytest.raises(OSError, match="No space left on device"):
+        sweep(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_trial_that_measures_the_time_counts_once(
     data: Path, tmp_path: Path, trainings: Trainings, capsys: pytest.CaptureFixture[str]
 ):

@@ -6,19 +6,23 @@ other: it can be resumed and evaluated by itself, and trained on another machine
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.distributed import world_size
-from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, UserError
 from morphmlp.files import read_text, replace_json
 from morphmlp.inference.device import Execution
 from morphmlp.output import tell
+from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
-from morphmlp.training.run import Interrupted, refuse_inside, resume, train
+from morphmlp.training.run import Interrupted, read_sets, refuse_inside, resume, train
 from morphmlp.training.run_folder import RunFolder
+from morphmlp.training.stopping import resume_command
 
 FOLDS_FILE, RESULT_FILE, COMPARISONS = "folds.json", "summary.json", "comparisons.json"
 OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", COMPARISONS)
@@ -60,7 +64,8 @@ def train_folds(config: RunConfig, out: str | Path, *, overwrite: bool = False) 
         _clear(out, overwrite=overwrite)
         replace_json(out / FOLDS_FILE, {"config": config.to_dict()})
         try:
-            return _run_all(config, out)
+            with _told_to_go_on(out):
+                return _run_all(config, out)
         except (UserError, OSError):
             if not list(out.glob("fold_*/config.json")):  # nothing that could be resumed
                 (out / FOLDS_FILE).unlink()
@@ -84,8 +89,18 @@ def resume_folds(out: str | Path) -> FoldsResult:
     except (ValueError, KeyError, TypeError) as error:  # ConfigError is a ValueError
         raise CheckpointError(f"{path} is damaged ({error}); start anew with --overwrite") from None
     _require_task(config)
-    with RunFolder(out).locked():
+    with RunFolder(out).locked(), _told_to_go_on(Path(out)):
         return _run_all(config, Path(out))
+
+
+@contextmanager
+def _told_to_go_on(out: Path) -> Iterator[None]:
+    """Says at a signal that comes between two trainings how to go on; within one, the run says it."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        tell(f"folds that are done are kept; go on with: {resume_command(out)}")
+        raise
 
 
 def _require_task(config: RunConfig) -> None:
@@ -134,6 +149,7 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
 
 def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> Any:
     """Trains a fold, from where it is, and evaluates it on what it held out."""
+    _require_same_samples(config, out)
     try:
         if RunFolder(folder).config.is_file():
             resume(folder)
@@ -144,4 +160,20 @@ def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> 
     train_config = RunFolder(folder).read_config().train  # whose precision is never "auto"
     execution = Execution(train_config.device, train_config.precision, train_config.workers)
     task = TASKS[config.model.task]
-    return task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)
+    evaluation = task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)
+    _require_same_samples(config, out)  # the evaluation has read them again
+    return evaluation
+
+
+def _require_same_samples(config: RunConfig, out: Path) -> None:
+    """Raises DataError where the samples are not those of the first fold, which this keeps: others are divided
+    otherwise, so that some would be held out twice, by models that have seen them, and some never."""
+    report = TASKS[config.model.task].out_of_fold()
+    found, kept = report.names_of(read_sets(config), config.data), json.loads(read_text(out / FOLDS_FILE))
+    if kept.get("samples", found) != found:
+        raise DataError(
+            f"what is in {config.data} has changed since the folds in {out} were begun, and would be divided "
+            "otherwise; restore it and go on with --resume, or start anew with --overwrite"
+        )
+    if "samples" not in kept:
+        replace_json(out / FOLDS_FILE, kept | {"samples": found})
