@@ -12,7 +12,7 @@ import tiny
 
 from morphmlp.config import RunConfig
 from morphmlp.data.sets.read import read_training_sets
-from morphmlp.errors import CheckpointError, ConfigError, NotFiniteError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError
 from morphmlp.training import tune
 from morphmlp.training.halving import Candidate, Space
 from morphmlp.training.run import Interrupted, TrainResult
@@ -182,6 +182,17 @@ def test_a_sweep_that_is_stopped_in_its_first_trial_can_be_gone_on_with(
     assert tune.holds_tuning(tmp_path / "run")
     tune.resume_tuning(tmp_path / "run")
     assert trainings.calls[-1][1] == tmp_path / "run"
+
+
+def test_a_set_that_has_changed_since_the_trials_is_refused(data: Path, tmp_path: Path, trainings: Trainings):
+    """What is held out of it is drawn otherwise; trials on other samples tell nothing of one another."""
+    copy = tiny.copy_data(data, tmp_path / "set", classes=3)
+    trainings.stop_at = 3
+    with pytest.raises(Interrupted):
+        sweep(copy, tmp_path / "run")
+    sorted((copy / "train").rglob("*.mp4"))[0].unlink()
+    with pytest.raises(DataError, match=r"what is in .*set has changed since the trials in .*run were begun"):
+        tune.resume_tuning(tmp_path / "run")
 
 
 def test_a_sweep_that_fails_in_its_first_trial_leaves_nothing(

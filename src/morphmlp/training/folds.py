@@ -20,7 +20,7 @@ from morphmlp.inference.device import Execution
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
-from morphmlp.training.run import Interrupted, read_sets, refuse_inside, resume, train
+from morphmlp.training.run import Interrupted, names_of, read_sets, refuse_inside, resume, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import resume_command
 
@@ -168,8 +168,7 @@ def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> 
 def _require_same_samples(config: RunConfig, out: Path) -> None:
     """Raises DataError where the samples are not those of the first fold, which this keeps: others are divided
     otherwise, so that some would be held out twice, by models that have seen them, and some never."""
-    report = TASKS[config.model.task].out_of_fold()
-    found, kept = report.names_of(read_sets(config), config.data), json.loads(read_text(out / FOLDS_FILE))
+    found, kept = names_of(config, read_sets(config)), json.loads(read_text(out / FOLDS_FILE))
     if kept.get("samples", found) != found:
         raise DataError(
             f"what is in {config.data} has changed since the folds in {out} were begun, and would be divided "

@@ -24,7 +24,7 @@ from morphmlp.data.sets.splits import groups_of, hold_out, without_and_with
 from morphmlp.display.curves import read_log
 from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.distributed import world_size
-from morphmlp.errors import CheckpointError, ConfigError, NotFiniteError, UserError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError, UserError
 from morphmlp.files import read_text, replace_json
 from morphmlp.formatting import percent
 from morphmlp.output import tell
@@ -40,7 +40,7 @@ from morphmlp.training.halving import (
     num_affordable,
     num_rungs,
 )
-from morphmlp.training.run import Interrupted, TrainingSets, TrainResult, read_sets, refuse_inside, train
+from morphmlp.training.run import Interrupted, TrainingSets, TrainResult, names_of, read_sets, refuse_inside, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import resume_command
 
@@ -61,6 +61,7 @@ class Sweep:
         config: of the run, before anything is chosen.
         num_candidates, epochs: as planned when the time of a trial was known: of the first rung, and of each rung.
         chosen: None until the sweep is done.
+        samples: tells whether the set is the one that the sweep began with; None of an earlier version.
     """
 
     config: RunConfig
@@ -70,6 +71,7 @@ class Sweep:
     num_candidates: int | None = None
     epochs: dict[str, int] = field(default_factory=dict)
     chosen: Candidate | None = None
+    samples: str | None = None
 
     @property
     def seconds_left(self) -> float:
@@ -155,7 +157,7 @@ def tune(
                 "another --out"
             )
         folder.clear()
-    return _tune(Sweep(config, minutes, space), folder, sets, show)
+    return _tune(Sweep(config, minutes, space, samples=names_of(config, sets)), folder, sets, show)
 
 
 def holds_tuning(out: str | Path) -> bool:
@@ -177,6 +179,11 @@ def resume_tuning(out: str | Path, *, show: Callable[[list[Any]], None] = lambda
         raise CheckpointError(f"{folder.tuning} is damaged ({error}); start anew with --overwrite") from None
     sets = read_sets(sweep.config)
     _require_possible(sweep.config, sets)
+    if sweep.samples not in (None, names_of(sweep.config, sets)):
+        raise DataError(
+            f"what is in {sweep.config.data} has changed since the trials in {out} were begun, so that they cannot be "
+            "compared; restore it and go on with --resume, or start anew with --overwrite"
+        )
     return _tune(sweep, folder, sets, show)
 
 
