@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import select
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,17 @@ def test_every_verb_works_without_what_only_unix_has(tmp_path: Path):
     assert process.stdout.endswith("all verbs ran\n")
     assert "Traceback" not in process.stderr
     assert "is a classifier (morphmlp_video_nano); use `morphmlp predict`" in process.stderr
+
+
+def test_the_stack_of_signals_that_a_library_set_goes_back_to_the_one_before():
+    if (sigaltstack := system.c_function("sigaltstack")) is None:
+        pytest.skip("no such stack here")
+    before, set_again = tiny.signal_stack(), system.noted_signal_stack()
+    library, size = ctypes.create_string_buffer(2**16), 2**16
+    assert sigaltstack(struct.pack("PiN", ctypes.addressof(library), 0, size), None) == 0
+    assert tiny.signal_stack() != before
+    set_again()
+    assert tiny.signal_stack() == before
 
 
 @pytest.fixture

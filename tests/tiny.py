@@ -1,5 +1,6 @@
 """Models, runs and commands that are small enough for tests: a run takes about a second."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import torch
 from morphmlp import cli
 from morphmlp.config import AugmentConfig, InputConfig, ModelConfig, RunConfig, SplitConfig, TrainConfig
 from morphmlp.inference.device import Execution
+from morphmlp.system import c_function
 from morphmlp.tasks.classification import evaluation
 from morphmlp.tasks.classification.evaluation import Evaluation
 from morphmlp.training.run_folder import RunFolder
@@ -146,3 +148,9 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.
             signal.raise_signal(number)
 
     monkeypatch.setattr(RunFolder, "append", append_and_stop)
+
+
+def signal_stack() -> bytes:
+    """The stack on which this thread handles signals, as the system describes it; b"" where it has no such thing."""
+    stack, sigaltstack = ctypes.create_string_buffer(64), c_function("sigaltstack")
+    return b"" if sigaltstack is None or sigaltstack(None, stack) else stack.raw

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -89,6 +89,18 @@ def c_function(name: str) -> Callable[..., int] | None:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):  # another C library; one for each compiler, as on Windows
         return None
+
+
+def noted_signal_stack() -> Callable[[], Any]:
+    """Notes the stack on which this thread handles signals; what is returned sets it again.
+
+    For libraries that set one of their own and free it: the next signal would end the process.
+    """
+    sigaltstack = c_function("sigaltstack")
+    stack = ctypes.create_string_buffer(64)  # larger than `stack_t` of any system, whose fields do not matter here
+    if sigaltstack is None or sigaltstack(None, stack) != 0:
+        return lambda: None
+    return partial(sigaltstack, stack, None)
 
 
 def is_closed_pipe(error: OSError) -> bool:

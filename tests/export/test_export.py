@@ -251,10 +251,9 @@ def test_another_precision_than_openvino_was_told_is_named_when_a_folder_is_open
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, precision: str, told: bool
 ):
     """As on a processor without bf16, where it computes in float32."""
-    taken = SimpleNamespace(get_type_name=lambda: "f32")
-    compiled = SimpleNamespace(get_property=lambda name: {"INFERENCE_PRECISION_HINT": taken}[name])
-    core = SimpleNamespace(compile_model=lambda *arguments: compiled, read_model=lambda path: path)
-    monkeypatch.setattr("morphmlp.inference.runtimes.openvino_core", lambda: core)
+    monkeypatch.setattr("morphmlp.inference.runtimes.openvino_core", lambda: None)
+    in_float32 = lambda *arguments, **options: SimpleNamespace(precision="f32")  # noqa: E731
+    monkeypatch.setattr("morphmlp.inference.runtimes.OpenVinoModel", in_float32)
     OPENERS["openvino"](None, tmp_path, ExportInfo("openvino", precision, {}, 32, 32))
     expected = f"{tmp_path}: this processor computes no bf16, so OpenVINO takes f32\n"
     assert capsys.readouterr().err == (expected if told else "")

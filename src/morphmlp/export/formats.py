@@ -114,9 +114,10 @@ def write_onnx(model: MorphMLP, folder: Path, shape: Shape, precision: str) -> d
 
 
 def write_onnx_file(model: nn.Module, clips: Tensor, path: Path) -> None:
-    """Writes any model as ONNX, for exactly the shape of these clips; ours in the form that `write_onnx` writes."""
+    """Writes any model as ONNX, for any number of clips of this size; ours in the form that `write_onnx` writes."""
     with quiet(), torch.no_grad():
-        program = torch.export.export(for_engines(model), (clips,), strict=False)
+        two = torch.cat([clips, clips])[:2]
+        program = torch.export.export(for_engines(model), (two,), dynamic_shapes=({0: any_batch()},), strict=False)
     _save_onnx(program, path, [LOGITS])
 
 
@@ -174,7 +175,7 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
     """
     frames = (model.config.frames,) if model.config.temporal else ()
     example = torch.zeros(2, 3, *frames, shape.height, shape.width)
-    dims: dict[int, Any] = {0: Dim("batch", min=1, max=MOST_CLIPS)}
+    dims: dict[int, Any] = {0: any_batch()}
     if shape.any_size:
         first = example.dim() - 2
         steps = {"min": LEAST_SIZE_PX // SIZE_STEP_PX, "max": MOST_SIZE_PX // SIZE_STEP_PX}
@@ -191,6 +192,11 @@ def exported_program(model: MorphMLP, shape: Shape, precision: str) -> ExportedP
                 f"{model.config.name} cannot be exported for any size, because one of its layers computes in a way "
                 "that depends on it; leave out --dynamic-size, and choose a size by --size '[HEIGHT,WIDTH]'"
             ) from error
+
+
+def any_batch() -> Any:
+    """The axis of the clips, of which there may be any number."""
+    return Dim("batch", min=1, max=MOST_CLIPS)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 
 from morphmlp.export.formats import INPUT_NAME, quiet, read_openvino, save_openvino
 from morphmlp.inference.runtimes import FEATURES, require_package
+from morphmlp.system import noted_signal_stack
 
 QUANTIZED_OPS = ["MatMul", "Gemm", "Conv"]
 RANKING_CLIPS = 16  # of those that lose most: by them NNCF ranks layers, for each of which it compiles a model
@@ -87,31 +88,40 @@ def quantize_openvino(
     # Each item is a clip and its class, of which the model takes the clip.
     data = nncf.Dataset(list(zip(clips, best, strict=True)), lambda item: item[0])
     restoring = nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=RANKING_CLIPS)
-    with quiet():
-        quantized = nncf.quantize_with_accuracy_control(
-            model,
-            data,
-            data,
-            Watched(stage),
-            max_drop=max_drop + 2 * TIE_BREAK,
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(clips),
-            advanced_accuracy_restorer_parameters=restoring,
-        )
+    set_signal_stack = noted_signal_stack()  # NNCF makes a core for each model that it tries: see `openvino_core`
+    try:
+        with quiet():
+            quantized = nncf.quantize_with_accuracy_control(
+                model,
+                data,
+                data,
+                Watched(stage, set_signal_stack),
+                max_drop=max_drop + 2 * TIE_BREAK,
+                model_type=nncf.ModelType.TRANSFORMER,
+                subset_size=len(clips),
+                advanced_accuracy_restorer_parameters=restoring,
+            )
+    finally:
+        set_signal_stack()
     save_openvino(quantized, folder, "int8")
     in_int8 = [_in_8_bits(op) for op in quantized.get_ops() if op.get_type_name() in ("MatMul", "Convolution")]
     return {"products": len(in_int8), "products_in_int8": sum(in_int8)}
 
 
 class Watched:
-    """`agreement_with_checkpoint`, which says where NNCF has begun to try models: that takes long."""
+    """`agreement_with_checkpoint`, which says where NNCF has begun to try models: that takes long.
 
-    def __init__(self, stage: Callable[[str], None]):
-        self.stage, self.calls, self.told_s = stage, 0, -math.inf
+    Args:
+        before: called before each model is tried.
+    """
+
+    def __init__(self, stage: Callable[[str], None], before: Callable[[], None]):
+        self.stage, self.before, self.calls, self.told_s = stage, before, 0, -math.inf
 
     def __call__(
         self, compute: Callable[[list[np.ndarray]], Any], items: Iterable[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[float, list[float]]:
+        self.before()
         self.calls += 1
         tried = self.calls - CALLS_BEFORE_TRYING
         if tried > 0 and time.monotonic() - self.told_s > TELL_EVERY_S:

@@ -20,6 +20,7 @@ from morphmlp.errors import CheckpointError, ConfigError, UserError
 from morphmlp.files import read_text, require_file
 from morphmlp.formatting import first_line
 from morphmlp.inference.device import Execution
+from morphmlp.inference.openvino_model import OpenVinoModel
 from morphmlp.output import tell
 
 CONFIG_FILE = "config.json"  # as of a checkpoint
@@ -265,18 +266,13 @@ def _open_openvino(openvino: Any, folder: Path, export: ExportInfo, output: str 
 
     The features are a value within the graph, by their name; they become an output where they are asked for.
     """
-    options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[export.precision], "PERFORMANCE_HINT": "LATENCY"}
-    core = openvino_core()
-    model = core.read_model(str(folder / "model.xml"))
-    if output != LOGITS:
-        model.add_outputs(output)
-    compiled = core.compile_model(model, "CPU", options)
+    asked = OPENVINO_PRECISIONS[export.precision]
+    inner = None if output == LOGITS else output
+    model = OpenVinoModel(openvino_core(), folder / "model.xml", precision=asked, inner=inner)
     # Without a word it takes another precision where the processor has not the one it was told: bf16 for fp16, say.
-    asked, taken = options["INFERENCE_PRECISION_HINT"], compiled.get_property("INFERENCE_PRECISION_HINT")
-    if taken.get_type_name() != asked:
-        _tell_once(f"{folder}: this processor computes no {asked}, so OpenVINO takes {taken.get_type_name()}")
-    place = OUTPUTS.index(output)
-    return lambda clips: compiled([clips])[place]
+    if model.precision != asked:
+        _tell_once(f"{folder}: this processor computes no {asked}, so OpenVINO takes {model.precision}")
+    return model
 
 
 @cache

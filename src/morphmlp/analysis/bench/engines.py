@@ -46,7 +46,7 @@ def require_engines(engines: Sequence[str], device: torch.device) -> None:
 
 
 def engine_candidates(model: nn.Module, subject: Subject, clips: Tensor, engines: Sequence[str]) -> list[Candidate]:
-    """A model in each engine and precision: exported once for the shape of the clips.
+    """A model in each engine and precision: exported once, for any number of clips of this size.
 
     A model that cannot be exported, or that an engine refuses, becomes a candidate that says so when it is called.
     """
@@ -97,7 +97,7 @@ def _opened(folder: Path, model: nn.Module, clips: Tensor, engine: str, precisio
             raise ValueError("this processor computes no bf16")
         if not (folder / "model.xml").exists():
             save_openvino(_openvino_model(package, folder, model, clips), folder, "fp32")
-    return OPENERS[EXPORTED[engine]](package, folder, ExportInfo(EXPORTED[engine], precision, {}, None, None))
+    return OPENERS[EXPORTED[engine]](package, folder, ExportInfo(EXPORTED[engine], precision, {}, *clips.shape[-2:]))
 
 
 def _openvino_model(openvino: Any, folder: Path, model: nn.Module, clips: Tensor) -> Any:
@@ -109,7 +109,7 @@ def _openvino_model(openvino: Any, folder: Path, model: nn.Module, clips: Tensor
             raise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer: the logits are compared
-            return openvino.convert_model(model, example_input=clips, input=[list(clips.shape)])
+            return openvino.convert_model(model, example_input=clips, input=[[-1, *clips.shape[1:]]])
 
 
 def _refusing(subject: Subject, engine: str, precision: str, reason: str) -> Candidate:

@@ -1,0 +1,79 @@
+"""What OpenVINO gives for batches that are divided among its streams."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from morphmlp.inference.openvino_model import OpenVinoModel, Share, shares
+from morphmlp.inference.runtimes import openvino_core
+
+
+def test_the_example_of_the_docstring():
+    assert list(shares(23, 2)) == [Share(4, 4, True), Share(6, 1, True), Share(1, 1, False)]
+
+
+@given(num_clips=st.integers(1, 200), num_streams=st.integers(1, 64))
+def test_all_clips_are_shared_out_and_streams_get_alike(num_clips: int, num_streams: int):
+    found = list(shares(num_clips, num_streams))
+    assert sum(share.num_parts * share.clips_per_part for share in found) == num_clips
+    assert all(share.num_parts % num_streams == 0 for share in found[:-1])
+    rest = found[-1]
+    assert rest.num_parts % num_streams == 0 or rest.num_parts < num_streams
+    # One by one is for a few that would leave half of the streams without work.
+    assert rest.side_by_side == (2 * rest.num_parts > num_streams)
+
+
+def saved(folder: Path, shape: list[int]) -> Path:
+    """A model whose output is the sum of each clip, and that has a value `inner` within: the doubled clip."""
+    openvino = pytest.importorskip("openvino")
+    from openvino import opset13 as ops
+
+    clips = ops.parameter(shape, np.float32, name="clips")
+    inner = ops.multiply(clips, ops.constant(np.float32(2)))
+    inner.output(0).set_names({"inner"})
+    logits = ops.reduce_sum(inner, ops.constant(np.array([2, 3])), keep_dims=False)
+    openvino.save_model(openvino.Model([logits], [clips], "sums"), folder / "model.xml", compress_to_fp16=False)
+    return folder / "model.xml"
+
+
+def opened(file: Path, **options: Any) -> OpenVinoModel:
+    return OpenVinoModel(openvino_core(), file, precision="f32", **options)
+
+
+CLIPS = np.random.default_rng(0).integers(-8, 8, (21, 3, 4, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [[-1, 3, 4, 5], [-1, 3, -1, -1]])  # the second is an export for any size
+def test_every_number_of_clips_gives_the_outputs_in_their_order(tmp_path: Path, shape: list[int]):
+    model = opened(saved(tmp_path, shape))
+    for num_clips in [*range(1, 12), 21, 2, 1]:  # again, with what is compiled by then
+        outputs = model(CLIPS[:num_clips])
+        np.testing.assert_array_equal(outputs, 2 * CLIPS[:num_clips].sum(axis=(2, 3)))
+
+
+def test_outputs_stay_when_the_next_batch_is_computed(tmp_path: Path):
+    model = opened(saved(tmp_path, [-1, 3, 4, 5]))
+    one, many = model(CLIPS[:1]), model(CLIPS)
+    model(-CLIPS[:1]), model(-CLIPS)
+    np.testing.assert_array_equal(one, 2 * CLIPS[:1].sum(axis=(2, 3)))
+    np.testing.assert_array_equal(many, 2 * CLIPS.sum(axis=(2, 3)))
+
+
+def test_a_model_for_one_number_of_clips_takes_them_at_once(tmp_path: Path):
+    np.testing.assert_array_equal(opened(saved(tmp_path, [3, 3, 4, 5]))(CLIPS[:3]), 2 * CLIPS[:3].sum(axis=(2, 3)))
+
+
+@pytest.mark.parametrize("num_clips", [1, 9])
+def test_a_value_within_the_graph_is_given_in_the_place_of_the_output(tmp_path: Path, num_clips: int):
+    inner = opened(saved(tmp_path, [-1, 3, 4, 5]), inner="inner")
+    np.testing.assert_array_equal(inner(CLIPS[:num_clips]), 2 * CLIPS[:num_clips])
+
+
+def test_clips_that_must_not_be_written_to_are_taken(tmp_path: Path):
+    clips = CLIPS[:9].copy()
+    clips.flags.writeable = False
+    np.testing.assert_array_equal(opened(saved(tmp_path, [-1, 3, 4, 5]))(clips), 2 * clips.sum(axis=(2, 3)))
