@@ -242,6 +242,18 @@ def test_a_folder_with_something_else_is_refused(data: Path, tmp_path: Path):
     assert "is not empty and holds no folds; choose another --out" in ended.stderr
 
 
+def test_overwriting_removes_folds_and_nothing_else(
+    probes: tuple[Path, Any], data: Path, checkpoint: Path, tmp_path: Path
+):
+    out = shutil.copytree(probes[0], tmp_path / "folds")
+    (out / "fold_notes").mkdir()
+    (out / "fold_list").write_text("mine")
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--baseline", "false", "--out", out]
+    ended = tiny.run_command("train", data, "--folds", "2", "--overwrite", *options)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(path.name for path in out.glob("fold_*")) == ["fold_1", "fold_2", "fold_list", "fold_notes"]
+
+
 def test_predictions_that_are_not_there_or_no_predictions_are_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"predictions\.csv is not there: `morphmlp train --folds` writes it"):
         read_out_of_fold(tmp_path)

@@ -5,6 +5,7 @@ other: it can be resumed and evaluated by itself, and trained on another machine
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import resume_command
 
 FOLDS_FILE, RESULT_FILE, COMPARISONS = "folds.json", "summary.json", "comparisons.json"
+FOLD = re.compile("fold_[0-9]+")
 OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", COMPARISONS)
 
 
@@ -122,7 +124,8 @@ def _clear(out: Path, *, overwrite: bool) -> None:
                 "or choose another --out"
             )
         for folder in out.glob("fold_*"):
-            shutil.rmtree(folder)
+            if folder.is_dir() and FOLD.fullmatch(folder.name):  # and nothing of the user's, such as fold_notes
+                shutil.rmtree(folder)
         for name in OUTPUTS:
             (out / name).unlink(missing_ok=True)
     elif {path.name for path in out.iterdir()} - {".lock"}:
