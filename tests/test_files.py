@@ -13,6 +13,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.files import (
     AppendedFile,
     end_of_records,
+    held,
     replaced_file,
     replaced_folder,
     require_apart,
@@ -254,3 +255,19 @@ def test_half_a_record_is_cut_off_when_a_file_is_opened_and_when_the_disk_is_ful
     file.append(b"three\n")
     file.close()
     assert path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_a_lock_whose_file_goes_while_it_is_waited_for_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who held it removes the file after another has opened it: that one must not hold what is no longer there."""
+    fcntl = pytest.importorskip("fcntl", reason="only files of Unix can be removed while they are open")
+    lock, flock, removed = tmp_path / "lock", fcntl.flock, []
+
+    def given_up_just_then(descriptor: int, how: int) -> None:
+        if lock.exists() and not removed:
+            removed.append(lock)
+            lock.unlink()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", given_up_just_then)
+    with held(lock, wait=True) as first, held(lock) as second:
+        assert (removed, first, second) == ([lock], True, False)

@@ -101,7 +101,8 @@ def _held(lock: Path) -> Iterator[bool]:
 def held(lock: Path, *, wait: bool = False) -> Iterator[bool]:
     """Holds the lock that a file is for until the body or the process ends; yields False where another process has it.
 
-    The file is there as long as the lock is held.
+    The file is there as long as the lock is held. Of processes that wait, one may have opened the file that is then
+    removed: `filelock` does not count a lock of such a file, and opens the next one.
 
     Args:
         wait: for another process to give it up.

@@ -75,7 +75,7 @@ def test_half_an_export_never_counts_and_is_made_anew(calibrated: Path, made: li
     else:
         path.unlink()
     assert cached_runtime(calibrated, "onnxruntime", "fp32") is None
-    shutil.rmtree(made[0], ignore_errors=True)
+    assert made[0].is_dir()  # another process may be writing it anew, and removes what is there while it has the lock
     exported_runtime(calibrated, "onnxruntime", "fp32")
     assert len(made) == 2
 

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import venv
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,8 +28,16 @@ from morphmlp.export import run
 from morphmlp.export.cache import entry_folder
 from morphmlp.export.formats import Outputs, Shape, exported_program
 from morphmlp.export.run import exported_input
-from morphmlp.export.verify import MOST_DIFFERENCE, Verified, compare, require_near, with_features
-from morphmlp.inference.runtimes import OPENERS, ExportInfo, file_digest, load_runtime, require_package
+from morphmlp.export.verify import MOST_DIFFERENCE, Output, Verified, compare, require_near
+from morphmlp.inference.runtimes import (
+    FEATURES,
+    LOGITS,
+    OPENERS,
+    ExportInfo,
+    file_digest,
+    load_runtime,
+    require_package,
+)
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 
 ROOT = Path(__file__).parents[2]
@@ -276,17 +286,65 @@ def test_data_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path):
     assert "has folders named 'cats'" in result.stderr or "has folders named cats" in result.stderr
 
 
+def compare_logits(expected: list[np.ndarray], exported: Output) -> Verified:
+    return compare([{LOGITS: logits} for logits in expected], {LOGITS: exported}, expected)
+
+
 def test_differences_and_changed_classes_are_counted():
     clips = [np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]]), np.array([[1.0, 4.0]])]
     shift = np.array([[0.0, -1.5]])
-    verified = compare(clips, lambda clip: clip + shift, clips)
+    verified = compare_logits(clips, lambda clip: clip + shift)
     assert verified == Verified(3, 1.5, 1.5 / 4, 2 / 3)  # of the first clip, the best class is another
 
 
 def test_a_tie_is_no_change_of_class():
     clips = [np.array([[1.0, 1.0]])]
-    verified = compare(clips, lambda clip: clip[:, ::-1], clips)
+    verified = compare_logits(clips, lambda clip: clip[:, ::-1])
     assert verified.top1_agreement == 1
+
+
+def test_what_a_tie_is_depends_on_the_largest_logit_of_all_clips():
+    near = np.array([[1.0, 1.0 + 1e-3]])
+    assert compare_logits([near], lambda clip: clip[:, ::-1]).top1_agreement == 0
+    others = [near, np.array([[200.0, 200.0]])]  # the rounding of 200 is above 1e-3
+    assert compare_logits(others, lambda clip: clip[:, ::-1]).top1_agreement == 1
+
+
+def test_a_nan_in_any_clip_counts():
+    clips = [np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]])]
+    for damaged in (0, 1):
+        verified = compare_logits(clips, lambda clip, damaged=damaged: clip * [np.nan if clip is clips[damaged] else 1])
+        assert verified == Verified(2, float("inf"), float("inf"), 0.0)
+
+
+def test_a_model_whose_outputs_are_all_zero_is_compared_too():
+    zeros = [np.zeros((1, 2), np.float32)]
+    assert compare_logits(zeros, lambda clip: clip) == Verified(1, 0.0, 0.0, 1.0)
+    assert compare_logits(zeros, lambda clip: clip + np.float32(1)).relative_difference > 1e30
+
+
+def test_pixels_are_compared_as_by_all_of_them_at_once():
+    """A segmenter's, whose outputs are not kept from one image to the next."""
+    draw = np.random.default_rng(0)
+    images = [draw.normal(size=(1, 5, 8, 8)).astype(np.float32) for _ in range(3)]
+    noise = {image.tobytes(): draw.normal(size=image.shape, scale=0.2).astype(np.float32) for image in images}
+    at_work: set[int] = set()
+
+    def outputs() -> Iterator[dict[str, np.ndarray]]:
+        for image in images:
+            logits = image.copy()
+            weakref.finalize(logits, at_work.discard, id(logits))
+            at_work.add(id(logits))
+            yield {LOGITS: logits}
+            del logits
+            assert len(at_work) <= 1
+
+    found = compare(outputs(), {LOGITS: lambda image: image + noise[image.tobytes()]}, images)
+    one, other = np.concatenate(images), np.concatenate([image + noise[image.tobytes()] for image in images])
+    difference, largest = float(np.abs(one - other).max()), float(np.abs(one).max())
+    chosen = np.take_along_axis(one, other.argmax(axis=1, keepdims=True), axis=1)[:, 0]
+    same = chosen >= one.max(axis=1) - 1e-5 * largest
+    assert found == Verified(3, difference, difference / largest, float(same.mean()))
 
 
 def test_what_is_not_near_enough_is_refused_with_what_to_do():
@@ -297,17 +355,18 @@ def test_what_is_not_near_enough_is_refused_with_what_to_do():
         require_near(Verified(10, 1.0, 0.2, 0.8), "int8")
     require_near(Verified(10, 1.0, 0.2, 0.8), "int8", max_drop=0.2)
     with pytest.raises(UserError):
-        require_near(compare([np.ones((1, 2))], lambda c: c * np.nan, [np.ones((1, 2))]), "int8", max_drop=1.0)
+        require_near(compare_logits([np.ones((1, 2))], lambda clip: clip * np.nan), "int8", max_drop=1.0)
     with pytest.raises(UserError, match=r"a feature by 0.00011 \(allowed 0.0001\)"):
         require_near(Verified(10, 1e-5, 9e-5, 1.0, 1.1e-4), "fp32")
 
 
 def test_the_features_difference_is_a_share_of_the_checkpoint_s_largest():
-    verified = Verified(2, 1e-5, 9e-5, 1.0)
     clips = [np.array([[0.0, -4.0]]), np.array([[2.0, 1.0]])]
-    found = with_features(verified, clips, lambda clip: clip + np.array([[0.0, 0.5]]), clips)
-    assert found == replace(verified, features_difference=0.125)
-    damaged = with_features(verified, clips, lambda clip: clip * np.nan, clips)
+    expected = [{LOGITS: clip, FEATURES: clip} for clip in clips]
+    shift = np.array([[0.0, 0.5]])
+    found = compare(expected, {LOGITS: lambda clip: clip, FEATURES: lambda clip: clip + shift}, clips)
+    assert found == Verified(2, 0.0, 0.0, 1.0, 0.125)
+    damaged = compare(expected, {LOGITS: lambda clip: clip, FEATURES: lambda clip: clip * np.nan}, clips)
     assert damaged.features_difference == float("inf")
 
 

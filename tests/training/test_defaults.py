@@ -351,6 +351,10 @@ def test_given_options_win_over_what_is_chosen_field_by_field(data: Path, monkey
     [
         ({"running": 9, "runing": 1}, "learnt: runing (1); did you mean 'running' for 'runing'?"),
         ({"running": 2, "jumping": 4}, "few training videos, of which little can be learnt: jumping (4), running (2)"),
+        (
+            {"running": 3, "runing": 1, "waving": 1},
+            "runing (1), running (3), waving (1); did you mean 'running' for 'runing'?",
+        ),
         ({"class 1": 9, "class 2": 1}, "learnt: class 2 (1)"),
         ({"running": 5, "jumping": 5}, None),
         ({"running": 5, NOTHING: 1}, None),

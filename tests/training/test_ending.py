@@ -28,6 +28,7 @@ def test_a_run_ends_with_three_accuracies_and_keeps_them(set_of_four: Path, tmp_
         assert words in shown
     kept = json.loads((tmp_path / "run" / "comparisons.json").read_text())
     assert (kept["videos"], kept["training"]) == (4, 8)
+    assert "\n".join(kept["lines"]) in shown
     process = train(set_of_four, tmp_path / "run", "--overwrite", "--json", "--baseline", "false")
     assert json.loads(process.stdout)["comparisons"] is None
     assert not (tmp_path / "run" / "comparisons.json").exists()
@@ -36,16 +37,20 @@ def test_a_run_ends_with_three_accuracies_and_keeps_them(set_of_four: Path, tmp_
 def test_resuming_a_finished_run_keeps_its_comparisons(set_of_four: Path, tmp_path: Path):
     train(set_of_four, tmp_path / "run", "--epochs", 1)
     before = (tmp_path / "run" / "comparisons.json").read_bytes()
-    process = tiny.run_command("train", "--out", tmp_path / "run", "--resume", "--baseline", "true")
+    process = tiny.run_command("train", "--out", tmp_path / "run", "--resume")
     assert process.returncode == 0, process.stderr
-    assert "the run was over already; `morphmlp evaluate " in process.stderr
+    assert "on the same 4 videos, with 95 % intervals:" in process.stdout
     assert (tmp_path / "run" / "comparisons.json").read_bytes() == before
+    (tmp_path / "run" / "comparisons.json").unlink()
+    process = tiny.run_command("train", "--out", tmp_path / "run", "--resume", "--baseline", "true")
+    assert "the run was over already; `morphmlp evaluate " in process.stderr
 
 
 def test_json_has_the_comparisons(set_of_four: Path, tmp_path: Path):
     process = train(set_of_four, tmp_path / "run", "--json", "--epochs", 1)
     found = json.loads(process.stdout)
-    assert found["comparisons"] == json.loads((tmp_path / "run" / "comparisons.json").read_text())
+    kept = json.loads((tmp_path / "run" / "comparisons.json").read_text())
+    assert found["comparisons"] | {"lines": kept["lines"]} == kept
     assert (
         found["comparisons"]["model"]["accuracy"] == found[f"{'last' if found['report'] == 'last' else 'best'}_score"]
     )

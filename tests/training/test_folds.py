@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,12 @@ import pytest
 import tiny
 
 from morphmlp.data.sets.read import read_training_sets
+from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, DataError
+from morphmlp.tasks.classification import out_of_fold
 from morphmlp.tasks.classification.out_of_fold import read_out_of_fold
+from morphmlp.tasks.classification.review import comparisons
+from morphmlp.training import folds
 from morphmlp.training.folds import FOLDS_FILE, resume_folds
 from morphmlp.training.run_folder import RunFolder
 
@@ -56,7 +63,9 @@ def test_mean_and_spread_are_those_of_the_folds(probes: tuple[Path, Any]):
 def test_the_folds_are_compared_with_simple_means_of_the_other_folds(probes: tuple[Path, Any]):
     out, printed = probes
     found = printed["comparisons"]
-    assert found == json.loads((out / "comparisons.json").read_text())
+    kept = json.loads((out / "comparisons.json").read_text())
+    assert kept.pop("lines")[0] == "on the same 30 videos, with 95 % intervals:"
+    assert found == kept
     assert (found["videos"], found["training"]) == (30, 30)
     assert found["model"]["accuracy"] == pytest.approx(printed["all"]["top1"])
     assert found["shrunk_pixels"]["how"] == "8 frames of 16 x 16 px, of the other folds"
@@ -65,11 +74,49 @@ def test_the_folds_are_compared_with_simple_means_of_the_other_folds(probes: tup
     assert (out / "comparisons.json").is_file()
 
 
-def test_finished_folds_are_shown_again_by_resume_as_json_too(probes: tuple[Path, Any]):
+def test_finished_folds_are_shown_again_by_resume_and_not_compared_again(
+    probes: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+):
     out, printed = probes
+    monkeypatch.delattr(comparisons, "read_thumbnails")
     ended = tiny.run_command("train", "--out", out, "--resume", "--json")
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) == printed
+    ended = tiny.run_command("train", "--out", out, "--resume")
+    assert "shrunk pixels (8 frames of 16 x 16 px, of the other folds)" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_a_fold_that_is_done_anew_is_compared_anew(probes: tuple[Path, Any], tmp_path: Path):
+    out, printed = shutil.copytree(probes[0], tmp_path / "folds"), probes[1]
+    for damage in ("{", "[]", '{"lines": 5}', '{"videos": 1}'):  # is as good as none
+        (out / "comparisons.json").write_text(damage)
+        ended = tiny.run_command("train", "--out", out, "--resume", "--json")
+        assert json.loads(ended.stdout)["comparisons"] == printed["comparisons"], damage
+    shutil.rmtree(out / "fold_2")
+    ended = tiny.run_command("train", "--out", out, "--resume", "--json", "--baseline", "false")
+    assert ended.returncode == 0, ended.stderr
+    assert not (out / "comparisons.json").exists()
+
+
+def test_folds_of_shards_are_compared_with_shrunk_pixels_too(data: Path, checkpoint: Path, tmp_path: Path):
+    """Their predictions name members of tar archives, which no path can be opened by."""
+    shards, labels = tmp_path / "shards", CLASSES[:2]
+    shards.mkdir()
+    for split in ("train", "val"):
+        with tarfile.open(shards / f"{split}-0.tar", "w") as archive:
+            for video in sorted(path for name in labels for path in (data / split / name).iterdir()):
+                archive.add(video, f"./{video.name}")  # as `tar -cf x.tar .` names them
+                (tmp_path / "label").write_text(video.parent.name)
+                archive.add(tmp_path / "label", f"./{video.stem}.cls")
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--json", "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", shards, "--folds", "2", *options)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)["comparisons"]
+    assert (found["videos"], found["training"], found["note"]) == (6, 6, "")
+    assert found["shrunk_pixels"]["how"] == "8 frames of 16 x 16 px, of the other folds"
+    samples = {sample.path for part in read_training_sets(shards) for sample in part.samples}
+    assert {p.path for p in read_out_of_fold(tmp_path / "folds").evaluation.predictions} == samples
 
 
 def test_the_table_of_predictions_names_the_fold_of_each(probes: tuple[Path, Any]):
@@ -117,6 +164,68 @@ def test_stopped_folds_go_on_and_finished_ones_are_kept(data: Path, tmp_path: Pa
     assert len(tiny.read_log(out / "fold_2")) == len(tiny.read_log(out / "fold_1"))
 
 
+def test_a_set_that_has_changed_between_two_folds_is_refused(data: Path, checkpoint: Path, tmp_path: Path):
+    """It would be divided otherwise: of 7 samples two were held out twice, by models that had seen them."""
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    out, before = tmp_path / "folds", copy / "train"
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--baseline", "false", "--out", out]
+    assert tiny.run_command("train", copy, "--folds", "2", *options).returncode == 0
+    shutil.rmtree(out / "fold_2")
+    removed = sorted(before.rglob("*.mp4"))[0]
+    removed.rename(tmp_path / "kept.mp4")
+    refused = tiny.run_command("train", "--out", out, "--resume")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"what is in {copy} has changed since the folds in {out} were begun" in refused.stderr
+    assert not (out / "fold_2").exists()
+    (tmp_path / "kept.mp4").rename(removed)
+    assert tiny.run_command("train", "--out", out, "--resume", "--baseline", "false").returncode == 0
+
+
+def test_a_set_that_changes_while_a_fold_is_trained_is_refused(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    trained = folds.train
+
+    def changing(*arguments: Any, **options: Any) -> Any:
+        result = trained(*arguments, **options)
+        shutil.copy(sorted(copy.rglob("*.mp4"))[0], copy / "train" / sorted(os.listdir(copy / "train"))[1])
+        return result
+
+    monkeypatch.setattr(folds, "train", changing)
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--out", tmp_path / "folds"]
+    refused = tiny.run_command("train", copy, "--folds", "2", *options)
+    assert refused.returncode == 1
+    assert "has changed since the folds" in refused.stderr
+    assert not (tmp_path / "folds" / "fold_1" / "predictions.csv").exists()
+
+
+def test_ctrl_c_between_two_trainings_says_how_to_go_on(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stopped(*arguments: Any) -> None:
+        tiny.signal.raise_signal(tiny.signal.SIGINT)
+
+    monkeypatch.setattr(out_of_fold, "write_fold", stopped)
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", data, "--folds", "2", *options)
+    assert ended.returncode == 130
+    told = f"folds that are done are kept; go on with: morphmlp train --out {tmp_path / 'folds'} --resume\n"
+    assert told in ended.stderr
+
+
+def test_what_could_not_be_read_is_counted_in_the_result_of_all_folds(data: Path, checkpoint: Path, tmp_path: Path):
+    copy = tiny.copy_data(data, tmp_path / "set", classes=2)
+    damaged = sorted(copy.rglob("*.mp4"))[0]
+    damaged.write_bytes(b"")
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--baseline", "false", "--out", tmp_path / "folds"]
+    ended = tiny.run_command("train", copy, "--folds", "2", *options)
+    assert f"1 not evaluated: is empty (0 bytes) ({damaged})" in ended.stdout
+    found = json.loads((tmp_path / "folds" / "summary.json").read_text())["all"]
+    assert (found["videos"], found["evaluated"]) == (6, 5)
+    assert found["not_evaluated"] == [{"path": str(damaged), "reason": "is empty (0 bytes)"}]
+
+
 def test_one_group_is_refused_in_one_line_and_leaves_nothing(data: Path, tmp_path: Path):
     options = ["--folds", "3", "--split.group-pattern", "mp4", *EPOCH, "--out", tmp_path / "folds"]
     ended = tiny.run_command("train", data, *options)
@@ -131,6 +240,18 @@ def test_a_folder_with_something_else_is_refused(data: Path, tmp_path: Path):
     ended = tiny.run_command("train", data, "--folds", "3", *EPOCH, "--out", tmp_path)
     assert ended.returncode == 1
     assert "is not empty and holds no folds; choose another --out" in ended.stderr
+
+
+def test_overwriting_removes_folds_and_nothing_else(
+    probes: tuple[Path, Any], data: Path, checkpoint: Path, tmp_path: Path
+):
+    out = shutil.copytree(probes[0], tmp_path / "folds")
+    (out / "fold_notes").mkdir()
+    (out / "fold_list").write_text("mine")
+    options = ["--init", checkpoint, "--probe", "--workers", "0", "--baseline", "false", "--out", out]
+    ended = tiny.run_command("train", data, "--folds", "2", "--overwrite", *options)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(path.name for path in out.glob("fold_*")) == ["fold_1", "fold_2", "fold_list", "fold_notes"]
 
 
 def test_predictions_that_are_not_there_or_no_predictions_are_named(tmp_path: Path):

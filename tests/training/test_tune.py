@@ -12,7 +12,7 @@ import tiny
 
 from morphmlp.config import RunConfig
 from morphmlp.data.sets.read import read_training_sets
-from morphmlp.errors import CheckpointError, ConfigError, NotFiniteError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError
 from morphmlp.training import tune
 from morphmlp.training.halving import Candidate, Space
 from morphmlp.training.run import Interrupted, TrainResult
@@ -171,6 +171,40 @@ def test_a_stopped_sweep_says_what_is_known_and_does_no_trial_twice(
     tune.resume_tuning(tmp_path / "stopped")
     assert [config.to_dict() for config in trainings.trials] == whole
     assert trainings.calls[-1][1] == tmp_path / "stopped"
+
+
+def test_a_sweep_that_is_stopped_in_its_first_trial_can_be_gone_on_with(
+    data: Path, tmp_path: Path, trainings: Trainings
+):
+    trainings.stop_at = 1
+    with pytest.raises(Interrupted, match=r"go on with: morphmlp train --out .*run --resume"):
+        sweep(data, tmp_path / "run")
+    assert tune.holds_tuning(tmp_path / "run")
+    tune.resume_tuning(tmp_path / "run")
+    assert trainings.calls[-1][1] == tmp_path / "run"
+
+
+def test_a_set_that_has_changed_since_the_trials_is_refused(data: Path, tmp_path: Path, trainings: Trainings):
+    """What is held out of it is drawn otherwise; trials on other samples tell nothing of one another."""
+    copy = tiny.copy_data(data, tmp_path / "set", classes=3)
+    trainings.stop_at = 3
+    with pytest.raises(Interrupted):
+        sweep(copy, tmp_path / "run")
+    sorted((copy / "train").rglob("*.mp4"))[0].unlink()
+    with pytest.raises(DataError, match=r"what is in .*set has changed since the trials in .*run were begun"):
+        tune.resume_tuning(tmp_path / "run")
+
+
+def test_a_sweep_that_fails_in_its_first_trial_leaves_nothing(
+    data: Path, tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+):
+    def disk_is_full(config: RunConfig, out: Path, **options: Any) -> None:
+        raise OSError(28, "No space left on device", str(out))
+
+    monkeypatch.setattr(tune, "train", disk_is_full)
+    with pytest.raises(OSError, match="No space left on device"):
+        sweep(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_trial_that_measures_the_time_counts_once(

@@ -65,8 +65,7 @@ def cached_runtime(checkpoint: str | Path, engine: str, precision: str) -> Runti
         return None
     try:
         runtime = load_runtime(folder)
-    except CheckpointError:  # damaged: it is made anew
-        shutil.rmtree(folder, ignore_errors=True)
+    except CheckpointError:  # damaged, or just being replaced
         return None
     with suppress(OSError):
         os.utime(folder)  # used last
@@ -94,6 +93,7 @@ def exported_runtime(
     with held(folder.with_suffix(".lock"), wait=True):  # of several processes one exports, and the others wait for it
         if found := cached_runtime(checkpoint, engine, precision):
             return found
+        shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
         from morphmlp.export.run import ExportOptions, export_checkpoint
 
         tell(f"exporting {checkpoint} for {engine}, once; it is kept in {folder}")

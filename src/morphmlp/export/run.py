@@ -3,7 +3,7 @@
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,14 +23,7 @@ from morphmlp.errors import ConfigError, DataError
 from morphmlp.export.formats import FORMATS, INPUT_NAME, Outputs, Shape, outputs_of
 from morphmlp.export.quantize import quantize_onnx, quantize_openvino
 from morphmlp.export.triton import write_triton
-from morphmlp.export.verify import (
-    Verified,
-    allowed_drop,
-    compare,
-    ms_per_clip,
-    require_near,
-    with_features,
-)
+from morphmlp.export.verify import Output, Verified, allowed_drop, compare, ms_per_clip, require_near
 from morphmlp.files import replaced_folder, require_own_folder
 from morphmlp.formatting import as_json
 from morphmlp.inference.runtimes import (
@@ -135,7 +128,6 @@ def export_checkpoint(
         for s in _shapes_to_verify(shape)
     ]
     clips = first + [clip for more in others for clip in more]
-    expected = _outputs(model, clips)
     with tempfile.TemporaryDirectory(prefix="morphmlp-export-") as work, replaced_folder(folder) as out:
         fp32 = Path(work)
         stage(f"exporting {model.config.name}")
@@ -143,7 +135,7 @@ def export_checkpoint(
         baseline = _finished(fp32, model, info, options=replace(options, precision="fp32"), shape=shape, export=details)
         if options.precision == "int8":
             stage(f"calibrating int8 on {len(clips)} clips")
-            details |= _quantize(fp32, out, clips, expected, options=options, stage=stage)
+            details |= _quantize(fp32, out, model, clips, options=options, stage=stage)
         elif options.precision == "fp32":
             for name in MODEL_FILES[options.format]:
                 shutil.copy(fp32 / name, out / name)
@@ -152,7 +144,7 @@ def export_checkpoint(
             FORMATS[options.format](model, out, shape, options.precision)
         runtime = _finished(out, model, info, options=options, shape=shape, export=details)
         stage("verifying")
-        verified = _verified(expected, runtime, clips)
+        verified = compare(_outputs(model, clips), _exported(model, runtime), clips)
         require_near(verified, options.precision, max_drop=options.max_drop)
         speeds = ms_per_clip([runtime.logits, baseline.logits], clips[0])
         weights = {"checkpoint_sha256": file_digest(local_checkpoint(checkpoint) / WEIGHTS_FILE)}
@@ -270,19 +262,27 @@ def _spread(num_files: int, most: int) -> list[int]:
     return [i * num_files // count for i in range(count)]
 
 
-def _outputs(model: MorphMLP, clips: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+def _outputs(model: MorphMLP, clips: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
     """What the checkpoint's model gives for each clip, by the names of its outputs."""
-    outputs = Outputs(model)
-    with torch.no_grad():
-        rows = [outputs(torch.from_numpy(clip)) for clip in clips]
-    return {name: [row[i].numpy() for row in rows] for i, name in enumerate(outputs_of(model))}
+    outputs, names = Outputs(model), outputs_of(model)
+    for clip in clips:
+        with torch.no_grad():
+            found = outputs(torch.from_numpy(clip))
+        yield {name: output.numpy() for name, output in zip(names, found, strict=True)}
+
+
+def _exported(model: MorphMLP, runtime: Runtime) -> dict[str, Output]:
+    """What gives each output of the export of a model."""
+    if FEATURES not in outputs_of(model):
+        return {LOGITS: runtime.logits}
+    return {LOGITS: runtime.logits, FEATURES: load_runtime(runtime.folder, output=FEATURES).features}
 
 
 def _quantize(
     fp32: Path,
     out: Path,
+    model: MorphMLP,
     clips: Sequence[np.ndarray],
-    expected: dict[str, list[np.ndarray]],
     *,
     options: ExportOptions,
     stage: Callable[[str], None],
@@ -291,18 +291,9 @@ def _quantize(
     if options.format == "onnx":
         quantize_onnx(fp32, out, clips)
         return {}
-    best = [logits.argmax(axis=1) for logits in expected[LOGITS]]
+    best = [outputs[LOGITS].argmax(axis=1) for outputs in _outputs(model, clips)]
     drop = allowed_drop("int8", options.max_drop)
     return quantize_openvino(fp32, out, clips, best=best, max_drop=drop, stage=stage)
-
-
-def _verified(expected: dict[str, list[np.ndarray]], runtime: Runtime, clips: Sequence[np.ndarray]) -> Verified:
-    """Each output of the export beside that of its model."""
-    verified = compare(expected[LOGITS], runtime.logits, clips)
-    if FEATURES not in expected:
-        return verified
-    features = load_runtime(runtime.folder, output=FEATURES).features
-    return with_features(verified, expected[FEATURES], features, clips)
 
 
 def _finished(

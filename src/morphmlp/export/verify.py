@@ -2,18 +2,20 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from morphmlp.errors import UserError
+from morphmlp.inference.runtimes import FEATURES, LOGITS
 
 # Largest difference of an output, as a share of its largest, and the clips for which the best class may be another.
 MOST_DIFFERENCE = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1, "int8": 0.5}
 MOST_DROP = {"fp32": 0.0, "fp16": 0.05, "bf16": 0.1, "int8": 0.1}
 TURNS = 7
+_LEAST = float(np.finfo(np.float32).tiny)  # where all outputs of the checkpoint are 0, nothing is divided by it
 
 Output = Callable[[np.ndarray], np.ndarray]
 
@@ -41,38 +43,74 @@ class Verified:
         return asdict(self)
 
 
-def compare(expected: Sequence[np.ndarray], exported: Output, clips: Sequence[np.ndarray]) -> Verified:
-    """The checkpoint's logits of each clip `[1, 3, ...]`, and those of the exported model.
-
-    Classes whose logits in the checkpoint are nearer than the rounding of float32 count as the same class: at such a
-    tie either is right.
-    """
-    pairs = [(one, exported(clip)) for one, clip in zip(expected, clips, strict=True)]
-    difference, largest = _differences(pairs)
-    if not np.isfinite(difference):
-        return Verified(len(clips), float("inf"), float("inf"), 0.0)
-    same = [_same_class(one, other, tie=1e-5 * largest).ravel() for one, other in pairs]
-    return Verified(len(clips), difference, difference / largest, float(np.concatenate(same).mean()))
-
-
-def with_features(
-    verified: Verified, expected: Sequence[np.ndarray], exported: Output, clips: Sequence[np.ndarray]
+def compare(
+    expected: Iterable[Mapping[str, np.ndarray]], exported: Mapping[str, Output], clips: Iterable[np.ndarray]
 ) -> Verified:
-    """What is known of the logits, and both models' features on the same clips, as of `compare`."""
-    difference, largest = _differences([(one, exported(clip)) for one, clip in zip(expected, clips, strict=True)])
-    return replace(verified, features_difference=difference / largest if np.isfinite(difference) else float("inf"))
+    """The checkpoint's outputs for each clip `[1, 3, ...]`, by their names, and those of the exported model.
+
+    A clip's are let go before the next but one: those of a large segmenter have hundreds of megabytes. Classes whose
+    logits in the checkpoint are nearer than the rounding of float32 count as the same class: at such a tie either is
+    right.
+    """
+    differences = {name: _Difference() for name in exported}
+    classes = _Classes()
+    num_clips = 0
+    for outputs, clip in zip(expected, clips, strict=True):
+        found = {name: output(clip) for name, output in exported.items()}
+        for name, difference in differences.items():
+            difference.add(outputs[name], found[name])
+        classes.add(outputs[LOGITS], found[LOGITS])
+        num_clips += 1
+    logits, features = differences[LOGITS], differences.get(FEATURES)
+    of_features = None if features is None else features.relative
+    if not np.isfinite(logits.most):
+        return Verified(num_clips, float("inf"), float("inf"), 0.0, of_features)
+    agreement = classes.agreement(tie=1e-5 * logits.largest)
+    return Verified(num_clips, logits.most, logits.relative, agreement, of_features)
 
 
-def _differences(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """The largest difference of both, and the largest value of the first."""
-    difference = max(float(np.abs(one - other).max()) for one, other in pairs)
-    return difference, max(float(np.abs(one).max()) for one, _ in pairs)
+@dataclass
+class _Difference:
+    """The largest difference of two models' outputs, and the largest output of the first; NaN once one is."""
+
+    most: float = 0.0
+    largest: float = 0.0
+
+    def add(self, one: np.ndarray, other: np.ndarray) -> None:
+        self.most = float(np.maximum(self.most, np.abs(one - other).max()))
+        self.largest = float(np.maximum(self.largest, np.abs(one).max()))
+
+    @property
+    def relative(self) -> float:
+        """The one as a share of the other."""
+        return self.most / max(self.largest, _LEAST) if np.isfinite(self.most) else float("inf")
 
 
-def _same_class(one: np.ndarray, other: np.ndarray, *, tie: float) -> np.ndarray:
-    """`[B, classes, ...]` each -> `[B, ...]`."""
-    chosen = np.take_along_axis(one, other.argmax(axis=1, keepdims=True), axis=1)
-    return chosen[:, 0] >= one.max(axis=1) - tie
+@dataclass
+class _Classes:
+    """How often two models name the same class. What a tie is, is only known after the last clip.
+
+    Attributes:
+        num: clips, or pixels.
+        others: of those with another class, the first model's logits of the class that the second names, and of its
+            own: few numbers, where models are alike.
+    """
+
+    num: int = 0
+    others: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+    def add(self, one: np.ndarray, other: np.ndarray) -> None:
+        """Logits `[B, classes, ...]` of each."""
+        named = np.take_along_axis(one, other.argmax(axis=1, keepdims=True), axis=1)[:, 0]
+        own = one.max(axis=1)
+        differ = named < own
+        self.num += differ.size
+        self.others.append((named[differ], own[differ]))
+
+    def agreement(self, *, tie: float) -> float:
+        """The share with the same class; logits of the first model that are no further apart than `tie` are equal."""
+        changed = sum(np.count_nonzero(named < own - tie) for named, own in self.others)
+        return (self.num - changed) / self.num
 
 
 def allowed_drop(precision: str, max_drop: float | None) -> float:

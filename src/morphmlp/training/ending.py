@@ -1,10 +1,11 @@
 """The end of a run: what the model is worth beside simple means, on the same validation part."""
 
+import json
 from collections.abc import Callable
 
 from morphmlp.config import RunConfig
 from morphmlp.data.media.remote import remote_file
-from morphmlp.files import replace_json
+from morphmlp.files import read_text, replace_json
 from morphmlp.formatting import one_line
 from morphmlp.inference.device import show_nothing
 from morphmlp.output import tell
@@ -27,13 +28,15 @@ def compare_finished(
         progress: called with the files decoded and all files.
 
     Returns:
-        None where it was skipped, the task has nothing simple to be compared with, or it failed.
+        What was found before, where the run was over already. None where it was skipped, the task has nothing simple to
+        be compared with, or it failed.
     """
     folder = RunFolder(result.best.parent)
-    if result.evaluation is None:  # the run was over already: what was found then is still right
-        if asked:
+    if result.evaluation is None:
+        found = None if asked is False else _found_before(folder)
+        if asked and found is None:
             tell(f"the run was over already; `morphmlp evaluate {folder.path / result.report} DIR` compares it")
-        return None
+        return found
     folder.comparisons.unlink(missing_ok=True)  # of an earlier end of the run
     return _kept(folder, asked, folder.read_config, lambda config: _compare(config, result, progress))
 
@@ -42,12 +45,15 @@ def compare_folds(
     result: FoldsResult, *, asked: bool | None = None, progress: Callable[[int, int], None] = show_nothing
 ) -> Compared | None:
     """`compare_finished` of all folds: for each of them, the simple means learn from the samples of the others."""
+    folder = RunFolder(result.folder)
+    if asked is not False and (found := _found_before(folder)):  # a fold that is trained anew removes it
+        return found
 
     def compare(config: RunConfig) -> Compared:
         out_of_fold = TASKS[config.model.task].out_of_fold()
         return out_of_fold.compare(result.joined, split=config.split, workers=config.train.workers, progress=progress)
 
-    return _kept(RunFolder(result.folder), asked, lambda: result.config, compare)
+    return _kept(folder, asked, lambda: result.config, compare)
 
 
 def _kept(
@@ -65,12 +71,21 @@ def _kept(
             return None
         found = compare(config)
         if found is not None:
-            replace_json(folder.comparisons, found.values)
+            replace_json(folder.comparisons, found.values | {"lines": found.lines})
         elif asked:
             tell(f"there are no simple means to compare {config.model.task.replace('_', ' ')} with")
         return found
     except Exception as error:  # whatever it is, hours of training are not to end in a traceback
         tell(f"the run is complete, but was not compared with simple means: {type(error).__name__}: {one_line(error)}")
+        return None
+
+
+def _found_before(folder: RunFolder) -> Compared | None:
+    """What `_kept` has written; None where that is missing, damaged, or of a version that kept no lines."""
+    try:
+        values = json.loads(read_text(folder.comparisons))
+        return Compared([str(line) for line in values.pop("lines")], values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -5,23 +5,29 @@ other: it can be resumed and evaluated by itself, and trained on another machine
 """
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from morphmlp.config import RunConfig
 from morphmlp.distributed import world_size
-from morphmlp.errors import CheckpointError, ConfigError, UserError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, UserError
 from morphmlp.files import read_text, replace_json
 from morphmlp.inference.device import Execution
 from morphmlp.output import tell
+from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
-from morphmlp.training.run import Interrupted, refuse_inside, resume, train
+from morphmlp.training.run import Interrupted, names_of, read_sets, refuse_inside, resume, train
 from morphmlp.training.run_folder import RunFolder
+from morphmlp.training.stopping import resume_command
 
-FOLDS_FILE, RESULT_FILE = "folds.json", "summary.json"
-OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", "comparisons.json")
+FOLDS_FILE, RESULT_FILE, COMPARISONS = "folds.json", "summary.json", "comparisons.json"
+FOLD = re.compile("fold_[0-9]+")
+OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", COMPARISONS)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ def train_folds(config: RunConfig, out: str | Path, *, overwrite: bool = False) 
         _clear(out, overwrite=overwrite)
         replace_json(out / FOLDS_FILE, {"config": config.to_dict()})
         try:
-            return _run_all(config, out)
+            with _told_to_go_on(out):
+                return _run_all(config, out)
         except (UserError, OSError):
             if not list(out.glob("fold_*/config.json")):  # nothing that could be resumed
                 (out / FOLDS_FILE).unlink()
@@ -84,8 +91,18 @@ def resume_folds(out: str | Path) -> FoldsResult:
     except (ValueError, KeyError, TypeError) as error:  # ConfigError is a ValueError
         raise CheckpointError(f"{path} is damaged ({error}); start anew with --overwrite") from None
     _require_task(config)
-    with RunFolder(out).locked():
+    with RunFolder(out).locked(), _told_to_go_on(Path(out)):
         return _run_all(config, Path(out))
+
+
+@contextmanager
+def _told_to_go_on(out: Path) -> Iterator[None]:
+    """Says at a signal that comes between two trainings how to go on; within one, the run says it."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        tell(f"folds that are done are kept; go on with: {resume_command(out)}")
+        raise
 
 
 def _require_task(config: RunConfig) -> None:
@@ -107,7 +124,8 @@ def _clear(out: Path, *, overwrite: bool) -> None:
                 "or choose another --out"
             )
         for folder in out.glob("fold_*"):
-            shutil.rmtree(folder)
+            if folder.is_dir() and FOLD.fullmatch(folder.name):  # and nothing of the user's, such as fold_notes
+                shutil.rmtree(folder)
         for name in OUTPUTS:
             (out / name).unlink(missing_ok=True)
     elif {path.name for path in out.iterdir()} - {".lock"}:
@@ -124,6 +142,7 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
         if not report.is_written(folder):
             of_fold = replace(config, split=replace(config.split, fold=number))
             tell(f"fold {number} of {len(folders)}, in {folder}")
+            (out / COMPARISONS).unlink(missing_ok=True)  # of other predictions
             report.write_fold(_evaluation(of_fold, folder, checkpoint, out), folder)
     joined = report.join_folds(folders, out, unit=f"{'video' if config.model.temporal else 'image'}s")
     figures = report.figures(joined)
@@ -133,6 +152,7 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
 
 def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> Any:
     """Trains a fold, from where it is, and evaluates it on what it held out."""
+    _require_same_samples(config, out)
     try:
         if RunFolder(folder).config.is_file():
             resume(folder)
@@ -143,4 +163,19 @@ def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> 
     train_config = RunFolder(folder).read_config().train  # whose precision is never "auto"
     execution = Execution(train_config.device, train_config.precision, train_config.workers)
     task = TASKS[config.model.task]
-    return task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)
+    evaluation = task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)
+    _require_same_samples(config, out)  # the evaluation has read them again
+    return evaluation
+
+
+def _require_same_samples(config: RunConfig, out: Path) -> None:
+    """Raises DataError where the samples are not those of the first fold, which this keeps: others are divided
+    otherwise, so that some would be held out twice, by models that have seen them, and some never."""
+    found, kept = names_of(config, read_sets(config)), json.loads(read_text(out / FOLDS_FILE))
+    if kept.get("samples", found) != found:
+        raise DataError(
+            f"what is in {config.data} has changed since the folds in {out} were begun, and would be divided "
+            "otherwise; restore it and go on with --resume, or start anew with --overwrite"
+        )
+    if "samples" not in kept:
+        replace_json(out / FOLDS_FILE, kept | {"samples": found})

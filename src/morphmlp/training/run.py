@@ -145,6 +145,11 @@ def read_sets(config: RunConfig) -> TrainingSets:
     return task.read_sets(config.data, config.split, getattr(config, task.reading_part))
 
 
+def names_of(config: RunConfig, sets: TrainingSets) -> str:
+    """Tells whether several runs, each of which divides `config.data` by itself, have the same samples to divide."""
+    return TASKS[config.model.task].out_of_fold().names_of(sets, config.data)
+
+
 def _with_precision(config: RunConfig) -> RunConfig:
     """The run's precision by its name, where it is "auto", as a resumed run must not find another one."""
     if config.train.precision != "auto":

@@ -24,7 +24,7 @@ from morphmlp.data.sets.splits import groups_of, hold_out, without_and_with
 from morphmlp.display.curves import read_log
 from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.distributed import world_size
-from morphmlp.errors import CheckpointError, ConfigError, NotFiniteError
+from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError, UserError
 from morphmlp.files import read_text, replace_json
 from morphmlp.formatting import percent
 from morphmlp.output import tell
@@ -40,7 +40,7 @@ from morphmlp.training.halving import (
     num_affordable,
     num_rungs,
 )
-from morphmlp.training.run import Interrupted, TrainingSets, TrainResult, read_sets, refuse_inside, train
+from morphmlp.training.run import Interrupted, TrainingSets, TrainResult, names_of, read_sets, refuse_inside, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import resume_command
 
@@ -61,6 +61,7 @@ class Sweep:
         config: of the run, before anything is chosen.
         num_candidates, epochs: as planned when the time of a trial was known: of the first rung, and of each rung.
         chosen: None until the sweep is done.
+        samples: tells whether the set is the one that the sweep began with; None of an earlier version.
     """
 
     config: RunConfig
@@ -70,6 +71,7 @@ class Sweep:
     num_candidates: int | None = None
     epochs: dict[str, int] = field(default_factory=dict)
     chosen: Candidate | None = None
+    samples: str | None = None
 
     @property
     def seconds_left(self) -> float:
@@ -155,7 +157,7 @@ def tune(
                 "another --out"
             )
         folder.clear()
-    return _tune(Sweep(config, minutes, space), folder, sets, show)
+    return _tune(Sweep(config, minutes, space, samples=names_of(config, sets)), folder, sets, show)
 
 
 def holds_tuning(out: str | Path) -> bool:
@@ -177,6 +179,11 @@ def resume_tuning(out: str | Path, *, show: Callable[[list[Any]], None] = lambda
         raise CheckpointError(f"{folder.tuning} is damaged ({error}); start anew with --overwrite") from None
     sets = read_sets(sweep.config)
     _require_possible(sweep.config, sets)
+    if sweep.samples not in (None, names_of(sweep.config, sets)):
+        raise DataError(
+            f"what is in {sweep.config.data} has changed since the trials in {out} were begun, so that they cannot be "
+            "compared; restore it and go on with --resume, or start anew with --overwrite"
+        )
     return _tune(sweep, folder, sets, show)
 
 
@@ -192,8 +199,10 @@ def _require_possible(config: RunConfig, sets: TrainingSets) -> None:
 
 def _tune(sweep: Sweep, folder: RunFolder, sets: TrainingSets, show: Callable[[list[Any]], None]) -> TrainResult:
     if sweep.chosen is None:
-        with folder.locked(), _known_so_far(sweep, folder):
-            _search(sweep, _Trials(sweep, folder, _divided(sweep.config, sets)))
+        with folder.locked(), _known_so_far(sweep, folder), _discarded_if_empty(sweep, folder):
+            trials = _Trials(sweep, folder, _divided(sweep.config, sets))
+            replace_json(folder.tuning, sweep.to_dict())
+            _search(sweep, trials)
             best = sweep.best
             sweep.chosen = Candidate(sweep.config.init, sweep.config.train.lr) if best is None else best.candidate
             replace_json(folder.tuning, sweep.to_dict())
@@ -216,6 +225,18 @@ def _known_so_far(sweep: Sweep, folder: RunFolder) -> Iterator[None]:
         if isinstance(stop, Interrupted):
             raise Interrupted(stop.signal_number, folder.path) from None
         tell(f"go on with: {resume_command(folder.path)}")
+        raise
+
+
+@contextmanager
+def _discarded_if_empty(sweep: Sweep, folder: RunFolder) -> Iterator[None]:
+    """A sweep that fails before its first trial is done leaves nothing."""
+    try:
+        yield
+    except (UserError, OSError):
+        if not sweep.trials:
+            folder.tuning.unlink(missing_ok=True)
+            shutil.rmtree(folder.trials, ignore_errors=True)
         raise
 
 
@@ -308,32 +329,34 @@ class _Trials:
             if left_s > 0:
                 tell(f"left out: {what}, which would take {predicted_s:.0f} s of the {left_s:.0f} s that are left")
             return None
-        trial = self._done(rung, candidate, epochs)
+        trial, num_held_out = self._done(rung, candidate, epochs)
         self.sweep.trials.append(trial)
         replace_json(self.folder.tuning, self.sweep.to_dict())
-        of = f"{len(self.parts[1].samples)} held-out {self.parts[1].unit}"
+        of = f"{num_held_out} held-out {self.parts[1].unit}"
         tell(
             f"trial {self.sweep.num_done}: {what}: {trial.score:.3f} of {of} are right "
             f"({trial.seconds:.0f} s, {max(self.sweep.seconds_left, 0) / 60:.1f} minutes left)"
         )
         return trial
 
-    def _done(self, rung: int, candidate: Candidate, epochs: int) -> Trial:
+    def _done(self, rung: int, candidate: Candidate, epochs: int) -> tuple[Trial, int]:
+        """The trial, and how many held-out samples could be read."""
         started = time.monotonic()
         place = self.folder.trials / "current"
         shutil.rmtree(place, ignore_errors=True)
         self.folder.trials.mkdir(parents=True, exist_ok=True)
         config = self._config(candidate, epochs)
-        score, loss, training_s = 0.0, math.inf, 0.0
+        score, loss, training_s, num_held_out = 0.0, math.inf, 0.0, len(self.parts[1].samples)
         with open(self.folder.trials / "log.txt", "a", encoding="utf-8") as log, redirect_stderr(log):
             try:
                 result = train(config, place, sets=self.parts)
                 score, training_s = result.last_score or 0.0, 3600 * result.device_hours
+                num_held_out = result.num_val
                 loss = next(line["val_loss"] for line in reversed(read_log(place / "log.jsonl")) if "val_loss" in line)
             except NotFiniteError:  # diverged: the worst there is
                 training_s = time.monotonic() - started
         shutil.rmtree(place, ignore_errors=True)
-        return Trial(rung, candidate, epochs, score, loss, time.monotonic() - started, training_s)
+        return Trial(rung, candidate, epochs, score, loss, time.monotonic() - started, training_s), num_held_out
 
     def _config(self, candidate: Candidate, epochs: int) -> RunConfig:
         """A run of so many epochs with a schedule of its own, evaluated at its end; or a probe."""

@@ -61,6 +61,16 @@ def test_lists_that_name_several_columns_need_no_option(tmp_path: Path, text: st
     assert shown(found) == {"a": ["jump", "run"], "b": ["run"], "c": []}
 
 
+@pytest.mark.parametrize("cell", ["2", "", "yes"])
+@pytest.mark.parametrize("asked", [True, None])
+def test_a_cell_that_is_neither_0_nor_1_among_such_is_named(tmp_path: Path, cell: str, asked: bool | None):
+    """And the classes are not 0 and 1, as the names in a column of labels would be."""
+    path = write(tmp_path, f"video,run,jump\na.mp4,1,1\nb.mp4,1,{cell}\nc.mp4,0,0\n")
+    message = rf"row 3: column jump has '{cell}'; allowed: 1 where the class is shown, 0 where it is not"
+    with pytest.raises(DataError, match=message):
+        read_set(path, lists=ListConfig(multi_label=asked))
+
+
 def test_stretches_have_several_labels(tmp_path: Path):
     text = "video,label,label_2,start,end\na.mp4,run,jump,0,1\na.mp4,run|wave,,2,3\nb.mp4,,,0,1\n"
     found = read_set(write(tmp_path, text), lists=SEVERAL)

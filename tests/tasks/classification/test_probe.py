@@ -19,9 +19,11 @@ from morphmlp.tasks.classification import probe
 from morphmlp.tasks.classification.features.extractor import FeatureExtractor
 from morphmlp.tasks.classification.linear import fit_linear
 from morphmlp.tasks.classification.probe import (
+    Rows,
     ViewFeatures,
     _held_out_parts,
     _rows,
+    _score,
     fit_probe,
     probe_features,
     put_into_head,
@@ -123,6 +125,33 @@ def test_whole_groups_are_held_out_and_samples_where_there_is_one_group(data: Pa
     assert len(parts) == 5
     assert sorted(number for part in parts for number in part) == list(range(20))
     assert len(_held_out_parts(samples, config, num_rows=probe.MOST_ROWS_IN_TURN + 1)) == 1
+
+
+def separable(labels: list[int]) -> Rows:
+    """Samples whose class is plain to see, a row each."""
+    vectors = np.eye(3)[labels] + np.random.default_rng(0).normal(scale=0.01, size=(len(labels), 3))
+    return Rows(vectors, np.array(labels), np.arange(len(labels)), np.ones(len(labels), dtype=bool))
+
+
+def test_a_class_that_is_held_out_whole_does_not_choose_the_regularisation():
+    """Nothing that was not learnt is answered rightly, and the strongest regularisation is wrong with least regret."""
+    rows, parts = separable([0, 1, 0, 1, 2]), [[0, 1], [2, 3], [4]]
+    scores = [_score(rows, parts, l2=l2, num_classes=3) for l2 in (0.1, 1e4)]
+    assert [(score.num, score.top1) for score in scores] == [(4, 1.0), (4, 1.0)]
+    assert scores[0].loss < scores[1].loss
+    assert _score(separable([0, 1, 2]), [[0], [1], [2]], l2=1.0, num_classes=3).num == 0
+    assert _score(separable([0]), [[0]], l2=1.0, num_classes=3).num == 0
+
+
+def test_a_probe_of_one_clip_a_class_says_that_nothing_could_be_held_out(data: Path, checkpoint: Path, tmp_path: Path):
+    copy = tiny.copy_data(data, tmp_path / "set", classes=3)
+    for folder in (copy / "train").iterdir():
+        sorted(folder.iterdir())[0].unlink()
+    ended = tiny.run_command(
+        *("train", copy, "--init", checkpoint, "--probe", "--workers", 0, "--out", tmp_path / "run", "--baseline=false")
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "l2 1, as no class has videos of two groups to choose it by" in ended.stderr
 
 
 def test_a_probe_is_a_run_whose_checkpoint_differs_from_the_start_in_its_head_alone(

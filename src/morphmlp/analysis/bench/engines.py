@@ -97,7 +97,8 @@ def _opened(folder: Path, model: nn.Module, clips: Tensor, engine: str, precisio
             raise ValueError("this processor computes no bf16")
         if not (folder / "model.xml").exists():
             save_openvino(_openvino_model(package, folder, model, clips), folder, "fp32")
-    return OPENERS[EXPORTED[engine]](package, folder, ExportInfo(EXPORTED[engine], precision, {}, *clips.shape[-2:]))
+    height, width = clips.shape[-2:]
+    return OPENERS[EXPORTED[engine]](package, folder, ExportInfo(EXPORTED[engine], precision, {}, height, width))
 
 
 def _openvino_model(openvino: Any, folder: Path, model: nn.Module, clips: Tensor) -> Any:

@@ -115,8 +115,24 @@ class _Shard:
     labels: dict[str, dict[str, str]] = field(default_factory=lambda: {suffix: {} for suffix in _LABEL_SUFFIXES})
 
 
+def members_of(path: Path | RemoteFile) -> dict[Path, TarMember]:
+    """The videos or images of a shard by their paths, as if the shard were a folder; none where it cannot be read."""
+    try:
+        return {Path(member): member for member in _indexed(path).samples.values()}
+    except UserError:
+        return {}
+
+
 def _read_shard(path: Path | RemoteFile) -> list[WrittenSample]:
     """The samples of a shard."""
+    shard = _indexed(path)
+    if not shard.samples:
+        raise DataError(f"{path} holds no videos or images; expected members such as key.mp4 and key.cls")
+    return _samples(path, shard)
+
+
+def _indexed(path: Path | RemoteFile) -> _Shard:
+    """What the headers of a shard say."""
     shard = _Shard()
     try:
         _read_headers(shard, path)
@@ -128,9 +144,7 @@ def _read_shard(path: Path | RemoteFile) -> list[WrittenSample]:
         state = "is cut off or damaged" if shard.samples else "is no uncompressed tar archive, or is cut off"
         reason = one_line(error) or type(error).__name__
         raise DataError(f"{path} {state} after {len(shard.samples)} samples ({reason}); copy or make it anew") from None
-    if not shard.samples:
-        raise DataError(f"{path} holds no videos or images; expected members such as key.mp4 and key.cls")
-    return _samples(path, shard)
+    return shard
 
 
 def _read_headers(shard: _Shard, path: Path | RemoteFile) -> None:

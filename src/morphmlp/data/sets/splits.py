@@ -201,12 +201,21 @@ def groups_of(samples: Sequence[Sample], config: SplitConfig) -> list[str]:
     Where the configuration names no pattern, that is the recording: a file of its own, but for stretches of one.
 
     Raises:
-        DataError: a name does not fit the pattern.
+        DataError: the pattern is no regular expression, or a name does not fit it.
     """
     if config.group_pattern is not None:
+        require_pattern(config.group_pattern)
         return [_group_of(sample.path, config.group_pattern) for sample in samples]
     recordings = RealPaths()
     return [recordings.of(sample.path) for sample in samples]
+
+
+def require_pattern(pattern: str) -> None:
+    """Raises DataError where a pattern of groups is no regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"group_pattern {pattern!r} is no regular expression: {error}") from None
 
 
 def hold_out(labels: Sequence[int | Sequence[int]], groups: Sequence[str], *, fraction: float, seed: int) -> set[int]:
@@ -260,10 +269,7 @@ def _draw_groups(samples: list[Sample], config: SplitConfig) -> set[Source]:
 
 
 def _group_of(path: Source, pattern: str) -> str:
-    try:
-        match = re.search(pattern, os.path.basename(path))
-    except re.error as error:
-        raise DataError(f"group_pattern {pattern!r} is no regular expression: {error}") from None
+    match = re.search(pattern, os.path.basename(path))
     group = match and (match[1] if match.groups() else match[0])
     if group is None:
         raise DataError(f"{path}: the name does not fit group_pattern {pattern!r}")

@@ -5,32 +5,46 @@ them. The folder above has a `predictions.csv` of all, whose first column is the
 """
 
 import csv
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from morphmlp.config import SplitConfig
-from morphmlp.data.media.sources import Source
+from morphmlp.data.media.remote import RemoteFile, remote_file
+from morphmlp.data.media.sources import Source, TarMember, part_of
 from morphmlp.data.media.stretches import Stretch
+from morphmlp.data.sets.background import NOTHING
+from morphmlp.data.sets.labelled import LabelledSet
+from morphmlp.data.sets.shards import SHARD_SUFFIX, members_of
 from morphmlp.display.style import can_draw
 from morphmlp.display.tables import class_tables, number_columns, table, text_columns
 from morphmlp.errors import DataError
-from morphmlp.files import replaced_file
-from morphmlp.formatting import from_csv_text, percent
+from morphmlp.files import read_text, replaced_file
+from morphmlp.formatting import encodable, from_csv_text, percent
 from morphmlp.inference.device import show_nothing
+from morphmlp.system import relative_path
 from morphmlp.tasks.classification.evaluation import Evaluation, SamplePrediction
-from morphmlp.tasks.classification.report import plot_confusion, summary, write_predictions, write_summary
+from morphmlp.tasks.classification.report import (
+    not_evaluated_lines,
+    plot_confusion,
+    summary,
+    write_predictions,
+    write_summary,
+)
 from morphmlp.tasks.classification.review.comparisons import as_compared, compared_over_folds
-from morphmlp.tasks.task import Compared
+from morphmlp.tasks.task import Compared, fingerprint
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PREDICTIONS, CONFUSION = "predictions.csv", "confusion.png"
+SUMMARY, PREDICTIONS, CONFUSION = "summary.json", "predictions.csv", "confusion.png"
 LAST_BEFORE_CLASSES = "probability"  # columns of all classes follow the first of this name
+Members = Callable[[Path | RemoteFile], dict[Path, TarMember]]
 
 
 @dataclass(frozen=True)
@@ -71,9 +85,22 @@ class OutOfFold:
         return [self.of_fold(fold).accuracy() for fold in sorted(set(self.folds))]
 
 
+def names_of(sets: tuple[LabelledSet, LabelledSet], data: str) -> str:
+    """Tells whether two folds divide the same samples. Clips of background are left out: each fold draws its own."""
+    classes = sets[0].classes
+    return fingerprint(
+        sorted(
+            f"{relative_path(sample.path, data)}\t{part_of(sample.path)}\t{classes[sample.label]}"
+            for part in sets
+            for sample in part.samples
+            if classes[sample.label] != NOTHING
+        )
+    )
+
+
 def write_fold(evaluation: Evaluation, folder: Path) -> None:
     """Writes what a fold's model says of the fold; `predictions.csv`, the last, says that it is complete."""
-    write_summary(evaluation, folder / "summary.json")
+    write_summary(evaluation, folder / SUMMARY)
     write_predictions(evaluation, folder / PREDICTIONS)
 
 
@@ -92,16 +119,26 @@ def join_folds(folders: Sequence[Path], out: Path, *, unit: str) -> OutOfFold:
         for fold, found in enumerate(tables, start=1):
             writer.writerows([fold, *(row.get(c, "") for c in columns), *values] for row, values in found.rows)
     joined = read_out_of_fold(out, unit=unit)
+    broken = [row for folder in folders for row in _not_evaluated(folder / SUMMARY)]
+    joined = replace(joined, evaluation=replace(joined.evaluation, broken=broken))
     if can_draw():
         plot_confusion(joined.evaluation, out / CONFUSION)
     return joined
 
 
+def _not_evaluated(path: Path) -> list[tuple[Source, str]]:
+    """The samples of a fold that could not be read, by its `summary.json`; none where that is gone."""
+    try:
+        return [(Path(row["path"]), str(row["reason"])) for row in json.loads(read_text(path))["not_evaluated"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def read_out_of_fold(folder: str | Path, *, unit: str = "videos") -> OutOfFold:
     """The out-of-fold predictions that `train --folds` left in its folder.
 
-    The sources are paths and stretches of paths; a member of a tar shard is its path alone. What could not be read is
-    in no row, and so in no prediction.
+    The sources can be read as those of the set, members of tar shards too. A video as a part of a folder of frames is
+    the whole folder, as the table has its path alone. What could not be read is in no row, and so in no prediction.
 
     Args:
         unit: what the samples are, "videos" or "images".
@@ -119,8 +156,11 @@ def read_out_of_fold(folder: str | Path, *, unit: str = "videos") -> OutOfFold:
     try:
         labels = [from_csv_text(name) for name in found.classes]
         numbers = {name: number for number, name in enumerate(found.classes)}
+        members = cache(members_of)  # each shard is looked through once
         predictions = [
-            SamplePrediction(_source(row), numbers[row["label"]], np.array([*map(float, values)], dtype=np.float32))
+            SamplePrediction(
+                _source(row, members), numbers[row["label"]], np.array([*map(float, values)], dtype=np.float32)
+            )
             for row, values in found.rows
         ]
         return OutOfFold(Evaluation(labels, predictions, unit=unit), [int(row["fold"]) for row, _ in found.rows])
@@ -148,13 +188,21 @@ def _read_rows(path: Path) -> _Table:
         raise DataError(f"{path} is not there: `morphmlp train --folds` writes it when all folds are done") from None
 
 
-def _source(row: dict[str, str]) -> Source:
-    path = Path(row["path"])
+def _source(row: dict[str, str], members: Members) -> Source:
+    file = _file(Path(row["path"]), members)
     if row.get("start") or row.get("end"):
-        return Stretch(path, float(row["start"]), float(row["end"]))
+        return Stretch(file, float(row["start"]), float(row["end"]))
     if row.get("start_frame") or row.get("end_frame"):
-        return Stretch(path, float(row["start_frame"]), float(row["end_frame"]), "frames")
-    return path
+        return Stretch(file, float(row["start_frame"]), float(row["end_frame"]), "frames")
+    return file
+
+
+def _file(path: Path, members: Members) -> Path | TarMember | RemoteFile:
+    """What a path names: a member of a shard, as if that were a folder, a file at an address, or a file here."""
+    for parent in path.parents:
+        if parent.suffix.lower() == SHARD_SUFFIX and (found := members(remote_file(parent) or parent).get(path)):
+            return found
+    return remote_file(path) or path
 
 
 # What people and programs see
@@ -174,6 +222,8 @@ def figures(joined: OutOfFold) -> dict[str, Any]:
 
 def fold_tables(joined: OutOfFold) -> "list[RenderableType]":
     """The figures of each fold, their mean and standard deviation, and the classes over all folds."""
+    from rich.text import Text
+
     evaluation, scores = joined.evaluation, joined.scores()
     folds = [joined.of_fold(fold) for fold in sorted(set(joined.folds))]
     rows = [_row(f"{number}", fold) for number, fold in enumerate(folds, start=1)]
@@ -182,9 +232,11 @@ def fold_tables(joined: OutOfFold) -> "list[RenderableType]":
         ("standard deviation", "", percent(_spread(scores)), ""),
     ]
     columns = [*text_columns("fold"), *number_columns(evaluation.unit, "top-1", "loss")]
+    unread = not_evaluated_lines(evaluation)
     shown = {evaluation.unit: "samples", "recall": "recall", "precision": "precision"}
     return [
         table("Held-out folds", columns, rows, spread, [_row("all", evaluation)]),
+        *([Text(encodable("\n".join(unread)))] if unread else []),
         *class_tables(evaluation.per_class(), shown, rank="recall", what=f"with {evaluation.unit}"),
     ]
 

@@ -6,11 +6,12 @@ chosen on parts held out of the training samples; the validation samples have no
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from morphmlp.tasks.classification.linear import LinearClassifier, fit_linear
 from morphmlp.tasks.classification.prediction import model_kind
 
 L2S = tuple(10.0**power for power in range(-1, 5))
+USUAL_L2 = 1.0  # where nothing can be held out to choose by
 NUM_PARTS = 5  # held out in turn to choose among `L2S`
 SMALL = 2**21  # numbers in all features, up to which one thread is quickest
 MOST_ROWS_IN_TURN = 20_000  # of more rows, one part alone is held out, which then is large enough
@@ -49,8 +51,8 @@ class ProbeFit:
 
     Attributes:
         l2: the strength of the regularisation, see `fit_linear`.
-        held_out_top1, held_out_loss: with it, on samples held out of the training samples.
-        num_held_out: how many they are.
+        held_out_top1, held_out_loss: with it, on samples held out of the training samples; NaN without any.
+        num_held_out: how many they are, of classes that the others have too.
         num_samples, num_rows: that the layer was fitted to, and their views.
     """
 
@@ -62,9 +64,11 @@ class ProbeFit:
     num_rows: int
 
     def describe(self, unit: str) -> str:
+        fitted = f"the head is fitted to the features of {self.num_samples} training {unit} ({self.num_rows} views)"
+        if not self.num_held_out:
+            return f"linear probe: {fitted}; l2 {self.l2:g}, as no class has {unit} of two groups to choose it by"
         return (
-            f"linear probe: the head is fitted to the features of {self.num_samples} training {unit} "
-            f"({self.num_rows} views); l2 {self.l2:g} by {self.num_held_out} of them held out, "
+            f"linear probe: {fitted}; l2 {self.l2:g} by {self.num_held_out} of them held out, "
             f"of which {self.held_out_top1:.3f} are right"
         )
 
@@ -94,9 +98,10 @@ def fit_probe(
     held_out = _held_out_parts(samples, config, num_rows=len(rows.labels))
     with _threads_for(rows.vectors):
         fits = [(_score(rows, held_out, l2=l2, num_classes=len(train.classes)), l2) for l2 in L2S]
-        (loss, top1), l2 = min(fits, key=lambda fit: fit[0][0])
+        scored = [fit for fit in fits if fit[0].num]
+        score, l2 = min(scored, key=lambda fit: fit[0].loss) if scored else (fits[0][0], USUAL_L2)
         put_into_head(model.head, fit_linear(rows.vectors, rows.labels, num_classes=len(train.classes), l2=l2))
-    return ProbeFit(l2, top1, loss, int(sum(map(len, held_out))), len(samples), len(rows.labels))
+    return ProbeFit(l2, score.top1, score.loss, score.num, len(samples), len(rows.labels))
 
 
 def _require_enough(readable: int, train: LabelledSet, config: RunConfig) -> None:
@@ -235,20 +240,38 @@ def _threads_for(vectors: np.ndarray) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _score(rows: Rows, parts: Sequence[Sequence[int]], *, l2: float, num_classes: int) -> tuple[float, float]:
-    """Mean loss and top-1 of the samples of all parts, each by a layer that was fitted without its part."""
-    losses, hits = [], []
+class _Score(NamedTuple):
+    """Mean loss and top-1 over so many samples; NaN over none."""
+
+    loss: float
+    top1: float
+    num: int
+
+
+def _score(rows: Rows, parts: Sequence[Sequence[int]], *, l2: float, num_classes: int) -> _Score:
+    """How right a layer is on the samples of all parts, each by one that was fitted without its part.
+
+    A sample counts where another part has its class too. Of a class that is not learnt no answer is right, and the
+    strongest regularisation, which answers alike to all, would seem best.
+    """
+    losses: list[float] = []
+    hits: list[bool] = []
     everything = np.unique(rows.samples)
     for part in parts:
         fitted_to = rows.of(np.setdiff1d(everything, part))  # type: ignore[arg-type]
-        classifier = fit_linear(fitted_to.vectors, fitted_to.labels, num_classes=num_classes, l2=l2)
         held_out = rows.of(part, plain=True)
+        held_out = held_out.of(np.unique(held_out.samples[np.isin(held_out.labels, fitted_to.labels)]))  # type: ignore[arg-type]
+        if not len(held_out.labels):
+            continue
+        classifier = fit_linear(fitted_to.vectors, fitted_to.labels, num_classes=num_classes, l2=l2)
         _, firsts, counts = np.unique(held_out.samples, return_index=True, return_counts=True)  # rows are in order
         logits = np.add.reduceat(classifier.logits(held_out.vectors), firsts) / counts[:, None]  # [samples, classes]
         labels = held_out.labels[firsts]
         losses += (np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]).tolist()
         hits += (logits.argmax(axis=1) == labels).tolist()
-    return float(np.mean(losses)), float(np.mean(hits))
+    if not losses:
+        return _Score(math.nan, math.nan, 0)
+    return _Score(float(np.mean(losses)), float(np.mean(hits)), len(losses))
 
 
 def put_into_head(head: nn.Module, classifier: LinearClassifier) -> None:

@@ -35,12 +35,7 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     done, broken = len(evaluation.predictions), evaluation.broken
     views = {None: "", 1: ", one view each"}.get(evaluation.num_views, f", {evaluation.num_views} views each")
     lines = [f"{done} of {done + len(broken)} {evaluation.unit} evaluated{views}"]
-    by_reason: dict[str, list[Source]] = defaultdict(list)
-    for path, reason in broken:
-        by_reason[reason].append(path)
-    for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
+    lines += not_evaluated_lines(evaluation)
     if incomplete := evaluation.incomplete:
         path, note = incomplete[0]
         lines.append(f"  {len(incomplete)} incomplete, evaluated as far as they go: such as {path} ({note})")
@@ -65,6 +60,18 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
         Text(encodable("\n".join(lines))),
         *class_tables(rows, columns, rank="recall", what=f"with {evaluation.unit}"),
     ]
+
+
+def not_evaluated_lines(evaluation: Evaluation) -> list[str]:
+    """How many samples could not be read, a line for each reason, that of the most first."""
+    by_reason: dict[str, list[Source]] = defaultdict(list)
+    for path, reason in evaluation.broken:
+        by_reason[reason].append(path)
+    lines = []
+    for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        lines.append(f"  {len(paths)} not evaluated: {reason} ({paths[0]}{others})")
+    return lines
 
 
 def _review_lines(evaluation: Evaluation) -> list[str]:

@@ -108,7 +108,9 @@ class Classification(Task):
             settings |= {name: options.get(name) for name in ("threshold", "low")}
             return evaluate_timelines(checkpoint, data, settings=settings, **protocol)
         from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
+        from morphmlp.tasks.classification.review.asked import require_usable
 
+        require_usable(options)
         shuffle_frames = options.get("shuffle_frames", False)
         return evaluate_checkpoint(checkpoint, data, shuffle_frames=shuffle_frames, **protocol)
 

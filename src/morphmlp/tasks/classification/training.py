@@ -163,8 +163,9 @@ def _rare_classes(train_set: LabelledSet) -> str | None:
     if not rare:
         return None
     shown = shortened([f"{name} ({counts[name]})" for name in rare])
-    others = [name for name in counts if name not in rare]
-    return f"few training {train_set.unit}, of which little can be learnt: {shown}{meant(rare, others)}"
+    single = [name for name in rare if counts[name] == 1]  # in a small set all are rare, and a slip is there once
+    hints = meant(rare, [name for name in counts if name not in rare]) or meant(single, [*(set(counts) - set(single))])
+    return f"few training {train_set.unit}, of which little can be learnt: {shown}{hints}"
 
 
 def _text(sample: Sample) -> str:

@@ -145,3 +145,19 @@ def test_an_evaluation_is_kept_where_its_review_fails(checkpoint: Path, data: Pa
     options = ["--workers", 0, "--group_pattern", "^speaker", "--out", out]
     assert tiny.run_command("evaluate", checkpoint, data, *options).returncode == 1
     assert tiny.files_below(out) == ["confusion.png", "predictions.csv", "summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--out_of_fold", "nowhere", "nowhere/predictions.csv is not there: `morphmlp train --folds` writes it"),
+        ("--group_pattern", "(", "group_pattern '(' is no regular expression"),
+    ],
+)
+def test_what_can_be_used_on_no_data_is_refused_before_the_evaluation(
+    option: str, value: str, reason: str, checkpoint: Path, data: Path, tmp_path: Path
+):
+    ended = tiny.run_command("evaluate", checkpoint, data, "--workers", 0, option, value, "--out", tmp_path / "out")
+    assert ended.returncode == 1
+    assert reason in ended.stderr
+    assert not (tmp_path / "out").exists()

@@ -76,6 +76,10 @@ def _rows_of_text(file: ListFile) -> list[ListRow] | None:
     if _is_yes_or_no([[cells[i] for i in labels] for _, cells in table]):
         written = [[header[i] for i in labels if cells[i] == "1"] or [""] for _, cells in table]
         several = True
+    elif odd := _odd_cell([[cells[i] for i in labels] for _, cells in table], [header[i] for i in labels]):
+        (where, cells), column = table[odd[0]], labels[odd[1]]
+        reason = f"column {header[column]} has {shown(cells[column])}"
+        raise file.refused(where, f"{reason}; allowed: 1 where the class is shown, 0 where it is not")
     elif all(is_label_column(header[i]) for i in labels):
         written = [[from_csv_text(cells[i]) for i in labels] for _, cells in table]
         several = len(labels) > 1
@@ -110,6 +114,19 @@ def _is_yes_or_no(cells: Sequence[Sequence[str]]) -> bool:
         and all(cell in ("0", "1") for row in cells for cell in row)
         and any(len(set(row)) < len(row) for row in cells)
     )
+
+
+def _odd_cell(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> tuple[int, int] | None:
+    """Row and column, from 0, of the first cell that is neither 0 nor 1 where most are, and the columns are classes.
+
+    >>> cells = [["0", "1"], ["1", "x"]]
+    >>> _odd_cell(cells, ["run", "jump"]), _odd_cell(cells, ["label_1", "label_2"])
+    ((1, 1), None)
+    """
+    odd = [(i, j) for i, row in enumerate(cells) for j, cell in enumerate(row) if cell not in ("0", "1")]
+    total = len(cells) * len(columns)
+    is_slip = 0 < 2 * len(odd) < total and len(columns) > 1 and not any(map(is_label_column, columns))
+    return odd[0] if is_slip else None
 
 
 def _row(file: ListFile, where: str, name: str, labels: Sequence[str], *, split: str, several: bool) -> ListRow:

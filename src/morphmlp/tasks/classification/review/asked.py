@@ -10,7 +10,7 @@ from morphmlp.checkpoints.info import CheckpointInfo, load_config
 from morphmlp.config import SplitConfig
 from morphmlp.data.media.remote import remote_file
 from morphmlp.data.sets.labelled import LabelledSet
-from morphmlp.data.sets.splits import groups_of
+from morphmlp.data.sets.splits import groups_of, require_pattern
 from morphmlp.errors import DataError, UserError
 from morphmlp.formatting import one_line
 from morphmlp.inference.device import Execution
@@ -57,6 +57,13 @@ def reviewed(
         progress=execution.progress,
     )
     return replace(evaluation, review=review)
+
+
+def require_usable(options: Mapping[str, Any]) -> None:
+    """Raises DataError where an option cannot be used on any data: hours of evaluation are not to come before that."""
+    if pattern := options.get("group_pattern"):
+        require_pattern(pattern)
+    _out_of_fold(options.get("out_of_fold"), "videos")
 
 
 def _grouping(info: CheckpointInfo, pattern: str | None) -> SplitConfig:
