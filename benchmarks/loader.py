@@ -7,6 +7,9 @@ ways take turns in one process with one thread. Processor time is measured, so t
 ratio is the median of the ratios within a turn. The yardstick decodes a video for every clip. Each frame goes through
 timm's rand-augment as a Pillow image, then through normalisation as floats, all at full size; the crop, the flip and
 the erasing come last.
+
+Beside them are short clips of a small set, 8 frames of 126 x 96 px, cut from the same videos and loaded as `train` does
+by default where it sees each of them 40 times or more: read anew each time, and from the memory of earlier times.
 """
 
 import argparse
@@ -32,6 +35,7 @@ from torchvision.transforms import v2
 from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.batches.loaders import TestClips, TrainingClips, make_loader
 from morphmlp.data.clips.sampling import random_dense_indices
+from morphmlp.data.media.kept_frames import KeptFrames
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.recipes import load_recipe
@@ -44,6 +48,8 @@ RECIPE = load_recipe("k400_s16")
 FRAMES = RECIPE["arch"]["frames"]
 INPUT = InputConfig.from_dict(RECIPE["input"] | {"num_clips": 1})
 AUGMENT = RECIPE["augment"]
+SHORT_INPUT = InputConfig(fit="stretch", crop=(48, 64), antialias=True)
+QUIET = {"libx265": {"x265-params": "log-level=none"}}  # options of encoders
 
 
 def main() -> None:
@@ -62,6 +68,7 @@ def main() -> None:
             "machine": {"processor": processor_name(), "cores": os.cpu_count()},
             "videos": {"files": len(samples), "kbit/s": round(size * 8 / 1000 / DURATION_S / len(samples))},
             "one core": measure_core(samples, turns=options.turns),
+            "short clips on one core": measure_kept(samples, Path(temporary), turns=options.turns),
             "workers": measure_workers(samples),
             "memory of a worker": measure_memory(samples, num_clips=options.clips),
         }
@@ -106,6 +113,33 @@ def measure_core(samples: list[Sample], *, turns: int, videos_a_turn: int = 8) -
         }
         for name, values in rates.items()
     }
+
+
+def measure_kept(samples: list[Sample], folder: Path, *, turns: int, num_clips: int = 40) -> dict[str, Any]:
+    """Short clips in a second of processor time with and without keeping their frames, after the two first epochs."""
+    augment = AugmentConfig(flip=0.5, color=0.4)
+    rows: dict[str, Any] = {}
+    for codec, name in (("libx264", "H.264"), ("libx265", "H.265")):
+        clips = [make_short_clip(sample, folder / codec, codec=codec) for sample in samples[:num_clips]]
+        kept = KeptFrames(1e9 / len(clips), len(clips))
+        anew, again = (TrainingClips(clips, 8, SHORT_INPUT, augment, seed=0, kept=memory) for memory in (None, kept))
+        for position in range(2 * len(clips)):
+            again[position]
+        rates: dict[str, list[float]] = {"read anew": [], "kept": []}
+        for turn in range(2, 2 + turns):
+            for way, dataset in (("read anew", anew), ("kept", again)):
+                started = time.process_time()
+                for index in range(len(clips)):
+                    dataset[turn * len(clips) + index]
+                rates[way].append(len(clips) / (time.process_time() - started))
+        ratios = np.divide(rates["kept"], rates["read anew"]).tolist()
+        rows[f"{name}, read anew"] = {"clips/s": round(statistics.median(rates["read anew"]), 1)}
+        rows[f"{name}, kept"] = {
+            "clips/s": round(statistics.median(rates["kept"]), 1),
+            "x read anew": round(statistics.median(ratios), 2),
+            "kB a clip": round(kept.num_bytes / 1000 / len(clips)),
+        }
+    return rows
 
 
 def measure_workers(samples: list[Sample], *, num_videos: int = 120) -> dict[str, Any]:
@@ -207,6 +241,20 @@ def make_videos(folder: Path, num_files: int) -> list[Sample]:
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(_write_video, [path for path in paths if not path.exists()]))
     return [Sample(path, 0) for path in paths]
+
+
+def make_short_clip(sample: Sample, folder: Path, *, codec: str, num_frames: int = 8) -> Sample:
+    """The first frames of a video, shrunk, as a file of their own."""
+    folder.mkdir(exist_ok=True)
+    path = folder / Path(sample.path).name
+    frames = read_clip(sample.path, lambda n, fps: range(num_frames), short_side=96)[:, :96, :126]
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=FPS, options=QUIET.get(codec, {}))
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    return Sample(path, 0)
 
 
 def _write_video(path: Path) -> None:

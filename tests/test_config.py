@@ -215,6 +215,7 @@ WRONG_RANGES: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {"epochs": 0}, "train.epochs is 0; allowed: 1 or more"),
     (TrainConfig, {"batch_size": 0}, "train.batch_size is 0; allowed: 1 or more"),
     (TrainConfig, {"eval_every": 0}, "train.eval_every is 0; allowed: 1 or more"),
+    (TrainConfig, {"keep_frames_gb": -1}, "train.keep_frames_gb is -1.0; allowed: 0 or more, or None"),
     (TrainConfig, {"lr": 0}, "train.lr is 0.0; allowed: above 0"),
     (TrainConfig, {"lr": 1e-7}, "train.min_lr is 1e-06; allowed: 0 to lr (1e-07)"),
     (TrainConfig, {"min_lr": -1}, "train.min_lr is -1.0; allowed: 0 to lr (0.0005)"),

@@ -200,3 +200,25 @@ def test_caches_are_where_the_user_has_them(monkeypatch: pytest.MonkeyPatch):
     assert system.cache_folder("exports") == Path("caches", "morphmlp", "exports")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert system.cache_folder("exports") == Path.home() / ".cache" / "morphmlp" / "exports"
+
+
+def test_the_memory_of_a_container_is_what_its_groups_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    limits = {
+        "memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "memory/jobs/memory.limit_in_bytes": "5000\n",
+        "memory/jobs/7/memory.limit_in_bytes": "7000\n",
+        "memory.max": "6000\n",
+        "user/memory.max": "max\n",
+    }
+    for name, text in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    version_1 = ["9:name=systemd:/jobs", "4:cpu,memory:/jobs/7", "1:cpuset:/jobs"]
+    assert system.limits_of_groups(version_1, root=tmp_path) == [7000, 5000, 9223372036854771712]
+    assert system.limits_of_groups(["0::/user/a:b"], root=tmp_path) == [6000]
+    assert system.limits_of_groups(["0::/"], root=tmp_path) == [6000]
+    assert system.limits_of_groups([], root=tmp_path) == []
+    monkeypatch.setattr(system, "limits_of_groups", lambda lines: [10**12, 4000])
+    assert system.free_memory() == 4000
+    monkeypatch.setattr(system, "limits_of_groups", lambda lines: [])
+    assert 10**6 < system.free_memory() < 10**15

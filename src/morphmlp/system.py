@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ ON_WINDOWS = sys.platform == "win32"
 # What asks a process to end, besides Ctrl-C: SIGTERM, and on Windows Ctrl-Break, the one that can be sent from outside.
 TERMINATION_SIGNALS = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
 CHILD_DEATH = getattr(signal, "SIGCHLD", None)  # Windows sends none
+CONTROL_GROUPS = Path("/sys/fs/cgroup")  # see cgroups(7)
 
 
 def leave_process_group() -> None:
@@ -70,6 +72,42 @@ def limit_memory(num_bytes: int) -> None:
     limit = pages * resource.getpagesize() + num_bytes
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (limit if highest < 0 else min(limit, highest), highest))
+
+
+def free_memory() -> int:
+    """How many bytes programs can still take: those that are free or only hold copies of files.
+
+    Within a container or a job that may have less, it is all that this one may have.
+    """
+    import psutil
+
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # Linux alone has it
+        lines = []
+    return min([psutil.virtual_memory().available, *limits_of_groups(lines)])
+
+
+def limits_of_groups(lines: Sequence[str], *, root: Path = CONTROL_GROUPS) -> list[int]:
+    """The limits of memory, in bytes, of the control groups that these lines of `/proc/self/cgroup` name.
+
+    `4:memory:/jobs/7` has those of `memory/jobs/7`, of `memory/jobs` and of `memory`. A container has its own group at
+    the root, and may see the name that its host has for it, of which there is nothing below.
+    """
+    limits = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:  # version 2 of the groups, where one tree has all of them
+            tree, name = root, "memory.max"
+        elif "memory" in controllers.split(","):
+            tree, name = root / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        own = tree / group.strip("/")
+        for folder in [own, *own.parents][: len(own.parts) - len(tree.parts) + 1]:
+            with suppress(OSError, ValueError):  # no such group; "max", which is none
+                limits.append(int((folder / name).read_text(encoding="utf-8")))
+    return limits
 
 
 def most_open_files() -> int:

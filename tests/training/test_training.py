@@ -5,6 +5,8 @@ import signal
 import statistics
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from safetensors.torch import load_file
 import morphmlp.training.run as training
 from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.cli import main
-from morphmlp.data.media.video import probe
+from morphmlp.data.media import kept_frames
+from morphmlp.data.media.video import probe, read_clip
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
 from morphmlp.errors import CheckpointError, ConfigError, DataError
@@ -105,6 +108,27 @@ def test_half_precision_without_a_gpu_is_refused(data: Path, tmp_path: Path, mon
     with pytest.raises(ConfigError, match=r"train.precision is 'fp16', which needs a CUDA device.*'fp32' or 'bf16'$"):
         training.train(tiny.run_config(data, precision="fp16"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_kept_frames_change_no_bit_of_a_run_nor_of_a_resumed_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = tiny.run_config(data, **tiny.everything_random(0))
+    plain = replace(config, train=replace(config.train, keep_frames_gb=0))
+    training.train(plain, tmp_path / "plain")
+    reads = []
+    monkeypatch.setattr(
+        kept_frames, "read_clip", lambda source, *args, **how: reads.append(source) or read_clip(source, *args, **how)
+    )
+    training.train(config, tmp_path / "kept")
+    tiny.assert_same_run(tmp_path / "plain", tmp_path / "kept")
+    assert max(Counter(reads).values()) == 2  # of three epochs: in part, and as a whole
+    with monkeypatch.context() as patch:
+        tiny.stop_after(7, patch)
+        with pytest.raises(training.Interrupted):
+            training.train(config, tmp_path / "stopped")
+    training.resume(tmp_path / "stopped")
+    tiny.assert_same_run(tmp_path / "plain", tmp_path / "stopped")
 
 
 def test_same_seed_gives_the_same_run_and_another_seed_another(data: Path, finished: Path, tmp_path: Path):

@@ -60,6 +60,8 @@ class TrainConfig(Config):
         precision: "fp32", or mixed with "bf16" or "fp16". "auto" is bf16 where the device computes it natively, else
             fp32; a run has one of these in its configuration.
         workers: processes that decode; 0 decodes in the training process.
+        keep_frames_gb: memory of a machine, in GB of 10^9 bytes, for decoded frames that a classifier keeps from one
+            epoch to the next; None for an eighth of what is free, at most 4, and 0 keeps none. Clips are the same.
         device: "auto" is the accelerator that PyTorch finds, else the CPU; of several, CUDA_VISIBLE_DEVICES names some.
         trackers: where figures are sent to beside the log, by the names that accelerate has for them.
         seed: of everything random.
@@ -94,6 +96,7 @@ class TrainConfig(Config):
     patience: int | None = None
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     workers: int = 2
+    keep_frames_gb: float | None = None
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     trackers: tuple[Tracker, ...] = ()
     seed: int = 0
@@ -108,6 +111,8 @@ class TrainConfig(Config):
         self._require_at_most(1_000_000, "weight_decay", "lr")
         self._require_at_most(2**62, "save_every", "seed")
         self._require_at_most(4_096, "workers")
+        self._require(self.keep_frames_gb is None or self.keep_frames_gb >= 0, "keep_frames_gb", "0 or more, or None")
+        self._require_at_most(1_000_000, "keep_frames_gb")
         self._require(self.lr > 0, "lr", "above 0")
         self._require(0 <= self.min_lr <= self.lr, "min_lr", f"0 to lr ({self.lr})")
         self._require(self.warmup_lr is None or 0 <= self.warmup_lr <= self.lr, "warmup_lr", f"0 to lr ({self.lr})")

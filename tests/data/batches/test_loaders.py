@@ -24,8 +24,11 @@ from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.clips import views as transforms
 from morphmlp.data.clips.protocol import clip_indices
 from morphmlp.data.clips.sampling import dense_indices, frames_at_rate, sparse_indices
+from morphmlp.data.media import kept_frames
 from morphmlp.data.media.images import read_image
-from morphmlp.data.media.video import probe, read_frames
+from morphmlp.data.media.kept_frames import KeptFrames
+from morphmlp.data.media.stretches import Stretch, StretchWindow
+from morphmlp.data.media.video import probe, read_clip, read_frames
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.data.sets.read import read_set
 from morphmlp.demo.synthetic import write_dataset
@@ -117,6 +120,47 @@ def test_two_workers_give_the_batches_of_none(samples: list[Sample], broken: Sam
         batches.append(list(make_loader(training_clips(mixed), batches=steps, workers=workers)))
     assert [len(batch.indices) + len(batch.broken) for batch in batches[0]] == [4, 2]
     assert all(same(*pair) for pair in zip(*batches, strict=True))
+
+
+# Frames that are kept
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_of_kept_frames_are_those_of_frames_that_are_read(samples: list[Sample], broken: Sample, workers: int):
+    mixed, batches = [*samples[:5], broken], []
+    for kept in (None, KeptFrames(1e6, 6)):
+        steps = EpochBatches(len(mixed), batch_size=4, seed=4)
+        dataset = TrainingClips(mixed, FRAMES, SPARSE, AUGMENT, 0, kept=kept)
+        loader = make_loader(dataset, batches=steps, workers=workers if kept else 0)
+        batches.append([])
+        for epoch in range(4):
+            steps.start_at(epoch=epoch)
+            batches[-1] += loader
+        assert kept is None or (kept.num_bytes > 0) == (workers == 0)
+    assert all(same(*pair) for pair in zip(*batches, strict=True))
+
+
+@pytest.mark.parametrize("config", [SPARSE, DENSE], ids=["sparse", "dense"])
+def test_test_views_of_kept_frames_are_read_once(
+    samples: list[Sample], config: InputConfig, monkeypatch: pytest.MonkeyPatch
+):
+    reads = []
+    monkeypatch.setattr(
+        kept_frames, "read_clip", lambda source, *args, **how: reads.append(source) or read_clip(source, *args, **how)
+    )
+    kept, plain = (TestClips(samples[:2], FRAMES, config, kept=k) for k in (KeptFrames(1e6, 2), None))
+    for index in (0, 1, 0, 1):
+        assert torch.equal(clips_of(kept[index]), clips_of(plain[index]))
+    assert reads == [samples[0].path, samples[1].path]
+
+
+def test_windows_that_are_drawn_around_a_stretch_are_not_kept(samples: list[Sample]):
+    stretch = Sample(Stretch(samples[0].path, 0.5, 1.0), 0, StretchWindow(0.6, 1.5))
+    kept = KeptFrames(1e9, 1)
+    with_it, without = (TrainingClips([stretch], FRAMES, SPARSE, AUGMENT, 0, kept=k) for k in (kept, None))
+    for position in range(3):
+        assert torch.equal(clips_of(with_it[position]), clips_of(without[position]))
+    assert kept.num_bytes == 0
 
 
 # Repeated augmentation and flips

@@ -135,6 +135,9 @@ def test_an_unreferenced_picture_with_a_damaged_header_is_not_left_out(pyramid: 
     path = copy_video(pyramid, tmp_path / "x.mp4", change)
     assert numbers
     assert reading._decode_wanted(path, lambda num_frames, fps: [num_frames - 1]) is None
+    asked = []
+    read_clip(path, lambda num_frames, fps: asked.append((num_frames, fps)) or [num_frames - 1])
+    assert len(asked) == len(set(asked)), "the same counts ask for the same frames, so random numbers are drawn once"
 
 
 def test_clips_of_an_incomplete_video_say_what_is_missing(video: Path, tmp_path: Path):

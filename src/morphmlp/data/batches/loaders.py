@@ -23,6 +23,7 @@ from morphmlp.data.clips import sampling
 from morphmlp.data.clips.augment import training_clip
 from morphmlp.data.clips.flips import mirrored_classes
 from morphmlp.data.clips.protocol import on_clock
+from morphmlp.data.media.kept_frames import KeptFrames
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
 from morphmlp.errors import MediaError
@@ -51,6 +52,8 @@ class TrainingClips(Dataset):
     Args:
         classes: names by label; a flipped clip of a class that names a side gets the label of the other side. None
             keeps the labels, which only samples of one label allow.
+        kept: what keeps the frames for the next pass; None where there is none. Windows around a stretch are drawn
+            anew each time, and are not kept.
 
     The label of a clip is a number; of a multi-label set it is a row of 0 and 1, `[classes]`.
     """
@@ -64,6 +67,7 @@ class TrainingClips(Dataset):
         seed: int,
         *,
         classes: Sequence[str] | None = None,
+        kept: KeptFrames | None = None,
     ):
         self.samples = samples
         self.frames = frames
@@ -71,6 +75,7 @@ class TrainingClips(Dataset):
         self.augment = augment
         self.seed = seed
         self.mirrored = None if classes is None else mirrored_classes(classes)
+        self.kept = kept
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -79,8 +84,9 @@ class TrainingClips(Dataset):
         pass_number, index = divmod(position, len(self.samples))
         sample = self.samples[index]
         generator, notes = np.random.default_rng([self.seed, pass_number, index]), []
+        read = read_clip if self.kept is None or sample.window is not None else self.kept.read_clip
         try:
-            frames = read_clip(
+            frames = read(
                 sample.shown(generator),
                 lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
                 stills=self.frames == 1,

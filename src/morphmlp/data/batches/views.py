@@ -11,6 +11,7 @@ import numpy as np
 
 from morphmlp.config import InputConfig
 from morphmlp.data.clips.protocol import clip_indices, views_of
+from morphmlp.data.media.kept_frames import KeptFrames
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.video import read_clip
 from morphmlp.data.sets.labelled import Sample
@@ -64,23 +65,37 @@ class Batch(NamedTuple):
 
 
 class TestViews:
-    """All views of each video at test time: `num_clips` in time x `num_crops` in space, from one decoding."""
+    """All views of each video at test time: `num_clips` in time x `num_crops` in space, from one decoding.
+
+    Args:
+        kept: what keeps the frames for the next evaluation; None where there is none.
+    """
 
     __test__ = False  # no test class, though its name begins like one
 
-    def __init__(self, samples: list[Sample], frames: int, config: InputConfig, *, shuffle_frames: bool = False):
+    def __init__(
+        self,
+        samples: list[Sample],
+        frames: int,
+        config: InputConfig,
+        *,
+        shuffle_frames: bool = False,
+        kept: KeptFrames | None = None,
+    ):
         self.samples = samples
         self.frames = frames
         self.config = config
         self.shuffle_frames = shuffle_frames
+        self.kept = kept
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> SampleClips | BrokenSample:
         sample, notes = self.samples[index], []
+        read = read_clip if self.kept is None else self.kept.read_clip
         try:
-            frames = read_clip(
+            frames = read(
                 sample.shown(),
                 self._indices,
                 stills=self.frames == 1,

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 
 import av
 import numpy as np
@@ -182,9 +183,9 @@ def read_clip(
     An image that moves (GIF, WebP, PNG) is a video, unless `stills` asks for its first picture.
 
     `sample` is called with the counts of `probe`. Should the video decode without an error to fewer frames than that
-    (packets that give no picture), it is called again with the number there really are. So `sample` must not count its
-    own calls, but may draw random numbers. `incomplete` is called with a note where frames are missing: "82 of 100
-    frames can be read".
+    (packets that give no picture), it is called again with the number there really are; never twice with the same
+    counts, however the frames are found. So `sample` must not count its own calls, but may draw random numbers.
+    `incomplete` is called with a note where frames are missing: "82 of 100 frames can be read".
 
     Args:
         short_side: scale the frames of a video file to it while they are decoded, by the mean over areas and before
@@ -200,6 +201,7 @@ def read_clip(
     >>> read_clip("juggle.mp4", lambda num_frames, fps: sparse_indices(num_frames, frames=16)).shape
     (16, 720, 1280, 3)
     """
+    sample = cache(sample)
     if isinstance(path, Stretch):
         with _named(path):
             return _read_stretch(path, sample, incomplete, short_side)

@@ -14,13 +14,14 @@ from morphmlp.config import AugmentConfig, RunConfig
 from morphmlp.data.batches.loaders import Batch, TestClips, TrainingClips, make_loader
 from morphmlp.data.clips.flips import describe_flips
 from morphmlp.data.clips.windows import MEDIAN_DURATION
+from morphmlp.data.media.kept_frames import KeptFrames, memory_for_frames
 from morphmlp.data.media.sources import Source, part_of
 from morphmlp.data.sets.background import NOTHING
 from morphmlp.data.sets.durations import median_duration_s
 from morphmlp.data.sets.find import describe_left_out
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.data.sets.matching import meant
-from morphmlp.distributed import rank, world_size
+from morphmlp.distributed import local_world_size, rank, world_size
 from morphmlp.errors import ConfigError
 from morphmlp.formatting import shortened
 from morphmlp.inference.device import Execution
@@ -60,6 +61,8 @@ class ClassificationTask:
         self.class_weights = self._class_weights()
         self.mixer = ClipMixer(config.train.augment, config.model.num_classes)
         self.parts = {"val": self.val_set, "select": select_set}
+        num_samples = sum(len(part.samples) for part in (self.train_set, self.val_set, select_set))
+        self._bytes_each = memory_for_frames(config.train.keep_frames_gb) / max(num_samples, 1)
         self.test_loaders = {name: self._test_loader(part) for name, part in self.parts.items() if part.samples}
         self.chosen_on: EvaluatedPart = "select" if select_set.samples else "val"
         self.num_chosen_on = len(self.parts[self.chosen_on].samples)
@@ -68,11 +71,16 @@ class ClassificationTask:
         config = self.config
         one_view = with_protocol(config.input, num_clips=1, num_crops=1)
         return make_test_loader(
-            TestClips(part.samples, config.model.frames, one_view),
+            TestClips(part.samples, config.model.frames, one_view, kept=self._kept_frames(part)),
             workers=config.train.workers,
             rank=rank(),
             num_processes=world_size(),
         )
+
+    def _kept_frames(self, part: LabelledSet) -> KeptFrames:
+        """For each process that decodes, on this machine: every one of them may come to see all samples of a part."""
+        num_processes = max(self.config.train.workers, 1) * local_world_size()
+        return KeptFrames(self._bytes_each / num_processes, len(part.samples))
 
     def summary(self) -> dict[str, Any]:
         """How long the samples are, which is how long a window of a recording should be."""
@@ -95,6 +103,7 @@ class ClassificationTask:
             augment=settings.augment,
             seed=settings.seed,
             classes=self.classes,
+            kept=self._kept_frames(self.train_set),
         )
         return make_loader(clips, batches=batches, workers=settings.workers)
 
