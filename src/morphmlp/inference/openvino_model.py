@@ -5,8 +5,10 @@ waste less than all of them on one clip after the other. `docs/speed.md` has the
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ def shares(num_clips: int, num_streams: int) -> Iterator[Share]:
 
 
 class OpenVinoModel:
-    """The model of a file, ready for clips.
+    """The model of a file, ready for clips. Several threads may call it: one computes at a time, with all cores.
 
     One for frames of any size, or for one number of clips alone, is compiled as it is, and divides no batch.
 
@@ -65,9 +67,14 @@ class OpenVinoModel:
         self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self._alone = compiled.create_infer_request()
         self._queues: dict[int, Any] = {}  # by the clips of a part
+        self._lock = Lock()
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         """Float32 clips `[B, ...]` -> the output `[B, ...]`."""
+        with self._lock:
+            return self._outputs(clips)
+
+    def _outputs(self, clips: np.ndarray) -> np.ndarray:
         if not self._divides or len(clips) == 1:
             return self._run(clips)
         outputs = []
@@ -85,9 +92,15 @@ class OpenVinoModel:
         outputs: dict[int, np.ndarray] = {}
         queue = self._queue(len(parts[0]))
         queue.set_callback(lambda request, index: outputs.update({index: request.output_tensors[-1].data.copy()}))
-        for index, part in enumerate(parts):
-            queue.start_async([part], index, share_inputs=True)
-        queue.wait_all()
+        try:
+            for index, part in enumerate(parts):
+                queue.start_async([part], index, share_inputs=True)
+            queue.wait_all()
+        except BaseException:  # Ctrl-C too
+            del self._queues[len(parts[0])]  # it repeats an error at each batch, or waits for the failed part for ever
+            with suppress(Exception):
+                queue.wait_all()  # parts that still run read the clips, which are let go now
+            raise
         return [outputs[index] for index in range(len(parts))]
 
     def _queue(self, clips_per_part: int) -> Any:
