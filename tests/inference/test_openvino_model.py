@@ -1,5 +1,6 @@
 """What OpenVINO gives for batches that are divided among its streams."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,21 @@ def test_outputs_stay_when_the_next_batch_is_computed(tmp_path: Path):
     np.testing.assert_array_equal(many, 2 * CLIPS.sum(axis=(2, 3)))
 
 
+def test_outputs_are_let_go_with_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of 32 images of a segmenter may be gigabytes."""
+    model, made = opened(saved(tmp_path, [-1, 3, 4, 5])), []
+
+    def empty(*arguments: Any) -> np.ndarray:
+        array = np.zeros(*arguments)
+        made.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr(np, "empty", empty)
+    model(CLIPS)
+    assert made
+    assert all(array() is None for array in made)
+
+
 def test_a_model_for_one_number_of_clips_takes_them_at_once(tmp_path: Path):
     np.testing.assert_array_equal(opened(saved(tmp_path, [3, 3, 4, 5]))(CLIPS[:3]), 2 * CLIPS[:3].sum(axis=(2, 3)))
 
@@ -121,8 +137,8 @@ class Interrupted:
         self.queue, self.left, self.has_waited = queue, after, False
         self.set_callback = queue.set_callback
 
-    def __len__(self) -> int:
-        return len(self.queue)
+    def __getitem__(self, number: int) -> Any:
+        return self.queue[number]
 
     def start_async(self, *arguments: Any, **options: Any) -> None:
         if not self.left:

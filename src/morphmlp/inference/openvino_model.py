@@ -82,16 +82,18 @@ class OpenVinoModel:
             num_clips = share.num_parts * share.clips_per_part
             parts = np.split(clips[:num_clips], share.num_parts)
             clips = clips[num_clips:]
-            outputs += self._run_side_by_side(parts) if share.side_by_side else [self._run(part) for part in parts]
+            outputs += [self._run_side_by_side(parts)] if share.side_by_side else map(self._run, parts)
         return np.concatenate(outputs)
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         return self._alone.infer([clips], share_inputs=True)[len(self._model.outputs) - 1]
 
-    def _run_side_by_side(self, parts: list[np.ndarray]) -> list[np.ndarray]:
-        outputs: dict[int, np.ndarray] = {}
+    def _run_side_by_side(self, parts: list[np.ndarray]) -> np.ndarray:
         queue = self._queue(len(parts[0]))
-        queue.set_callback(lambda request, index: outputs.update({index: request.output_tensors[-1].data.copy()}))
+        output = queue[0].output_tensors[-1].data
+        outputs = np.empty((len(parts), *output.shape), output.dtype)
+        # It takes no memory: an error in it, such as for want of memory, would end the process.
+        queue.set_callback(lambda request, index: np.copyto(outputs[index], request.output_tensors[-1].data))
         try:
             for index, part in enumerate(parts):
                 queue.start_async([part], index, share_inputs=True)
@@ -101,7 +103,8 @@ class OpenVinoModel:
             with suppress(Exception):
                 queue.wait_all()  # parts that still run read the clips, which are let go now
             raise
-        return [outputs[index] for index in range(len(parts))]
+        queue.set_callback(lambda request, index: None)  # the other one has the outputs: of segmenters, gigabytes
+        return outputs.reshape(-1, *output.shape[1:])
 
     def _queue(self, clips_per_part: int) -> Any:
         """Streams that take parts of so many clips; as many as OpenVINO finds best for parts of one."""
