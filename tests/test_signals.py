@@ -180,7 +180,7 @@ def test_figures_are_shown_though_their_files_cannot_be_written(checkpoint: Path
     assert process.stderr == f"error: {csv}: Not a directory\n"
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "--json")])
+@pytest.mark.parametrize("arguments", [("--help",), ("models", "--json")])
 def test_output_on_a_full_disk_is_one_line(arguments: tuple[str, ...]):
     with open("/dev/full", "w") as full:
         process = subprocess.run(  # not forked: Python's own standard output is what this is about

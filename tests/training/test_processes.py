@@ -95,7 +95,7 @@ def test_without_synchronised_statistics_the_step_is_another(alone: dict[str, An
     assert apart["line"]["loss"] == pytest.approx(alone["line"]["loss"], rel=0.05)
 
 
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.parametrize("mode", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_two_processes_stopped_and_resumed_are_bit_equal_to_two_never_stopped(data: Path, tmp_path: Path, mode: str):
     settings = RANDOM | {"batch_size": 6, "save_every": 3}
     settings |= {"fsdp": True, "ema": 0.0, "accumulate": 1} if mode == "fsdp" else {"accumulate": 2}
