@@ -45,11 +45,11 @@ class OpenVinoModel:
 
     Args:
         core: an `openvino.Core`.
-        precision: OpenVINO's name of what shall be computed in, such as "bf16".
+        precision: OpenVINO's name of what to compute in, such as "bf16".
         inner: the name of a value within the graph, which is given in the place of the output.
 
     Attributes:
-        precision: OpenVINO's name of what is computed in: another one where the processor has not what it shall be.
+        precision: OpenVINO's name of what is computed in: another one where the processor has not the one asked for.
 
     Raises:
         RuntimeError: OpenVINO cannot read or compile it.
