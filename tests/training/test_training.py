@@ -1,10 +1,12 @@
 """Training: what a run leaves, that it can be stopped anywhere and goes on to the last bit, and what stops it."""
 
+import gc
 import shutil
 import signal
 import statistics
 import sys
 import time
+import weakref
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ import morphmlp.training.run as training
 from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.cli import main
 from morphmlp.data.media import kept_frames
+from morphmlp.data.media.kept_frames import KeptFrames
 from morphmlp.data.media.video import probe, read_clip
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
@@ -120,7 +123,17 @@ def test_kept_frames_change_no_bit_of_a_run_nor_of_a_resumed_one(
     monkeypatch.setattr(
         kept_frames, "read_clip", lambda source, *args, **how: reads.append(source) or read_clip(source, *args, **how)
     )
+    memories: weakref.WeakSet[KeptFrames] = weakref.WeakSet()
+
+    def memory(*arguments: Any) -> KeptFrames:
+        made = KeptFrames(*arguments)
+        memories.add(made)
+        return made
+
+    monkeypatch.setattr(classification, "KeptFrames", memory)
     training.train(config, tmp_path / "kept")
+    gc.collect()
+    assert not memories, "folds and trials are many runs in one process"
     tiny.assert_same_run(tmp_path / "plain", tmp_path / "kept")
     assert max(Counter(reads).values()) == 2  # of three epochs: in part, and as a whole
     with monkeypatch.context() as patch:
