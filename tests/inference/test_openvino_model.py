@@ -60,7 +60,8 @@ def test_every_number_of_clips_gives_the_outputs_in_their_order(tmp_path: Path, 
 def test_outputs_stay_when_the_next_batch_is_computed(tmp_path: Path):
     model = opened(saved(tmp_path, [-1, 3, 4, 5]))
     one, many = model(CLIPS[:1]), model(CLIPS)
-    model(-CLIPS[:1]), model(-CLIPS)
+    model(-CLIPS[:1])
+    model(-CLIPS)
     np.testing.assert_array_equal(one, 2 * CLIPS[:1].sum(axis=(2, 3)))
     np.testing.assert_array_equal(many, 2 * CLIPS.sum(axis=(2, 3)))
 

@@ -15,8 +15,8 @@ from morphmlp.errors import MediaError
 from morphmlp.system import free_memory
 
 SHARE_OF_MEMORY, MOST_GB = 1 / 8, 4.0  # that a run takes where nothing is said
-# A source may take more than its share of the memory. Where most of a set takes still more, next to nothing of the set
-# would be there the next time, so nothing is kept.
+# A source may take so many times its share of the memory. Of a set of larger ones few would have room, too few to save
+# any time, so none of them is kept.
 MOST_SHARES = 4
 
 Sampling = Callable[[int, float], Sequence[int]]
@@ -43,7 +43,7 @@ class KeptFrames:
     started with: sent to another one, this is empty. It is not for several threads.
 
     Args:
-        bytes_each: the share of a source in the memory that there is, that of all sources together being the limit.
+        bytes_each: the share of a source in the memory; all together take at most `num_sources` times as much.
     """
 
     def __init__(self, bytes_each: float, num_sources: int):
