@@ -1,10 +1,12 @@
 """Training: what a run leaves, that it can be stopped anywhere and goes on to the last bit, and what stops it."""
 
+import gc
 import shutil
 import signal
 import statistics
 import sys
 import time
+import weakref
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,9 @@ from safetensors.torch import load_file
 import morphmlp.training.run as training
 from morphmlp.checkpoints.folder import load_config, load_with_info
 from morphmlp.cli import main
+from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.media import kept_frames
+from morphmlp.data.media.kept_frames import KeptFrames
 from morphmlp.data.media.video import probe, read_clip
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.demo.synthetic import CLASSES
@@ -120,7 +124,17 @@ def test_kept_frames_change_no_bit_of_a_run_nor_of_a_resumed_one(
     monkeypatch.setattr(
         kept_frames, "read_clip", lambda source, *args, **how: reads.append(source) or read_clip(source, *args, **how)
     )
+    memories: weakref.WeakSet[KeptFrames] = weakref.WeakSet()
+
+    def memory(*arguments: Any) -> KeptFrames:
+        made = KeptFrames(*arguments)
+        memories.add(made)
+        return made
+
+    monkeypatch.setattr(classification, "KeptFrames", memory)
     training.train(config, tmp_path / "kept")
+    gc.collect()
+    assert not memories, "folds and trials are many runs in one process"
     tiny.assert_same_run(tmp_path / "plain", tmp_path / "kept")
     assert max(Counter(reads).values()) == 2  # of three epochs: in part, and as a whole
     with monkeypatch.context() as patch:
@@ -129,6 +143,21 @@ def test_kept_frames_change_no_bit_of_a_run_nor_of_a_resumed_one(
             training.train(config, tmp_path / "stopped")
     training.resume(tmp_path / "stopped")
     tiny.assert_same_run(tmp_path / "plain", tmp_path / "stopped")
+
+
+@pytest.mark.parametrize(("workers", "num_processes"), [(0, 1), (2, 1), (0, 3), (2, 3)])
+def test_all_processes_of_a_machine_together_keep_frames_in_the_memory_that_is_allowed(
+    data: Path, monkeypatch: pytest.MonkeyPatch, workers: int, num_processes: int
+):
+    made: list[KeptFrames] = []
+    monkeypatch.setattr(classification, "KeptFrames", lambda *arguments: made.append(KeptFrames(*arguments)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(num_processes))
+    config = tiny.run_config(data, workers=workers, keep_frames_gb=0.5, select_fraction=0.4)
+    task = ClassificationTask(config, read_training_sets(data))
+    task.loader(EpochBatches(len(task.train_set.samples), batch_size=4, seed=0))
+    assert len(made) == 3  # of the parts train, select and val
+    num_decoding = num_processes * max(workers, 1)
+    assert sum(kept.bytes_each * kept.num_sources for kept in made) * num_decoding == pytest.approx(5e8)
 
 
 def test_same_seed_gives_the_same_run_and_another_seed_another(data: Path, finished: Path, tmp_path: Path):

@@ -48,9 +48,9 @@ def compare(
 ) -> Verified:
     """The checkpoint's outputs for each clip `[1, 3, ...]`, by their names, and those of the exported model.
 
-    A clip's are let go before the next but one: those of a large segmenter have hundreds of megabytes. Classes whose
-    logits in the checkpoint are nearer than the rounding of float32 count as the same class: at such a tie either is
-    right.
+    The outputs of two clips at most are there at once: those of a large segmenter have hundreds of megabytes. Classes
+    whose logits in the checkpoint are nearer than the rounding of float32 count as the same class: at such a tie either
+    is right.
     """
     differences = {name: _Difference() for name in exported}
     classes = _Classes()

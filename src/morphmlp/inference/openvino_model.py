@@ -5,8 +5,10 @@ waste less than all of them on one clip after the other. `docs/speed.md` has the
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -37,17 +39,17 @@ def shares(num_clips: int, num_streams: int) -> Iterator[Share]:
 
 
 class OpenVinoModel:
-    """The model of a file, ready for clips.
+    """The model of a file, ready for clips. Several threads may call it: one computes at a time, with all cores.
 
     One for frames of any size, or for one number of clips alone, is compiled as it is, and divides no batch.
 
     Args:
         core: an `openvino.Core`.
-        precision: OpenVINO's name of what shall be computed in, such as "bf16".
+        precision: OpenVINO's name of what to compute in, such as "bf16".
         inner: the name of a value within the graph, which is given in the place of the output.
 
     Attributes:
-        precision: OpenVINO's name of what is computed in: another one where the processor has not what it shall be.
+        precision: OpenVINO's name of what is computed in: another one where the processor has not the one asked for.
 
     Raises:
         RuntimeError: OpenVINO cannot read or compile it.
@@ -65,9 +67,14 @@ class OpenVinoModel:
         self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self._alone = compiled.create_infer_request()
         self._queues: dict[int, Any] = {}  # by the clips of a part
+        self._lock = Lock()
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         """Float32 clips `[B, ...]` -> the output `[B, ...]`."""
+        with self._lock:
+            return self._outputs(clips)
+
+    def _outputs(self, clips: np.ndarray) -> np.ndarray:
         if not self._divides or len(clips) == 1:
             return self._run(clips)
         outputs = []
@@ -75,20 +82,29 @@ class OpenVinoModel:
             num_clips = share.num_parts * share.clips_per_part
             parts = np.split(clips[:num_clips], share.num_parts)
             clips = clips[num_clips:]
-            outputs += self._run_side_by_side(parts) if share.side_by_side else [self._run(part) for part in parts]
+            outputs += [self._run_side_by_side(parts)] if share.side_by_side else map(self._run, parts)
         return np.concatenate(outputs)
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         return self._alone.infer([clips], share_inputs=True)[len(self._model.outputs) - 1]
 
-    def _run_side_by_side(self, parts: list[np.ndarray]) -> list[np.ndarray]:
-        outputs: dict[int, np.ndarray] = {}
+    def _run_side_by_side(self, parts: list[np.ndarray]) -> np.ndarray:
         queue = self._queue(len(parts[0]))
-        queue.set_callback(lambda request, index: outputs.update({index: request.output_tensors[-1].data.copy()}))
-        for index, part in enumerate(parts):
-            queue.start_async([part], index, share_inputs=True)
-        queue.wait_all()
-        return [outputs[index] for index in range(len(parts))]
+        output = queue[0].output_tensors[-1].data
+        outputs = np.empty((len(parts), *output.shape), output.dtype)
+        # It takes no memory: an error in it, such as for want of memory, would end the process.
+        queue.set_callback(lambda request, index: np.copyto(outputs[index], request.output_tensors[-1].data))
+        try:
+            for index, part in enumerate(parts):
+                queue.start_async([part], index, share_inputs=True)
+            queue.wait_all()
+        except BaseException:  # Ctrl-C too
+            del self._queues[len(parts[0])]  # it repeats an error at each batch, or waits for the failed part for ever
+            with suppress(Exception):
+                queue.wait_all()  # parts that still run read the clips, which are let go now
+            raise
+        queue.set_callback(lambda request, index: None)  # the other one has the outputs: of segmenters, gigabytes
+        return outputs.reshape(-1, *output.shape[1:])
 
     def _queue(self, clips_per_part: int) -> Any:
         """Streams that take parts of so many clips; as many as OpenVINO finds best for parts of one."""

@@ -190,6 +190,21 @@ def test_a_video_without_room_is_never_decoded_as_a_whole(video: Path, reads: Re
     assert (reads.sizes, kept.num_bytes) == ([1] * 4, 0)
 
 
+def test_frames_without_room_are_not_copied(video: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of a large video take tens of milliseconds."""
+
+    class Uncopied(np.ndarray):
+        def __getitem__(self, where: Any) -> Any:
+            assert not isinstance(where, list)
+            return super().__getitem__(where)
+
+    monkeypatch.setattr(kept_frames, "read_clip", lambda *args, **how: read_clip(*args, **how).view(Uncopied))
+    kept = KeptFrames(0, 1)
+    assert kept.read_clip(video, choose(3, 1)).shape == (2, 48, 64, 3)
+    with pytest.raises(AssertionError):
+        KeptFrames(1e9, 1).read_clip(video, choose(3, 1))
+
+
 def test_a_video_may_take_four_shares_but_not_of_what_others_have(video: Path, sources: list[Source], reads: Reads):
     kept = KeptFrames(3 * FRAME, 5)
     for index in range(3):

@@ -15,8 +15,8 @@ from morphmlp.errors import MediaError
 from morphmlp.system import free_memory
 
 SHARE_OF_MEMORY, MOST_GB = 1 / 8, 4.0  # that a run takes where nothing is said
-# A source may take more than its share of the memory. Where most of a set takes still more, next to nothing of the set
-# would be there the next time, so nothing is kept.
+# A source may take so many times its share of the memory. Of a set of larger ones few would have room, too few to save
+# any time, so none of them is kept.
 MOST_SHARES = 4
 
 Sampling = Callable[[int, float], Sequence[int]]
@@ -43,7 +43,7 @@ class KeptFrames:
     started with: sent to another one, this is empty. It is not for several threads.
 
     Args:
-        bytes_each: the share of a source in the memory that there is, that of all sources together being the limit.
+        bytes_each: the share of a source in the memory; all together take at most `num_sources` times as much.
     """
 
     def __init__(self, bytes_each: float, num_sources: int):
@@ -76,7 +76,7 @@ class KeptFrames:
             noting = _Noting(sample, incomplete)
             frames = read(noting.sample, incomplete=noting.incomplete)
             if source not in self._left_out:
-                self._keep(source, noting.kept(frames))
+                self._keep(source, noting.kept(frames, self._has_room))
             return frames
         indices = sample(kept.num_frames, kept.fps)
         if not kept.has(indices):
@@ -95,7 +95,7 @@ class KeptFrames:
         if self._has_room(part.num_frames * part.frames[0].nbytes):
             noting = _Noting(lambda num_frames, fps: range(num_frames))
             try:
-                whole = noting.kept(read(noting.sample, incomplete=noting.incomplete))
+                whole = noting.kept(read(noting.sample, incomplete=noting.incomplete), self._has_room)
             except (MediaError, MemoryError):
                 whole = None  # the frames that are wanted may be good ones
         if whole is None or (whole.num_frames, whole.fps) != (part.num_frames, part.fps):
@@ -109,7 +109,7 @@ class KeptFrames:
         return num_bytes <= min(MOST_SHARES * self.bytes_each, limit - self.num_bytes)
 
     def _keep(self, source: os.PathLike[str], kept: "_Kept | None") -> None:
-        if kept is not None and self._has_room(kept.frames.nbytes):
+        if kept is not None:
             self._kept[source] = kept
             self.num_bytes += kept.frames.nbytes
 
@@ -156,12 +156,14 @@ class _Noting:
         self._note = note
         self._incomplete(note)
 
-    def kept(self, frames: np.ndarray) -> _Kept | None:
-        """What is kept of the frames that the read gave; None where the source was not what it states."""
+    def kept(self, frames: np.ndarray, has_room: Callable[[int], bool]) -> _Kept | None:
+        """A copy of the frames that the read gave; None where the source was not what it states, or has no room."""
         if len(self._asked) != 1:
             return None
         (((num_frames, fps), indices),) = self._asked.items()
         found = {int(index): place for place, index in enumerate(indices)}  # one of those that are the same
+        if not has_room(len(found) * frames[0].nbytes):
+            return None
         return _Kept(
             frames=frames[[*found.values()]],
             places={index: place for place, index in enumerate(found)},
