@@ -696,7 +696,9 @@ def test_a_run_names_the_last_checkpoint_where_that_is_the_one_to_test(
     status, out, _ = run_main(capfd, "train", "--resume", "--out", run)  # finished: it only says the result again
     best = f"(best {max(scores):.3f}, at epoch {scores.index(max(scores)) + 1})"
     assert out.startswith(f"last top-1 {scores[-1]:.3f} on 10 validation videos, at epoch 2 {best}; ")
-    assert out.endswith(f"\nthe epoch was not chosen: it is the last one\ncheckpoint: {run / 'last'}\n")
+    compared = "".join(f"{line}\n" for line in json.loads((run / "comparisons.json").read_text())["lines"])
+    assert "this model" in compared
+    assert out.endswith(f"\nthe epoch was not chosen: it is the last one\ncheckpoint: {run / 'last'}\n{compared}")
     assert run_main(capfd, "predict", run / "last", data / "val" / "moving_up", "--workers", "0")[0] == 0
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,25 @@ def test_a_lane_is_for_one_at_a_time():
         assert lanes.num_busy == 0
 
     asyncio.run(run())
+
+
+def test_a_pool_that_two_find_ended_is_ended_once(monkeypatch: pytest.MonkeyPatch):
+    """As the loop and the thread that schedules do, if a client goes away twice: the pipes would be closed twice."""
+    ended: list[Any] = []
+    monkeypatch.setattr("morphmlp.serving.lanes._end", ended.append)
+    lane, both = Lane(HowToRead("video", 4, tiny.INPUT, Limits(), 8)), threading.Barrier(2)
+    new_pool = lane._new_pool
+
+    def when_both_are_there() -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.2)
+        return new_pool()
+
+    monkeypatch.setattr(lane, "_new_pool", when_both_are_there)
+    threads = [threading.Thread(target=lane._renew) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lane.stop()
+    assert (len(ended), len(set(map(id, ended)))) == (3, 3)

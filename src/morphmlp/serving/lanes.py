@@ -41,6 +41,7 @@ class Lane:
         self._how = how
         self._context = fresh_processes(preload=decoding.__name__)
         self._pool = self._new_pool()
+        self._replacing = threading.Lock()
         self.num_restarts = 0
 
     async def run(self, function: Callable[..., Result], *arguments: Any, tries: int = MOST_TRIES) -> Result:
@@ -64,7 +65,7 @@ class Lane:
 
     def stop(self) -> None:
         """Ends the process; whatever it does is lost."""
-        _end(self._pool)
+        self._replace()
 
     async def _run(
         self, function: Callable[..., Result], arguments: Iterable[Any], *, tries: int, timeout_s: float
@@ -108,8 +109,17 @@ class Lane:
 
     def _renew(self) -> None:
         self.num_restarts += 1
-        _end(self._pool)
-        self._pool = self._new_pool()
+        self._replace()
+
+    def _replace(self) -> None:
+        """Ends the pool, and has one without a process in its place, which starts with the next task.
+
+        The loop and the thread of `_schedule` may both find that it has ended. A pool that is ended twice closes its
+        pipes twice, and the second time they may be somebody else's files.
+        """
+        with self._replacing:
+            ended, self._pool = self._pool, self._new_pool()
+        _end(ended)
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(max_workers=1, initializer=decoding.prepare, initargs=[self._how], context=self._context)
