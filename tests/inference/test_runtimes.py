@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
+
+from morphmlp.inference.runtimes import OPENERS, ExportInfo
 
 TWO_MODELS = """
 import signal, sys
@@ -32,3 +36,13 @@ def test_a_signal_is_handled_after_two_models_of_openvino(tmp_path):
     pytest.importorskip("openvino")
     ended = subprocess.run([sys.executable, "-c", TWO_MODELS, tmp_path], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout.splitlines()) == (0, ["[[0.0, 2.0]]", "handled"]), ended.stderr
+
+
+def test_threads_of_onnx_runtime_rest_between_two_runs(tmp_path):
+    onnxruntime, given = pytest.importorskip("onnxruntime"), []
+    engine = SimpleNamespace(
+        SessionOptions=onnxruntime.SessionOptions,
+        InferenceSession=lambda path, options, providers: given.append(options) or MagicMock(),
+    )
+    OPENERS["onnx"](engine, tmp_path, ExportInfo("onnx", "fp32", {}, 32, 32))
+    assert given[0].get_session_config_entry("session.intra_op.allow_spinning") == "0"

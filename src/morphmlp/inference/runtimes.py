@@ -256,6 +256,8 @@ def require_package(name: str, *, why: str) -> Any:
 def _open_onnx(onnxruntime: Any, folder: Path, export: ExportInfo, output: str = LOGITS) -> Compute:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
+    # By itself its threads go on in a loop for a while after each run, and take the cores from what comes next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda clips: session.run([output], {name: clips})[0]
