@@ -25,7 +25,6 @@ from morphmlp.training import set_facts as facts_module
 from morphmlp.training.defaults import (
     HEADER,
     LEAST_STEPS,
-    LEAST_STEPS_OF_VIDEOS,
     MOST_EPOCHS,
     choose,
     clip_frames,
@@ -216,7 +215,7 @@ def test_any_set_gets_a_configuration_that_is_allowed_and_keeps_what_was_given(
     )
     steps_per_epoch = -(-(facts.num_samples - int(settings.select_fraction * facts.num_samples)) // settings.batch_size)
     if "epochs" not in given:
-        least = LEAST_STEPS_OF_VIDEOS if facts.kind == "video" else LEAST_STEPS
+        least = LEAST_STEPS[facts.kind]
         assert settings.epochs in range(30, MOST_EPOCHS + 1)
         assert settings.epochs == MOST_EPOCHS or settings.epochs * steps_per_epoch >= least
     assert settings.epochs // settings.eval_every <= 50

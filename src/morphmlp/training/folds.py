@@ -21,13 +21,13 @@ from morphmlp.inference.device import Execution
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
 from morphmlp.tasks.registry import TASKS
-from morphmlp.training.run import Interrupted, names_of, read_sets, refuse_inside, resume, train
+from morphmlp.training.run import Interrupted, TrainingSets, names_of, read_sets, refuse_inside, resume, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import resume_command
 
-FOLDS_FILE, RESULT_FILE, COMPARISONS = "folds.json", "summary.json", "comparisons.json"
+FOLDS_FILE, RESULT_FILE = "folds.json", "summary.json"
 FOLD = re.compile("fold_[0-9]+")
-OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", COMPARISONS)
+OUTPUTS = (RESULT_FILE, "predictions.csv", "confusion.png", "comparisons.json")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
         if not report.is_written(folder):
             of_fold = replace(config, split=replace(config.split, fold=number))
             tell(f"fold {number} of {len(folders)}, in {folder}")
-            (out / COMPARISONS).unlink(missing_ok=True)  # of other predictions
+            RunFolder(out).comparisons.unlink(missing_ok=True)  # of other predictions
             report.write_fold(_evaluation(of_fold, folder, checkpoint, out), folder)
     joined = report.join_folds(folders, out, unit=f"{'video' if config.model.temporal else 'image'}s")
     figures = report.figures(joined)
@@ -152,26 +152,31 @@ def _run_all(config: RunConfig, out: Path) -> FoldsResult:
 
 def _evaluation(config: RunConfig, folder: Path, checkpoint: str, out: Path) -> Any:
     """Trains a fold, from where it is, and evaluates it on what it held out."""
-    _require_same_samples(config, out)
+    sets = _same_sets(config, out)
     try:
         if RunFolder(folder).config.is_file():
             resume(folder)
         else:
-            train(config, folder)
+            train(config, folder, sets=sets)
     except Interrupted as stop:
         raise Interrupted(stop.signal_number, out) from None
     train_config = RunFolder(folder).read_config().train  # whose precision is never "auto"
     execution = Execution(train_config.device, train_config.precision, train_config.workers)
     task = TASKS[config.model.task]
     evaluation = task.evaluate(folder / checkpoint, config.data, split="val", options={}, execution=execution)
-    _require_same_samples(config, out)  # the evaluation has read them again
+    _same_sets(config, out)  # the evaluation has read them again
     return evaluation
 
 
-def _require_same_samples(config: RunConfig, out: Path) -> None:
-    """Raises DataError where the samples are not those of the first fold, which this keeps: others are divided
-    otherwise, so that some would be held out twice, by models that have seen them, and some never."""
-    found, kept = names_of(config, read_sets(config)), json.loads(read_text(out / FOLDS_FILE))
+def _same_sets(config: RunConfig, out: Path) -> TrainingSets:
+    """The parts of a fold.
+
+    Raises:
+        DataError: the samples are not those of the first fold, which this keeps: others are divided otherwise, so that
+            some would be held out twice, by models that have seen them, and some never.
+    """
+    sets = read_sets(config)
+    found, kept = names_of(config, sets), json.loads(read_text(out / FOLDS_FILE))
     if kept.get("samples", found) != found:
         raise DataError(
             f"what is in {config.data} has changed since the folds in {out} were begun, and would be divided "
@@ -179,3 +184,4 @@ def _require_same_samples(config: RunConfig, out: Path) -> None:
         )
     if "samples" not in kept:
         replace_json(out / FOLDS_FILE, kept | {"samples": found})
+    return sets
