@@ -92,8 +92,9 @@ class OpenVinoModel:
         queue = self._queue(len(parts[0]))
         output = queue[0].output_tensors[-1].data
         outputs = np.empty((len(parts), *output.shape), output.dtype)
+        reached = [outputs]  # by this alone: OpenVINO keeps the callback, and of segmenters the outputs are gigabytes
         # It takes no memory: an error in it, such as for want of memory, would end the process.
-        queue.set_callback(lambda request, index: np.copyto(outputs[index], request.output_tensors[-1].data))
+        queue.set_callback(lambda request, index: np.copyto(reached[0][index], request.output_tensors[-1].data))
         try:
             for index, part in enumerate(parts):
                 queue.start_async([part], index, share_inputs=True)
@@ -103,7 +104,7 @@ class OpenVinoModel:
             with suppress(Exception):
                 queue.wait_all()  # parts that still run read the clips, which are let go now
             raise
-        queue.set_callback(lambda request, index: None)  # the other one has the outputs: of segmenters, gigabytes
+        reached.clear()
         return outputs.reshape(-1, *output.shape[1:])
 
     def _queue(self, clips_per_part: int) -> Any:
