@@ -59,7 +59,7 @@ def test_few_short_wide_clips_get_steps_their_frames_and_the_whole_picture():
         "ema": 0.9988,
         "arch": {"frames": 8, "drop_path": 0.2},
         "input": {"fit": "stretch", "crop": [48, 80], "antialias": True},
-        "augment": {"flip": 0.5, "mixup": 0.8, "color": 0.4},
+        "augment": {"flip": 0.5, "mixup": 0.8, "color": 0.4, "rotate": 15.0, "time_warp": 0.5},
         "report": "last",
         "precision": "auto",
         "workers": 1,
@@ -70,8 +70,8 @@ def test_few_short_wide_clips_get_steps_their_frames_and_the_whole_picture():
         "epochs; lr 0.0005; weights averaged with a decay of 0.9988",
         "  clips: 8 frames, as the videos have 5 to 10 (median 7); the whole frame at 48 x 80 px, as a square would "
         "lose 44% of 90 x 160; smoothed while shrunk",
-        "  changes: flips (--augment.flip 0 if left and right matter); strong ones (mixup 0.8, stochastic depth 0.2), "
-        "as each of the videos is seen 267 times",
+        "  changes: flips (--augment.flip 0 if left and right matter); strong ones (mixup 0.8, stochastic depth 0.2, "
+        "turned by up to 15 degrees, at other paces), as each of the videos is seen 267 times",
         "  selection: the last epoch: too few videos to hold some out to choose by, and the validation part must not",
     )
 
@@ -115,6 +115,17 @@ def test_short_runs_are_not_changed_strongly():
     assert "mixup" not in values["augment"]
     assert "drop_path" not in values["arch"]
     assert choose(BASKETBALL, MACHINE, {"epochs": 25}).values["augment"]["mixup"] == 0.2
+
+
+def test_only_videos_are_turned_and_warped():
+    pictures = replace(BASKETBALL, kind="image", num_frames=None)
+    assert choose(pictures, MACHINE, {}).values["augment"] == {"flip": 0.5, "mixup": 0.8, "color": 0.4}
+
+
+def test_classes_of_pace_keep_theirs():
+    choices = choose(replace(BASKETBALL, classes=("bb", "running_fast")), MACHINE, {})
+    assert (choices.values["augment"]["rotate"], choices.values["augment"]["time_warp"]) == (15.0, 0.0)
+    assert "turned by up to 15 degrees, at their own pace, as running_fast tells of pace)" in choices.lines[3]
 
 
 def test_a_probe_gets_clips_and_flips_and_nothing_that_is_of_steps():

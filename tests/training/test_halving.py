@@ -54,6 +54,8 @@ def test_a_candidate_keeps_the_schedule_valid(data: Path):
         color=st.floats(0, 1),
         mixup=st.floats(0, 400),
         erase=st.floats(0, 1),
+        rotate=st.floats(0, 180),
+        time_warp=st.floats(0, 1),
         flip=st.floats(0, 1),
     )
 )
@@ -65,6 +67,8 @@ def test_every_strength_is_a_valid_augmentation_and_none_flips_more(augment: Aug
     assert light.color <= usual.color <= strong.color
     assert light.mixup <= usual.mixup <= strong.mixup
     assert light.erase <= usual.erase <= strong.erase
+    assert light.rotate <= usual.rotate <= strong.rotate
+    assert light.time_warp <= usual.time_warp <= strong.time_warp
     assert set(STRENGTHS) == {"light", "usual", "strong"}
 
 

@@ -134,6 +134,9 @@ class AugmentConfig(Config):
         crop_ratio: largest aspect ratio of a random crop (and, inverted, the smallest).
         flip: probability of a left-right flip. A class whose name says left or right becomes the one that says the
             other side, or is not flipped where there is none.
+        rotate: degrees that a clip is turned by at most, either way; what comes in at the corners is mirrored.
+        time_warp: videos only: strength of a random change of pace, 0 to 1. A clip hurries at one end and dwells at the
+            other, and up to a fifth of this strength is cut off each end.
         rand_augment: random operations in timm's notation, such as "rand-m7-n4-mstd0.5-inc1" (strength 7 of 10, 4
             operations); None for none. One draw for all frames of a clip.
         crop_first: crop before rand-augment instead of after it: a little cheaper, see docs/deviations.md; without
@@ -153,6 +156,8 @@ class AugmentConfig(Config):
     crop_area: float = 0.5
     crop_ratio: float = 4 / 3
     flip: float = 0.0
+    rotate: float = 0.0
+    time_warp: float = 0.0
     rand_augment: str | None = None
     crop_first: bool = False
     repeats: int = 1
@@ -168,6 +173,7 @@ class AugmentConfig(Config):
     def validate(self) -> None:
         self._require(0 < self.crop_area <= 1, "crop_area", "above 0, at most 1")
         self._require(self.crop_ratio >= 1, "crop_ratio", "1 or more")
+        self._require(0 <= self.rotate <= 180, "rotate", "0 to 180 degrees")
         self._require(self.repeats >= 1, "repeats", "1 or more")
         self._require_at_most(1_000, "crop_ratio", "repeats", "mixup", "cutmix")
         self._require(
@@ -175,7 +181,7 @@ class AugmentConfig(Config):
             "rand_augment",
             "None, or such as 'rand-m7-n4-mstd0.5-inc1': strength m 0 to 10, n operations, mstd deviation of m",
         )
-        for name in ("flip", "color", "gray", "erase"):
+        for name in ("flip", "time_warp", "color", "gray", "erase"):
             self._require(0 <= getattr(self, name) <= 1, name, "0 to 1")
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "0 <= value < 1")
         for name in ("mixup", "cutmix"):

@@ -54,6 +54,8 @@ def strengthened(augment: AugmentConfig, strength: str) -> AugmentConfig:
         return replace(
             augment,
             crop_area=max(augment.crop_area, 0.8),
+            rotate=augment.rotate / 3,
+            time_warp=augment.time_warp / 3,
             color=augment.color / 3,
             mixup=augment.mixup / 4,
             cutmix=augment.cutmix / 4,
@@ -63,6 +65,8 @@ def strengthened(augment: AugmentConfig, strength: str) -> AugmentConfig:
         return replace(
             augment,
             crop_area=min(augment.crop_area, 0.35),
+            rotate=max(augment.rotate, 15.0),
+            time_warp=max(augment.time_warp, 0.5),
             color=min(max(1.5 * augment.color, 0.4), 1.0),
             mixup=max(2 * augment.mixup, 0.4),
             erase=max(augment.erase, 0.25),

@@ -19,6 +19,7 @@ from morphmlp.data.batches.loaders import (
     TrainingClips,
     collate,
     make_loader,
+    random_indices,
 )
 from morphmlp.data.batches.samplers import EpochBatches
 from morphmlp.data.clips import views as transforms
@@ -249,6 +250,38 @@ def test_several_labels_are_a_row_of_zeros_and_ones_and_flip_together(samples: l
     batch = collate([item for i in range(2) if isinstance(item := dataset[i], SampleClips)])
     assert (batch.labels.dtype, batch.labels.shape) == (torch.int64, (32, 4))
     assert batch.labels[1].tolist() == [0, 0, 1, 1]  # the first clips of both videos come first
+
+
+@pytest.mark.parametrize("config", [SPARSE, replace(SPARSE, sparse_fps=24.0), DENSE], ids=["sparse", "clock", "dense"])
+def test_warped_clips_differ_in_pace_and_have_the_length_of_others(config: InputConfig):
+    plain, warped = (
+        [
+            random_indices(100, 12.0, FRAMES, config, AugmentConfig(time_warp=strength), generator=rng)
+            for rng in map(np.random.default_rng, range(200))
+        ]
+        for strength in (0.0, 0.5)
+    )
+    for indices in warped:
+        assert indices == sorted(indices)
+        assert 0 <= indices[0] <= indices[-1] < 100
+    spans, warped_spans = (np.array([indices[-1] - indices[0] for indices in clips]) for clips in (plain, warped))
+    assert warped_spans.std() > spans.std()
+    assert 0.75 * spans.mean() < warped_spans.mean() < 1.1 * spans.mean()
+    # The share of a clip's span that its first half takes.
+    halves = [(i[FRAMES // 2] - i[0]) / max(i[-1] - i[0], 1) for i in warped]
+    usual = np.mean([(i[FRAMES // 2] - i[0]) / max(i[-1] - i[0], 1) for i in plain])
+    assert min(halves) < usual - 0.1
+    assert max(halves) > usual + 0.1
+
+
+def test_a_warped_clip_of_a_short_video_shows_its_frames_unequally_often():
+    sparse = [
+        tuple(random_indices(3, 12.0, 9, SPARSE, AugmentConfig(time_warp=strength), generator=rng))
+        for strength in (0.0, 0.5)
+        for rng in map(np.random.default_rng, range(20))
+    ]
+    assert len(set(sparse[:20])) == 1
+    assert len(set(sparse[20:])) >= 4
 
 
 def test_without_class_names_labels_stay_under_a_flip(samples: list[Sample], half_white: None):

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import rotate
 
 from morphmlp.config import PUBLISHED_INPUTS, AugmentConfig, InputConfig
 from morphmlp.data.clips import augment as augment_module
@@ -23,7 +25,7 @@ SMALL = InputConfig(crop=(32, 32), resize=37, mean=(0.1, 0.2, 0.3), std=(0.2, 0.
 IMAGENET = PUBLISHED_INPUTS["imagenet"]
 NOTATION = "rand-m7-n4-mstd0.5-inc1"
 PLAIN = AugmentConfig(crop_area=1.0, crop_ratio=1.0, color=0.0, mixup=0.0)
-EVERYTHING = AugmentConfig(crop_area=0.2, flip=0.5, color=0.5, gray=0.5, erase=0.5)
+EVERYTHING = AugmentConfig(crop_area=0.2, flip=0.5, rotate=30, color=0.5, gray=0.5, erase=0.5)
 PUBLISHED = AugmentConfig(crop_area=0.08, flip=0.5, color=0.0, erase=0.25, rand_augment=NOTATION)
 
 
@@ -133,6 +135,7 @@ def test_a_clip_does_not_depend_on_the_random_state():
 AUGMENTATIONS = {
     "crop": changed(PLAIN, crop_area=0.2, crop_ratio=2),
     "flip": changed(PLAIN, flip=0.5),
+    "rotate": changed(PLAIN, rotate=45),
     "color": changed(PLAIN, color=0.8),
     "gray": changed(PLAIN, gray=0.5),
     "erase": changed(PLAIN, erase=1),
@@ -171,6 +174,38 @@ def test_a_flip_of_one_half_happens_about_half_of_the_time():
     plain = square_clip(PLAIN)
     num_flipped = sum(not torch.equal(square_clip(changed(PLAIN, flip=0.5), seed=seed), plain) for seed in range(100))
     assert 35 <= num_flipped <= 65
+
+
+@pytest.mark.parametrize("degrees", [-75, -15, 10, 90])
+@pytest.mark.parametrize("size", [(40, 64), (64, 40), (48, 48)])
+def test_a_turn_is_that_of_torchvision_where_the_frame_reaches(size: tuple[int, int], degrees: float):
+    frames = torch.from_numpy(random_frames(2, *size)).permute(0, 3, 1, 2).float()
+    turned = augment_module._turned(frames, degrees)
+    expected = rotate(frames, degrees, interpolation=InterpolationMode.BILINEAR)
+    rows, columns = (torch.arange(side) - (side - 1) / 2 for side in size)
+    near = (rows[:, None] ** 2 + columns**2).sqrt() < min(size) / 2 - 1
+    assert near.sum() > 1000
+    assert torch.allclose(turned[..., near], expected[..., near], atol=0.05)
+
+
+def test_a_half_turn_is_exact_and_what_a_turn_brings_in_at_the_corners_is_of_the_frame():
+    frames = torch.from_numpy(random_frames(2, 20, 31)).permute(0, 3, 1, 2).float()
+    assert torch.allclose(augment_module._turned(frames, 180), frames.flip(-1, -2), atol=0.01)
+    bright = torch.full((1, 3, 20, 31), 200.0)
+    assert torch.allclose(augment_module._turned(bright, 33), bright)
+
+
+def test_clips_are_turned_either_way_and_no_further_than_asked_for():
+    # A line through the middle: where it leaves the frame says how far it was turned.
+    frames = np.zeros((1, 65, 65, 3), np.uint8)
+    frames[:, 32] = 255
+    config = changed(SMALL, crop=[65, 65], resize=65, mean=[0, 0, 0], std=[1, 1, 1])
+    ends = [
+        int(augmented(frames, config, changed(PLAIN, rotate=20), seed=seed)[0, 0, :, -1].argmax()) for seed in range(60)
+    ]
+    most = 32 * math.tan(math.radians(20))
+    assert 32 - most - 1 <= min(ends) < 32 - most + 3
+    assert 32 + most - 3 < max(ends) <= 32 + most + 1
 
 
 def test_gray_of_probability_one_leaves_no_colour():

@@ -18,6 +18,7 @@ from morphmlp.data.clips.sampling import (
     random_dense_indices,
     random_sparse_indices,
     sparse_indices,
+    warped_clock,
 )
 from morphmlp.errors import ConfigError
 
@@ -32,7 +33,6 @@ clip_of_clips = st.integers(1, 10).flatmap(lambda total: st.tuples(st.integers(0
 
 
 # How often FFmpeg 9.0 shows each of 47 frames with `-r 30`: of a WebM of 12 frames a second, and of an MP4 of 50.
-# of an MP4 of 50.
 SHOWN_AT_30 = {
     12.0: "23322323322323322323322323322323322323322323322",
     50.0: "11111010110101101011010110101101011010110101101",
@@ -123,6 +123,36 @@ def test_sparse_indices_rise_within_the_video(num_frames, frames, clip):
 def test_random_sparse_indices_rise_within_the_video(num_frames, frames, seed):
     indices = random_sparse_indices(num_frames, frames=frames, generator=np.random.default_rng(seed))
     assert_rising_within(indices, num_frames=num_frames, frames=frames)
+
+
+@given(lengths, clip_frames, st.floats(0, 1), seeds)
+def test_a_warped_clock_rises_within_the_video_and_has_ticks_enough(num_frames, frames, strength, seed):
+    generator = np.random.default_rng(seed)
+    clock = warped_clock(num_frames, frames=frames, strength=strength, generator=generator)
+    assert_rising_within(clock, num_frames=num_frames, frames=max(num_frames, 8 * frames))
+
+
+def test_a_clock_that_is_not_warped_shows_each_frame_equally_often():
+    clock = warped_clock(5, frames=10, strength=0, generator=np.random.default_rng(0))
+    assert clock == [frame for frame in range(5) for _ in range(16)]
+
+
+def test_a_warped_clock_hurries_at_either_end_and_cuts_no_more_than_said():
+    clocks = [warped_clock(100, frames=8, strength=0.5, generator=np.random.default_rng(seed)) for seed in range(300)]
+    middles = [clock[50] for clock in clocks]
+    # The middle of the ticks shows 0.5 ** e ** -0.5 = 0.66 to 0.5 ** e ** 0.5 = 0.32 of what is left between the cuts.
+    assert 28 <= min(middles) < 36
+    assert 60 < max(middles) <= 70
+    assert 8 <= max(clock[0] for clock in clocks) <= 10 + 6  # e ** -0.5 hurries at once, from the first tick on
+    assert 89 <= min(clock[-1] for clock in clocks) <= 91
+    assert min(clock[0] for clock in clocks) == 0
+    assert max(clock[-1] for clock in clocks) == 99
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
+def test_a_strength_out_of_range_is_refused(strength):
+    with pytest.raises(ConfigError, match=f"strength={strength}: give 0 to 1"):
+        warped_clock(10, frames=8, strength=strength, generator=np.random.default_rng(0))
 
 
 @given(st.integers(2, 10), st.integers(0, 2000))

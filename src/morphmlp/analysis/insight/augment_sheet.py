@@ -98,7 +98,7 @@ def sheet_rows(
         kind = media_kind(path) or "video"
         frames, config, augment = _settings(recipe or DEFAULT_RECIPES[kind], kind, changes or {})
         generator = np.random.default_rng([seed, number])
-        sample = partial(random_indices, frames=frames, config=config, generator=generator)
+        sample = partial(random_indices, frames=frames, config=config, augment=augment, generator=generator)
         pixels = read_clip(path, sample, stills=frames == 1, short_side=config.decode_size)
         size = f"{pixels.shape[2]} x {pixels.shape[1]} px" + (f", {len(pixels)} frames" if len(pixels) > 1 else "")
         rows.append(SheetRow(pixels, [_shown(path), name, size]))

@@ -88,7 +88,7 @@ class TrainingClips(Dataset):
         try:
             frames = read(
                 sample.shown(generator),
-                lambda n, fps: random_indices(n, fps, self.frames, self.config, generator=generator),
+                lambda n, fps: random_indices(n, fps, self.frames, self.config, self.augment, generator=generator),
                 stills=self.frames == 1,
                 short_side=self.config.decode_size,
                 incomplete=notes.append,
@@ -119,20 +119,32 @@ class TrainingClips(Dataset):
 
 
 def random_indices(
-    num_frames: int, fps: float, frames: int, config: InputConfig, *, generator: np.random.Generator
+    num_frames: int,
+    fps: float,
+    frames: int,
+    config: InputConfig,
+    augment: AugmentConfig,
+    *,
+    generator: np.random.Generator,
 ) -> list[int]:
-    """Frames of a random clip, drawn as `config` says, of a video of `num_frames`."""
+    """Frames of a random clip, drawn as `config` and `augment` say, of a video of `num_frames`."""
+    shown = on_clock(num_frames, fps, config) if config.sampling == "sparse" else range(num_frames)
+    if augment.time_warp:
+        clock = sampling.warped_clock(len(shown), frames=frames, strength=augment.time_warp, generator=generator)
+        fps *= len(clock) / len(shown)
+        shown = [shown[i] for i in clock]
     if config.sampling == "sparse":
-        shown = on_clock(num_frames, fps, config)
-        return [shown[i] for i in sampling.random_sparse_indices(len(shown), frames=frames, generator=generator)]
-    return sampling.random_dense_indices(
-        num_frames,
-        fps=fps,
-        frames=frames,
-        stride=config.stride,
-        target_fps=config.target_fps,
-        generator=generator,
-    )
+        indices = sampling.random_sparse_indices(len(shown), frames=frames, generator=generator)
+    else:
+        indices = sampling.random_dense_indices(
+            len(shown),
+            fps=fps,
+            frames=frames,
+            stride=config.stride,
+            target_fps=config.target_fps,
+            generator=generator,
+        )
+    return [shown[i] for i in indices]
 
 
 class TestClips(TestViews, Dataset):

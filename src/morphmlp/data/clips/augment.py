@@ -1,4 +1,4 @@
-"""From decoded frames to a random training clip: rand-augment, crop, flip, colours, erased box; alike for all frames.
+"""From decoded frames to a random training clip: rand-augment, crop, flip, colours, turn, erased box; all frames alike.
 
 Frames are uint8 `[T, H, W, 3]` in RGB; clips are float32 `[3, T, h, w]`, normalised. An image is a clip of one frame.
 """
@@ -57,6 +57,9 @@ def training_clip(
             clip = _color_changes(augment.color, augment.gray)(clip)
         if crop_last:
             clip = _resized(clip, config)
+        if augment.rotate:
+            degrees = torch.empty(()).uniform_(-augment.rotate, augment.rotate).item()
+            clip = _turned(clip, -degrees if flipped else degrees)  # a flipped clip is the mirror image in this, too
         clip = normalise(clip.transpose(0, 1).contiguous(), config)  # [T, 3, h, w] -> [3, T, h, w]
         if torch.rand(()) < augment.erase:
             _erase_box(clip)
@@ -121,6 +124,17 @@ def _resized(clip: Tensor, config: InputConfig) -> Tensor:
     """`[T, 3, H, W]` uint8 -> float32 `[T, 3, *crop]`, levels between the whole ones."""
     mode, antialias = config.interpolation, config.antialias
     return F.interpolate(clip.float(), size=config.crop, mode=mode, align_corners=False, antialias=antialias)
+
+
+def _turned(clip: Tensor, degrees: float) -> Tensor:
+    """`[T, 3, h, w]` turned about its middle -> float32; what is beyond the edge is its mirror image."""
+    height, width = clip.shape[-2:]
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    # Both sides are -1 to 1 for `affine_grid`, so a turn in pixels is a skew there.
+    turn = torch.tensor([[cosine, -sine * height / width, 0.0], [sine * width / height, cosine, 0.0]])
+    grid = F.affine_grid(turn[None], [1, 1, height, width], align_corners=False)
+    frames = clip.reshape(1, -1, height, width).float()  # all frames as channels: one grid for them
+    return F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False).view(clip.shape)
 
 
 def _erase_box(clip: Tensor) -> None:

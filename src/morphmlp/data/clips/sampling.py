@@ -142,6 +142,38 @@ def frames_at_rate(num_frames: int, *, fps: float, rate: float) -> list[int]:
     return shown
 
 
+def warped_clock(num_frames: int, *, frames: int, strength: float, generator: np.random.Generator) -> list[int]:
+    """Return which frame a video shows at each tick of a random, uneven clock: a random change for training.
+
+    Tick u of 0..1 shows the place a + (b - a) * u ** g of the video: g, drawn from e ** -strength to e ** strength,
+    hurries one end and holds the other back; a and 1 - b, up to a fifth of `strength`, cut off the ends. There are at
+    least 8 ticks for each frame of a clip, so that sampling on them shows a frame of a short video once more or less.
+
+    Args:
+        num_frames: frames in the video.
+        frames: frames in a clip.
+        strength: 0 to 1; 0 counts evenly from end to end.
+        generator: what is drawn from.
+
+    Raises:
+        ConfigError: an argument is out of range.
+
+    >>> warped_clock(4, frames=1, strength=0, generator=np.random.default_rng(0))
+    [0, 0, 1, 1, 2, 2, 3, 3]
+    >>> warped_clock(4, frames=1, strength=1, generator=np.random.default_rng(0))
+    [0, 0, 1, 1, 1, 2, 3, 3]
+    """
+    _require_at_least_one(num_frames=num_frames, frames=frames)
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"strength={strength}: give 0 to 1")
+    power = math.exp(generator.uniform(-strength, strength))
+    cut_first, cut_last = generator.uniform(0, strength / 5, size=2)
+    num_ticks = max(num_frames, 8 * frames)
+    ticks = (np.arange(num_ticks) + 0.5) / num_ticks
+    places = cut_first + (1 - cut_last - cut_first) * ticks**power
+    return (places * num_frames).astype(int).tolist()
+
+
 def _dense_span(num_frames: int, *, fps: float, frames: int, stride: int, target_fps: float) -> float:
     """Return c, the (fractional) number of the video's frames that a dense clip spans; 16 * 4 * 60 / 30 = 128."""
     _require_at_least_one(num_frames=num_frames, frames=frames, stride=stride)
