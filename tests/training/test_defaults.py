@@ -128,6 +128,13 @@ def test_classes_of_pace_keep_theirs():
     assert "turned by up to 15 degrees, at their own pace, as running_fast tells of pace)" in choices.lines[3]
 
 
+def test_changes_that_are_given_are_told_as_they_are():
+    given = {"augment": {"mixup": 0.1, "rotate": 0.0, "time_warp": 0.2}, "arch": {"drop_path": 0.3}}
+    choices = choose(replace(BASKETBALL, classes=("fast",)), MACHINE, given)
+    assert choices.values["augment"] == {"flip": 0.5, "color": 0.4}
+    assert "strong ones (mixup 0.1, stochastic depth 0.3, at other paces), as each" in choices.lines[3]
+
+
 def test_a_probe_gets_clips_and_flips_and_nothing_that_is_of_steps():
     choices = choose(replace(BASKETBALL, class_counts=(200, 26)), MACHINE, {"probe": True})
     assert choices.values == {

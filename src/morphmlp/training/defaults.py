@@ -246,13 +246,10 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     least = next((least for least in STRENGTHS if passes >= least), None)
     if least is not None:
         strength, values = STRENGTHS[least]
-        shown = f"mixup {values['augment.mixup']}, stochastic depth {values['arch.drop_path']}"
+        kept = why_not_warped(facts.classes)
         if facts.kind == "video" and strength == "strong":
-            kept = why_not_warped(facts.classes)
             values = values | {"augment.rotate": TURN, "augment.time_warp": 0.0 if kept else TIME_WARP}
-            shown += (
-                f", turned by up to {TURN:.0f} degrees, at {f'their own pace, as {kept}' if kept else 'other paces'}"
-            )
+        shown = _describe_changes({name: choices.get(name, value) for name, value in values.items()}, kept)
         reason = f"{strength} ones ({shown}), as each of the {facts.unit} is seen {passes} times"
         choices.choose("changes", values, reason)
     counts = facts.class_counts
@@ -260,6 +257,17 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     if counts and not facts.multi_label and not weighed and max(counts) >= UNEQUAL * min(counts):
         reason = f"every class drawn equally often, as they have {min(counts):,} to {max(counts):,} {facts.unit}"
         choices.choose("changes", {"balanced": True}, reason)
+
+
+def _describe_changes(values: Mapping[str, Any], kept_pace: str | None) -> str:
+    parts = [f"mixup {values['augment.mixup']}", f"stochastic depth {values['arch.drop_path']}"]
+    if values.get("augment.rotate"):
+        parts.append(f"turned by up to {values['augment.rotate']:g} degrees")
+    if values.get("augment.time_warp"):
+        parts.append("at other paces")
+    elif "augment.time_warp" in values and kept_pace:
+        parts.append(f"at their own pace, as {kept_pace}")
+    return ", ".join(parts)
 
 
 def why_not_to_flip(facts: SetFacts) -> str | None:
