@@ -128,6 +128,12 @@ def test_classes_of_pace_keep_theirs():
     assert "turned by up to 15 degrees, at their own pace, as running_fast tells of pace)" in choices.lines[3]
 
 
+def test_windows_of_recordings_keep_their_middle():
+    choices = choose(BASKETBALL, MACHINE, {"lists": {"window": 0.0}})
+    assert choices.values["augment"]["time_warp"] == 0.0
+    assert "at their own pace, as the middle of a window is what is named)" in choices.lines[3]
+
+
 def test_changes_that_are_given_are_told_as_they_are():
     given = {"augment": {"mixup": 0.1, "rotate": 0.0, "time_warp": 0.2}, "arch": {"drop_path": 0.3}}
     choices = choose(replace(BASKETBALL, classes=("fast",)), MACHINE, given)

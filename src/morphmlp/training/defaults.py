@@ -246,7 +246,8 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     least = next((least for least in STRENGTHS if passes >= least), None)
     if least is not None:
         strength, values = STRENGTHS[least]
-        kept = why_not_warped(facts.classes)
+        windowed = choices.get("lists.window", None) is not None
+        kept = "the middle of a window is what is named" if windowed else why_not_warped(facts.classes)
         if facts.kind == "video" and strength == "strong":
             values = values | {"augment.rotate": TURN, "augment.time_warp": 0.0 if kept else TIME_WARP}
         shown = _describe_changes({name: choices.get(name, value) for name, value in values.items()}, kept)
