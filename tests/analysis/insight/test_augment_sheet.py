@@ -38,6 +38,12 @@ def test_a_video_has_a_plain_row_and_one_for_each_draw(data: Path):
     assert again[1].frames.tobytes() != other[1].frames.tobytes()
 
 
+def test_each_draw_is_of_frames_of_its_own(data: Path):
+    changes = NOTHING | {"color": 0.0, "time_warp": 0.5}
+    rows = sheet_rows([video(data)], classes=["moving_left_to_right"], changes=changes, draws=3)
+    assert len({row.frames.tobytes() for row in rows[1:]}) == 3
+
+
 def test_with_every_change_off_a_draw_is_the_picture_itself(picture: Path):
     changes = NOTHING | {"rand_augment": None}
     _, row = sheet_rows([picture], classes=["cats"], recipe="imagenet_t", changes=changes, draws=1)

@@ -80,7 +80,7 @@ def sheet_rows(
     draws: int = 6,
     seed: int = 0,
 ) -> list[SheetRow]:
-    """For each video or image a plain row and one for each draw; the same arguments give the same draws.
+    """For each video or image a plain row, and one for each draw of frames and changes; equal arguments, equal rows.
 
     Args:
         classes: the class of each of `media`.
@@ -99,11 +99,13 @@ def sheet_rows(
         frames, config, augment = _settings(recipe or DEFAULT_RECIPES[kind], kind, changes or {})
         generator = np.random.default_rng([seed, number])
         sample = partial(random_indices, frames=frames, config=config, augment=augment, generator=generator)
-        pixels = read_clip(path, sample, stills=frames == 1, short_side=config.decode_size)
+        read = partial(read_clip, path, sample, stills=frames == 1, short_side=config.decode_size)
+        pixels = read()
         size = f"{pixels.shape[2]} x {pixels.shape[1]} px" + (f", {len(pixels)} frames" if len(pixels) > 1 else "")
         rows.append(SheetRow(pixels, [_shown(path), name, size]))
         partner = mirrored[names.index(name)]
         for draw in range(draws):
+            pixels = read() if draw else pixels  # the first draw is of the frames that are shown as they are
             clip_seed = int(generator.integers(2**62))
             clip = training_clip(pixels, config, augment, seed=clip_seed, may_flip=partner is not None)
             label = names[partner] if clip.flipped and partner is not None else name
