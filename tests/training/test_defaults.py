@@ -134,6 +134,21 @@ def test_windows_of_recordings_keep_their_middle():
     assert "at their own pace, as the middle of a window is what is named)" in choices.lines[3]
 
 
+@pytest.mark.parametrize(
+    ("num_frames", "pace"),
+    [
+        ((5, 15, 400), "at other paces)"),
+        ((5, 16, 400), "at other paces)"),  # shown in 16 frames
+        ((30, 32, 40), "at their own pace, as other frames are drawn each time from 32)"),
+        (None, "at their own pace, as other frames are drawn each time)"),
+    ],
+)
+def test_videos_of_many_frames_keep_their_pace(num_frames: tuple[int, int, int] | None, pace: str):
+    choices = choose(replace(BASKETBALL, num_frames=num_frames), MACHINE, {})
+    assert pace in next(line for line in choices.lines if line.startswith("  changes"))
+    assert choices.values["augment"]["time_warp"] == (0.5 if "other paces" in pace else 0.0)
+
+
 def test_changes_that_are_given_are_told_as_they_are():
     given = {"augment": {"mixup": 0.1, "rotate": 0.0, "time_warp": 0.2}, "arch": {"drop_path": 0.3}}
     choices = choose(replace(BASKETBALL, classes=("fast",)), MACHINE, given)
