@@ -318,7 +318,16 @@ def test_of_large_files_fewer_are_looked_at(data: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "given", [{"select_fraction": 1.0}, {"epochs": 0}, {"batch_size": 0}, {"arch": {"image_size": "x"}}, {"model": "x"}]
+    "given",
+    [
+        {"select_fraction": 1.0},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"arch": {"image_size": "x"}},
+        {"arch": {"frames": "x"}},
+        {"augment": {"rotate": "x", "time_warp": None}},
+        {"model": "x"},
+    ],
 )
 def test_what_is_not_allowed_is_left_for_the_configuration_to_name(given: dict[str, Any]):
     assert choose(BASKETBALL, MACHINE, given).values["precision"] == "auto"

@@ -69,6 +69,7 @@ def test_every_strength_is_a_valid_augmentation_and_none_flips_more(augment: Aug
     assert light.erase <= usual.erase <= strong.erase
     assert light.rotate <= usual.rotate <= strong.rotate
     assert light.time_warp <= usual.time_warp <= strong.time_warp
+    assert (usual.rotate > 0, usual.time_warp > 0) == (strong.rotate > 0, strong.time_warp > 0)
     assert set(STRENGTHS) == {"light", "usual", "strong"}
 
 

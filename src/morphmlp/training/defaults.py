@@ -41,7 +41,7 @@ STRENGTHS: dict[int, tuple[str, dict[str, float]]] = {
 }
 # Of videos that are changed strongly. Of ten spoken words, learnt from ten clips each, 48.8 % of strangers' were right
 # without the two, and 66.0 % with them.
-TURN, TIME_WARP = 15.0, 0.5
+TURN, TIME_WARP = 15, 0.5  # degrees, and a strength
 # Times the frames of a clip: from this median on clips are not warped. A random frame of each of their segments varies
 # them by itself, and gestures of 76 frames were no better for more: 35 of 44 right, 38 without.
 LONG = 2
@@ -266,7 +266,8 @@ def _why_pace_is_kept(choices: Choices, facts: SetFacts) -> str | None:
     if choices.get("lists.window", None) is not None:
         return "the middle of a window is what is named"
     median = facts.num_frames[1] if facts.num_frames is not None else None
-    if median is None or median >= LONG * choices.get("arch.frames", FRAMES[0]):
+    frames = choices.get("arch.frames", FRAMES[0])
+    if median is None or not isinstance(frames, int) or median >= LONG * frames:
         return "other frames are drawn each time" + (f" from {median}" if median is not None else "")
     return why_not_warped(facts.classes)
 
@@ -274,7 +275,7 @@ def _why_pace_is_kept(choices: Choices, facts: SetFacts) -> str | None:
 def _describe_changes(values: Mapping[str, Any], kept_pace: str | None) -> str:
     parts = [f"mixup {values['augment.mixup']}", f"stochastic depth {values['arch.drop_path']}"]
     if values.get("augment.rotate"):
-        parts.append(f"turned by up to {values['augment.rotate']:g} degrees")
+        parts.append(f"turned by up to {values['augment.rotate']} degrees")
     if values.get("augment.time_warp"):
         parts.append("at other paces")
     elif "augment.time_warp" in values and kept_pace:

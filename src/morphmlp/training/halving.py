@@ -49,7 +49,10 @@ class Candidate:
 
 
 def strengthened(augment: AugmentConfig, strength: str) -> AugmentConfig:
-    """The augmentation, lighter or stronger. Flips stay as they are: whether they are safe is no matter of strength."""
+    """The augmentation, lighter or stronger.
+
+    Flips stay as they are, and turns and other paces stay off: whether they are safe is no matter of strength.
+    """
     if strength == "light":
         return replace(
             augment,
@@ -65,8 +68,8 @@ def strengthened(augment: AugmentConfig, strength: str) -> AugmentConfig:
         return replace(
             augment,
             crop_area=min(augment.crop_area, 0.35),
-            rotate=max(augment.rotate, 15.0),
-            time_warp=max(augment.time_warp, 0.5),
+            rotate=min(1.5 * augment.rotate, 180.0),
+            time_warp=min(1.5 * augment.time_warp, 1.0),
             color=min(max(1.5 * augment.color, 0.4), 1.0),
             mixup=max(2 * augment.mixup, 0.4),
             erase=max(augment.erase, 0.25),
