@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from morphmlp.config import InputConfig
+from morphmlp.config import AugmentConfig, InputConfig
 from morphmlp.data.batches.loaders import random_indices
 from morphmlp.data.media import kept_frames
 from morphmlp.data.media.frame_folders import FrameFolder
@@ -79,14 +79,20 @@ def damaged(source: Path, path: Path, numbers: set[int]) -> Path:
 
 
 def results(
-    read: Callable[..., np.ndarray], source: Source, config: InputConfig, *, times: int, **how: Any
+    read: Callable[..., np.ndarray],
+    source: Source,
+    config: InputConfig,
+    *,
+    times: int,
+    time_warp: float = 0.0,
+    **how: Any,
 ) -> list[tuple[Any, ...]]:
     """What reads of random frames give: frames or the error, notes, and the state of the random numbers after it."""
-    generator, found = np.random.default_rng(0), []
+    generator, found, augment = np.random.default_rng(0), [], AugmentConfig(time_warp=time_warp)
     for _ in range(times):
         notes: list[str] = []
         try:
-            sample = lambda n, fps: random_indices(n, fps, 5, config, generator=generator)  # noqa: E731
+            sample = lambda n, fps: random_indices(n, fps, 5, config, augment, generator=generator)  # noqa: E731
             frames = read(source, sample, incomplete=notes.append, **how)
             read_as: Any = (frames.shape, frames.dtype, frames.tobytes())
         except MediaError as error:
@@ -102,12 +108,19 @@ def results(
     short_side=st.sampled_from([None, 32]),
     stills=st.booleans(),
     room=st.sampled_from([0, 1, 5, 7, 1000]),
+    time_warp=st.sampled_from([0.0, 0.5]),
 )
 def test_every_source_gives_what_it_gives_without_keeping(
-    sources: list[Source], number: int, config: InputConfig, short_side: int | None, stills: bool, room: int
+    sources: list[Source],
+    number: int,
+    config: InputConfig,
+    short_side: int | None,
+    stills: bool,
+    room: int,
+    time_warp: float,
 ):
     kept = KeptFrames(room * FRAME, 1)
-    how = {"short_side": short_side, "stills": stills}
+    how = {"short_side": short_side, "stills": stills, "time_warp": time_warp}
     expected = results(read_clip, sources[number], config, times=4, **how)
     assert results(kept.read_clip, sources[number], config, times=4, **how) == expected
     assert kept.num_bytes <= room * FRAME

@@ -125,7 +125,7 @@ def _clip_of(sample: Sample, *, passed: int):
 
     generator = np.random.default_rng([0, passed, 0])
     generator.random()  # the middle
-    frames = read_clip(sample.path, lambda n, fps: random_indices(n, fps, 4, INPUT, generator=generator))
+    frames = read_clip(sample.path, lambda n, fps: random_indices(n, fps, 4, INPUT, AUGMENT, generator=generator))
     return training_clip(frames, INPUT, AUGMENT, seed=int(generator.integers(2**62)), may_flip=True).clip[None]
 
 
