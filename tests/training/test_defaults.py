@@ -149,6 +149,19 @@ def test_videos_of_many_frames_keep_their_pace(num_frames: tuple[int, int, int] 
     assert choices.values["augment"]["time_warp"] == (0.5 if "other paces" in pace else 0.0)
 
 
+def test_classes_without_names_keep_their_pace_and_clips_of_consecutive_frames_are_warped_however_long():
+    assert choose(replace(BASKETBALL, named=False), MACHINE, {}).values["augment"]["time_warp"] == 0.0
+    long, dense = replace(BASKETBALL, num_frames=(60, 76, 90)), {"input": {"sampling": "dense"}}
+    assert choose(long, MACHINE, dense).values["augment"]["time_warp"] == 0.5
+    assert choose(long, MACHINE, {}).values["augment"]["time_warp"] == 0.0
+
+
+def test_no_reason_is_told_for_what_was_given():
+    given = {"augment": {"time_warp": 0.0}}
+    changes = choose(replace(BASKETBALL, num_frames=(60, 76, 90)), MACHINE, given).lines[3]
+    assert "turned by up to 15 degrees), as each" in changes
+
+
 def test_changes_that_are_given_are_told_as_they_are():
     given = {"augment": {"mixup": 0.1, "rotate": 0.0, "time_warp": 0.2}, "arch": {"drop_path": 0.3}}
     choices = choose(replace(BASKETBALL, classes=("fast",)), MACHINE, given)

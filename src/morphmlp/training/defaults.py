@@ -58,6 +58,7 @@ SELECT_FROM_PER_CLASS = 20
 SELECT_FRACTION = 0.1
 MOST_WORKERS = 8
 HEADER = "chosen by what is in the data (docs/defaults.md; --defaults fixed leaves it out):"
+NUMBERS = "classes that are numbers do not tell what they are"
 _ABSENT = object()
 
 
@@ -249,8 +250,9 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     least = next((least for least in STRENGTHS if passes >= least), None)
     if least is not None:
         strength, values = STRENGTHS[least]
-        kept = _why_pace_is_kept(choices, facts)
+        kept = None
         if facts.kind == "video" and strength == "strong":
+            kept = None if choices.has("augment.time_warp") else _why_pace_is_kept(choices, facts)
             values = values | {"augment.rotate": TURN, "augment.time_warp": 0.0 if kept else TIME_WARP}
         shown = _describe_changes({name: choices.get(name, value) for name, value in values.items()}, kept)
         reason = f"{strength} ones ({shown}), as each of the {facts.unit} is seen {passes} times"
@@ -265,11 +267,12 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
 def _why_pace_is_kept(choices: Choices, facts: SetFacts) -> str | None:
     if choices.get("lists.window", None) is not None:
         return "the middle of a window is what is named"
-    median = facts.num_frames[1] if facts.num_frames is not None else None
-    frames = choices.get("arch.frames", FRAMES[0])
-    if median is None or not isinstance(frames, int) or median >= LONG * frames:
-        return "other frames are drawn each time" + (f" from {median}" if median is not None else "")
-    return why_not_warped(facts.classes)
+    if choices.get("input.sampling", "sparse") == "sparse":
+        median = facts.num_frames[1] if facts.num_frames is not None else None
+        frames = choices.get("arch.frames", FRAMES[0])
+        if median is None or not isinstance(frames, int) or median >= LONG * frames:
+            return "other frames are drawn each time" + (f" from {median}" if median is not None else "")
+    return why_not_warped(facts.classes) if facts.named else NUMBERS
 
 
 def _describe_changes(values: Mapping[str, Any], kept_pace: str | None) -> str:
@@ -278,14 +281,14 @@ def _describe_changes(values: Mapping[str, Any], kept_pace: str | None) -> str:
         parts.append(f"turned by up to {values['augment.rotate']} degrees")
     if values.get("augment.time_warp"):
         parts.append("at other paces")
-    elif "augment.time_warp" in values and kept_pace:
+    elif kept_pace is not None:
         parts.append(f"at their own pace, as {kept_pace}")
     return ", ".join(parts)
 
 
 def why_not_to_flip(facts: SetFacts) -> str | None:
     """Why clips are not flipped; None where they are."""
-    return why_not_mirrored(facts.classes) if facts.named else "classes that are numbers do not tell what they are"
+    return why_not_mirrored(facts.classes) if facts.named else NUMBERS
 
 
 def num_selected(facts: SetFacts, choices: Choices) -> int:
