@@ -5,11 +5,11 @@ import pytest
 from morphmlp.data.clips.pace import why_not_warped
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["fast", "Running Fast", "slow_down", "slowing-down", "speeds up", "QUICKLY", "decelerating", "braking2"]
-    + ["SlowMotion", "RunFast", "SpeedingUp", "slowest", "slowed_down", "speedy", "hurrying"],
-)
+PACES = ["fast", "Running Fast", "slow_down", "slowing-down", "speeds up", "QUICKLY", "decelerating", "braking2"]
+CAPITALS_AND_ENDINGS = ["SlowMotion", "RunFast", "SpeedingUp", "slowest", "slowed_down", "speedy", "hurrying"]
+
+
+@pytest.mark.parametrize("name", [*PACES, *CAPITALS_AND_ENDINGS])
 def test_a_name_of_pace_is_found(name: str):
     assert why_not_warped(["waving", name]) == f"{name} tells of pace"
 
