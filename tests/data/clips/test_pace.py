@@ -4,7 +4,6 @@ import pytest
 
 from morphmlp.data.clips.pace import why_not_warped
 
-
 PACES = ["fast", "Running Fast", "slow_down", "slowing-down", "speeds up", "QUICKLY", "decelerating", "braking2"]
 CAPITALS_AND_ENDINGS = ["SlowMotion", "RunFast", "SpeedingUp", "slowest", "slowed_down", "speedy", "hurrying"]
 
