@@ -134,7 +134,8 @@ class AugmentConfig(Config):
         crop_ratio: largest aspect ratio of a random crop (and, inverted, the smallest).
         flip: probability of a left-right flip. A class whose name says left or right becomes the one that says the
             other side, or is not flipped where there is none.
-        rotate: degrees that a clip is turned by at most, either way; what comes in at the corners is mirrored.
+        rotate: degrees that a clip is turned by at most, either way; what comes in at the corners is mirrored. Masks
+            are not turned.
         time_warp: videos only: strength of a random change of pace, 0 to 1. A clip hurries at one end and dwells at the
             other, and up to a fifth of this strength is cut off each end.
         rand_augment: random operations in timm's notation, such as "rand-m7-n4-mstd0.5-inc1" (strength 7 of 10, 4

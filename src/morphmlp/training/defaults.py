@@ -250,9 +250,8 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
     least = next((least for least in STRENGTHS if passes >= least), None)
     if least is not None:
         strength, values = STRENGTHS[least]
-        kept = None
+        kept = _why_pace_is_kept(choices, facts)
         if facts.kind == "video" and strength == "strong":
-            kept = None if choices.has("augment.time_warp") else _why_pace_is_kept(choices, facts)
             values = values | {"augment.rotate": TURN, "augment.time_warp": 0.0 if kept else TIME_WARP}
         shown = _describe_changes({name: choices.get(name, value) for name, value in values.items()}, kept)
         reason = f"{strength} ones ({shown}), as each of the {facts.unit} is seen {passes} times"
@@ -265,6 +264,9 @@ def _choose_changes(choices: Choices, facts: SetFacts) -> None:
 
 
 def _why_pace_is_kept(choices: Choices, facts: SetFacts) -> str | None:
+    """Why clips are shown at their own pace; None where they are not, or the user has said so."""
+    if choices.has("augment.time_warp"):
+        return None
     if choices.get("lists.window", None) is not None:
         return "the middle of a window is what is named"
     if choices.get("input.sampling", "sparse") == "sparse":
@@ -281,7 +283,7 @@ def _describe_changes(values: Mapping[str, Any], kept_pace: str | None) -> str:
         parts.append(f"turned by up to {values['augment.rotate']} degrees")
     if values.get("augment.time_warp"):
         parts.append("at other paces")
-    elif kept_pace is not None:
+    elif "augment.time_warp" in values and kept_pace:
         parts.append(f"at their own pace, as {kept_pace}")
     return ", ".join(parts)
 
