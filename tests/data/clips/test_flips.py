@@ -19,6 +19,8 @@ ITSELF = ["clapping", "upright bass", "leftover food", "Brighton", "cleft"]
         ("LEFT", "RIGHT"),
         ("TurnLeft", "TurnRight"),
         ("LeftHand", "RightHand"),
+        ("swipeLeft", "swipeRight"),
+        ("leftHand", "rightHand"),
         ("going leftwards", "going rightwards"),
         ("left-handed throw", "right-handed throw"),
         ("lefthand throw", "righthand throw"),
@@ -36,7 +38,18 @@ def test_a_class_without_its_mirror_image_is_never_flipped(name: str):
     assert mirrored_classes(["a", name, "turning LEFT", "right turn"])[1] is None
 
 
-@pytest.mark.parametrize("name", ["left and right hands", "right or left", "waving left/right", "left_and_right", "L"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "left and right hands",
+        "right or left",
+        "waving left/right",
+        "left_and_right",
+        "LeftAndRight",
+        "LEFT & RIGHT",
+        "L",
+    ],
+)
 def test_a_class_that_names_both_sides_in_no_order_is_its_own_mirror_image(name: str):
     assert mirrored_classes(["a", name]) == [0, 1]
 
@@ -78,7 +91,10 @@ def test_the_line_for_the_log_counts_and_names():
 
 @pytest.mark.parametrize(
     "name",
-    ["turn clockwise", "turning_counter-clockwise", "anticlockwise", "spin_CCW", "cw", "heading west", "Eastward"],
+    [
+        *("turn clockwise", "turning_counter-clockwise", "anticlockwise", "spin_CCW", "cw", "heading west", "Eastward"),
+        *("TurnClockwise", "SpinCounterClockwise", "turnCW", "headEast"),
+    ],
 )
 def test_a_turn_or_a_point_of_the_compass_speaks_against_a_flip(name: str):
     assert why_not_mirrored(["clapping", name]) == f"{name} is another thing in a mirror"
@@ -88,6 +104,8 @@ def test_single_characters_speak_against_a_flip():
     assert why_not_mirrored(["A", "B"]) == "the classes look like characters, such as A"
 
 
-@pytest.mark.parametrize("classes", [[], ["moving left", "moving right"], ["western", "yeast", "clock"], ["a", "walk"]])
+@pytest.mark.parametrize(
+    "classes", [[], ["moving left", "moving right"], ["western", "yeast", "clock", "MidWestern"], ["a", "walk"]]
+)
 def test_other_names_do_not_speak_against_a_flip(classes: list[str]):
     assert why_not_mirrored(classes) is None

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 
+from morphmlp.data.clips.names import spaced
 from morphmlp.formatting import shortened
 
-# A word of its own, also between underscores or capitals ("TurnLeft"), or the first part of one such as "leftwards".
+# A word of its own, also between underscores, or the first part of one such as "leftwards".
 _SIDE = re.compile(
-    r"(?:(?<![a-zA-Z])(?:left|right|LEFT|RIGHT)|(?<![A-Z])(?:Left|Right))"
-    r"(?=wards?(?![a-z])|most(?![a-z])|-?hand|[^a-z]|$)"
+    r"(?<![a-zA-Z])(?:left|right|Left|Right|LEFT|RIGHT)(?=wards?(?![a-z])|most(?![a-z])|-?hand|[^a-z]|$)"
 )
-_BOTH_SIDES = re.compile(r"(left|right)([\s_]*(?:/|&|,|[\s_](?:and|or))[\s_]*)(left|right)")
+_BOTH_SIDES = re.compile(r"(?i)(left|right)([\s_]*(?:/|&|,|[\s_](?:and|or))[\s_]*)(left|right)")
 
 
 def mirrored_classes(classes: Sequence[str]) -> list[int | None]:
@@ -22,8 +22,9 @@ def mirrored_classes(classes: Sequence[str]) -> list[int | None]:
     >>> mirrored_classes(["pushing left to right", "pushing right to left", "turning left", "clapping"])
     [1, 0, None, 3]
     """
-    numbers = {_without_order(name): number for number, name in enumerate(classes)}
-    return [numbers.get(_without_order(_mirrored(name))) if _SIDE.search(name) else i for i, name in enumerate(classes)]
+    names = [spaced(name) for name in classes]
+    numbers = {_without_order(name): number for number, name in enumerate(names)}
+    return [numbers.get(_without_order(_mirrored(name))) if _SIDE.search(name) else i for i, name in enumerate(names)]
 
 
 def describe_flips(classes: Sequence[str]) -> str | None:
@@ -51,7 +52,7 @@ def why_not_mirrored(classes: Sequence[str]) -> str | None:
     >>> why_not_mirrored(["A", "B", "C"])
     'the classes look like characters, such as A'
     """
-    turned = next((name for name in classes if _HANDED.search(name)), None)
+    turned = next((name for name in classes if _HANDED.search(spaced(name))), None)
     if turned is not None:
         return f"{turned} is another thing in a mirror"
     if classes and all(len(name) == 1 for name in classes):
@@ -76,4 +77,4 @@ _OTHER |= {right: left for left, right in _OTHER.items()}
 
 def _without_order(name: str) -> str:
     """The name with "left" first wherever it says both sides side by side: "right and left" is "left and right"."""
-    return _BOTH_SIDES.sub(lambda both: both[0] if both[1] == both[3] else f"left{both[2]}right", name)
+    return _BOTH_SIDES.sub(lambda both: both[0] if both[1].lower() == both[3].lower() else f"left{both[2]}right", name)

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 
-# Words of their own, also between capitals ("RunFast").
+from morphmlp.data.clips.names import spaced
+
+# Words of their own.
 _PACE = re.compile(
     r"(?i)(?<![a-z])(?:fast(?:er|est)?|slow(?:er|est|ly|s|ed|ing)?|quick(?:er|est|ly)?|rapid(?:ly)?"
     r"|speed(?:s|ing|ed|y)?|hurr(?:y|ies|ied|ying)|brak(?:es?|ing)|(?:ac|de)celerat(?:e|es|ed|ing|ion))(?![a-z])"
 )
-_NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def why_not_warped(classes: Sequence[str]) -> str | None:
@@ -19,5 +20,5 @@ def why_not_warped(classes: Sequence[str]) -> str | None:
     >>> why_not_warped(["waving", "breakfast"]) is None
     True
     """
-    told = next((name for name in classes if _PACE.search(_NEXT_WORD.sub(" ", name))), None)
+    told = next((name for name in classes if _PACE.search(spaced(name))), None)
     return None if told is None else f"{told} tells of pace"
