@@ -19,6 +19,14 @@ def rate(clips_per_s: float, unit: str) -> str:
     return f"{clips_per_s:.0f} {'clips' if unit == 'videos' else unit}/s"
 
 
+def counted(number: int, noun: str) -> str:
+    """
+    >>> counted(1, "epoch"), counted(2_000, "step")
+    ('1 epoch', '2,000 steps')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def clamp(share: float) -> float:
     """A share for a bar to draw: within 0 and 1, and 0 for NaN."""
     return 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)

@@ -202,6 +202,20 @@ def test_patience_is_for_the_best_epoch_and_says_where_its_figure_is_too_good():
     assert choose(KINETICS, MACHINE, {"patience": 3}).values["select_fraction"] == 0.1
 
 
+def test_none_held_out_by_wish_is_as_none_held_out_by_choice():
+    for facts in (BASKETBALL, KINETICS):
+        choices = choose(facts, MACHINE, {"select_fraction": 0.0})
+        assert choices.values["report"] == "last"
+        assert "none are held out to choose by" in choices.lines[-1]
+    assert "report" not in choose(BASKETBALL, MACHINE, {"select_fraction": 0.2}).values
+
+
+def test_one_of_something_is_said_as_one():
+    lines = "".join(choose(replace(BASKETBALL, num_samples=4, num_frames=(7, 7, 7)), MACHINE, {}).lines)
+    assert "500 epochs of 1 step of 16 videos" in lines
+    assert "as the videos have 7;" in lines
+
+
 def test_pictures_of_different_shapes_are_cropped():
     values = choose(
         SetFacts("video", 226, (113, 113), ("a", "bb"), True, (9, 9, 9), (90, 160), False), MACHINE, {}
@@ -492,7 +506,9 @@ def test_the_part_has_whole_groups_of_every_class(data: Path):
 def test_a_part_that_cannot_be_held_out_is_one_clear_line(data: Path):
     train, _ = read_training_sets(data)
     single = replace(train, samples=[train.samples[0], train.samples[-1]])
-    with pytest.raises(ConfigError, match=r"nothing can be held out.*each of its 2 groups.*--select_fraction 0"):
+    with pytest.raises(
+        ConfigError, match=r"nothing can be held out.*each of its 2 videos has a class.*--select_fraction 0"
+    ):
         held_out_to_select(single, [0, 1], tiny.run_config(data, select_fraction=0.2))
 
 
@@ -502,6 +518,7 @@ def test_patience_ends_a_run_that_gains_nothing_and_a_resumed_one_stays_ended(
     settings = {"epochs": 9, "lr": 1e-9, "min_lr": 0.0, "patience": 2}
     result = training.train(tiny.run_config(data, **settings), tmp_path / "run")
     assert result.last_epoch == result.best_epoch + 2 < 9  # whose norms alone still change
+    assert replace(result, report="last").selection.startswith("the epoch was chosen on these videos")  # its end was
     assert (
         f"ends after epoch {result.last_epoch} of 9, as the last 2 evaluations found no better one"
         in capsys.readouterr().err

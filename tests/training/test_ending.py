@@ -1,11 +1,13 @@
 """The end of a run: the model beside simple means, which never costs the run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny
 
+from morphmlp.config import SplitConfig
 from morphmlp.tasks.classification.review import comparisons
 from morphmlp.training import ending
 
@@ -32,6 +34,16 @@ def test_a_run_ends_with_three_accuracies_and_keeps_them(set_of_four: Path, tmp_
     process = train(set_of_four, tmp_path / "run", "--overwrite", "--json", "--baseline", "false")
     assert json.loads(process.stdout)["comparisons"] is None
     assert not (tmp_path / "run" / "comparisons.json").exists()
+
+
+def test_what_to_try_is_what_the_run_has_not_tried(data: Path):
+    config = tiny.run_config(data)
+    assert "--init with weights, --tune MINUTES, more --epochs" in ending.advice(config)
+    assert "--init" not in ending.advice(replace(config, init="rendered"))
+    assert "--tune" not in ending.advice(replace(config, split=SplitConfig(folds=2, fold=1)))
+    probe = replace(config, init="rendered", train=replace(config.train, probe=True))
+    assert "--epochs" not in ending.advice(probe)
+    assert "without --probe" in ending.advice(probe)
 
 
 def test_resuming_a_finished_run_keeps_its_comparisons(set_of_four: Path, tmp_path: Path):

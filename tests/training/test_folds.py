@@ -226,6 +226,23 @@ def test_what_could_not_be_read_is_counted_in_the_result_of_all_folds(data: Path
     assert found["not_evaluated"] == [{"path": str(damaged), "reason": "is empty (0 bytes)"}]
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--patience", 2], "--folds and --patience: each fold would end by the samples that it is measured on"),
+        (["--split.fold", 1], "--folds 2 trains all of its folds: leave out --split.fold"),
+        (["--split.folds", 3, "--split.fold", 1], "leave out --split.fold and --split.folds"),
+    ],
+)
+def test_what_folds_decide_by_themselves_is_not_given_beside_them(
+    options: list[object], reason: str, data: Path, tmp_path: Path
+):
+    ended = tiny.run_command("train", data, "--folds", 2, "--out", tmp_path / "folds", *options)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+    assert reason in ended.stderr
+    assert not (tmp_path / "folds").exists() or not tiny.files_below(tmp_path / "folds")
+
+
 def test_one_group_is_refused_in_one_line_and_leaves_nothing(data: Path, tmp_path: Path):
     options = ["--folds", "3", "--split.group-pattern", "mp4", *EPOCH, "--out", tmp_path / "folds"]
     ended = tiny.run_command("train", data, *options)

@@ -14,7 +14,7 @@ from morphmlp.config import RunConfig
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError
 from morphmlp.training import tune
-from morphmlp.training.halving import Candidate, Space
+from morphmlp.training.halving import Space
 from morphmlp.training.run import Interrupted, TrainResult
 from morphmlp.training.run_folder import RunFolder
 
@@ -76,9 +76,9 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
 SPACE = Space(("bad", "good", None))
 
 
-def sweep(data: Path, out: Path, *, minutes: float = 10.0, **settings: Any) -> TrainResult:
+def sweep(data: Path, out: Path, *, minutes: float = 10.0, space: Space = SPACE, **settings: Any) -> TrainResult:
     config = tiny.run_config(data, epochs=200, lr=6e-4, ema=0.5, **settings)
-    return tune.tune(config, out, minutes=minutes, space=SPACE, sets=read_training_sets(data))
+    return tune.tune(config, out, minutes=minutes, space=space, sets=read_training_sets(data))
 
 
 def test_the_training_at_the_end_is_with_the_best_on_all_training_samples(
@@ -148,11 +148,17 @@ def test_a_training_that_diverges_is_the_worst(data: Path, tmp_path: Path, train
     assert not [trial for trial in diverged if trial["rung"] > 1]
 
 
-def test_too_short_a_time_trains_as_configured(data: Path, tmp_path: Path, trainings: Trainings):
-    sweep(data, tmp_path / "run", minutes=0.01, init="good")
+@pytest.mark.parametrize("init", ["good", None])
+def test_too_short_a_time_trains_as_configured(init: str | None, data: Path, tmp_path: Path, trainings: Trainings):
+    """One training beside nothing tells nothing, and the first one is of a start that was not asked for."""
+    sweep(data, tmp_path / "run", minutes=0.01, init=init, space=Space(("good", None)))
     assert len(trainings.trials) == 1
-    assert trainings.calls[-1][0].init == "good"
-    assert trainings.calls[-1][0].train.lr == 6e-4
+    assert trainings.trials[0].init == "good"
+    config = trainings.calls[-1][0]
+    assert (config.init, config.train.lr) == (init, 6e-4)
+    assert config.chosen[-1].startswith(
+        "not tuned: 0.01 minutes are too few to compare two candidates; as configured: "
+    )
 
 
 def test_a_stopped_sweep_says_what_is_known_and_does_no_trial_twice(
@@ -225,7 +231,7 @@ def test_the_trial_that_measures_the_time_counts_once(
 def test_samples_that_are_all_of_one_group_cannot_be_swept(data: Path, tmp_path: Path, trainings: Trainings):
     config = tiny.run_config(data)
     config = replace(config, split=replace(config.split, group_pattern="mp4"))
-    with pytest.raises(ConfigError, match="--tune holds out a part of the training videos, but each of their groups"):
+    with pytest.raises(ConfigError, match="--tune holds out a part of the training videos, but each of the groups has"):
         tune.tune(config, tmp_path / "run", minutes=1, space=SPACE, sets=read_training_sets(data))
     assert not (tmp_path / "run").exists()
 
@@ -239,7 +245,7 @@ def test_a_damaged_file_is_named(tmp_path: Path):
 def test_the_command_tunes_and_trains(data: Path, checkpoint: Path, tmp_path: Path):
     copy, out = tiny.copy_data(data, tmp_path / "set", classes=3), tmp_path / "run"
     options = ["--init", checkpoint, "--epochs", "1", "--batch-size", "4", "--workers", "0", "--out", out]
-    ended = tiny.run_command("train", copy, "--tune", "0.03", *options)
+    ended = tiny.run_command("train", copy, "--tune", "5", "--lr", "6e-4", *options)  # six candidates: a few seconds
     assert ended.returncode == 0, ended.stderr
     assert "Trials" in ended.stdout
     assert "probe" in ended.stdout
@@ -249,7 +255,7 @@ def test_the_command_tunes_and_trains(data: Path, checkpoint: Path, tmp_path: Pa
     assert found["trials"][0]["epochs"] == 0
     config = RunFolder(out).read_config()
     assert config.chosen[-1].startswith("tuned: ")
-    assert Candidate(**found["chosen"]).configured(config) == config
+    assert (config.init, config.train.lr) == (found["chosen"]["start"], found["chosen"]["lr"])
     assert not (out / "trials").exists()
 
 
@@ -257,7 +263,7 @@ def test_what_is_given_is_not_varied_and_all_given_is_refused(data: Path, checkp
     options = ["--init", checkpoint, "--freeze", "2", "--lr", "1e-3", "--augment.color", "0.1", "--out", tmp_path / "r"]
     ended = tiny.run_command("train", data, "--tune", "1", *options)
     assert ended.returncode == 1
-    assert "--tune has nothing to choose: --lr, --augment and the start are given" in ended.stderr
+    assert "--tune has nothing to choose: the learning rate, the augmentation and the start are given" in ended.stderr
     ended = tiny.run_command("train", data, "--tune", "1", "--folds", "2", *options)
     assert ended.returncode == 1
     assert "--folds and --tune: what is chosen would be chosen in each fold anew; give one of them" in ended.stderr

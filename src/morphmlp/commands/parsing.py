@@ -260,9 +260,19 @@ def _usage_reason(message: str) -> str:
     """
     text = " ".join(message.split())
     text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?: ', r"--\1: ", text)
-    text = re.sub(r"<class '(\w+)'>|typing\.", lambda match: match[1] or "", text)
-    if choices := re.search(r"^(.*?)Does not validate .*? Errors: - (.*?) - .* Given value: (.*)$", text):
-        text = f"{choices[1]}{choices[2]}. Got value: {choices[3]}"
+    text = re.sub(r"<class '(\w+)'>", lambda match: _WORDS.get(match[1], match[1]), text)
+    text = re.sub(r"typing\.Literal\[(.*?)\]", lambda match: ("one of " if "," in match[1] else "") + match[1], text)
+    if choices := re.search(
+        r"^(.*?)Does not validate .*? Errors: - (.*?) Given value type: .* Given value: (.*)$", text
+    ):
+        kinds = [kind.removeprefix("Expected a ") for kind in choices[2].split(" - ")]
+        text = f"{choices[1]}Expected a {', '.join(kinds[:-1])} or {kinds[-1]}. Got value: {choices[3]}"
     text = re.sub(r"Not of type \w+: (\S+) does not conform to restriction v", r"got \1; expected a number ", text)
+    text = re.sub(
+        r"Not of type \w+: (?:could not convert|invalid literal).*?: '(.*)'", r"got \1; expected a number", text
+    )
     text = text.replace(" and v<", " and <")
     return text.replace("Expected a ", "expected ").replace(". Got value:", "; got")
+
+
+_WORDS = {"NoneType": "null", "bool": "true, false", "tuple": "a list in brackets", "str": "text"}

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import SUPPRESS, Namespace
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveFloat, restricted_number_type
 
 from morphmlp.commands.option_files import files_first, refuse_second_data, without_files
 from morphmlp.commands.parsing import INTERRUPTED, Parser, add_cache, make_parser, print_json
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FIRST_SCREEN = ("data", "out", "recipe", "model", "init", "resume")
 FIRST_SCREEN += ("probe", "folds", "tune", "epochs", "batch_size", "lr", "precision", "workers")
+NumFolds = restricted_number_type("NumFolds", int, [(">=", 2), ("<=", 1_000)])
 OF_STEPS = ("epochs", "lr", "layer_decay", "ema", "balanced", "class_weights", "focal", "select_fraction", "patience")
 
 
@@ -36,8 +37,8 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     given = parser.parse_args(arguments, defaults=False)
     refuse_second_data(parser, arguments)
-    if options.probe and not options.resume:
-        _refuse_beside_probe(parser, arguments)
+    if not options.resume:
+        _refuse_at_odds(options, parser.parse_args(without_files(arguments)[1], defaults=False))
 
     from morphmlp.data.media.limits import set_cache_size
     from morphmlp.distributed import is_main
@@ -225,7 +226,7 @@ def _add_ways(parser: Parser) -> None:
     )
     parser.add_argument(
         "--folds",
-        type=PositiveInt,
+        type=NumFolds,
         metavar="K",
         help="K runs, each with other samples held out",
     )
@@ -242,11 +243,24 @@ def _add_ways(parser: Parser) -> None:
     )
 
 
-def _refuse_beside_probe(parser: Parser, arguments: list[str]) -> None:
-    """What a recipe says of steps is left out; what was asked for in so many words is not, in silence."""
-    given = parser.parse_args(without_files(arguments)[1], defaults=False)
-    if idle := [f"--{name}" for name in OF_STEPS if given.get(name) is not None]:
-        raise ConfigError(f"--probe fits the head without steps: leave out {', '.join(idle)}, or --probe")
+def _refuse_at_odds(options: Namespace, typed: Namespace) -> None:
+    """Raises ConfigError where options were typed of which one would be ignored; those of a recipe may be."""
+    given = {name for name, value in vars(typed.clone().as_flat()).items() if value is not None}
+    if options.probe:
+        changes = [name for name in given if name.startswith("augment.") and name != "augment.flip"]
+        if idle := [f"--{name}" for name in (*OF_STEPS, *sorted(changes)) if name in given]:
+            raise ConfigError(f"--probe fits the head without steps: leave out {', '.join(idle)}, or --probe")
+    if options.folds and (one := sorted(given & {"split.fold", "split.folds"})):
+        names = " and ".join(f"--{name}" for name in one)
+        raise ConfigError(
+            f"--folds {options.folds} trains all of its folds: leave out {names}, or train one of them with "
+            "--split.folds K --split.fold I"
+        )
+    if options.balanced and options.class_weights != "none":
+        raise ConfigError(
+            f"--balanced and --class_weights {options.class_weights}: both make up for rare classes, which would "
+            "become the commonest; give one of them"
+        )
 
 
 def _start_training(options: Namespace, given: Namespace) -> Any:
@@ -329,7 +343,10 @@ def _space(config: RunConfig, named: dict[str, Any]) -> "Space":
     space = Space(starts, lr="lr" not in named, strength="augment" not in named)
     if starts[1:] or space.lr or space.strength:
         return space
-    raise ConfigError("--tune has nothing to choose: --lr, --augment and the start are given; leave out one of them")
+    raise ConfigError(
+        "--tune has nothing to choose: the learning rate, the augmentation and the start are given, by options, "
+        "--recipe or --config; leave one of them out"
+    )
 
 
 def _window(value: float | str) -> float:

@@ -170,7 +170,8 @@ class RunConfig(Config):
             name = "probe" if self.train.probe else "freeze"
             raise ConfigError(
                 f"train.{name} is {getattr(self.train, name)!r}, but there are no weights to start from, and what is "
-                f"frozen would stay random; give --init CHECKPOINT, or leave out --{name}"
+                f"frozen would stay random; give --init CHECKPOINT (nano has one in the package: --init rendered), or "
+                f"leave out --{name}"
             )
         if not self.model.temporal and self.input.num_clips > 1:
             raise ConfigError(f"input.num_clips is {self.input.num_clips}; allowed: 1 for images")

@@ -29,6 +29,12 @@ def held_out_to_select(
     if not held_out:
         raise ConfigError(
             f"train.select_fraction is {fraction}, but nothing can be held out of the training part: each of its "
-            f"{len(set(groups))} groups has a class that no other has; give --select_fraction 0"
+            f"{len(set(groups))} {what_is_held_out(groups, train.unit)} has a class that no other has; give "
+            f"--select_fraction 0, or add {train.unit}"
         )
     return without_and_with(train, {train.samples[i].path for i in held_out})
+
+
+def what_is_held_out(groups: Sequence[str], unit: str) -> str:
+    """What messages call the groups: the samples themselves where each is a group of its own."""
+    return unit if len(set(groups)) == len(groups) else "groups"

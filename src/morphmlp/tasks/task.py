@@ -227,10 +227,14 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Compared:
-    """A model beside simple means: lines for people, and plain values, ready for JSON."""
+    """A model beside simple means: for people, and as plain values, ready for JSON.
+
+    `beaten` says whether the model is better than each of them.
+    """
 
     lines: list[str]
     values: dict[str, Any]
+    beaten: bool
 
 
 @dataclass(frozen=True)
@@ -280,6 +284,10 @@ class TrainingTask(Protocol):
 
     def answers(self) -> Mapping[str, Any]:
         """Fields of `CheckpointInfo` that say how outputs become answers; none where that is as usual."""
+        ...
+
+    def put_answers(self, answers: Mapping[str, Any]) -> None:
+        """Takes up what `answers` gave for another epoch, or before the run was stopped."""
         ...
 
     def loader(self, batches: "Sampler[list[int]]") -> "DataLoader":

@@ -11,7 +11,7 @@ from rich.progress import Progress as ProgressBar
 from morphmlp.config import RunConfig
 from morphmlp.data.media.sources import Source
 from morphmlp.distributed import world_size
-from morphmlp.formatting import one_line, rate
+from morphmlp.formatting import counted, one_line, rate
 from morphmlp.tasks.task import Scores, TrainingTask
 from morphmlp.training.freeze import describe_parameters
 from morphmlp.training.learner import Learner
@@ -58,7 +58,7 @@ class TrainingDisplay:
         frames = f"{config.model.frames} frames at " if config.model.temporal else ""
         length = "the head alone is fitted"
         if self.epochs:
-            length = f"{self.epochs} epochs of {self.steps_per_epoch} steps"
+            length = f"{counted(self.epochs, 'epoch')} of {counted(self.steps_per_epoch, 'step')}"
         select = "" if task.chosen_on == "val" else f", {task.num_chosen_on} held out to choose the epoch by"
         processes = f" in {world_size()} processes" if world_size() > 1 else ""
         self.say(
@@ -104,7 +104,8 @@ class TrainingDisplay:
 
     def evaluated(self, scores: Scores, task: TrainingTask, progress: Progress) -> None:
         """Says how good the model is after an epoch, and how fast the training."""
-        figures = "  ".join(f"{task.figures.get(name, name)} {value:.3f}" for name, value in scores.figures.items())
+        shown = {**task.figures, "loss": "loss"}
+        figures = "  ".join(f"{shown[name]} {value:.3f}" for name, value in scores.figures.items() if name in shown)
         missing = f"  ({scores.evaluated} of {task.num_chosen_on} evaluated)" if scores.broken else ""
         if not self.epochs:  # of a probe, which is evaluated once
             self.say(f"{figures}{missing}")

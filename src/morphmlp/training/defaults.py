@@ -14,7 +14,7 @@ from morphmlp.checkpoints.starts import is_start, start_of
 from morphmlp.config import ModelConfig
 from morphmlp.data.clips.flips import why_not_mirrored
 from morphmlp.data.clips.pace import why_not_warped
-from morphmlp.formatting import percent
+from morphmlp.formatting import counted, percent
 from morphmlp.models.zoo import VARIANTS, model_config
 from morphmlp.recipes import merged
 from morphmlp.tasks.registry import task_of_kind
@@ -136,7 +136,7 @@ def _choose_steps(choices: Choices, facts: SetFacts, model: ModelConfig | None) 
     steps = max(math.ceil((facts.num_samples - num_selected(facts, choices)) / batch_size), 1)
     least = LEAST_STEPS_FROM_START if choices.starts_from_given else LEAST_STEPS[facts.kind]
     epochs = min(max(math.ceil(least / steps), LEAST_EPOCHS), MOST_EPOCHS)
-    reason = f"{epochs} epochs of {steps:,} steps of {batch_size} {facts.unit}"
+    reason = f"{counted(epochs, 'epoch')} of {counted(steps, 'step')} of {batch_size} {facts.unit}"
     if epochs > LEAST_EPOCHS:
         reason += f", as few {facts.unit} need as many steps as more do"
     choices.choose("steps", {"epochs": epochs}, reason)
@@ -173,7 +173,8 @@ def _choose_clips(choices: Choices, facts: SetFacts, model: ModelConfig) -> None
     if facts.kind == "video" and facts.num_frames is not None:
         shortest, median, longest = facts.num_frames
         frames = clip_frames(median, most=model.frames)
-        reason = f"{frames} frames, as the videos have {shortest} to {longest} (median {median})"
+        lengths = f"{shortest} to {longest} (median {median})" if shortest < longest else str(median)
+        reason = f"{frames} frames, as the videos have {lengths}"
         choices.choose("clips", {"arch.frames": frames}, reason)
     side = choices.get("arch.image_size", model.image_size)
     if facts.size is None or any(choices.has(f"input.{name}") for name in SHAPE) or not isinstance(side, int):
@@ -305,9 +306,9 @@ def _has_enough_to_select(facts: SetFacts) -> bool:
 
 def _choose_selection(choices: Choices, facts: SetFacts) -> None:
     """Which epoch the run is for: the best one on a part of its own, or the last, for which none is looked at."""
-    if choices.has("report") or choices.has("select_fraction"):
+    if choices.has("report") or choices.get("select_fraction", 0.0) > 0:
         return
-    if _has_enough_to_select(facts):
+    if _has_enough_to_select(facts) and not choices.has("select_fraction"):
         share = percent(SELECT_FRACTION, digits=0)
         reason = f"the best epoch on {share} of the training {facts.unit}, which are not trained on"
         choices.choose("selection", {"select_fraction": SELECT_FRACTION, "report": "best"}, reason)
@@ -315,7 +316,8 @@ def _choose_selection(choices: Choices, facts: SetFacts) -> None:
         reason = "the best epoch on the validation part, whose figure is then a little too good"
         choices.choose("selection", {"report": "best"}, reason)
     else:
-        reason = f"the last epoch: too few {facts.unit} to hold some out to choose by, and the validation part must not"
+        why = "none are held out" if choices.has("select_fraction") else f"too few {facts.unit} to hold some out"
+        reason = f"the last epoch: {why} to choose by, and the validation part must not"
         choices.choose("selection", {"report": "last"}, reason)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from morphmlp.config import RunConfig
 from morphmlp.data.media.remote import remote_file
@@ -71,9 +72,12 @@ def _kept(
             return None
         found = compare(config)
         if found is not None:
+            found = found if found.beaten else replace(found, lines=[*found.lines, advice(config)])
             replace_json(folder.comparisons, found.values | {"lines": found.lines})
         elif asked:
-            tell(f"there are no simple means to compare {config.model.task.replace('_', ' ')} with")
+            tell(
+                "--baseline: there are no simple means to compare this model with; they answer with one class a sample"
+            )
         return found
     except Exception as error:  # whatever it is, hours of training are not to end in a traceback
         tell(f"the run is complete, but was not compared with simple means: {type(error).__name__}: {one_line(error)}")
@@ -84,9 +88,22 @@ def _found_before(folder: RunFolder) -> Compared | None:
     """What `_kept` has written; None where that is missing, damaged, or of a version that kept no lines."""
     try:
         values = json.loads(read_text(folder.comparisons))
-        return Compared([str(line) for line in values.pop("lines")], values)
+        lines = [str(line) for line in values.pop("lines")]
+        return Compared(lines, values, beaten=not values["not_beaten"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def advice(config: RunConfig) -> str:
+    """What to try where a run has not beaten the simple means: what it has not done, and can be asked for beside it."""
+    tried = ["more clips of more people and places" if config.model.temporal else "more images"]
+    if config.init is None:
+        tried.append("--init with weights")
+    if config.train.probe:
+        tried.append("a training of more than the head, without --probe")
+    else:
+        tried += ["--tune MINUTES", "more --epochs"] if config.split.folds is None else ["more --epochs"]
+    return f"What to try: {', '.join(tried)}; docs/few_clips.md has the order."
 
 
 def _compare(config: RunConfig, result: TrainResult, progress: Callable[[int, int], None]) -> Compared | None:

@@ -61,6 +61,7 @@ def train_folds(config: RunConfig, out: str | Path, *, overwrite: bool = False) 
     """
     out = Path(out)
     _require_task(config)
+    _require_unseen(config)
     refuse_inside(config.data, out)
     with RunFolder(out).locked():
         _clear(out, overwrite=overwrite)
@@ -112,6 +113,15 @@ def _require_task(config: RunConfig) -> None:
         raise ConfigError(
             "--folds runs in one process; under torchrun train each fold by itself, with --split.folds K "
             "--split.fold I --out OUT_I"
+        )
+
+
+def _require_unseen(config: RunConfig) -> None:
+    """Raises ConfigError where the samples that a fold holds out would decide when its training ends."""
+    if config.train.patience is not None and not config.train.select_fraction:
+        raise ConfigError(
+            "--folds and --patience: each fold would end by the samples that it is measured on; give --select_fraction "
+            "0.1 too, which holds others out to end by, or leave --patience out"
         )
 
 

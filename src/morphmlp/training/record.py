@@ -60,7 +60,8 @@ class RunRecord:
 
         def write(folder: Path) -> None:
             write_checkpoint(model, folder, self._info(progress, {}))
-            write_state(folder, {"progress": asdict(progress), "data": self.task.fingerprint} | learner_state)
+            own = {"progress": asdict(progress), "data": self.task.fingerprint, "answers": dict(self.task.answers())}
+            write_state(folder, own | learner_state)
 
         if is_main():
             self.folder.replace_last(write)

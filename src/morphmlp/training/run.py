@@ -38,6 +38,7 @@ class TrainResult:
     finished by a version that did not keep it. Both scores are on the validation part, whose samples that could not be
     read `num_val` leaves out. `chosen_on` is the part that the best epoch was chosen on: "select", of `num_chosen_on`
     samples that were held out of the training, or "val" itself, on which its score is then a little too good.
+    `ended_early` says that `patience` ended the run, which looks at that part too.
     `evaluation` is that of the reported checkpoint on the validation part, as the task has it, such as an `Evaluation`;
     None where a run was resumed after it. `train_set` is the training part, with what was held out of it to select on.
     `device_hours` is the time of the training steps, evaluations left out, times the processes: GPU hours where each
@@ -59,13 +60,14 @@ class TrainResult:
     num_chosen_on: int
     clips_per_s: float
     device_hours: float
+    ended_early: bool = False
     evaluation: Any = field(default=None, repr=False, compare=False)
     train_set: TrainingSet | None = field(default=None, repr=False, compare=False)
 
     @property
     def selection(self) -> str:
         """How much the figure of the reported checkpoint can be trusted: whether its samples chose the epoch."""
-        if self.report == "last":
+        if self.report == "last" and not self.ended_early:
             return "the epoch was not chosen: it is the last one"
         if self.chosen_on == "val":
             return f"the epoch was chosen on these {self.unit}, so the figure is a little too good"
@@ -205,6 +207,7 @@ def _finished(trainer: Trainer, notes: list[str], train_set: TrainingSet) -> Tra
         num_chosen_on=task.num_chosen_on,
         clips_per_s=progress.clips / max(progress.training_s, 1e-9),
         device_hours=progress.training_s * world_size() / 3600,
+        ended_early=progress.step < trainer.total_steps,
         evaluation=None if reported is None else reported.evaluation,
         train_set=train_set,
     )

@@ -233,8 +233,14 @@ class Trainer:
         last = evaluate(last_model, display, "val", step=progress.step, epoch=epochs[0], final="last")
         self.learner.accelerator.wait_for_everyone()  # the main process has written the best one
         if progress.best_step != progress.step:
-            best_model = load_with_info(self.folder.best)[0].to(self.learner.device)
-            best = evaluate(best_model, display, "val", step=progress.best_step, epoch=epochs[1], final="best")
+            best_model, info = load_with_info(self.folder.best)
+            of_last = self.task.answers()
+            self.task.put_answers({name: getattr(info, name) for name in of_last})
+            try:
+                best_model = best_model.to(self.learner.device)
+                best = evaluate(best_model, display, "val", step=progress.best_step, epoch=epochs[1], final="best")
+            finally:
+                self.task.put_answers(of_last)
         else:
             best = last
         self.record.add_figures(self.folder.best, best)
@@ -259,6 +265,7 @@ class Trainer:
         try:
             self.progress = Progress(**state["progress"])
             self.learner.put_state(state)
+            self.task.put_answers(state.get("answers", {}))  # earlier versions have kept none
         except Exception as error:  # a foreign file raises many kinds
             reason = type(error).__name__
             raise CheckpointError(

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,17 @@ from morphmlp.data.sets.folds import require_one_label
 from morphmlp.data.sets.labelled import LabelledSet
 from morphmlp.data.sets.splits import groups_of, hold_out, without_and_with
 from morphmlp.display.curves import read_log
-from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.distributed import world_size
 from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError, UserError
 from morphmlp.files import read_text, replace_json
-from morphmlp.formatting import percent
 from morphmlp.output import tell
 from morphmlp.signals import Terminated
+from morphmlp.tasks.selection import what_is_held_out
 from morphmlp.training.halving import (
     Candidate,
-    Cost,
     Space,
     Trial,
     best_of,
-    cost_of,
     epochs_of_rung,
     num_affordable,
     num_rungs,
@@ -43,6 +40,7 @@ from morphmlp.training.halving import (
 from morphmlp.training.run import Interrupted, TrainingSets, TrainResult, names_of, read_sets, refuse_inside, train
 from morphmlp.training.run_folder import RunFolder
 from morphmlp.training.stopping import resume_command
+from morphmlp.training.sweep import Sweep, conclusion, trial_table
 
 HELD_OUT = 0.2  # of the training samples
 MOST_SAMPLES = 4_000  # that a trial trains on
@@ -51,80 +49,6 @@ PLANNED = 0.9  # of the time that is left: one trial takes longer than another
 # Of all trials: their last epoch counts, as it is.
 UNTUNED: dict[str, Any] = {"ema": 0.0, "ema_aside": False, "report": "last", "trackers": (), "save_every": 0}
 UNTUNED |= {"select_fraction": 0.0, "patience": None}
-
-
-@dataclass
-class Sweep:
-    """What is known of a sweep; `tune.json` is this as plain values.
-
-    Attributes:
-        config: of the run, before anything is chosen.
-        num_candidates, epochs: as planned when the time of a trial was known: of the first rung, and of each rung.
-        chosen: None until the sweep is done.
-        samples: tells whether the set is the one that the sweep began with; None of an earlier version.
-    """
-
-    config: RunConfig
-    minutes: float
-    space: Space
-    trials: list[Trial] = field(default_factory=list)
-    num_candidates: int | None = None
-    epochs: dict[str, int] = field(default_factory=dict)
-    chosen: Candidate | None = None
-    samples: str | None = None
-
-    @property
-    def seconds_left(self) -> float:
-        return 60 * self.minutes - sum(trial.seconds for trial in self.trials)
-
-    def rung(self, number: int) -> list[Trial]:
-        """The trainings of a rung; those that measure the time are rung 0."""
-        return [trial for trial in self.trials if trial.rung == number and trial.epochs]
-
-    @property
-    def num_done(self) -> int:
-        """The trials that were done: the one that measures the time is of rung 0 and of rung 1, and was done once."""
-        return len({(trial.candidate, trial.epochs) for trial in self.trials})
-
-    @property
-    def probes(self) -> list[Trial]:
-        return [trial for trial in self.trials if not trial.epochs]
-
-    @property
-    def cost(self) -> Cost:
-        """Of a training, by those that were done."""
-        return cost_of([trial for trial in self.trials if trial.epochs])
-
-    def predicted_s(self, epochs: int) -> float:
-        """How long another trial takes, a probe where it has no epochs; 0 where there was none like it."""
-        return self.cost.seconds(epochs) if epochs else cost_of(self.probes).seconds(0)
-
-    @property
-    def best(self) -> Trial | None:
-        """The best training of the last rung that has any."""
-        last = max((trial.rung for trial in self.trials if trial.epochs), default=0)
-        return max(self.rung(last), key=lambda trial: trial.rank, default=None)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"config": self.config.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Sweep":
-        def candidate(found: dict[str, Any]) -> Candidate:
-            return Candidate(**found)
-
-        trials = [
-            Trial(**{**found, "candidate": candidate(found["candidate"]), "loss": _loss(found["loss"])})
-            for found in values["trials"]
-        ]
-        space = Space(**values["space"] | {"starts": tuple(values["space"]["starts"])})
-        chosen = None if values["chosen"] is None else candidate(values["chosen"])
-        known = {"config": RunConfig.from_dict(values["config"]), "space": space, "trials": trials, "chosen": chosen}
-        return cls(**values | known)
-
-
-def _loss(value: float | None) -> float:
-    return math.inf if value is None else value  # JSON has no infinity
 
 
 def tune(
@@ -203,14 +127,12 @@ def _tune(sweep: Sweep, folder: RunFolder, sets: TrainingSets, show: Callable[[l
             trials = _Trials(sweep, folder, _divided(sweep.config, sets))
             replace_json(folder.tuning, sweep.to_dict())
             _search(sweep, trials)
-            best = sweep.best
-            sweep.chosen = Candidate(sweep.config.init, sweep.config.train.lr) if best is None else best.candidate
+            sweep.chosen = sweep.configured if sweep.best is None else sweep.best.candidate
             replace_json(folder.tuning, sweep.to_dict())
         shutil.rmtree(folder.trials, ignore_errors=True)
     show([trial_table(sweep)])
     config = sweep.chosen.configured(sweep.config)
-    line = f"tuned: {sweep.chosen.describe()}, by {sweep.num_done} trials on samples held out of the training part"
-    return train(replace(config, chosen=(*config.chosen, line)), folder.path, sets=sets)
+    return train(replace(config, chosen=(*config.chosen, conclusion(sweep))), folder.path, sets=sets)
 
 
 @contextmanager
@@ -255,9 +177,10 @@ def _divided(config: RunConfig, sets: TrainingSets) -> tuple[LabelledSet, Labell
 
     held_out = drawn(whole.samples, HELD_OUT)
     if not held_out:
+        what = what_is_held_out(groups_of(whole.samples, config.split), whole.unit)
         raise ConfigError(
-            f"--tune holds out a part of the training {whole.unit}, but each of their groups has a class that no other "
-            "group has; add recordings, or leave --tune out"
+            f"--tune holds out a part of the training {whole.unit}, but each of the {what} has a class that no other "
+            f"has; add {whole.unit}, or leave --tune out"
         )
     rest, held = without_and_with(whole, {whole.samples[i].path for i in held_out})
     if len(rest.samples) > MOST_SAMPLES:
@@ -367,31 +290,3 @@ class _Trials:
         warmup = train.warmup_epochs * epochs / train.epochs
         changes = {"epochs": epochs, "eval_every": epochs, "warmup_epochs": warmup}
         return replace(config, train=replace(train, **UNTUNED, **changes))
-
-
-def trial_table(sweep: Sweep) -> Any:
-    """The trials, a section for each rung, best first; what goes into the training is marked."""
-    best = sweep.best
-    columns = [*text_columns("", "start"), *number_columns("lr"), *text_columns("augmentation")]
-    columns += number_columns("epochs", "held-out top-1", "loss", "seconds")
-
-    def row(trial: Trial) -> tuple[str, ...]:
-        candidate, training = trial.candidate, trial.epochs > 0
-        loss = f"{trial.loss:.3f}" if math.isfinite(trial.loss) else "diverged"
-        return (
-            "->" if trial is best else "",
-            candidate.start or "fresh weights",
-            f"{candidate.lr:.2g}" if training else "",
-            candidate.strength if training else "",
-            f"{trial.epochs}" if training else "probe",
-            percent(trial.score),
-            loss,
-            f"{trial.seconds:.0f}",
-        )
-
-    rungs = [
-        sweep.probes,
-        *(sweep.rung(number) for number in range(max((t.rung for t in sweep.trials), default=0) + 1)),
-    ]
-    sections = [map(row, sorted(rung, key=lambda trial: trial.rank, reverse=True)) for rung in rungs if rung]
-    return table("Trials", columns, *sections)

@@ -1,5 +1,6 @@
 """Folds: whole groups, every sample once, and each class spread over them."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -48,13 +49,23 @@ def test_the_folds_of_a_set_hold_each_sample_of_both_parts_once(data: Path):
 
 
 def test_groups_of_a_pattern_are_on_one_side(data: Path):
-    train, val = read_training_sets(data, SplitConfig(folds=4, fold=2, group_pattern="^..."))
+    """One group holds a whole class, and others one video of each class: the fold with the whole class says so."""
+    pattern, notes = r"^app|\d+", []
+    for fold in (1, 2):
+        parts = read_training_sets(data, SplitConfig(folds=2, fold=fold, group_pattern=pattern))
+        train, val = ({re.findall(pattern, Path(s.path).name)[0] for s in part.samples} for part in parts)
+        assert not train & val
+        notes.append(parts[0].note)
+    assert [("the training part has none of approaching" in note) for note in notes].count(True) == 1
 
-    def beginnings(part):
-        return {Path(s.path).name[:3] for s in part.samples}
 
-    assert not beginnings(train) & beginnings(val)
-    assert "the training part has none of" in train.note
+def test_folds_that_hold_out_only_what_the_others_do_not_have_are_refused(data: Path):
+    """Nothing could be right there: a pattern that finds the class, and not the person, is a slip."""
+    message = (
+        r"fold 1 of 4 holds out all videos of each class in it .* by --split\.group_pattern '\^\.\.\.', are of one"
+    )
+    with pytest.raises(DataError, match=message):
+        read_training_sets(data, SplitConfig(folds=4, fold=2, group_pattern="^..."))
 
 
 def test_fewer_groups_than_folds_are_refused_in_one_line(data: Path, tmp_path: Path):

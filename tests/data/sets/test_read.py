@@ -321,14 +321,17 @@ def test_train_without_val_says_what_to_add(tmp_path: Path):
 
 def test_a_class_of_val_that_train_does_not_know_is_named_with_those_of_train(tmp_path: Path):
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "val/B/1.mp4")
-    message = f"1 of 2 classes of the data are not among the 2 of {tmp_path}/train: B; {tmp_path}/train has: a, b"
+    message = (
+        f"1 of 2 classes of val in {tmp_path} are not among the 2 of train: B; train has: a, b; add training videos of "
+        "what is missing, or leave it out of val"
+    )
     with pytest.raises(DataError, match=re.escape(message)):
         read_training_sets(tmp_path)
 
 
 def test_a_class_of_val_whose_name_may_be_a_slip_is_shown_the_one_that_is_near(tmp_path: Path):
     touch(tmp_path, "train/running/1.mp4", "train/jumping/1.mp4", "val/runing/1.mp4", "val/swimming/1.mp4")
-    with pytest.raises(DataError, match=r"has: jumping, running; did you mean 'running' for 'runing'\?$"):
+    with pytest.raises(DataError, match=r"has: jumping, running; add .*; did you mean 'running' for 'runing'\?$"):
         read_training_sets(tmp_path)
 
 

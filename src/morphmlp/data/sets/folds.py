@@ -60,6 +60,7 @@ def fold_of(
     parts = [
         [s for s, n in zip(samples, numbers, strict=True) if (n + 1 == config.fold) == held] for held in (False, True)
     ]
+    _require_known_classes(labels, numbers, train, config, source=source)
     note = f"fold {config.fold} of {config.folds}, by {len(set(groups))} groups"
     if missing := _missing(parts[0], train.classes, set(labels)):
         note += f"; the training part has none of {shortened(missing)}, of which all {train.unit} are in this fold"
@@ -76,6 +77,21 @@ def require_groups(groups: Sequence[str], num_folds: int, *, source: str, unit: 
     there = f"all {len(groups)} {unit} are of one group" if len(found) == 1 else f"there are {len(found)} groups"
     next_step = f"give --folds {len(found)}, or add recordings" if len(found) > 1 else "add recordings of other groups"
     raise DataError(f"{source}: {num_folds} folds need as many groups, but {there} ({by}); {next_step}")
+
+
+def _require_known_classes(
+    labels: Sequence[int], folds: Sequence[int], train: LabelledSet, config: SplitConfig, *, source: str
+) -> None:
+    """Raises DataError where a fold holds out only classes that none of the others has: nothing could be right."""
+    for fold in sorted(set(folds)):
+        held = {label for label, number in zip(labels, folds, strict=True) if number == fold}
+        if not held & {label for label, number in zip(labels, folds, strict=True) if number != fold}:
+            by = f"by --split.group_pattern {config.group_pattern!r}" if config.group_pattern else "by recording"
+            raise DataError(
+                f"{source}: fold {fold + 1} of {config.folds} holds out all {train.unit} of each class in it "
+                f"({shortened([train.classes[label] for label in sorted(held)])}), as its groups, {by}, are of one "
+                "class each; give a pattern whose groups, such as people, are in several classes, or fewer folds"
+            )
 
 
 def require_one_label(samples: Sequence[Sample], *, option: str) -> None:

@@ -139,7 +139,8 @@ def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> 
             f"{root}: the labels of {named} are names ({shortened(names)}), but those of {numbered} are numbers; write "
             "both alike, or give the names in the order of the numbers as --lists.labels FILE"
         )
-    return part.relabelled(train.classes, source=f"{root}/train")
+    advice = f"; add training {train.unit} of what is missing, or leave it out of {name}"
+    return part.relabelled(train.classes, source="train", name=f"{name} in {root}", advice=advice)
 
 
 def read_set(

@@ -272,7 +272,10 @@ def _group_of(path: Source, pattern: str) -> str:
     match = re.search(pattern, os.path.basename(path))
     group = match and (match[1] if match.groups() else match[0])
     if group is None:
-        raise DataError(f"{path}: the name does not fit group_pattern {pattern!r}")
+        raise DataError(
+            f"{path}: the name does not fit group_pattern {pattern!r}; give a regular expression that is found in the "
+            r"name of every file, such as '^(speaker\d+)_', or leave it out"
+        )
     return group
 
 

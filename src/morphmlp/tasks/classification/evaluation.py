@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from morphmlp.config import SplitConfig
 from morphmlp.data.batches.views import ArrayBatches, BrokenSample
 from morphmlp.data.media.sources import Source
 from morphmlp.data.media.stretches import StretchWindow
 from morphmlp.data.sets.labelled import LabelledSet, Sample
+from morphmlp.data.sets.splits import groups_of
 from morphmlp.distributed import process_group, rank, world_size
 from morphmlp.errors import DataError
 from morphmlp.inference.device import AS_USUAL, Execution
@@ -170,6 +172,7 @@ def evaluate_checkpoint(
     aggregation: str | None = None,
     shuffle_frames: bool = False,
     lists: dict[str, Any] | None = None,
+    group_pattern: str | None = None,
     execution: Execution = AS_USUAL,
 ) -> Evaluation:
     """Evaluates a checkpoint or an exported folder on the videos or images of `data`.
@@ -184,6 +187,8 @@ def evaluate_checkpoint(
         shuffle_frames: destroys the order of each clip's frames, to see what the order is worth.
         lists: fields of `ListConfig`; for the data that the checkpoint was trained on, those that differ from the
             training's.
+        group_pattern: of the groups that a review goes by, as in `SplitConfig`: refused here where it does not fit, as
+            hours of evaluation may lie between.
 
     Raises:
         CheckpointError, DataError: the data is of another kind than the model's, or has other classes.
@@ -200,6 +205,8 @@ def evaluate_checkpoint(
         shuffle_frames=shuffle_frames,
         lists=lists,
     )
+    if group_pattern is not None:
+        groups_of(prepared.labelled.samples, SplitConfig(group_pattern=group_pattern))
     with process_group():
         evaluation = evaluate(*prepared, temperature=ready.info.temperature)
     return replace(evaluation, threshold=ready.info.threshold)

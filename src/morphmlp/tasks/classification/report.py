@@ -39,11 +39,10 @@ def evaluation_tables(evaluation: Evaluation) -> "list[RenderableType]":
     if incomplete := evaluation.incomplete:
         path, note = incomplete[0]
         lines.append(f"  {len(incomplete)} incomplete, evaluated as far as they go: such as {path} ({note})")
-    lines.append(
-        f"{_accuracies(evaluation.accuracy, evaluation.unit.removesuffix('s'))}   loss {evaluation.loss():.3f}"
-    )
+    accuracies = _accuracies(evaluation, evaluation.accuracy, evaluation.unit.removesuffix("s"))
+    lines.append(f"{accuracies}   loss {evaluation.loss():.3f}")
     if (evaluation.num_views or 1) > 1:
-        lines.append(_accuracies(evaluation.view_accuracy, "single view"))
+        lines.append(_accuracies(evaluation, evaluation.view_accuracy, "single view"))
     if evaluation.threshold is not None:
         refused, precision = percent(evaluation.share_refused()), percent(evaluation.precision_of_rest())
         lines.append(
@@ -85,8 +84,10 @@ def _review_lines(evaluation: Evaluation) -> list[str]:
     return comparison_lines(review.comparisons)
 
 
-def _accuracies(accuracy: Callable[[int], float], of: str) -> str:
-    return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in (1, 5))
+def _accuracies(evaluation: Evaluation, accuracy: Callable[[int], float], of: str) -> str:
+    """Top-5 only of so many classes that it says something."""
+    ranks = (1, 5) if len(evaluation.labels) > 5 else (1,)
+    return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in ranks)
 
 
 def prediction_table(rows: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, float]]]]) -> "Table":

@@ -48,7 +48,8 @@ def labelled_samples(
             f"give a folder of {model_kind(model)}s, or a checkpoint for {labelled.unit}"
         )
     if info.labels:
-        return labelled.relabelled(info.labels, source=str(checkpoint))
+        advice = "; leave out what the model does not know, or name it as the model does"
+        return labelled.relabelled(info.labels, source=str(checkpoint), advice=advice)
     return _without_names(labelled, model.config.num_classes, data=data, checkpoint=checkpoint)
 
 

@@ -112,7 +112,10 @@ class Classification(Task):
 
         require_usable(options)
         shuffle_frames = options.get("shuffle_frames", False)
-        return evaluate_checkpoint(checkpoint, data, shuffle_frames=shuffle_frames, **protocol)
+        group_pattern = options.get("group_pattern")
+        return evaluate_checkpoint(
+            checkpoint, data, shuffle_frames=shuffle_frames, group_pattern=group_pattern, **protocol
+        )
 
     def review(
         self,

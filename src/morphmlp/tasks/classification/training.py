@@ -1,7 +1,7 @@
 """Training a classifier of videos or images: the task that `training/run.py` runs."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -52,6 +52,7 @@ class ClassificationTask:
         self.train_set, select_set = held_out_to_select(train_set, classes, config)
         self.unit = self.train_set.unit
         self.classes = list(self.train_set.classes)
+        self.figures = {name: self.figures[name] for name in self.figures if name != "top5" or len(self.classes) > 5}
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.train_labels = [] if self.train_set.multi_label else [sample.label for sample in self.train_set.samples]
         self.notes = _notes(self.train_set, self.val_set, config)
@@ -88,6 +89,9 @@ class ClassificationTask:
 
     def answers(self) -> dict[str, Any]:
         return {}
+
+    def put_answers(self, answers: Mapping[str, Any]) -> None:
+        assert not answers, "outputs are answers as they are"
 
     @cached_property
     def _median_s(self) -> float | None:

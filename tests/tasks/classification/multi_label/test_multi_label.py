@@ -3,8 +3,9 @@
 import asyncio
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,32 @@ def test_a_finished_run_resumes_as_it_was(run: Path):
     before = (run / "last" / CONFIG_FILE).read_bytes()
     assert resume(run).metric == "map"
     assert (run / "last" / CONFIG_FILE).read_bytes() == before
+
+
+def test_the_best_epoch_is_measured_by_its_own_thresholds(
+    several_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of the last epoch are of other outputs, and so are those that a resumed run would fit anew."""
+    evaluated, num_done = MultiLabelTask.evaluate, iter(range(1, 100))
+
+    def falling(*arguments: Any, part: str = "val"):
+        scores = evaluated(*arguments, part=part)
+        worse = {"map": 1 / next(num_done)} if part == "select" else {}
+        return replace(scores, figures=scores.figures | worse)
+
+    monkeypatch.setattr(MultiLabelTask, "evaluate", falling)
+    run = tmp_path / "run"
+    result = train(run_config(several_labels, epochs=3, select_fraction=0.3, report="best"), run)
+    assert (result.best_epoch, result.last_epoch) == (1, 3)
+    infos = [load_config(run / name)[1] for name in ("best", "last")]
+    assert infos[0].thresholds != infos[1].thresholds
+    finals = {line["final"]: line["val_f1"] for line in tiny.read_log(run) if "final" in line}
+    for name in ("best", "last"):
+        assert finals[name] == evaluate_checkpoint(run / name, several_labels, execution=QUIET).macro_f1()
+    log = tiny.read_log(run)
+    resume(run)  # there is nothing left to train: what is evaluated is evaluated anew
+    assert tiny.read_log(run) == log
+    assert [load_config(run / name)[1] for name in ("best", "last")] == infos
 
 
 def test_a_balanced_draw_is_refused(several_labels: Path, tmp_path: Path):

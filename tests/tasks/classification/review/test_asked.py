@@ -12,8 +12,10 @@ import tiny
 
 from morphmlp.checkpoints.folder import load_with_info, save
 from morphmlp.data.media.video import read_frames
+from morphmlp.errors import DataError
 from morphmlp.tasks.classification.evaluation import evaluate_checkpoint
 from morphmlp.tasks.classification.report import write_predictions
+from morphmlp.tasks.classification.review import asked
 
 
 def review(checkpoint: Path, data: Path, *options: object, out: Path) -> dict[str, Any]:
@@ -59,8 +61,9 @@ def test_a_pattern_makes_groups_and_one_that_does_not_fit_is_refused(checkpoint:
         "evaluate", checkpoint, data, "--workers", 0, "--group_pattern", "^speaker", "--out", tmp_path / "no"
     )
     assert process.returncode == 1
-    assert "does not fit group_pattern '^speaker'" in process.stderr
+    assert r"does not fit group_pattern '^speaker'; give a regular expression" in process.stderr
     assert len(process.stderr.splitlines()) == 1
+    assert not (tmp_path / "no").exists()
 
 
 def test_labels_are_doubted_by_out_of_fold_predictions(checkpoint: Path, data: Path, tmp_path: Path):
@@ -140,10 +143,15 @@ def test_folders_of_frames_have_a_page_too(checkpoint: Path, data: Path, tmp_pat
     assert (found["comparisons"]["videos"], found["comparisons"]["training"]) == (10, 20)
 
 
-def test_an_evaluation_is_kept_where_its_review_fails(checkpoint: Path, data: Path, tmp_path: Path):
+def test_an_evaluation_is_kept_where_its_review_fails(
+    checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*arguments: object, **options: object):
+        raise DataError("no review")
+
+    monkeypatch.setattr(asked, "review_of", fails)
     out = tmp_path / "out"
-    options = ["--workers", 0, "--group_pattern", "^speaker", "--out", out]
-    assert tiny.run_command("evaluate", checkpoint, data, *options).returncode == 1
+    assert tiny.run_command("evaluate", checkpoint, data, "--workers", 0, "--out", out).returncode == 1
     assert tiny.files_below(out) == ["confusion.png", "predictions.csv", "summary.json"]
 
 

@@ -1,6 +1,6 @@
 """Training a multi-label classifier: the task that `training/run.py` runs on lists of several labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ class MultiLabelTask(ClassificationTask):
             return {}
         part = "held-out training" if self.chosen_on == "select" else "validation"
         return {"thresholds": self._thresholds, "thresholds_from": f"the {self.num_chosen_on} {part} {self.unit}"}
+
+    def put_answers(self, answers: Mapping[str, Any]) -> None:
+        self._thresholds = answers.get("thresholds")
 
     def evaluate(
         self, model: nn.Module, progress: Callable[[int, int], None], *, part: EvaluatedPart = "val"

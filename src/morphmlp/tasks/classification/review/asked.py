@@ -10,7 +10,7 @@ from morphmlp.checkpoints.info import CheckpointInfo, load_config
 from morphmlp.config import SplitConfig
 from morphmlp.data.media.remote import remote_file
 from morphmlp.data.sets.labelled import LabelledSet
-from morphmlp.data.sets.splits import groups_of, require_pattern
+from morphmlp.data.sets.splits import require_pattern
 from morphmlp.errors import DataError, UserError
 from morphmlp.formatting import one_line
 from morphmlp.inference.device import Execution
@@ -34,12 +34,10 @@ def reviewed(
         options: `baseline`, `group_pattern`, `out_of_fold`, `lists` and `shuffle_frames` of the command line.
 
     Raises:
-        DataError: the pattern does not fit a name, or there are no out-of-fold predictions in the folder.
+        DataError: there are no out-of-fold predictions in the folder.
     """
     info = load_config(checkpoint)[1]
     groups = _grouping(info, options.get("group_pattern"))
-    if options.get("group_pattern"):  # refused where it does not fit; that of the training may be for other names
-        groups_of([prediction.sample for prediction in evaluation.predictions], groups)
     out_of_fold = _out_of_fold(options.get("out_of_fold"), evaluation.unit)
     train, why_alone = _training_part(evaluation, checkpoint, data, split, options)
     pixels, why_none = _pixels(options.get("baseline"), data)

@@ -25,10 +25,6 @@ from morphmlp.tasks.classification.thumbnails import NUM_FRAMES, Thumbnails, rea
 from morphmlp.tasks.task import Compared
 
 MOST_TRAINING, MOST_COMPARED = 3_000, 2_000  # samples that are decoded: at most as much as one epoch of a small set
-ADVICE = (
-    "What to try: more clips of more people and places, --init with weights, --tune MINUTES, more --epochs; "
-    "docs/few_clips.md has the order."
-)
 # Of groups. Fewer tell nothing apart: by a coin, 5 are all of one side in 6 % of cases (2 / 2^5), and 6 in 3 %.
 LEAST_TOLD_APART = 6
 UNREADABLE = "no part can be read as shrunk pixels"
@@ -262,9 +258,8 @@ def _compared_of(evaluation: Evaluation, num_compared: int) -> str:
 
 
 def as_compared(comparisons: Comparisons) -> Compared:
-    """For people, with what to try where the model has not beaten the simple means; and for programs."""
-    advice = [ADVICE] if comparisons.not_beaten else []
-    return Compared([*comparison_lines(comparisons), *advice], as_values(comparisons))
+    """For people, and for programs."""
+    return Compared(comparison_lines(comparisons), as_values(comparisons), beaten=not comparisons.not_beaten)
 
 
 def comparison_lines(comparisons: Comparisons) -> list[str]:
