@@ -329,19 +329,33 @@ def test_second_folder_of_data_is_refused(order: slice, tmp_path: Path, capfd: p
     assert_one_error(run_main(capfd, "train", "--data", "two", *rest), "two: no such file or folder")
 
 
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("{}", "is a run whose config.json cannot be read; give {}"),
+        ('{"train": {"report": "last"}}', "is a run that has no checkpoint 'last' yet; give {}"),
+    ],
+)
 @pytest.mark.parametrize("verb", ["evaluate", "predict", "train"])
-def test_run_given_as_checkpoint_points_to_its_checkpoints(
-    verb: str, checkpoint: Path, data: Path, video: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_run_that_does_not_say_its_checkpoint_points_to_those_that_it_has(
+    verb: str,
+    config: str,
+    reason: str,
+    checkpoint: Path,
+    data: Path,
+    video: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ):
     run = tmp_path / "run"
     shutil.copytree(checkpoint, run / "best")
-    (run / "config.json").write_text("{}")
+    (run / "config.json").write_text(config)
     arguments = {
         "evaluate": ["evaluate", run, data],
         "predict": ["predict", run, video],
         "train": ["train", data, "--out", tmp_path / "new", "--init", run],
     }[verb]
-    assert_one_error(run_main(capfd, *arguments), f"{run} is a run, not a checkpoint; give {run / 'best'}")
+    assert_one_error(run_main(capfd, *arguments), f"{run} {reason.format(run / 'best')}")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, data: Path
         info = morphmlp.CheckpointInfo(input=morphmlp.InputConfig(crop=(64, 64), resize=64, fit="whole"))
         (folder / run).parent.mkdir(parents=True)
         morphmlp.save(segmenter, folder / run, info)
+    for run in ("runs/mine", "runs/masks"):
+        (folder / run / "config.json").write_text('{"train": {"report": "best"}}')
     for name in ("video.mp4", "long.mp4", "juggle.mp4"):
         encode(folder / name, render_clip("moving_up", seed=1, frames=120))
     generator = np.random.default_rng(0)
@@ -94,7 +96,7 @@ def test_examples_of_a_module_print_what_they_say(name: str, place: Path, monkey
     for test in [test for test in tests if test.name.removeprefix("morphmlp.") not in NOT_RUN]:
         test.globs.update(morphmlp=morphmlp, predict=None)
         if test.name.endswith("Predictor.windows"):
-            test.globs["predict"] = morphmlp.Predictor("runs/mine/best")
+            test.globs["predict"] = morphmlp.Predictor("runs/mine")
         checker = AnyOutput() if test.name.removeprefix("morphmlp.") in PRINT_OTHERWISE else None
         assert failures(test, checker) == ""
 

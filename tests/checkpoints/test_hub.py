@@ -121,7 +121,7 @@ def test_every_verb_takes_it(shelf: Shelf, data: Path, tmp_path: Path, monkeypat
 def test_it_cannot_be_calibrated_in_place(shelf: Shelf, data: Path, tmp_path: Path):
     result = tiny.run_command("calibrate", NAME, data)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "hf://me/model cannot be written to: give --out FOLDER for a calibrated copy" in result.stderr
+    assert "hf://me/model is on the hub, and stays as it is there: give --out FOLDER for a changed" in result.stderr
     with pytest.raises(CheckpointError, match="is on the hub, and stays as it is there: give --out"):
         rewrite_info(NAME, lambda info: info)
     rewrite_info(NAME, lambda info: info, out=tmp_path / "copy")

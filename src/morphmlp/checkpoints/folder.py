@@ -1,5 +1,6 @@
 """A checkpoint: a folder of `model.safetensors` and `config.json`, which holds all that a prediction depends on."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,16 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
     (folder / CONFIG_FILE).write_text(as_json(config_values(model.config, info), indent=2) + "\n", encoding="utf-8")
 
 
+def require_own(folder: str | Path) -> None:
+    """Raises CheckpointError where a checkpoint is none of the user's folders, so that it stays as it is."""
+    if is_hub_name(folder):
+        raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
+    if is_start(folder):
+        raise CheckpointError(f"{folder} is of the package, and stays as it is: give --out FOLDER for a changed copy")
+    if not os.access(local_checkpoint(folder), os.W_OK):
+        raise CheckpointError(f"{folder} cannot be written to: give --out FOLDER for a changed copy")
+
+
 def rewrite_info(
     folder: str | Path, change: Callable[[CheckpointInfo], CheckpointInfo], *, out: str | Path | None = None
 ) -> None:
@@ -70,10 +81,8 @@ def rewrite_info(
         CheckpointError: `folder` is no checkpoint.
         OSError: a file cannot be written; the checkpoint stays as it was.
     """
-    if out is None and is_hub_name(folder):
-        raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
-    if out is None and is_start(folder):
-        raise CheckpointError(f"{folder} is of the package, and stays as it is: give --out FOLDER for a changed copy")
+    if out is None:
+        require_own(folder)
     folder = local_checkpoint(folder)
     model, info = load_config(folder)
     values = config_values(model, change(info))

@@ -1,4 +1,6 @@
-"""Names of checkpoints: a folder, one of the package, or one of the Hugging Face Hub, `hf://owner/name[@revision]`.
+"""Names of checkpoints: a folder, that of a run, one of the package, or one of the Hugging Face Hub.
+
+The last is `hf://owner/name[@revision]`.
 
 Files of the hub go through huggingface_hub's cache: what is there is not fetched again, and serves where there is no
 network.
@@ -51,7 +53,7 @@ def local_checkpoint(name: str | Path) -> Path:
     """The folder of a checkpoint: of one on the hub, its files in the local cache, fetched at first use.
 
     The name of a start of the package, as "rendered", is that start; a checkpoint of that name in the working folder
-    comes first.
+    comes first. Of the folder of a run it is the checkpoint that the run is for, `best` or `last`.
 
     Within a process, a branch stays at the commit that it had first. Fetched are `config.json` and the files of the
     model that it names, nothing else of the repository.
@@ -60,8 +62,8 @@ def local_checkpoint(name: str | Path) -> Path:
     PosixPath('runs/mine/best')
 
     Raises:
-        CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched; or
-            the files of the start are damaged.
+        CheckpointError: there is no such repository or revision, it holds no checkpoint, or it cannot be fetched; the
+            files of the start are damaged; or the run has no checkpoint yet.
     """
     if is_hub_name(name):
         return _fetched(hub_repository(name))
@@ -72,7 +74,26 @@ def local_checkpoint(name: str | Path) -> Path:
             f"{shown_address(os.fspath(name))} is an address; a checkpoint is a folder, or hf://owner/name of the hub: "
             "download it and give its path"
         )
-    return Path(name)
+    return _of_run(Path(name))
+
+
+def _of_run(folder: Path) -> Path:
+    """The checkpoint that a run is for, where the folder is one of a run; else the folder.
+
+    Raises:
+        CheckpointError: the run has none yet.
+    """
+    found = [name for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
+    if not found or any((folder / file).exists() for files in MODEL_FILES.values() for file in files):
+        return folder
+    there = " or ".join(str(folder / name) for name in found)
+    try:
+        report = json.loads(read_text(folder / CONFIG_FILE))["train"].get("report", "best")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{folder} is a run whose {CONFIG_FILE} cannot be read; give {there}") from None
+    if report not in found:
+        raise CheckpointError(f"{folder} is a run that has no checkpoint {report!r} yet; give {there}")
+    return folder / report
 
 
 def is_hub_name(name: str | Path) -> bool:
@@ -104,7 +125,7 @@ def pinned(checkpoint: str | Path) -> str:
     if is_start(checkpoint):
         return os.fspath(checkpoint)
     if not is_hub_name(checkpoint):
-        return os.path.abspath(checkpoint)
+        return os.path.abspath(local_checkpoint(checkpoint))
     return str(hub_repository(checkpoint)._replace(revision=local_checkpoint(checkpoint).name))
 
 

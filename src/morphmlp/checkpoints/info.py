@@ -82,7 +82,6 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     """Reads a checkpoint folder's `config.json`, without the weights."""
     folder = local_checkpoint(folder)
     path = folder / CONFIG_FILE
-    _refuse_run(folder)
     if not path.exists():
         hint = "a released .pth or .pyth file must be converted first: `morphmlp convert FILE FOLDER`"
         if near := difflib.get_close_matches(str(folder), STARTS, n=1, cutoff=0.8):
@@ -117,13 +116,6 @@ def load_config(folder: str | Path) -> tuple[ModelConfig, CheckpointInfo]:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error!r}): the file is damaged") from None
     return model, info
-
-
-def _refuse_run(folder: Path) -> None:
-    """A run has a `config.json` too; its checkpoints are the folders in it."""
-    checkpoints = [f"{folder / name}" for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
-    if checkpoints and not (folder / WEIGHTS_FILE).exists():
-        raise CheckpointError(f"{folder} is a run, not a checkpoint; give {' or '.join(checkpoints)}")
 
 
 def config_values(model: ModelConfig, info: CheckpointInfo) -> dict[str, Any]:

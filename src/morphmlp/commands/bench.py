@@ -76,7 +76,7 @@ def _parser() -> Parser:
         "other engines, or beside models of torchvision. All take turns; a ratio is the median of the ratios within a\n"
         "turn.",
         "morphmlp bench --model morphmlp_video_s --against torchvision --json speed.json\n"
-        "  morphmlp bench --checkpoint runs/mine/best --engines onnxruntime openvino --save",
+        "  morphmlp bench --checkpoint runs/mine --engines onnxruntime openvino --save",
     )
     parser.add_argument("--model", type=str | None, help="a named model; default: morphmlp_video_s")
     parser.add_argument("--checkpoint", type=str | None, help="a checkpoint folder, or an exported one, instead")

@@ -1,6 +1,5 @@
 """`morphmlp calibrate`."""
 
-import os
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -15,7 +14,6 @@ from morphmlp.commands.parsing import (
     write_and_show,
 )
 from morphmlp.config import ListConfig
-from morphmlp.errors import CheckpointError
 from morphmlp.files import require_own_folder
 from morphmlp.output import tell
 
@@ -24,6 +22,7 @@ def run(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options, lists = _read_options(arguments)
 
+    from morphmlp.checkpoints.hub import local_checkpoint
     from morphmlp.display.progress_bar import counting
     from morphmlp.display.tables import print_all
     from morphmlp.inference.device import Execution
@@ -55,19 +54,21 @@ def run(arguments: list[str]) -> int:
             print_all(calibration_tables(calibration))
 
     write_and_show(write, show)
-    tell(f"temperature and threshold are in {Path(options.out or options.checkpoint) / 'config.json'}")
+    folder = Path(options.out) if options.out else local_checkpoint(options.checkpoint)
+    tell(f"temperature and threshold are in {folder / 'config.json'}")
     return 0
 
 
 def _require_place(options: Namespace) -> None:
     """Finds out before all the work whether its result can be written."""
+    from morphmlp.checkpoints.folder import require_own
     from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, load_config
 
     load_config(options.checkpoint)
     if options.out:
         require_own_folder(Path(options.out), {CONFIG_FILE, WEIGHTS_FILE}, what="a checkpoint")
-    elif not os.access(options.checkpoint, os.W_OK):
-        raise CheckpointError(f"{options.checkpoint} cannot be written to: give --out FOLDER for a calibrated copy")
+    else:
+        require_own(options.checkpoint)
 
 
 def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
@@ -78,8 +79,8 @@ def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:
         "Fits a temperature, which makes probabilities mean what they say, and a threshold, below which the answer is\n"
         "'none of these', and writes both into CHECKPOINT's config.json; the weights stay as they are.\n"
         "DIR is labelled data that the checkpoint was not trained on; its part is chosen as by evaluate.",
-        "morphmlp calibrate runs/mine/best my_videos --unknown other_videos\n"
-        "  morphmlp calibrate runs/mine/best my_videos --at_precision 0.95 --out careful --plots plots",
+        "morphmlp calibrate runs/mine my_videos --unknown other_videos\n"
+        "  morphmlp calibrate runs/mine my_videos --at_precision 0.95 --out careful --plots plots",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder of a classifier, or hf://owner/name of the hub")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")

@@ -64,8 +64,7 @@ def _read_options(arguments: list[str]) -> Namespace:
         "loose files. Writes report.json, files.csv (a row for each file) and lists of the readable files, on which\n"
         "train can be started. It can be stopped: the same command goes on. Exit status 1 if files are broken, or if\n"
         "train does not take the set; it takes no loose files.",
-        "morphmlp check-data my_videos --frames 16 --workers 8\n"
-        "  morphmlp check-data my_videos --copies runs/mine/best",
+        "morphmlp check-data my_videos --frames 16 --workers 8\n  morphmlp check-data my_videos --copies runs/mine",
     )
     parser.add_argument("data", type=str, help="folder, or list of `path,label` rows")
     parser.add_argument("--out", type=str | None, help="folder for the results; default DIR-check")

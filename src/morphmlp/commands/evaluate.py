@@ -36,9 +36,9 @@ def run(arguments: list[str]) -> int:
         "Shown are the accuracy of whole videos, their views joined, and that of single views.\n"
         "With --timeline: what happens when in the whole recordings whose stretches DIR names.\n"
         "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli evaluate CHECKPOINT DIR",
-        "morphmlp evaluate runs/mine/best my_videos --clips 4 --crops 1\n"
+        "morphmlp evaluate runs/mine my_videos --clips 4 --crops 1\n"
         "  morphmlp evaluate runs/ssv2/best frames --lists.val val.txt --lists.labels ssv2\n"
-        "  morphmlp evaluate runs/mine/best recordings --timeline --length 2 --step 0.5",
+        "  morphmlp evaluate runs/mine recordings --timeline --length 2 --step 0.5",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("data", type=str, help="labelled data, in any layout that train takes")

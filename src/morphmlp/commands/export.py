@@ -25,8 +25,8 @@ def run(arguments: list[str]) -> int:
         "Writes a checkpoint's model for ONNX Runtime, OpenVINO or torch.export, in a folder that predict, evaluate\n"
         "and segment take in place of a checkpoint; predict needs no PyTorch for the first two. It is compared with\n"
         "the checkpoint before it is written: on the files of --data, or on videos that the package renders itself.",
-        "morphmlp export runs/mine/best mine_onnx\n"
-        "  morphmlp export runs/mine/best mine_int8 --format openvino --precision int8 --data my_videos/train",
+        "morphmlp export runs/mine mine_onnx\n"
+        "  morphmlp export runs/mine mine_int8 --format openvino --precision int8 --data my_videos/train",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("out", type=str, help="new folder, or one of an earlier export")

@@ -78,8 +78,8 @@ def _read_options(arguments: list[str]) -> Namespace:
         "and a JSON file that say what each is of. SOURCE is a file, a folder or a glob; --data takes labelled data.\n"
         "It can be stopped: the same command goes on. Exit status 1 if files could not be read; the rest is written.\n"
         "On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli features CHECKPOINT SOURCE...",
-        "morphmlp features runs/mine/best my_videos --out features --nearest 5\n"
-        "  morphmlp features runs/mine/best long.mp4 --step 1 --length 2 --format npz",
+        "morphmlp features runs/mine my_videos --out features --nearest 5\n"
+        "  morphmlp features runs/mine long.mp4 --step 1 --length 2 --format npz",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="*", help="files, folders or globs")

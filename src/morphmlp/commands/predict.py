@@ -70,9 +70,9 @@ def _parser(*, paths: str) -> Parser:
         "Predicts files, folders and globs: videos or images, as the checkpoint takes them.\n"
         "With --out it is for very many: rows are written as they come, and the same command goes on where a run was\n"
         "stopped. On several GPUs: torchrun --nproc-per-node 8 -m morphmlp.cli predict CHECKPOINT PATH... --out FILE",
-        "morphmlp predict runs/mine/best clip.mp4 more_clips --top 3 --csv predictions.csv\n"
-        "  morphmlp predict runs/mine/best clip.mp4 --threshold 0.7\n"
-        "  morphmlp predict runs/mine/best --list files.txt --out results.csv",
+        "morphmlp predict runs/mine clip.mp4 more_clips --top 3 --csv predictions.csv\n"
+        "  morphmlp predict runs/mine clip.mp4 --threshold 0.7\n"
+        "  morphmlp predict runs/mine --list files.txt --out results.csv",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("paths", type=str, nargs=paths, help="files, folders or globs")

@@ -16,7 +16,7 @@ def run(arguments: list[str]) -> int:
         "one commit. The repository is made if there is none. Wherever a checkpoint is expected, hf://owner/name is\n"
         "then taken, and hf://owner/name@revision for a branch, a tag or a commit. Log in with `hf auth login`, or\n"
         "set HF_TOKEN.",
-        "morphmlp push runs/mine/best me/my-gestures --license apache-2.0 --private\n"
+        "morphmlp push runs/mine me/my-gestures --license apache-2.0 --private\n"
         "  morphmlp predict hf://me/my-gestures clip.mp4",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint or exported folder")

@@ -45,7 +45,7 @@ def _parser() -> Parser:
         "serve",
         "CHECKPOINT",
         "Answers over HTTP what videos or images show, and has a page for people at /. See docs/serve.md.",
-        "morphmlp serve runs/mine/best --port 8000\n  curl -F file=@clip.mp4 http://127.0.0.1:8000/predict",
+        "morphmlp serve runs/mine --port 8000\n  curl -F file=@clip.mp4 http://127.0.0.1:8000/predict",
     )
     parser.add_argument(
         "checkpoint", type=str, help="checkpoint folder, exported folder, or hf://owner/name of the hub"

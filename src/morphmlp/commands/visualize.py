@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
         "Looks inside a model at one video or image: feature map, Grad-CAM, branch weights and what its FCs learnt,\n"
         "as pictures, and as a page with all of them. With --augment, draws what a recipe's random changes make of\n"
         "videos or images; this needs no model.",
-        "morphmlp visualize runs/mine/best clip.mp4 --out inside --stage 2 --class moving_up\n"
+        "morphmlp visualize runs/mine clip.mp4 --out inside --stage 2 --class moving_up\n"
         "  morphmlp visualize --augment my_videos --recipe k400_s16 --change erase=1 --out sheet.png",
     )
     parser.add_argument(

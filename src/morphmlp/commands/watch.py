@@ -84,8 +84,8 @@ def _parser():
         "Says what happens when: in each window of recordings or streams, as it comes, and in segments at the end.\n"
         "SOURCE: a file, a folder, a glob, an address (http, https, rtsp, ...), camera:0, or - for standard input.\n"
         "Ctrl-C ends it with what there is. Exit status 1 if a source could not be read to its end.",
-        "morphmlp watch runs/mine/best long.mp4 --length 2 --step 0.5 --out segments.csv long.vtt\n"
-        "  morphmlp watch runs/mine/best rtsp://10.0.0.5/1 --json --out today.json",
+        "morphmlp watch runs/mine long.mp4 --length 2 --step 0.5 --out segments.csv long.vtt\n"
+        "  morphmlp watch runs/mine rtsp://10.0.0.5/1 --json --out today.json",
     )
     parser.add_argument("checkpoint", type=str, help="checkpoint folder, or hf://owner/name of the hub")
     parser.add_argument("sources", type=str, nargs="+", help="files, folders, globs, addresses, camera:0 or -")

@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
+from morphmlp.checkpoints.hub import local_checkpoint
 from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE
 from morphmlp.errors import CheckpointError
 from morphmlp.files import UNFINISHED, held
@@ -29,7 +30,7 @@ def entry_folder(checkpoint: str | Path, engine: str, precision: str) -> Path:
     Raises:
         CheckpointError: a file of the checkpoint cannot be read.
     """
-    folder = Path(checkpoint)
+    folder = local_checkpoint(checkpoint)
     digests = [_digest(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE)]
     text = "\n".join([*digests, engine, precision, version("morphmlp")])
     return exports_folder() / hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -174,7 +174,7 @@ def test_mistakes_are_one_line_and_change_nothing(own: Path, data: Path, tmp_pat
         assert message in result.stderr
     monkeypatch.setattr("os.access", lambda path, mode: False)
     result = tiny.run_command("calibrate", own, data)
-    assert result.stderr == f"error: {own} cannot be written to: give --out FOLDER for a calibrated copy\n"
+    assert result.stderr == f"error: {own} cannot be written to: give --out FOLDER for a changed copy\n"
     assert (own / "config.json").read_bytes() == config
 
 

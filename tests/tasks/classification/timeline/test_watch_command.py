@@ -390,7 +390,7 @@ def test_a_stream_without_end_stops_after_its_duration_with_lag_and_rate(checkpo
 def test_help_shows_an_example_and_the_list_of_verbs_names_it():
     process = tiny.run_command("watch", "--help")
     assert process.returncode == 0
-    assert "morphmlp watch runs/mine/best" in process.stdout
+    assert "morphmlp watch runs/mine long" in process.stdout
     assert watch.run.__doc__
     assert "  watch " in tiny.run_command("--help").stdout
 
