@@ -139,11 +139,11 @@ def test_version_is_that_of_the_package():
         (["train", "x", "--out", "y", "--epoch", "3"], "no option --epoch; did you mean --epochs?"),
         (["train", "x", "--out", "y", "--recipe"], "--recipe: expected one argument"),
         (["evaluate", "x", "y", "--lists.prefx", "z"], "no option --lists.prefx; did you mean --lists.prefix?"),
-        (["train", "x", "--out", "y", "--epochs", "many"], "--epochs: expected int; got many"),
+        (["train", "x", "--out", "y", "--epochs", "many"], "--epochs: expected a whole number; got many"),
         (["train", "x", "--out", "y", "--input.crop", "[3]"], "--input.crop: "),
         (
             ["train", "x", "--out", "y", "--freeze", "backbon"],
-            "--freeze: expected int, 'backbone' or null; got backbon",
+            "--freeze: expected a whole number, 'backbone' or null; got backbon",
         ),
         (["train", "x", "--out", "y", "--lists.multi_label", "maybe"], "expected true, false or null; got maybe"),
         (["train", "x", "--out", "y", "--class_weights", "equal"], "expected one of 'none', 'balanced', 'effective'; "),
@@ -151,7 +151,7 @@ def test_version_is_that_of_the_package():
         (["train", "x", "--out", "y", "--tune", "soon"], "--tune: got soon; expected a number ("),
         (["evaluate", "x", "y", "--precision", "half"], "--precision: "),
         (["evaluate", "x", "y", "--aggregation", "max"], "'logits', 'probabilities'"),
-        (["evaluate", "x", "y", "--clips", "two"], "--clips: expected int or null; got two"),
+        (["evaluate", "x", "y", "--clips", "two"], "--clips: expected a whole number or null; got two"),
         (["evaluate", "x", "y", "--workers", "-1"], "--workers: got -1; expected a number >=0"),
         (["predict", "x"], "paths"),
         (["predict", "x", "y", "--top", "0"], "--top: got 0; expected a number >0"),
@@ -304,10 +304,10 @@ def test_file_of_options_that_cannot_be_read_is_named_in_one_line(
     file.write_text("epochs: many\n")
     status, out, err = run_main(capfd, *train)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
-    assert f"{file}: --epochs: expected int; got many" in err
+    assert f"{file}: --epochs: expected a whole number; got many" in err
     file.write_text("epochs: 1\n")
     status, _, err = run_main(capfd, *train, "--lr", "much")
-    assert (status, err.split(" (")[0]) == (2, "morphmlp train: --lr: expected float; got much\n".strip())
+    assert (status, err.split(" (")[0]) == (2, "morphmlp train: --lr: expected a number; got much\n".strip())
 
 
 def test_recipe_too_deep_to_hand_on_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -332,14 +332,14 @@ def test_second_folder_of_data_is_refused(order: slice, tmp_path: Path, capfd: p
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ("{}", "is a run whose config.json cannot be read; give {}"),
-        ('{"train": {"report": "last"}}', "is a run that has no checkpoint 'last' yet; give {}"),
+        ({}, "is no checkpoint, but holds best: give {}"),
+        ({"data": "", "model": {}, "train": {"report": "last"}}, "is a run that has no checkpoint 'last' yet; give {}"),
     ],
 )
 @pytest.mark.parametrize("verb", ["evaluate", "predict", "train"])
 def test_a_run_that_does_not_say_its_checkpoint_points_to_those_that_it_has(
     verb: str,
-    config: str,
+    config: dict,
     reason: str,
     checkpoint: Path,
     data: Path,
@@ -349,7 +349,7 @@ def test_a_run_that_does_not_say_its_checkpoint_points_to_those_that_it_has(
 ):
     run = tmp_path / "run"
     shutil.copytree(checkpoint, run / "best")
-    (run / "config.json").write_text(config)
+    (run / "config.json").write_text(json.dumps(config))
     arguments = {
         "evaluate": ["evaluate", run, data],
         "predict": ["predict", run, video],

@@ -67,7 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, data: Path
         (folder / run).parent.mkdir(parents=True)
         morphmlp.save(segmenter, folder / run, info)
     for run in ("runs/mine", "runs/masks"):
-        (folder / run / "config.json").write_text('{"train": {"report": "best"}}')
+        (folder / run / "config.json").write_text('{"data": "", "model": {}, "train": {"report": "best"}}')
     for name in ("video.mp4", "long.mp4", "juggle.mp4"):
         encode(folder / name, render_clip("moving_up", seed=1, frames=120))
     generator = np.random.default_rng(0)

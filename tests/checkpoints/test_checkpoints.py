@@ -760,17 +760,18 @@ def test_a_folder_without_a_config_is_no_checkpoint(folder):
 
 
 @pytest.mark.parametrize("config", [None, "{}"])
-def test_a_run_instead_of_a_checkpoint_is_told_its_checkpoints(tmp_path, config):
+def test_a_folder_that_is_no_run_but_holds_checkpoints_is_told_them(tmp_path, config):
     run = tmp_path / "run"
     save(nano(), run / "best", INFO)
     if config is not None:
         (run / "config.json").write_text(config)
     with pytest.raises(
-        CheckpointError, match=rf"^{re.escape(str(run))} is a run, .*; give {re.escape(str(run))}/best$"
+        CheckpointError,
+        match=rf"^{re.escape(str(run))} is no checkpoint, but holds best: give {re.escape(str(run))}/best$",
     ):
         load(run)
     save(nano(), run / "last", INFO)
-    with pytest.raises(CheckpointError, match=r"; give .*run/best or .*run/last$"):
+    with pytest.raises(CheckpointError, match=r"holds best and last: give .*run/best or .*run/last$"):
         load_config(run)
 
 

@@ -8,6 +8,9 @@ import pytest
 import tiny
 
 import morphmlp
+from morphmlp.checkpoints.info import load_config
+from morphmlp.errors import CheckpointError
+from morphmlp.training.run import resume, train
 
 
 @pytest.mark.parametrize("report", ["best", "last"])
@@ -18,7 +21,7 @@ def test_a_run_is_taken_for_the_checkpoint_that_it_is_for(report: str, checkpoin
     shutil.copytree(checkpoint, run / report)
     (run / other).mkdir()
     (run / other / "config.json").write_text("damaged")
-    (run / "config.json").write_text(json.dumps({"train": {"report": report}}))
+    (run / "config.json").write_text(json.dumps({"data": "", "model": {}, "train": {"report": report}}))
     before = tiny.files_below(run)
     for arguments in (
         ["predict", run, video, "--workers", 0, "--out", tmp_path / "rows.csv"],
@@ -38,3 +41,21 @@ def test_a_run_is_taken_for_the_checkpoint_that_it_is_for(report: str, checkpoin
     assert json.loads((run / report / "config.json").read_text())["training"]["calibration"]
     assert json.loads((tmp_path / "new" / "config.json").read_text())["init"] == str(run / report)
     assert morphmlp.load(run).state_dict().keys() == morphmlp.load(checkpoint).state_dict().keys()
+
+
+def test_a_run_without_a_checkpoint_yet_says_so(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"data": "", "model": {}, "train": {"report": "last"}}))
+    with pytest.raises(CheckpointError, match=r"has no checkpoint 'last' yet; it is written after the first epoch$"):
+        morphmlp.load(tmp_path)
+
+
+def test_a_run_that_was_calibrated_is_resumed_as_it_is(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """`last` is also the state, and a file that is not as it was written is taken for damage."""
+    run = tmp_path / "run"
+    train(tiny.run_config(data, epochs=1, report="last"), run)
+    assert tiny.run_command("calibrate", run, data, "--workers", 0).returncode == 0
+    calibrated = (run / "last" / "config.json").read_bytes()
+    assert load_config(run)[1].temperature != 1.0
+    resume(run)
+    assert "damaged" not in capsys.readouterr().err
+    assert (run / "last" / "config.json").read_bytes() == calibrated

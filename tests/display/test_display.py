@@ -282,7 +282,7 @@ def test_printed_numbers_are_those_of_the_evaluation():
         "  2 not evaluated: no video stream (b.mp4 and 1 more)\n"
         "  1 not evaluated: cannot be opened (c.mp4)\n"
     )
-    assert f"top-1 (video) 50.0%   top-5 (video) 100.0%   loss {evaluation.loss():.3f}" in text
+    assert f"top-1 (video) 50.0%   loss {evaluation.loss():.3f}" in text
     assert ["up", "2", "50.0%", "50.0%"] in lines
     assert ["down", "1", "100.0%", "50.0%"] in lines
     assert ["left", "1", "0.0%", "n/a"] in lines
@@ -308,7 +308,7 @@ def test_of_many_classes_with_few_videos_each_is_shown_once():
 def test_tables_of_nothing_evaluated_print():
     text = print_to_text(*evaluation_tables(make_evaluation(["up"], [], [(Path("a.mp4"), "empty")])))
     assert "0 of 1 videos evaluated" in text
-    assert "top-1 (video) n/a   top-5 (video) n/a   loss nan" in text
+    assert "top-1 (video) n/a   loss nan" in text
 
 
 def test_names_in_tables_are_not_markup():

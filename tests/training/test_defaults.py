@@ -523,6 +523,8 @@ def test_patience_ends_a_run_that_gains_nothing_and_a_resumed_one_stays_ended(
         f"ends after epoch {result.last_epoch} of 9, as the last 2 evaluations found no better one"
         in capsys.readouterr().err
     )
+    for checkpoint in (result.best, result.last):
+        assert "was chosen on these videos" in tiny.evaluate_checkpoint(checkpoint, data, workers=0).note
     log = tiny.read_log(tmp_path / "run")
     assert training.resume(tmp_path / "run").last_epoch == result.last_epoch
     assert tiny.read_log(tmp_path / "run") == log

@@ -41,6 +41,7 @@ def test_what_to_try_is_what_the_run_has_not_tried(data: Path):
     assert "--init with weights, --tune MINUTES, more --epochs" in ending.advice(config)
     assert "--init" not in ending.advice(replace(config, init="rendered"))
     assert "--tune" not in ending.advice(replace(config, split=SplitConfig(folds=2, fold=1)))
+    assert "--tune" not in ending.advice(replace(config, chosen=("tuned: fresh weights, by 9 trials",)))
     probe = replace(config, init="rendered", train=replace(config.train, probe=True))
     assert "--epochs" not in ending.advice(probe)
     assert "without --probe" in ending.advice(probe)

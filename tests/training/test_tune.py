@@ -14,9 +14,10 @@ from morphmlp.config import RunConfig
 from morphmlp.data.sets.read import read_training_sets
 from morphmlp.errors import CheckpointError, ConfigError, DataError, NotFiniteError
 from morphmlp.training import tune
-from morphmlp.training.halving import Space
+from morphmlp.training.halving import Candidate, Space
 from morphmlp.training.run import Interrupted, TrainResult
 from morphmlp.training.run_folder import RunFolder
+from morphmlp.training.sweep import Sweep, conclusion
 
 
 class Trainings:
@@ -159,6 +160,22 @@ def test_too_short_a_time_trains_as_configured(init: str | None, data: Path, tmp
     assert config.chosen[-1].startswith(
         "not tuned: 0.01 minutes are too few to compare two candidates; as configured: "
     )
+
+
+def test_where_only_the_start_is_to_be_chosen_the_probes_choose_it(data: Path, tmp_path: Path, trainings: Trainings):
+    sweep(data, tmp_path / "run", init="bad", space=Space(("bad", "good"), lr=False, strength=False))
+    config = trainings.calls[-1][0]
+    assert config.init == "good"
+    assert config.chosen[-1].startswith("tuned: good, ")
+
+
+def test_a_choice_of_an_earlier_version_is_told_as_the_one_that_is_taken(
+    data: Path, tmp_path: Path, trainings: Trainings
+):
+    """It could come of one training alone."""
+    config = replace(tiny.run_config(data, lr=6e-4), init="bad")
+    known = Sweep(config, 1.0, SPACE, chosen=Candidate("good", 6e-4))
+    assert conclusion(known).startswith("tuned: good, ")
 
 
 def test_a_stopped_sweep_says_what_is_known_and_does_no_trial_twice(

@@ -81,18 +81,24 @@ def _of_run(folder: Path) -> Path:
     """The checkpoint that a run is for, where the folder is one of a run; else the folder.
 
     Raises:
-        CheckpointError: the run has none yet.
+        CheckpointError: the run has none yet, or the folder is no run but holds checkpoints.
     """
-    found = [name for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
-    if not found or any((folder / file).exists() for files in MODEL_FILES.values() for file in files):
+    if any((folder / file).exists() for files in MODEL_FILES.values() for file in files):
         return folder
-    there = " or ".join(str(folder / name) for name in found)
+    found = [name for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
+    there = f"give {' or '.join(str(folder / name) for name in found)}"
     try:
-        report = json.loads(read_text(folder / CONFIG_FILE))["train"].get("report", "best")
+        values = json.loads(read_text(folder / CONFIG_FILE))
+        report = values["train"].get("report", "best") if {"data", "model"} <= values.keys() else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise CheckpointError(f"{folder} is a run whose {CONFIG_FILE} cannot be read; give {there}") from None
+        report = None
+    if report is None:
+        if found:
+            raise CheckpointError(f"{folder} is no checkpoint, but holds {' and '.join(found)}: {there}")
+        return folder
     if report not in found:
-        raise CheckpointError(f"{folder} is a run that has no checkpoint {report!r} yet; give {there}")
+        next_step = there if found else "it is written after the first epoch"
+        raise CheckpointError(f"{folder} is a run that has no checkpoint {report!r} yet; {next_step}")
     return folder / report
 
 

@@ -256,7 +256,7 @@ def _usage_reason(message: str) -> str:
     r"""The parser's message in one line, and in the user's words.
 
     >>> _usage_reason("Parser key \"epochs\":\n  Expected a <class 'int'>. Got value: x")
-    '--epochs: expected int; got x'
+    '--epochs: expected a whole number; got x'
     """
     text = " ".join(message.split())
     text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?: ', r"--\1: ", text)
@@ -275,4 +275,11 @@ def _usage_reason(message: str) -> str:
     return text.replace("Expected a ", "expected ").replace(". Got value:", "; got")
 
 
-_WORDS = {"NoneType": "null", "bool": "true, false", "tuple": "a list in brackets", "str": "text"}
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "NoneType": "null",
+    "bool": "true, false",
+    "tuple": "a list in brackets",
+    "str": "text",
+}

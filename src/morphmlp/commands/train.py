@@ -131,16 +131,15 @@ def _ending(result: "TrainResult") -> str:
     from morphmlp.formatting import rate
 
     metric, on = figure_names()[result.metric], f"on {result.num_val} validation {result.unit}"
+    checkpoint = result.last if result.report == "last" else result.best
     if not result.last_epoch:
-        return f"{metric} {result.best_score:.3f} {on}, by a linear probe\ncheckpoint: {result.best}"
+        return f"{metric} {result.best_score:.3f} {on}, by a linear probe\ncheckpoint: {checkpoint}"
     figures = f"best {metric} {result.best_score:.3f} {on}, at epoch {result.best_epoch}"
-    checkpoint = result.best
     if result.report == "last" and result.last_score is not None:
         figures = (
             f"last {metric} {result.last_score:.3f} {on}, at epoch {result.last_epoch} "
             f"(best {result.best_score:.3f}, at epoch {result.best_epoch})"
         )
-        checkpoint = result.last
     cost = f"{result.device_hours:.2f} device hours, {rate(result.clips_per_s, result.unit)}"
     return f"{figures}; {cost}\n{result.selection}\ncheckpoint: {checkpoint}"
 
@@ -244,7 +243,7 @@ def _add_ways(parser: Parser) -> None:
 
 
 def _refuse_at_odds(options: Namespace, typed: Namespace) -> None:
-    """Raises ConfigError where options were typed of which one would be ignored; those of a recipe may be."""
+    """Raises ConfigError where one option would be ignored for another; beside `--probe` those of a recipe may be."""
     given = {name for name, value in vars(typed.clone().as_flat()).items() if value is not None}
     if options.probe:
         changes = [name for name in given if name.startswith("augment.") and name != "augment.flip"]

@@ -15,6 +15,7 @@ from morphmlp.tasks.task import Compared
 from morphmlp.training.folds import FoldsResult
 from morphmlp.training.run import TrainResult
 from morphmlp.training.run_folder import RunFolder
+from morphmlp.training.sweep import TUNED
 
 
 def compare_finished(
@@ -102,7 +103,9 @@ def advice(config: RunConfig) -> str:
     if config.train.probe:
         tried.append("a training of more than the head, without --probe")
     else:
-        tried += ["--tune MINUTES", "more --epochs"] if config.split.folds is None else ["more --epochs"]
+        is_tuned = any(line.startswith(TUNED) for line in config.chosen)
+        tried += [] if is_tuned or config.split.folds is not None else ["--tune MINUTES"]
+        tried.append("more --epochs")
     return f"What to try: {', '.join(tried)}; docs/few_clips.md has the order."
 
 

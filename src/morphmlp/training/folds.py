@@ -118,7 +118,7 @@ def _require_task(config: RunConfig) -> None:
 
 def _require_unseen(config: RunConfig) -> None:
     """Raises ConfigError where the samples that a fold holds out would decide when its training ends."""
-    if config.train.patience is not None and not config.train.select_fraction:
+    if config.train.patience is not None and not config.train.select_fraction and not config.train.probe:
         raise ConfigError(
             "--folds and --patience: each fold would end by the samples that it is measured on; give --select_fraction "
             "0.1 too, which holds others out to end by, or leave --patience out"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morphmlp.checkpoints.info import CONFIG_FILE, load_config
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.files import (
@@ -203,12 +204,17 @@ class RunFolder:
             for name, (size, digest) in files.items():
                 path = folder / name
                 require_file(path)
+                if name == CONFIG_FILE:  # `calibrate` writes it anew
+                    load_config(folder)
+                    continue
                 if path.stat().st_size != size:
                     return f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
                 if _digest(path) != digest:
                     return f"the content of {name} has changed"
         except OSError as error:
             return f"{Path(error.filename or folder).name}: {error.strerror}"
+        except CheckpointError:  # which is a ValueError
+            return f"{CONFIG_FILE} is damaged"
         except (ValueError, TypeError, AttributeError):
             return f"{MANIFEST_FILE} is damaged"
         return None

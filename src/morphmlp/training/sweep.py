@@ -9,6 +9,8 @@ from morphmlp.display.tables import number_columns, table, text_columns
 from morphmlp.formatting import percent
 from morphmlp.training.halving import Candidate, Cost, Space, Trial, cost_of
 
+TUNED = "tuned: "  # begins what a sweep has come to, among what was chosen for a run
+
 
 @dataclass
 class Sweep:
@@ -63,9 +65,13 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best training of the last rung that has any; None where there was time for fewer than two candidates."""
+        """The best training of the last rung that has any; None where nothing was compared.
+
+        Two trainings are a comparison, and so are the probes of two starts where nothing else is to be chosen.
+        """
         trainings = [trial for trial in self.trials if trial.epochs]
-        if len({trial.candidate for trial in trainings}) < 2:
+        only_starts = self.num_candidates == 1 and len(self.probes) > 1
+        if not trainings or (len({trial.candidate for trial in trainings}) < 2 and not only_starts):
             return None
         last = max(trial.rung for trial in trainings)
         return max(self.rung(last), key=lambda trial: trial.rank)
@@ -96,9 +102,9 @@ def conclusion(sweep: Sweep) -> str:
     """What the trials have come to, for people."""
     assert sweep.chosen is not None
     chosen = sweep.chosen.describe()
-    if sweep.best is None:
+    if sweep.best is None and sweep.chosen == sweep.configured:
         return f"not tuned: {sweep.minutes:g} minutes are too few to compare two candidates; as configured: {chosen}"
-    return f"tuned: {chosen}, by {sweep.num_done} trials on samples held out of the training part"
+    return f"{TUNED}{chosen}, by {sweep.num_done} trials on samples held out of the training part"
 
 
 def trial_table(sweep: Sweep) -> Any:

@@ -20,6 +20,7 @@ ITSELF = ["clapping", "upright bass", "leftover food", "Brighton", "cleft"]
         ("TurnLeft", "TurnRight"),
         ("LeftHand", "RightHand"),
         ("swipeLeft", "swipeRight"),
+        ("TVLeft", "TVRight"),
         ("leftHand", "rightHand"),
         ("going leftwards", "going rightwards"),
         ("left-handed throw", "right-handed throw"),
@@ -93,7 +94,7 @@ def test_the_line_for_the_log_counts_and_names():
     "name",
     [
         *("turn clockwise", "turning_counter-clockwise", "anticlockwise", "spin_CCW", "cw", "heading west", "Eastward"),
-        *("TurnClockwise", "SpinCounterClockwise", "turnCW", "headEast"),
+        *("TurnClockwise", "SpinCounterClockwise", "turnCW", "CCWTurn", "headEast"),
     ],
 )
 def test_a_turn_or_a_point_of_the_compass_speaks_against_a_flip(name: str):

@@ -80,14 +80,14 @@ class LabelledSet:
         """What the samples are called in messages: "videos" or "images"."""
         return f"{self.kind}s"
 
-    def relabelled(self, classes: list[str], *, source: str, name: str = "the data", advice: str = "") -> "LabelledSet":
+    def relabelled(self, classes: list[str], *, source: str, part: str = "the data", advice: str = "") -> "LabelledSet":
         """The same samples with labels counted in another list of classes, matched by name, or by number if unnamed.
 
         How names and numbers match is said in `matching`.
 
         Args:
             source: what messages call that list.
-            name: what they call this set.
+            part: what they call this set.
             advice: the end of the message where that list lacks a class.
 
         Raises:
@@ -99,7 +99,7 @@ class LabelledSet:
         unknown = [name for name in self.classes if find(name, position) is None]
         if unknown:
             raise DataError(
-                f"{len(unknown)} of {len(self.classes)} classes of {name} are not among the {len(classes)} of "
+                f"{len(unknown)} of {len(self.classes)} classes of {part} are not among the {len(classes)} of "
                 f"{source}: {shortened(unknown)}; {source} has: {shortened(classes)}{advice}{meant(unknown, classes)}"
             )
         return self._with_labels([find(name, position) for name in self.classes], classes)

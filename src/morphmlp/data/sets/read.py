@@ -140,7 +140,7 @@ def matched(part: LabelledSet, train: LabelledSet, *, root: Path, name: str) -> 
             "both alike, or give the names in the order of the numbers as --lists.labels FILE"
         )
     advice = f"; add training {train.unit} of what is missing, or leave it out of {name}"
-    return part.relabelled(train.classes, source="train", name=f"{name} in {root}", advice=advice)
+    return part.relabelled(train.classes, source="train", part=f"{name} in {root}", advice=advice)
 
 
 def read_set(

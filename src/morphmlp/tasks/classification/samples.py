@@ -84,8 +84,14 @@ def _read_part(
 
 
 def _is_chosen_on_val(info: CheckpointInfo, unit: str) -> bool:
-    """Whether a checkpoint is the best epoch of a run by the validation part, as its figures in the summary say."""
+    """Whether a checkpoint is the best epoch of a run by the validation part, or one that `patience` ended by it.
+
+    The figures in its summary, and the epochs, say so.
+    """
     training, settings = info.training, info.training.get("settings") or {}
+    has_patience = settings.get("patience") and not settings.get("select_fraction")
+    if has_patience and training.get("epochs", 0) < settings.get("epochs", 0):
+        return True
     return f"val_{unit}" in training and f"select_{unit}" not in training and not settings.get("probe")
 
 
