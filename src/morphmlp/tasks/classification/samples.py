@@ -89,10 +89,12 @@ def _is_chosen_on_val(info: CheckpointInfo, unit: str) -> bool:
     The figures in its summary, and the epochs, say so.
     """
     training, settings = info.training, info.training.get("settings") or {}
+    if settings.get("probe"):  # which has no epochs
+        return False
     has_patience = settings.get("patience") and not settings.get("select_fraction")
     if has_patience and training.get("epochs", 0) < settings.get("epochs", 0):
         return True
-    return f"val_{unit}" in training and f"select_{unit}" not in training and not settings.get("probe")
+    return f"val_{unit}" in training and f"select_{unit}" not in training
 
 
 def _require_sort(asked: bool | None, checkpoint: str | Path, *, multi_label: bool) -> None:
