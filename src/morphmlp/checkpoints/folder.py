@@ -58,7 +58,7 @@ def write_checkpoint(model: MorphMLP, folder: Path, info: CheckpointInfo) -> Non
     (folder / CONFIG_FILE).write_text(as_json(config_values(model.config, info), indent=2) + "\n", encoding="utf-8")
 
 
-def require_own(folder: str | Path) -> None:
+def require_rewritable(folder: str | Path) -> None:
     """Raises CheckpointError where a checkpoint is none of the user's folders, so that it stays as it is."""
     if is_hub_name(folder):
         raise CheckpointError(f"{folder} is on the hub, and stays as it is there: give --out FOLDER for a changed copy")
@@ -82,7 +82,7 @@ def rewrite_info(
         OSError: a file cannot be written; the checkpoint stays as it was.
     """
     if out is None:
-        require_own(folder)
+        require_rewritable(folder)
     folder = local_checkpoint(folder)
     model, info = load_config(folder)
     values = config_values(model, change(info))

@@ -87,19 +87,25 @@ def _of_run(folder: Path) -> Path:
         return folder
     found = [name for name in ("best", "last") if (folder / name / CONFIG_FILE).is_file()]
     there = f"give {' or '.join(str(folder / name) for name in found)}"
-    try:
-        values = json.loads(read_text(folder / CONFIG_FILE))
-        report = values["train"].get("report", "best") if {"data", "model"} <= values.keys() else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        report = None
-    if report is None:
+    settings = (run_values(folder) or {}).get("train")
+    if not isinstance(settings, dict):
         if found:
             raise CheckpointError(f"{folder} is no checkpoint, but holds {' and '.join(found)}: {there}")
         return folder
+    report = settings.get("report", "best")
     if report not in found:
         next_step = there if found else "it is written after the first epoch"
         raise CheckpointError(f"{folder} is a run that has no checkpoint {report!r} yet; {next_step}")
     return folder / report
+
+
+def run_values(folder: Path) -> dict[str, Any] | None:
+    """What the `config.json` of a run holds; None where there is none, or it is that of another folder."""
+    try:
+        values = json.loads(read_text(folder / CONFIG_FILE))
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) and {"data", "model", "train"} <= values.keys() else None
 
 
 def is_hub_name(name: str | Path) -> bool:

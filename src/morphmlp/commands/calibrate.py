@@ -61,14 +61,14 @@ def run(arguments: list[str]) -> int:
 
 def _require_place(options: Namespace) -> None:
     """Finds out before all the work whether its result can be written."""
-    from morphmlp.checkpoints.folder import require_own
+    from morphmlp.checkpoints.folder import require_rewritable
     from morphmlp.checkpoints.info import CONFIG_FILE, WEIGHTS_FILE, load_config
 
     load_config(options.checkpoint)
     if options.out:
         require_own_folder(Path(options.out), {CONFIG_FILE, WEIGHTS_FILE}, what="a checkpoint")
     else:
-        require_own(options.checkpoint)
+        require_rewritable(options.checkpoint)
 
 
 def _read_options(arguments: list[str]) -> tuple[Namespace, dict]:

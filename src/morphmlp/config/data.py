@@ -30,8 +30,9 @@ class SplitConfig(Config):
 
     def validate(self) -> None:
         self._require(self.folds is None or 2 <= self.folds <= 1_000, "folds", "2 to 1,000, or None")
-        all_of_them = f"1 to {self.folds}; --folds {self.folds} trains all of them"
-        allowed = "None without folds" if self.folds is None else all_of_them
+        allowed = "None without folds"
+        if self.folds is not None:
+            allowed = f"1 to {self.folds}; --folds {self.folds} trains all of them"
         self._require((self.fold or 0) in range(self.folds is not None, (self.folds or 0) + 1), "fold", allowed)
         self._require(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
         self._require(self.seed >= 0, "seed", "0 or more")

@@ -227,14 +227,13 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Compared:
-    """A model beside simple means: for people, and as plain values, ready for JSON.
+    """A model beside simple means: lines for people, and plain values, ready for JSON.
 
-    `beaten` says whether the model is better than each of them.
+    Of the values, "not_beaten" names the means that the model is not better than.
     """
 
     lines: list[str]
     values: dict[str, Any]
-    beaten: bool
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def _kept(
             return None
         found = compare(config)
         if found is not None:
-            found = found if found.beaten else replace(found, lines=[*found.lines, advice(config)])
+            if found.values["not_beaten"]:
+                found = replace(found, lines=[*found.lines, advice(config)])
             replace_json(folder.comparisons, found.values | {"lines": found.lines})
         elif asked:
             tell(
@@ -89,8 +90,7 @@ def _found_before(folder: RunFolder) -> Compared | None:
     """What `_kept` has written; None where that is missing, damaged, or of a version that kept no lines."""
     try:
         values = json.loads(read_text(folder.comparisons))
-        lines = [str(line) for line in values.pop("lines")]
-        return Compared(lines, values, beaten=not values["not_beaten"])
+        return Compared([str(line) for line in values.pop("lines")], values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

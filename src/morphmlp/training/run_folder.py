@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from morphmlp.checkpoints.info import CONFIG_FILE, load_config
+from morphmlp.checkpoints.hub import CONFIG_FILE, run_values
+from morphmlp.checkpoints.info import load_config
 from morphmlp.config import RunConfig
 from morphmlp.errors import CheckpointError, ConfigError
 from morphmlp.files import (
@@ -134,7 +135,7 @@ class RunFolder:
 
     def check(self, *, overwrite: bool) -> None:
         """Raises ConfigError where `create` would, and changes nothing."""
-        if self._holds_run():
+        if run_values(self.path) is not None:
             if not overwrite:
                 raise ConfigError(
                     f"{self.path} holds a run already: --resume goes on with it, --overwrite starts anew, "
@@ -144,13 +145,6 @@ class RunFolder:
             not self.path.is_dir() or set(self.path.iterdir()) - {self.lock, self.tuning, self.trials}
         ):
             raise ConfigError(f"{self.path} is not empty and holds no run; choose another --out")
-
-    def _holds_run(self) -> bool:
-        """Tells a run from another folder that has a `config.json`, such as a checkpoint."""
-        try:
-            return {"data", "model", "train"} <= set(json.loads(read_text(self.config)))
-        except (OSError, ValueError, TypeError):
-            return False
 
     def read_config(self) -> RunConfig:
         """The configuration that the run was started with."""

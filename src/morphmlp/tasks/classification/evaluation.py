@@ -162,6 +162,11 @@ class Evaluation:
         return rows
 
 
+def ranks(num_classes: int) -> tuple[int, ...]:
+    """The k of the top-k accuracies that say something: of at most five classes, the label is always among five."""
+    return (1, 5) if num_classes > 5 else (1,)
+
+
 def evaluate_checkpoint(
     checkpoint: str | Path,
     data: str | Path,

@@ -18,7 +18,7 @@ from morphmlp.errors import MediaError
 from morphmlp.files import replace_json, replaced_file
 from morphmlp.formatting import clamp, csv_path, csv_text, encodable, percent
 from morphmlp.output import tell
-from morphmlp.tasks.classification.evaluation import Evaluation
+from morphmlp.tasks.classification.evaluation import Evaluation, ranks
 from morphmlp.tasks.classification.prediction import NONE_OF_THESE
 from morphmlp.tasks.classification.predictor import Prediction
 
@@ -85,9 +85,7 @@ def _review_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _accuracies(evaluation: Evaluation, accuracy: Callable[[int], float], of: str) -> str:
-    """Top-5 only of so many classes that it says something."""
-    ranks = (1, 5) if len(evaluation.labels) > 5 else (1,)
-    return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in ranks)
+    return "   ".join(f"top-{k} ({of}) {percent(accuracy(k))}" for k in ranks(len(evaluation.labels)))
 
 
 def prediction_table(rows: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, float]]]]) -> "Table":

@@ -26,7 +26,7 @@ from morphmlp.errors import ConfigError
 from morphmlp.formatting import shortened
 from morphmlp.inference.device import Execution
 from morphmlp.system import relative_path
-from morphmlp.tasks.classification.evaluation import evaluate
+from morphmlp.tasks.classification.evaluation import evaluate, ranks
 from morphmlp.tasks.classification.losses import class_weights, soft_cross_entropy
 from morphmlp.tasks.classification.prediction import make_test_loader, with_protocol
 from morphmlp.tasks.classification.task import Classification
@@ -52,7 +52,8 @@ class ClassificationTask:
         self.train_set, select_set = held_out_to_select(train_set, classes, config)
         self.unit = self.train_set.unit
         self.classes = list(self.train_set.classes)
-        self.figures = {name: self.figures[name] for name in self.figures if name != "top5" or len(self.classes) > 5}
+        if 5 not in ranks(len(self.classes)):
+            self.figures = {name: shown for name, shown in self.figures.items() if name != "top5"}
         self.train_paths = [sample.path for sample in self.train_set.samples]
         self.train_labels = [] if self.train_set.multi_label else [sample.label for sample in self.train_set.samples]
         self.notes = _notes(self.train_set, self.val_set, config)

@@ -259,7 +259,7 @@ def _compared_of(evaluation: Evaluation, num_compared: int) -> str:
 
 def as_compared(comparisons: Comparisons) -> Compared:
     """For people, and for programs."""
-    return Compared(comparison_lines(comparisons), as_values(comparisons), beaten=not comparisons.not_beaten)
+    return Compared(comparison_lines(comparisons), as_values(comparisons))
 
 
 def comparison_lines(comparisons: Comparisons) -> list[str]:

@@ -11,7 +11,7 @@ from morphmlp.data.media.stretches import Stretch
 from morphmlp.data.sets.labelled import LabelledSet, Sample
 from morphmlp.inference.device import show_nothing
 from morphmlp.tasks.classification.calibration.measures import calibration_error, reliability_bins
-from morphmlp.tasks.classification.evaluation import Evaluation
+from morphmlp.tasks.classification.evaluation import Evaluation, ranks
 from morphmlp.tasks.classification.review.comparisons import (
     Comparisons,
     as_values,
@@ -116,7 +116,7 @@ def headline_figures(evaluation: Evaluation, bootstrap: Bootstrap) -> dict[str, 
     labels = np.array([prediction.label for prediction in evaluation.predictions])
     predicted = np.array([prediction.predicted for prediction in evaluation.predictions])
     found = {"top1": Figure("top-1", evaluation.accuracy(), bootstrap.of_share(predicted == labels))}
-    if len(evaluation.labels) > 5:
+    if 5 in ranks(len(evaluation.labels)):
         hits = np.array([prediction.label in prediction.top(5) for prediction in evaluation.predictions])
         found["top5"] = Figure("top-5", evaluation.accuracy(5), bootstrap.of_share(hits))
     for name, shown, of_classes in (("mean_recall", "mean recall", class_recalls), ("macro_f1", "mean F1", class_f1s)):
